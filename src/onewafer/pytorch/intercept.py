@@ -33,7 +33,7 @@ from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.parts import is_worth_offering
 from onewafer.pytorch.refusals import SurroundingsError
 from onewafer.pytorch.tracing import is_another_thread_tracing
-from onewafer.pytorch.training import NOT_REPEATED, training_on
+from onewafer.pytorch.training import NOT_REPEATED, engine, training_on
 from onewafer.pytorch.transforms import is_transform
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _replace_call(original: Callable[..., object]) -> Callable[..., object]:
         nesting = router.nesting
         nesting.is_inside = True
         try:
-            with router.host.outermost():
+            with router.host.outermost(), engine.outside():
                 return router.route(module, args, kwargs)
         finally:
             nesting.is_inside = False

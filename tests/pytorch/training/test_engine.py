@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from torch import nn
@@ -49,6 +51,22 @@ def test_it_does_not_begin_where_something_sees_or_changes_it(monkeypatch):
     assert found == [False]
     monkeypatch.setattr(torch.autograd, "backward", lambda *_: None)
     assert not engine.can_begin_at(loss, BACKWARD)
+
+
+def test_it_does_not_begin_where_a_script_had_replaced_the_method_before(monkeypatch):
+    weight = nn.Parameter(torch.ones(3, 2))
+
+    def backward(tensor):
+        BACKWARD(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    try:
+        importlib.reload(engine)
+        assert not engine.can_begin_at(loss_of(weight), backward)
+    finally:
+        monkeypatch.undo()
+        importlib.reload(engine)
+    assert engine.can_begin_at(loss_of(weight), BACKWARD)
 
 
 def test_hooks_make_tensors_of_any_kind_and_their_errors_are_the_scripts():

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
+from onewafer.pytorch.training.known import KnownModule
 from onewafer.pytorch.training.repeats import Repeats
 from tests.pytorch.training.loops import batch, perceptron, state_of
 
@@ -253,6 +254,30 @@ class ZeroedAndClipped(Clipped):
         self.seen.append(loss.detach())
 
 
+class SparseZeros(Loop):
+    """A gradient of zeros that PyTorch keeps otherwise, which becomes a usual one."""
+
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if len(self.seen) == 5:
+            self.model[0].weight.grad = torch.zeros(5, 6).to_sparse()
+        return super().loss(logits, y)
+
+
+class SparseTable(Loop):
+    """A table with sparse gradients, which the host keeps, before a layer that is on the wafer."""
+
+    least_repeated = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Embedding(7, 6, sparse=True), nn.Linear(6, 4))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        super().step(x[:, 0].abs().mul(3).long().clamp(max=6), y)
+        self.seen.append(self.model[0].weight.grad.coalesce().values())
+
+
 class Weighted(Loop):
     """Weights of classes."""
 
@@ -329,6 +354,29 @@ class HookedNode(HookedResult):
         if len(self.seen) > 4:
             loss.grad_fn.register_hook(lambda _inputs, _outputs: self.make_elsewhere())
         return loss
+
+
+class CallInHook(Loop):
+    """A hook of a node that calls the model in the middle of a backward pass."""
+
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss = super().loss(logits, y)
+        if len(self.seen) == 5:
+            loss.grad_fn.register_hook(lambda *_: self.seen.append(self.model(torch.ones(5, 6))))
+        return loss
+
+
+class StepInHook(Loop):
+    """A hook of the node that adds a gradient, which takes a step before the pass is over."""
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        if len(self.seen) == 5:
+            bias = self.model[2].bias
+            self.node = bias.expand_as(bias).grad_fn.next_functions[0][0]
+            hook = self.node.register_hook(lambda *_: self.optimizer.step())
+        super().step(x, y)
+        if len(self.seen) == 6:
+            hook.remove()
 
 
 class LateHook(Loop):
@@ -462,12 +510,13 @@ EXACT = (
     *(LateHook, OtherAttribute),
     *(Zeroed, ZeroedAndClipped, Weighted, Observed, Weighed, WeighedByAModule),
     *(Parts, PartsZeroed, PartsClipped, PartsEvaluated, PartsChanged),
-    *(TwoOptimizers, Adversaries),
+    *(TwoOptimizers, Adversaries, SparseZeros),
 )
 """Loops of which each step is counted as if it had been followed."""
 UNFOLLOWED = (
     *(OtherWork, OtherLoss, TwiceDifferentiated, WithoutBackward, FailedBackward),
     *(EditedWeights, OtherWeights, HookedResult, HookedNode, FailedCall),
+    *(CallInHook, SparseTable),
 )
 """Loops with a step that goes on as no known one, which is followed from its loss on only."""
 
@@ -522,3 +571,20 @@ def test_counts_are_those_of_followed_steps(kind, monkeypatch):
     assert report.programs == followed.programs
     assert replace(report, host=()) == replace(followed, host=())
     assert without_places(report) == without_places(followed)
+
+
+def test_a_pass_is_counted_once_if_a_hook_has_it_followed_before_it_is_over():
+    (program,) = run(StepInHook)[1].programs
+    assert program.calls == STEPS
+
+
+def test_a_call_in_a_hook_is_of_the_program_of_other_calls():
+    assert len(run(CallInHook)[1].programs) == 1
+
+
+def test_a_layer_that_a_script_has_compiled_has_the_mode_of_its_module():
+    model = nn.Sequential(torch.compile(nn.Linear(2, 2)))
+    known = KnownModule(model, ())
+    assert known.is_as_it_was()
+    model.eval()
+    assert not known.is_as_it_was()

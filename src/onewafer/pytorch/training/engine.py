@@ -8,9 +8,11 @@ sees, as no operation of the engine itself.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import _tensor  # no public name
 from torch._C import (
     _len_torch_function_stack,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
@@ -18,16 +20,27 @@ from torch._C._functorch import peek_interpreter_stack  # no public name
 from torch.autograd.graph import (
     _engine_run_backward as run_engine,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
-from torch.overrides import TorchFunctionMode
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode,  # pyright: ignore[reportPrivateUsage]  # no public name
+    _pop_mode_temporarily,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
 
 from onewafer.pytorch import flop
 from onewafer.pytorch.call_checks import are_observed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
-_BACKWARD = torch.autograd.backward
-_OF_TENSORS: Callable[..., None] = vars(torch.Tensor)["backward"]  # partly typed
+
+def _if_own(function: Callable[..., None], file: str | None) -> Callable[..., None] | None:
+    """Return a function if PyTorch has it in a file; None: a script had replaced it before us."""
+    code = getattr(function, "__code__", None)
+    return function if code is not None and code.co_filename == file else None
+
+
+_BACKWARD = _if_own(torch.autograd.backward, torch.autograd.__file__)
+_OF_TENSORS = _if_own(vars(torch.Tensor)["backward"], _tensor.__file__)
 _ALONE = (False, False, ())
 """The graph is not kept, none is made, and all leaves get gradients."""
 
@@ -54,6 +67,16 @@ def go_back(tensor: torch.Tensor) -> None:
             run_engine((tensor,), (seed,), *_ALONE, allow_unreachable=True, accumulate_grad=True)
     finally:
         flop.go_on(before)
+
+
+@contextmanager
+def outside() -> Generator[None]:
+    """Let calls of modules by hooks be what they are elsewhere: Dynamo's guards see modes."""
+    if _get_current_function_mode() is not _CODE_OF_HOOKS:
+        yield
+        return
+    with _pop_mode_temporarily(), flop.of_any_kind():
+        yield
 
 
 class _CodeOfHooks(TorchFunctionMode):

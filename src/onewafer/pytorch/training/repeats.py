@@ -251,6 +251,9 @@ class Repeats:
                 original(tensor)
             finally:
                 flop.go_on(before)
+        if self._live is not live:  # code of a hook had it followed, with a backward pass to come
+            self._host.add_backward(live.known.flop)
+            return True
         live.work.flop = live.known.flop
         if not live.has_hooks:
             given = live.given_now()
