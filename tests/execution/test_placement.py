@@ -173,6 +173,26 @@ def test_samples_lie_in_groups_where_that_is_fastest(is_joined, rectangle):
     assert chosen.cycles == min(c.cycles for c in placed.candidates if c.cycles)
 
 
+def test_groups_that_have_room_are_found_where_higher_ones_have_none():
+    """Sums over groups take room for each row of PEs of a group."""
+    samples, features = 2 * 1501, 16
+    x, y, z = (Tensor(name, (samples, features), DataType.F32) for name in "xyz")
+    w = Tensor("w", (features, features), DataType.F32)
+    v, b = (Tensor(name, (features,), DataType.F32) for name in "vb")
+    operations = Linear(y, "x", "w"), BatchNorm(z, "y", "v", "b", 1e-5)
+    gradients = derive_gradients(Graph("samples", (x,), (w, v, b), operations, ("z",)), ["w"])
+
+    def place_on(rectangle=None):
+        options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=rectangle)
+        return place_training(gradients, Trained(len(operations)), WSE3, options).program
+
+    with pytest.raises(TooLargeError):
+        place_on((512, 1024))
+    program = place_on()
+    verify(program, WSE3)
+    assert program.sample_groups == 2
+
+
 def test_one_group_has_all_samples_where_that_is_faster():
     """Many numbers for each pixel, which groups would have to add up."""
     window = Window(1, 1, 1, 1)

@@ -11,6 +11,7 @@ ask of the others follows from that (`mesh.orientation`). To exchange the axes, 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -354,27 +355,32 @@ class _Groups:
     def _least(self) -> dict[int, tuple[int, int]]:
         """Count of groups that have room → the least sides of one.
 
-        Each is found where the other side is as large as it can be: what has no room there has
-        none on narrower or lower groups.
+        Narrower groups need more room of a PE, but lower ones do not always: where sums go from
+        group to group, each row of PEs takes some. Hence all rows are tried on the widest groups.
         """
         found: dict[int, tuple[int, int]] = {}
         for count in self._counts:
             rows = [1 << power for power in range((self._most[1] // count).bit_length())]
             widths = [1 << power for power in range(self._most[0].bit_length())]
-            if not rows or not self._fits(widths[-1], rows[-1], count):
-                continue
-            place = bisect_left(rows, x=True, key=lambda n: self._fits(widths[-1], n, count))
-            other = bisect_left(widths, x=True, key=lambda n: self._fits(n, rows[-1], count))
-            found[count] = widths[other], rows[place]
+            needed = {n: self._bytes(widths[-1], n, count) for n in rows}
+            fitting = [n for n in rows if needed[n] <= self._architecture.memory_bytes]
+            if fitting:
+                best = min(fitting, key=needed.__getitem__)
+                fits = partial(self._fits, rows=best, count=count)
+                found[count] = widths[bisect_left(widths, x=True, key=fits)], fitting[0]
         return found
 
     def _fits(self, width: int, rows: int, count: int) -> bool:
         """Tell whether the memory of PEs has room for groups of a size."""
+        return self._bytes(width, rows, count) <= self._architecture.memory_bytes
+
+    def _bytes(self, width: int, rows: int, count: int) -> float:
+        """Return the bytes that groups of a size need of a PE; infinite: they cannot be cut."""
         try:
             program = self._cut((width, rows * count), count)
         except TooLargeError:
-            return False
-        return footprint(program, self._architecture).total <= self._architecture.memory_bytes
+            return math.inf
+        return footprint(program, self._architecture).total
 
 
 def _sides(architecture: Architecture, options: WaferOptions) -> tuple[int, int]:

@@ -583,7 +583,7 @@ def test_a_call_in_a_hook_is_of_the_program_of_other_calls():
 
 
 def test_a_layer_that_a_script_has_compiled_has_the_mode_of_its_module():
-    model = nn.Sequential(torch.compile(nn.Linear(2, 2)))
+    model = nn.Sequential(torch.compile(nn.Linear(2, 2), backend="eager"))
     known = KnownModule(model, ())
     assert known.is_as_it_was()
     model.eval()
