@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.graph.operations.checks import MATRIX, not_a_matrix
 from onewafer.graph.operations.elementwise import Multiply, Scale
 from onewafer.graph.operations.feature_map_gradients import (
     ConvolutionInputGradient,
@@ -20,7 +19,7 @@ from onewafer.graph.operations.feature_map_gradients import (
 )
 from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import ParameterName, ValueName
-from onewafer.graph.operations.samples import OfRows, OnSamples
+from onewafer.graph.operations.samples import OfRows, OnSamples, not_of_samples
 from onewafer.graph.window import Window
 
 if TYPE_CHECKING:
@@ -95,9 +94,7 @@ def _wrong_samples(what: str, sizes: Iterable[int], source: Tensor, rows: int) -
     """Return what is wrong with how rows are cut into samples; None if nothing is."""
     if min(sizes) < 1:
         return f"{what}; sizes, strides and dilations must be at least 1"
-    if len(source.shape) == MATRIX and source.shape[0] % rows:
-        return f"{what}, which must divide the {source.shape[0]} rows"
-    return not_a_matrix("input", source)
+    return not_of_samples(what, rows, source)
 
 
 @dataclass(frozen=True, slots=True)

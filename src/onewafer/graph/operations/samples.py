@@ -11,6 +11,7 @@ from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.tensor import Tensor
 
 
 class OnSamples(Operation):
@@ -50,7 +51,14 @@ class OfRows(OnSamples):
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
-        source = tensors[self.input]
-        if len(source.shape) == MATRIX and source.shape[0] % self.rows:
-            return f"a sample has {self.rows} rows, which must divide the {source.shape[0]} rows"
-        return not_a_matrix("input", source)
+        return not_of_samples(f"a sample has {self.rows} rows", self.rows, tensors[self.input])
+
+
+def not_of_samples(what: str, sample_rows: int, source: Tensor) -> str | None:
+    """Return what is wrong with an input if its rows are not those of samples; None if they are.
+
+    `what` says how many rows a sample has.
+    """
+    if len(source.shape) == MATRIX and source.shape[0] % sample_rows:
+        return f"{what}, which must divide the {source.shape[0]} rows"
+    return not_a_matrix("input", source)
