@@ -147,3 +147,21 @@ def test_a_gradient_that_is_infinite_stays_so():
         for _ in range(2):
             model(torch.full((1, 2), 3e38)).sum().backward()
     assert torch.equal(model.weight.grad, torch.full((1, 2), torch.inf))
+
+
+def test_passes_in_inference_mode_are_launches():
+    def take_step() -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        model, (x, y) = perceptron(), batch()
+        for _ in range(2):
+            loss = functional.cross_entropy(model(x), y)
+            with torch.inference_mode():
+                loss.backward()
+        return [parameter.grad.clone() for parameter in model.parameters()]
+
+    session = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(1, 1)))
+    expected = take_step()
+    with run_on(session):
+        found = take_step()
+    torch.testing.assert_close(found, expected)
+    assert not [cause for cause in session.report(is_over=True).host if cause.calls]

@@ -422,6 +422,19 @@ class OtherAttribute(Loop):
         self.seen += [loss.detach(), torch.tensor([self.whole.last, *self.whole.calls])]
 
 
+class InferenceMode(Loop):
+    """Backward passes in inference mode, where no changes of the gradients are counted."""
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.optimizer.zero_grad()
+        for number in (2 * len(self.seen), 2 * len(self.seen) + 1):
+            loss = self.loss(self.model(x), y)
+            with torch.inference_mode(mode=number in {1, 9, 12, 13}):
+                loss.backward()
+        self.optimizer.step()
+        self.seen.append(loss.detach())
+
+
 class FailedCall(Loop):
     """Words, one of which does not exist, in a call that is like the others."""
 
@@ -510,7 +523,7 @@ EXACT = (
     *(LateHook, OtherAttribute),
     *(Zeroed, ZeroedAndClipped, Weighted, Observed, Weighed, WeighedByAModule),
     *(Parts, PartsZeroed, PartsClipped, PartsEvaluated, PartsChanged),
-    *(TwoOptimizers, Adversaries, SparseZeros),
+    *(TwoOptimizers, Adversaries, SparseZeros, InferenceMode),
 )
 """Loops of which each step is counted as if it had been followed."""
 UNFOLLOWED = (

@@ -131,7 +131,9 @@ def _is_added_by_pytorch(parameter: torch.Tensor) -> bool:
     if gradient.layout is not torch.strided or gradient.dtype is not torch.float32:
         return False
     try:
-        return bool(will_engine_execute_node(get_gradient_edge(parameter).node))
+        with torch.inference_mode(mode=False):  # as the pass may be in inference mode
+            edge = get_gradient_edge(parameter)
+        return bool(will_engine_execute_node(edge.node))
     except RuntimeError:  # of `torch.autograd.grad`, which gives the gradient to its caller
         return False
 

@@ -8,6 +8,7 @@ other. Gradients that are to be differentiated again are the host's.
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -17,7 +18,7 @@ import torch
 from onewafer.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from onewafer.pytorch.training.calls import LossOfCall, TrainingCall
 
@@ -80,6 +81,13 @@ def _keeps_graph() -> bool:
     return bool(_AUTOGRAD._get_current_graph_task_keep_graph())  # noqa: SLF001
 
 
+@contextmanager
+def recording() -> Generator[None]:
+    """Let autograd record, in a backward pass in inference mode, too."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
 @dataclass(slots=True)
 class _HostGraph:
     """What the host has computed, as a graph of autograd of its own."""
@@ -95,7 +103,7 @@ class _HostGraph:
         cls, compute: Callable[[Sequence[object]], Tensors], leaves: Sequence[object]
     ) -> _HostGraph:
         """Return the graph of what is computed from leaves."""
-        with torch.enable_grad():
+        with recording():
             own = [_alias(leaf) for leaf in leaves]
             return cls(own, compute(own))
 
@@ -250,7 +258,7 @@ class LossOnWafer(torch.autograd.Function):
             return None, None, None
         if torch.is_grad_enabled():
             return None, None, taken.differentiate(value, seed, create_graph=True)
-        with torch.enable_grad():
+        with recording():
             inner = value.detach().requires_grad_()
             found = taken.differentiate(inner, seed, create_graph=False)
         taken.call.hand_on(found, float(seed))

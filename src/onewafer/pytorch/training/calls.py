@@ -19,6 +19,7 @@ from onewafer.pytorch.captured import WaferResult
 from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.programs import count_samples
+from onewafer.pytorch.training.homes import version_of
 from onewafer.pytorch.training.redrawing import Redrawing
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class TrainingCall:
 
     def hand_on(self, gradient: torch.Tensor, seed: float) -> None:
         """Note the gradient of an output that follows from that of the loss, the `seed`."""
-        self._handed = gradient, gradient._version, seed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+        self._handed = gradient, version_of(gradient), seed
 
     def backward(
         self,
@@ -366,7 +367,7 @@ class TrainingCall:
         given = [found for found in gradients if found is not None]
         if len(given) != 1 or not _has_elements_of(given[0], gradient):
             return None
-        return seed if gradient._version == version else None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+        return seed if version_of(gradient) == version else None
 
     def _seeded(self, gradients: Gradients) -> tuple[str, ...] | None:
         """Return the outputs that have gradients; None: the usual ones do, and no others."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import is_
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.training.homes import gradient_of, version_of
+from onewafer.pytorch.training.homes import gradient_of, version_of, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,13 +36,13 @@ class Gradients:
     @classmethod
     def of(cls, parameters: Sequence[torch.Tensor], tensors: Sequence[torch.Tensor]) -> Gradients:
         """Return the gradients of parameters of now, which are these tensors."""
-        return cls(parameters, tensors, [*map(version_of, tensors)])
+        return cls(parameters, tensors, versions_of(tensors))
 
     def are_same(self) -> bool:
         """Tell whether the parameters have these gradients, and nothing has changed them."""
         if not all(map(is_, map(gradient_of, self.parameters), self.tensors)):
             return False
-        return [*map(version_of, self.tensors)] == self.versions
+        return versions_of(self.tensors) == self.versions
 
     def follow(self, before: Gradients) -> bool:
         """Tell whether these are what others became by one addition to each of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
@@ -10,20 +11,41 @@ import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, MutableMapping, Sequence
 
     from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
 
 
-version_of: Callable[[torch.Tensor], int] = attrgetter("_version")
-"""Returns how often the elements of a tensor have been changed."""
+_counted: Callable[[torch.Tensor], int] = attrgetter("_version")
+"""Returns the changes that PyTorch has counted, which it does not in inference mode."""
+_uncounted = count(-1, -1)
 gradient_of: Callable[[torch.Tensor], torch.Tensor | None] = attrgetter("grad")
 """Returns the gradient that a parameter has."""
 changes_gradient: Callable[[torch.Tensor], object] = attrgetter("_backward_hooks")
 """Returns what may give another gradient in place of that of a parameter, if there is anything."""
 sees_gradient: Callable[[torch.Tensor], object] = attrgetter("_post_accumulate_grad_hooks")
 """Returns what sees the gradient that a parameter has then."""
+
+
+def version_of(tensor: torch.Tensor) -> int:
+    """Return how often the elements of a tensor have been changed.
+
+    Of a tensor of inference mode nobody knows: it has another number each time, below all others.
+    Hence it is always one that may have changed.
+    """
+    try:
+        return _counted(tensor)
+    except RuntimeError:
+        return next(_uncounted)
+
+
+def versions_of(tensors: Sequence[torch.Tensor]) -> list[int]:
+    """Return how often the elements of each tensor have been changed."""
+    try:
+        return [*map(_counted, tensors)]  # as it is nearly always
+    except RuntimeError:
+        return [*map(version_of, tensors)]
 
 
 @dataclass(frozen=True, slots=True)
