@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, TooLargeError
-from onewafer.execution import Fidelity, Trained, WaferOptions, place_training, placement
+from onewafer.execution import (
+    Fidelity,
+    Trained,
+    WaferOptions,
+    place_training,
+    placement,
+    refuse_outside_of_groups,
+)
 from onewafer.execution.placement import choose_bucket, place
 from onewafer.graph import (
     AddBias,
@@ -191,6 +198,38 @@ def test_groups_that_have_room_are_found_where_higher_ones_have_none():
     program = place_on()
     verify(program, WSE3)
     assert program.sample_groups == 2
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "pinned"),
+    [(Fidelity.MODEL, (2, 2)), (Fidelity.FABRIC, (2, 2)), (Fidelity.FABRIC, None)],
+)
+def test_the_error_names_the_groups_that_have_room(fidelity, pinned, monkeypatch):
+    monkeypatch.setattr(placement, "_LARGEST_SIMULATED_SIDE", 2)
+    samples, features = 2048, 4
+    x, y, z = (Tensor(name, (samples, features), DataType.F32) for name in "xyz")
+    w = Tensor("w", (features, features), DataType.F32)
+    v, b = (Tensor(name, (features,), DataType.F32) for name in "vb")
+    operations = Linear(y, "x", "w"), BatchNorm(z, "y", "v", "b", 1e-5)
+    gradients = derive_gradients(Graph("net", (x,), (w, v, b), operations, ("z",)), ["w"])
+    trained = Trained(len(operations))
+
+    def place_with(**options):
+        return place_training(gradients, trained, WSE3, WaferOptions(**options)).program
+
+    with pytest.raises(TooLargeError):
+        place_with(fidelity=fidelity, rectangle=pinned)
+    options = WaferOptions(fidelity=fidelity, rectangle=pinned)
+    error = refuse_outside_of_groups(gradients, trained, WSE3, options)
+    numbers = re.search(r"(\d+) groups of samples on (\d+)×(\d+) PEs each", str(error))
+    groups, width, rows = map(int, numbers.groups())
+    assert f"the rectangle {width}×{groups * rows}" in str(error)
+    assert ("fidelity 'auto' or 'model'" in str(error)) is (pinned is None)
+    program = place_with(fidelity=fidelity, rectangle=(width, groups * rows))
+    assert program.sample_groups == groups > 1
+    verify(program, WSE3)
+    free = WaferOptions(fidelity=Fidelity.MODEL)
+    assert refuse_outside_of_groups(gradients, trained, WSE3, free) is None
 
 
 def test_one_group_has_all_samples_where_that_is_faster():

@@ -41,6 +41,7 @@ from onewafer.execution.placement import (
     place,
     place_sequence,
     place_training,
+    refuse_outside_of_groups,
 )
 from onewafer.execution.progress import NotebookProgress, ProgressLine
 from onewafer.execution.recordings import Recordings
@@ -86,4 +87,5 @@ __all__ = [
     "place",
     "place_sequence",
     "place_training",
+    "refuse_outside_of_groups",
 ]

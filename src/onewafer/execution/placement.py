@@ -171,32 +171,74 @@ def place_training(
     over a batch does, are on one group of PEs or on several, whatever takes fewest cycles. Raises
     what `place` does, and UnsupportedOperationError for an operation that cannot be trained.
     """
-
-    def cut(
-        gradients: Gradients, num_model: int, rectangle: tuple[int, int], sample_groups: int
-    ) -> MeshProgram:
-        width, height = rectangle
-        return shard_training(
-            gradients,
-            width=width,
-            height=height,
-            architecture=architecture,
-            num_model=num_model,
-            updates=trained.updates,
-            context=trained.context,
-            sample_groups=sample_groups,
-        )
-
-    cuts = [partial(cut, gradients, trained.num_model)]
+    own = gradients, trained.num_model
+    cuts = [partial(_cut_training, trained, architecture, own)]
     if gradients.graph.is_sequence:
         again = (recompute(gradients, trained.num_model, cuts=number) for number in (1, 2))
-        cuts += [partial(cut, *found) for found in again if found[0].originals]
+        found = [each for each in again if each[0].originals]
+        cuts += [partial(_cut_training, trained, architecture, each) for each in found]
     samples = _samples_of_groups(gradients.graph, trained.num_model)
     for one in cuts:
         placed = _find(one, architecture, options, samples=samples)
         if placed is not None:
             return placed
     _refuse(cuts[-1], gradients.graph.name, architecture, options)
+
+
+def refuse_outside_of_groups(
+    gradients: Gradients, trained: Trained, architecture: Architecture, options: WaferOptions
+) -> TooLargeError | None:
+    """Return the error of a program that has room in groups of samples where options let none be.
+
+    None: it has room in no groups, or they are not what it needs fewest PEs in. The search takes as
+    long as that for the program; the error of `place_training`, which is quick, is of one group.
+    """
+    graph, pinned = gradients.graph, options.rectangle
+    samples = _samples_of_groups(graph, trained.num_model)
+    is_free = pinned is None and options.fidelity is not Fidelity.FABRIC
+    if samples == 1 or is_free:
+        return None
+    cut = partial(_cut_training, trained, architecture, (gradients, trained.num_model))
+    anywhere = replace(options, rectangle=None, fidelity=Fidelity.MODEL)
+    placed = _find(cut, architecture, anywhere, samples=samples)
+    if placed is None or placed.program.sample_groups == 1:
+        return None
+    program = placed.program
+    width, height, groups = program.width, program.height, program.sample_groups
+    of_each = f"{groups} groups of samples on {width}×{height // groups} PEs each"
+    if pinned is not None:
+        return TooLargeError(
+            f"{graph.name} does not fit on {pinned[0]}×{pinned[1]} PEs, in whatever groups of "
+            "samples",
+            remedy=f"use the rectangle {width}×{height}, which has room for {of_each}",
+        )
+    return TooLargeError(
+        f"{graph.name} needs {width}×{height} PEs, {of_each}: no rectangle with a side of more "
+        f"than {_LARGEST_SIMULATED_SIDE} PEs is simulated unasked",
+        remedy=f"choose fidelity 'auto' or 'model', or the rectangle {width}×{height} to do it "
+        "nevertheless",
+    )
+
+
+def _cut_training(
+    trained: Trained,
+    architecture: Architecture,
+    of: tuple[Gradients, int],
+    rectangle: tuple[int, int],
+    sample_groups: int,
+) -> MeshProgram:
+    """Return the program of gradients, `of` a graph with so many operations of a model."""
+    (gradients, num_model), (width, height) = of, rectangle
+    return shard_training(
+        gradients,
+        width=width,
+        height=height,
+        architecture=architecture,
+        num_model=num_model,
+        updates=trained.updates,
+        context=trained.context,
+        sample_groups=sample_groups,
+    )
 
 
 def _samples_of_groups(graph: Graph, num_model: int) -> int:
@@ -344,11 +386,13 @@ class _Groups:
         """Yield those of so many PEs."""
         for count in self._counts:
             least = (1, 1) if num_pes <= _USUAL_SIDES[-1] ** 2 else self._least.get(count)
+            if least is None:
+                continue
             of_group = num_pes // count
-            for power in range(of_group.bit_length() if least else 0):
+            for power in range(of_group.bit_length()):
                 width, rows = of_group >> power, 1 << power
                 fits = width <= self._most[0] and rows * count <= self._most[1]
-                if least and fits and width >= least[0] and rows >= least[1]:
+                if fits and width >= least[0] and rows >= least[1]:
                     yield _Choice((width, rows * count), count)
 
     @cached_property

@@ -34,7 +34,6 @@ from onewafer.execution import (
     choose_samples,
     place,
     place_sequence,
-    place_training,
 )
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
@@ -501,12 +500,11 @@ class Session:
         if module not in self._trained:
             self._trained[module] = TrainedModule(
                 name_of_module(module),
-                lambda gradients, plan: place_training(
-                    gradients, plan.trained, self.architecture, self.options
-                ),
+                self.architecture,
+                self.options,
                 partial(self._load_as, name_of_module(module), _host_stores(module)),
-                self.training.optimizers,
-                self.training.homes,
+                optimizers=self.training.optimizers,
+                homes=self.training.homes,
                 guesses_loss=not self._this_thread.trains_part,
             )
         with self._calls_on_host():

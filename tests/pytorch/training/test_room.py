@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
+from onewafer.pytorch.training import room
 
 
 def refusal_of(model: nn.Module, x: torch.Tensor, rectangle: tuple[int, int]) -> str | None:
@@ -44,6 +45,27 @@ def test_launches_of_one_sample_fit_a_smaller_rectangle_than_the_whole_batch():
     assert refusal_of(make(), x, parts) is None
     assert refusal_of(make(), x, (parts[0] - 1, parts[1] - 1)) is not None
     assert "gradients and moments" in text
+
+
+def test_a_batch_that_cannot_be_cut_may_lie_in_groups_of_samples(monkeypatch):
+    asked = []
+
+    def count(*args):
+        asked.append(args)
+        return refuse(*args)
+
+    refuse = room.refuse_outside_of_groups
+    monkeypatch.setattr(room, "refuse_outside_of_groups", count)
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+    x = torch.randn(2048, 4)
+    text = refusal_of(make(), x, (2, 2))
+    width, height = whole(text, r"use the rectangle (\d+)×(\d+), which has room for \d+ groups")
+    assert "BatchNorm is of all samples of a batch" in text
+    assert len(asked) == 1
+    assert refusal_of(make(), x, (width, height)) is None
 
 
 @pytest.mark.slow

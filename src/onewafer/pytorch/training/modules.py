@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import GraphError, TooLargeError, UnsupportedOperationError
+from onewafer.execution import place_training
 from onewafer.graph import num_samples, with_samples
 from onewafer.mesh import FORWARD
 from onewafer.pytorch.lowering.joined import part_sizes, tile_sizes
@@ -17,9 +18,10 @@ from onewafer.pytorch.training.programs import Plan, TrainingProgram
 from onewafer.pytorch.training.room import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
-    from onewafer.execution import Placed, ResidentProgram
+    from onewafer.arch import Architecture
+    from onewafer.execution import Placed, ResidentProgram, WaferOptions
     from onewafer.graph import Gradients, Graph, Operation
     from onewafer.pytorch.captured import Capture
     from onewafer.pytorch.training.calls import TrainingCall
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.losses import Loss
     from onewafer.pytorch.training.optimizers import Optimizers, Step
 
-    Place = Callable[[Gradients, Plan], Placed]
     _Key = tuple[object, ...]
     """What decides which program is one of a captured call."""
 
@@ -49,21 +50,22 @@ class TrainedModule:
     def __init__(
         self,
         name: str,
-        place: Place,
+        architecture: Architecture,
+        options: WaferOptions,
         load: Load,
+        *,
         optimizers: Optimizers,
         homes: Homes,
-        *,
         guesses_loss: bool = True,
     ) -> None:
-        """Take how programs are placed and loaded, and what else trains.
+        """Take the wafer, how programs are placed on it and loaded, and what else trains.
 
         The first call is one that a loss follows if it `guesses_loss`, as a part of a module does
         not.
         """
         self.name = name
         """The class of the module."""
-        self._place, self._load = place, load
+        self._architecture, self._options, self._load = architecture, options, load
         self._optimizers, self._homes = optimizers, homes
         self._placed: dict[Plan, tuple[Gradients, Placed] | UnsupportedOperationError] = {}
         self._programs: dict[Plan, TrainingProgram] = {}
@@ -81,7 +83,7 @@ class TrainedModule:
         """What computes without a gradient, as a part of one of these programs."""
         self._cut: weakref.WeakKeyDictionary[Capture, Capture] = weakref.WeakKeyDictionary()
         """Captures whose batches take several launches, as they are cut."""
-        self._room = Room(self._find)
+        self._room = Room(self._find, architecture, options)
 
     @property
     def programs(self) -> Collection[TrainingProgram]:
@@ -106,25 +108,25 @@ class TrainedModule:
 
     def _fit(self, call: TrainingCall, loss: Loss | None) -> None:
         """Find a program for a call, in as few launches as its batch or its sequences fit into."""
-        whole = call.call.capture
+        whole, plan = call.call.capture, self._plan(call, loss)
         try:
-            self._find(self._plan(call, loss))
+            self._find(plan)
         except TooLargeError as error:
             sizes = part_sizes(whole.graph)
             refusal = error
         else:
             return
         if whole.graph.is_sequence:
-            self._fit_sequence(call, refusal, self._plan(call, loss))
+            self._fit_sequence(call, refusal, plan)
             return
         if not sizes or whole.sequences > 1:
-            raise refusal.again()
+            raise self._room.in_groups(refusal, plan)
         try:
             self._find_cut(call, whole, sizes[-1])
         except UnsupportedOperationError as error:
+            refusal = self._room.in_groups(refusal, plan)
             if isinstance(error, TooLargeError):
                 raise self._room.with_parts(refusal, error) from None
-            plan = self._plan(call, loss)
             raise self._room.with_smaller_batch(refusal, error, plan) from None
         for size in sizes:
             try:
@@ -265,7 +267,8 @@ class TrainedModule:
         if plan not in self._placed:
             try:
                 gradients = plan.derive()
-                self._placed[plan] = gradients, self._place(gradients, plan)
+                placed = place_training(gradients, plan.trained, self._architecture, self._options)
+                self._placed[plan] = gradients, placed
             except GraphError as error:
                 self._placed[plan] = UnsupportedOperationError(str(error).splitlines()[-1].strip())
             except UnsupportedOperationError as error:

@@ -12,12 +12,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
+from onewafer.execution import refuse_outside_of_groups
 from onewafer.graph import num_samples, with_rows, with_samples
 from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onewafer.arch import Architecture
+    from onewafer.execution import WaferOptions
     from onewafer.graph import Graph
     from onewafer.pytorch.training.programs import Plan
 
@@ -27,9 +30,20 @@ _RECTANGLE = re.compile(r"use a rectangle of at least (\d+×\d+) PEs")
 class Room:
     """What has room on the wafer."""
 
-    def __init__(self, place: Callable[[Plan], object]) -> None:
-        """Take what lays a plan out, or raises UnsupportedOperationError."""
-        self._place = place
+    def __init__(
+        self, place: Callable[[Plan], object], architecture: Architecture, options: WaferOptions
+    ) -> None:
+        """Take what lays a plan out so, or raises UnsupportedOperationError."""
+        self._place, self._architecture, self._options = place, architecture, options
+        self._in_groups: dict[Plan, TooLargeError | None] = {}
+
+    def in_groups(self, error: TooLargeError, plan: Plan) -> TooLargeError:
+        """Return the error of a batch that has room in groups of samples; else the one it has."""
+        if plan not in self._in_groups:
+            self._in_groups[plan] = refuse_outside_of_groups(
+                plan.derive(), plan.trained, self._architecture, self._options
+            )
+        return (self._in_groups[plan] or error).again()
 
     def with_parts(self, error: TooLargeError, of_part: TooLargeError) -> TooLargeError:
         """Return the error of a batch, of which not even one sample has room."""
