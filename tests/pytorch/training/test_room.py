@@ -57,15 +57,12 @@ def test_a_batch_that_cannot_be_cut_may_lie_in_groups_of_samples(monkeypatch):
     refuse = room.refuse_outside_of_groups
     monkeypatch.setattr(room, "refuse_outside_of_groups", count)
 
-    def make() -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
-
-    x = torch.randn(2048, 4)
-    text = refusal_of(make(), x, (2, 2))
-    width, height = whole(text, r"use the rectangle (\d+)×(\d+), which has room for \d+ groups")
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    text = refusal_of(model, torch.randn(2048, 4), (2, 2))
+    (groups,) = whole(text, r"use the rectangle \d+×\d+, which has room for (\d+) groups")
+    assert groups > 1
     assert "BatchNorm is of all samples of a batch" in text
     assert len(asked) == 1
-    assert refusal_of(make(), x, (width, height)) is None
 
 
 @pytest.mark.slow

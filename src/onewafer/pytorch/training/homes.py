@@ -31,8 +31,8 @@ sees_gradient: Callable[[torch.Tensor], object] = attrgetter("_post_accumulate_g
 def version_of(tensor: torch.Tensor) -> int:
     """Return how often the elements of a tensor have been changed.
 
-    Of a tensor of inference mode nobody knows: it has another number each time, below all others.
-    Hence it is always one that may have changed.
+    PyTorch counts none of a tensor of inference mode, which may always have changed: the result is
+    another number each time, below all others.
     """
     try:
         return _counted(tensor)
