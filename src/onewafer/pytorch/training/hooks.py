@@ -21,7 +21,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from onewafer.blocks import OpenBlocks, Replacement
 from onewafer.errors import UnsupportedOperationError
-from onewafer.pytorch.training.labels import label, unlabelled
+from onewafer.pytorch.training.labels import (
+    is_pytorchs_zeroing,
+    label,
+    unlabelled,
+    zero_gradients,
+)
 from onewafer.pytorch.training.losses import KINDS
 from onewafer.pytorch.training.optimizers import STEPPED
 
@@ -206,6 +211,19 @@ def _replace_step(original: Function) -> Function:
     return step
 
 
+def _replace_zeroing(original: Function) -> Function:
+    if not is_pytorchs_zeroing(original):
+        return original
+
+    @functools.wraps(original)
+    def zero_grad(optimizer: torch.optim.Optimizer, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002
+        training = None if torch.compiler.is_compiling() else _current()
+        if training is None or not zero_gradients(optimizer, is_removing=bool(set_to_none)):
+            original(optimizer, set_to_none)
+
+    return zero_grad
+
+
 def _replace_backward(original: Function) -> Function:
     """Let a backward pass be one of a step like ones before, which begins at its loss."""
 
@@ -253,6 +271,7 @@ _REPLACEMENTS = (
     *(Replacement(functional, kind, _replace_loss(kind)) for kind in KINDS),
     Replacement(functional, "log_softmax", _replace_log_softmax),
     *(Replacement(kind, "step", _replace_step) for kind in STEPPED),
+    Replacement(torch.optim.Optimizer, "zero_grad", _replace_zeroing),
     Replacement(torch.Tensor, "backward", _replace_backward),
     Replacement(torch.Tensor, "register_hook", _replace_hook_registration),
     Replacement(torch.optim.Optimizer, "__init__", _replace_initialization),

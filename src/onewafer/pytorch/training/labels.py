@@ -1,18 +1,22 @@
 """Steps of optimizers, and what PyTorch puts around them: a label for profilers, and hooks.
 
 With neither a profiler nor a hook, it does nothing, and takes as long as a step of several small
-parameters.
+parameters. So it is with `zero_grad`.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch import _compile  # no public name
 from torch._C._autograd import (
     _profiler_enabled as is_profiling,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
+
+from onewafer.pytorch.call_checks import are_observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 _label = torch.optim.Optimizer.profile_hook_step
 _LABELLED = _label(lambda: None).__code__
 """The code of all steps that PyTorch has labelled."""
+_FILE = inspect.getfile(torch.optim.Optimizer)
+"""Where PyTorch has its optimizers."""
 
 
 def label(kinds: Iterable[type[torch.optim.Optimizer]]) -> None:
@@ -53,3 +59,36 @@ def unlabelled(step: Step) -> Step:
         return step(*args, **options) if is_profiling() else inside(*args, **options)
 
     return take
+
+
+def is_pytorchs_zeroing(function: Callable[..., None]) -> bool:
+    """Tell whether a function is PyTorch's `zero_grad`, which no script has replaced."""
+    inside = getattr(function, "__wrapped__", None)
+    codes = [getattr(one, "__code__", None) for one in (function, inside)]
+    files = [None if code is None else code.co_filename for code in codes]
+    return files == [_compile.__file__, _FILE]
+
+
+def zero_gradients(optimizer: torch.optim.Optimizer, *, is_removing: bool) -> bool:
+    """Set the gradients of an optimizer to 0, or remove them, without the label.
+
+    Returns False, and has done nothing, if PyTorch's `zero_grad` may do anything else: for a
+    profiler, for gradients with a history, or for tensors of other kinds.
+    """
+    if is_profiling() or are_observed():
+        return False
+    groups = cast("list[dict[str, list[torch.Tensor]]]", optimizer.param_groups)
+    parameters = [one for group in groups for one in group["params"]]
+    if is_removing:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad = None
+        return True
+    gradients = [one for one in [parameter.grad for parameter in parameters] if one is not None]
+    for one in gradients:
+        is_plain = type(one) is torch.Tensor and one.layout is torch.strided
+        if not is_plain or one.requires_grad:  # with a history, it does
+            return False
+    if gradients:
+        torch._foreach_zero_(gradients)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]  # no public name
+    return True
