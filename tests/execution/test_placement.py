@@ -205,7 +205,7 @@ def test_groups_that_have_room_are_found_where_higher_ones_have_none():
     [(Fidelity.MODEL, (2, 2)), (Fidelity.FABRIC, (2, 2)), (Fidelity.FABRIC, None)],
 )
 def test_the_error_names_the_groups_that_have_room(fidelity, pinned, monkeypatch):
-    monkeypatch.setattr(placement, "_LARGEST_SIMULATED_SIDE", 2)
+    monkeypatch.setattr(placement, "_MOST_SIMULATED_PES", 4)
     samples, features = 2048, 4
     x, y, z = (Tensor(name, (samples, features), DataType.F32) for name in "xyz")
     w = Tensor("w", (features, features), DataType.F32)
@@ -230,6 +230,20 @@ def test_the_error_names_the_groups_that_have_room(fidelity, pinned, monkeypatch
     verify(program, WSE3)
     free = WaferOptions(fidelity=Fidelity.MODEL)
     assert refuse_outside_of_groups(gradients, trained, WSE3, free) is None
+
+
+def test_groups_are_simulated_unasked_by_their_pes_not_by_their_sides():
+    samples, features = 1 << 17, 4
+    x, y, z = (Tensor(name, (samples, features), DataType.F32) for name in "xyz")
+    w = Tensor("w", (features, features), DataType.F32)
+    v, b = (Tensor(name, (features,), DataType.F32) for name in "vb")
+    operations = Linear(y, "x", "w"), BatchNorm(z, "y", "v", "b", 1e-5)
+    gradients = derive_gradients(Graph("net", (x,), (w, v, b), operations, ("z",)), ["w"])
+    options = WaferOptions(fidelity=Fidelity.FABRIC)
+    program = place_training(gradients, Trained(len(operations)), WSE3, options).program
+    verify(program, WSE3)
+    assert program.height > 128
+    assert program.width * program.height <= 128 * 128
 
 
 def test_one_group_has_all_samples_where_that_is_faster():

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""
-_LARGEST_SIMULATED_SIDE = 128
-"""Side of the largest square that is simulated by default: a launch takes minutes."""
+_MOST_SIMULATED_PES = 128 * 128
+"""PEs of the largest rectangle that is simulated unasked: a launch takes minutes."""
 
 
 def choose_bucket(rows: int, max_batch: int) -> int:
@@ -213,8 +213,8 @@ def refuse_outside_of_groups(
             remedy=f"use the rectangle {width}×{height}, which has room for {of_each}",
         )
     return TooLargeError(
-        f"{graph.name} needs {width}×{height} PEs, {of_each}: no rectangle with a side of more "
-        f"than {_LARGEST_SIMULATED_SIDE} PEs is simulated unasked",
+        f"{graph.name} needs {width}×{height} PEs, {of_each}: no rectangle of more than "
+        f"{_MOST_SIMULATED_PES:,} PEs is simulated unasked",
         remedy=f"choose fidelity 'auto' or 'model', or the rectangle {width}×{height} to do it "
         "nevertheless",
     )
@@ -321,7 +321,7 @@ def _find(
     considered: list[Candidate] = []
     for rectangles in _candidates(architecture):
         width, height = rectangles[-1]
-        if width > _LARGEST_SIMULATED_SIDE and options.fidelity is Fidelity.FABRIC:
+        if options.fidelity is Fidelity.FABRIC and width * height > _MOST_SIMULATED_PES:
             return None
         choices = [*map(_Choice, rectangles), *groups.over(width * height)]
         placed = _fastest(cut, choices, architecture, considered)
@@ -380,10 +380,14 @@ class _Groups:
     ) -> None:
         """Take what cuts a program, and how many groups it may have."""
         self._cut, self._counts, self._architecture = cut, counts, architecture
-        self._most = _sides(architecture, options)
+        self._sides = largest_rectangle(architecture)
+        is_simulated = options.fidelity is Fidelity.FABRIC
+        self._most_pes = _MOST_SIMULATED_PES if is_simulated else math.prod(self._sides)
 
     def over(self, num_pes: int) -> Iterator[_Choice]:
-        """Yield those of so many PEs."""
+        """Yield those of so many PEs; none if no rectangle has so many."""
+        if num_pes > self._most_pes:
+            return
         for count in self._counts:
             least = (1, 1) if num_pes <= _USUAL_SIDES[-1] ** 2 else self._least.get(count)
             if least is None:
@@ -391,7 +395,7 @@ class _Groups:
             of_group = num_pes // count
             for power in range(of_group.bit_length()):
                 width, rows = of_group >> power, 1 << power
-                fits = width <= self._most[0] and rows * count <= self._most[1]
+                fits = width <= self._sides[0] and rows * count <= self._sides[1]
                 if fits and width >= least[0] and rows >= least[1]:
                     yield _Choice((width, rows * count), count)
 
@@ -404,8 +408,8 @@ class _Groups:
         """
         found: dict[int, tuple[int, int]] = {}
         for count in self._counts:
-            rows = [1 << power for power in range((self._most[1] // count).bit_length())]
-            widths = [1 << power for power in range(self._most[0].bit_length())]
+            rows = [1 << power for power in range((self._sides[1] // count).bit_length())]
+            widths = [1 << power for power in range(self._sides[0].bit_length())]
             needed = {n: self._bytes(widths[-1], n, count) for n in rows}
             fitting = [n for n in rows if needed[n] <= self._architecture.memory_bytes]
             if fitting:
@@ -425,14 +429,6 @@ class _Groups:
         except TooLargeError:
             return math.inf
         return footprint(program, self._architecture).total
-
-
-def _sides(architecture: Architecture, options: WaferOptions) -> tuple[int, int]:
-    """Return the largest sides that a rectangle may have, to be simulated if it is."""
-    width, height = largest_rectangle(architecture)
-    if options.fidelity is Fidelity.FABRIC:
-        return min(width, _LARGEST_SIMULATED_SIDE), min(height, _LARGEST_SIMULATED_SIDE)
-    return width, height
 
 
 def _consider(
