@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.pytorch.backend import serve_backend
 from onewafer.pytorch.compiled import compile_for_wafer
 from onewafer.pytorch.intercept import intercept_calls
+from onewafer.pytorch.warned import warning_of_callers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,5 +19,10 @@ if TYPE_CHECKING:
 @contextmanager
 def run_on(session: Session) -> Generator[None]:
     """Run module calls, and what `torch.compile` makes, in a session while the block is open."""
-    with intercept_calls(session), serve_backend(session), compile_for_wafer():
+    with (
+        warning_of_callers(),
+        intercept_calls(session),
+        serve_backend(session),
+        compile_for_wafer(),
+    ):
         yield
