@@ -338,6 +338,29 @@ def test_a_script_s_handler_raises_between_two_slices(tmp_path):
     assert stopped.machine.cycle == device(counting(9_000), RunLimits()).launch("main").end_cycle
 
 
+@pytest.mark.parametrize(
+    ("number", "action"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_in_the_last_slice_is_not_lost(number, action, tmp_path):
+    before, due = signal.getsignal(number), []
+
+    def clock():
+        if due and signal.getsignal(number) is not before:  # the run listens
+            os.kill(os.getpid(), due.pop())
+        return 0.0
+
+    stopped = device(counting(20), RunLimits(checkpoint_folder=tmp_path, clock=clock))
+    plain = stopped.launch("main")
+    due.append(number)
+    with pytest.raises(action) as caught:
+        stopped.launch("main")
+    assert not due
+    assert signal.getsignal(number) is before
+    assert Interruption.of(caught.value) is None
+    assert not [*tmp_path.iterdir()]  # nothing is left to go on with
+    assert stopped.launch("main").cycles == plain.cycles  # if the script catches it
+
+
 def test_whoever_handles_ctrl_c_himself_goes_on_doing_so(tmp_path):
     heard = []
     before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))

@@ -1,5 +1,7 @@
 """A script under `run_script` behaves as under plain `python`."""
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -8,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from onewafer.errors import ConfigurationError
+from onewafer.host import RunLimits
+from onewafer.host.run_progress import SilentObserver
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_script
 
 SURROUNDINGS = """
@@ -143,3 +147,34 @@ def test_missing_scripts_are_refused(tmp_path):
         run_script(tmp_path / "nowhere.py", [], session)
     with pytest.raises(ConfigurationError, match="is a directory; name the script in it"):
         run_script(Path(tmp_path), [], session)
+
+
+CAUGHT = """
+    import torch
+
+    with torch.no_grad():
+        try:
+            torch.nn.Linear(64, 64)(torch.ones(64, 64))
+        except KeyboardInterrupt:
+            print("caught")
+"""
+
+
+def test_a_caught_ctrl_c_is_told_with_its_checkpoint(tmp_path, capsys):
+    class Impatient(SilentObserver):
+        interval_seconds = 0
+
+        def show(self, _progress):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    script, lines = tmp_path / "script.py", []
+    script.write_text(textwrap.dedent(CAUGHT))
+    options = WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(1, 1))
+    limits = RunLimits(observer=Impatient(), checkpoint_folder=tmp_path)
+    result = run_script(script, [], Session(options, limits=limits), announce=lines.append)
+    assert result.exit_code == 0
+    assert capsys.readouterr().out == "caught\n"
+    (checkpoint,) = tmp_path.glob("*.checkpoint")
+    (line,) = lines
+    assert line.startswith("the script has caught a Ctrl-C: interrupted in the launch of")
+    assert str(checkpoint) in line

@@ -166,6 +166,11 @@ def interruption(request: StopRequest, sentence: str) -> BaseException:
     return Terminated()
 
 
+def late_interruption(request: StopRequest) -> BaseException:
+    """Return what to raise for a signal that came in the last slice of a run: nothing is left."""
+    return KeyboardInterrupt() if request.signal != signal.SIGTERM else Terminated()
+
+
 @contextmanager
 def ended_by_exceptions() -> Generator[None]:
     """Let SIGTERM be an exception, as Ctrl-C is: `finally` is run, and what is known is told.

@@ -11,7 +11,12 @@ from time import perf_counter  # noqa: TID251  # decides how long slices are; re
 from typing import TYPE_CHECKING
 
 from onewafer.errors import LongRunError
-from onewafer.host.interruption import StopRequest, interruption, leave_checkpoint
+from onewafer.host.interruption import (
+    StopRequest,
+    interruption,
+    late_interruption,
+    leave_checkpoint,
+)
 from onewafer.host.progress_display import choose_observer
 from onewafer.host.run_progress import SILENT, Reporter, RunObserver
 from onewafer.simulator import StopReason
@@ -114,7 +119,8 @@ def run_until_rest(
     Raises:
         SimulationError: the program failed.
         LongRunError: it takes more cycles than the limits allow.
-        KeyboardInterrupt: a Ctrl-C; its `Interruption` says where the program was.
+        KeyboardInterrupt: a Ctrl-C; its `Interruption` says where the program was, unless it was
+            at rest by then.
     """
     watcher = limits.observer if observer is None else observer
     reporter = Reporter(machine, what, watcher, limits.clock)
@@ -128,6 +134,8 @@ def run_until_rest(
                     cycles = min(cycles, max(1, sampler.next_look - machine.cycle))
                 reason = machine.run(max_cycles=cycles)
                 if reason is StopReason.QUIESCENT:
+                    if request.signal is not None:
+                        raise late_interruption(request)
                     return
                 if limits.log is not None:
                     limits.log.flush()

@@ -49,7 +49,8 @@ def run_script(
     """Run a script to its end; print its traceback if it raises, as Python does.
 
     `cuda` says when that word means the wafer; `announce` gets one line when the script first uses
-    it so, or when the script ended because it did not.
+    it so, or when the script ended because it did not, and where a launch was if the script has
+    caught the Ctrl-C that stopped it.
     Raises ConfigurationError, before anything runs, if there is no such script.
     """
     source = read_script(path)
@@ -63,11 +64,25 @@ def run_script(
             execute(source, path, namespace)
         except BaseException as error:  # noqa: BLE001  # shown and turned into the exit code
             result = _end(error)
+            _tell_caught(session, error, announce)
             line = presence.explain_end(error, has_called_modules=session.count_calls() > 0)
             if line is not None:
                 announce(line)
             return result
+        _tell_caught(session, None, announce)
     return ScriptResult(0)
+
+
+def _tell_caught(
+    session: Session, error: BaseException | None, announce: Callable[[str], None]
+) -> None:
+    """Say where a launch was that a Ctrl-C has stopped, unless the error that ends the script has.
+
+    There may be a checkpoint, which nothing else tells of.
+    """
+    place = session.interruption
+    if place is not None and (error is None or Interruption.of(error) is not place):
+        announce(f"the script has caught a Ctrl-C: {place}")
 
 
 def _end(error: BaseException) -> ScriptResult:

@@ -36,7 +36,7 @@ from onewafer.execution import (
     place_sequence,
 )
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
-from onewafer.host import RunLimits
+from onewafer.host import Interruption, RunLimits
 from onewafer.pytorch.attempts import Attempts
 from onewafer.pytorch.capture import DRAWS, capture, check_call, check_indices
 from onewafer.pytorch.causal_calls import has_cache, is_language_model
@@ -121,6 +121,8 @@ class Session:
         self.ledger = Ledger() if ledger is None else ledger
         self.observer = observer
         self.recordings = recordings
+        self.interruption: Interruption | None = None
+        """Where a launch was that a Ctrl-C has stopped, the last one."""
         self._programs: weakref.WeakKeyDictionary[torch.nn.Module, dict[Graph, _Outcome]] = (
             weakref.WeakKeyDictionary()
         )
@@ -342,8 +344,12 @@ class Session:
     @contextmanager
     def _working(self) -> Generator[None]:
         """Let FLOP count as those of the wafer, and signals reach the script."""
-        with carrying_exceptions_of_handlers(), self.ledger.host.computing_for_wafer():
-            yield
+        try:
+            with carrying_exceptions_of_handlers(), self.ledger.host.computing_for_wafer():
+                yield
+        except KeyboardInterrupt as error:
+            self.interruption = Interruption.of(error) or self.interruption
+            raise
 
     @contextmanager
     def _calls_on_host(self) -> Generator[None]:
