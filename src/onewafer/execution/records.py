@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from onewafer.execution.activity import Activity
 from onewafer.execution.auto import Meter
 from onewafer.execution.launch_times import Origin
+from onewafer.mesh import Role
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -131,7 +132,10 @@ class ProgramRecord:
     """Forward passes of training that were made again: others had taken their place."""
     parameters_sent: int = 0
     parameters_resent: int = 0
-    """Tensors sent again because they had changed."""
+    """Tensors sent again because they had changed; gradients and moments are there from the
+    beginning."""
+    resent_bytes: int = 0
+    """Bytes of these, without padding."""
     elapsed_cycles: int = 0
     """Cycles of all launches, as known when each was made: a clock, which never goes back."""
     times: LaunchTimes | None = None
@@ -184,10 +188,17 @@ class ProgramRecord:
         parts = (self.times.activity(launch).scaled(n) for launch, n in phase.launches.items())
         return sum(parts, start=Activity())
 
-    def count_parameters(self, new: Collection[str], written: int) -> None:
-        """Add parameters that were written, of which some are new."""
-        self.parameters_sent += len(new)
-        self.parameters_resent += written - len(new)
+    def count_parameters(self, written: Collection[str], known: Collection[str]) -> None:
+        """Add tensors that were written, of which some were `known` before."""
+        outputs, parameters = (
+            {item.name for item in self.program.with_role(role)}
+            for role in (Role.OUTPUT, Role.PARAMETER)
+        )
+        there = outputs - parameters | {*known}
+        again = [name for name in written if name in there]
+        self.parameters_sent += len(written) - len(again)
+        self.parameters_resent += len(again)
+        self.resent_bytes += sum(map(self.program.num_bytes, again))
 
     def count_call(
         self, phase: Phase, rows: int, launches: Sequence[Launched], *, again: int = 0
@@ -197,6 +208,22 @@ class ProgramRecord:
         record.calls += 1
         record.rows += rows
         record.again += again
+        self._count_launches(record, launches)
+
+    def count_again(self, phase: Phase, launches: Sequence[Launched]) -> None:
+        """Add launches of a call that has been counted, and is made again."""
+        self.repeated += phase is Phase.FORWARD
+        self._count_launches(self.phases.setdefault(phase, PhaseRecord()), launches)
+
+    def give_up(self, phase: Phase, rows: int, flop: int) -> None:
+        """Let a call that was counted be one of another program, which makes it again."""
+        self.repeated += phase is Phase.FORWARD
+        record = self.phases[phase]
+        record.calls -= 1
+        record.rows -= rows
+        self.flop -= flop
+
+    def _count_launches(self, record: PhaseRecord, launches: Sequence[Launched]) -> None:
         for launched in launches:
             record.launches[launched.launch] += 1
             record.origins[launched.origin] += 1

@@ -99,7 +99,7 @@ class ResidentProgram:
             self._residents.forget(written)  # until all are written: some of them may be
             self._executor.send(elements)
             self._check.send(elements)
-            self.record.count_parameters(written.keys() - self._residents.names, len(written))
+            self.record.count_parameters(written.keys(), self._residents.names)
             self._residents.note(written, known)
         return frozenset(written)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from onewafer.execution.records import Phase, ProgramRecord
 
-_NUMBERS = ("flop", "repeated", "parameters_sent", "parameters_resent", "elapsed_cycles")
+_SENT = "parameters_sent", "parameters_resent"
+_NUMBERS = ("flop", "repeated", *_SENT, "resent_bytes", "elapsed_cycles")
 """Counters of a record, by their names."""
 
 
@@ -58,7 +59,7 @@ class Tally:
     @property
     def has_sent_parameters(self) -> bool:
         """Whether tensors that stay on the wafer were written."""
-        return any(self.numbers[name] for name in ("parameters_sent", "parameters_resent"))
+        return any(self.numbers[name] for name in _SENT)
 
     def add_to(self, record: ProgramRecord, times: int) -> None:
         """Count all of it so many times more; its launches and bytes are the executor's."""

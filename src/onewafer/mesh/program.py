@@ -110,8 +110,11 @@ class MeshProgram(ProgramShape):
         return -(-positions // rows)
 
     def num_bytes(self, name: str) -> int:
-        """Return the bytes of an input, a parameter or an output, without padding."""
-        return next(item for item in self.placements if item.name == name).num_bytes
+        """Return the bytes of an input, a parameter or an output, without padding.
+
+        A parameter that the host multiplies with another one on the way has none of its own.
+        """
+        return next((item.num_bytes for item in self.placements if item.name == name), 0)
 
     def stretch(self, entry: str) -> slice:
         """Return where the operations of an entry are among all."""

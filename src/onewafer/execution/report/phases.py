@@ -38,7 +38,8 @@ def _report_phase(
 ) -> PhaseReport:
     activity, clock_hertz = record.activity_of(done), record.clock_hertz
     expected = _expect(record, done.launches, estimator)
-    per_row = activity.cycles / done.rows
+    rows = max(1, done.rows)  # all launches of a phase may be of calls that other programs count
+    per_row = activity.cycles / rows
     return PhaseReport(
         phase=phase,
         calls=done.calls,
@@ -49,11 +50,11 @@ def _report_phase(
         cycles_per_row=per_row,
         seconds_per_row=to_seconds(per_row, clock_hertz=clock_hertz),
         rows_per_second=clock_hertz / per_row,
-        expected_cycles_per_row=sum(expected.values()) / done.rows,
+        expected_cycles_per_row=sum(expected.values()) / rows,
         origins=count_origins(done.origins) if record.times else None,
         busy_pe_fraction=busy_pes(record, activity),
         busy_link_fraction=busy_links(record, activity),
-        parts=_report_parts(activity.of_all_cycles(), expected, done.rows),
+        parts=_report_parts(activity.of_all_cycles(), expected, rows),
     )
 
 

@@ -30,7 +30,7 @@ def report_step(record: ProgramRecord) -> StepReport | None:
     last = phases.get(Phase.UPDATE) or phases.get(Phase.BACKWARD)
     if last is None:
         return None
-    steps, program = _count(last), record.program
+    steps = _count(last)
     samples = phases[Phase.FORWARD].rows / steps
     cycles = sum(record.activity_of(done).cycles for done in phases.values()) / steps
     seconds = to_seconds(cycles, clock_hertz=record.clock_hertz)
@@ -40,8 +40,9 @@ def report_step(record: ProgramRecord) -> StepReport | None:
         cycles=cycles,
         seconds=seconds,
         samples_per_second=samples / seconds,
-        bytes_in=_bytes_of(program, Role.INPUT, phases.values()),
-        bytes_out=_bytes_of(program, Role.OUTPUT, phases.values()),
+        bytes_in=(_count_bytes(record.program, Role.INPUT, phases.values()) + record.resent_bytes)
+        / steps,
+        bytes_out=_count_bytes(record.program, Role.OUTPUT, phases.values()) / steps,
         repeated=record.repeated,
         joules=joules_of(record, cycles),
     )
@@ -55,13 +56,18 @@ def _count(last: PhaseRecord) -> int:
     return max(launched.values()) if last.calls == launched.total() else last.calls
 
 
-def _bytes_of(program: MeshProgram, role: Role, phases: Iterable[PhaseRecord]) -> int:
-    """Return the bytes of what goes in or out around one launch of each entry of some phases."""
-    launched = {launch.entry for phase in phases for launch in phase.launches if launch is not None}
+def _count_bytes(program: MeshProgram, role: Role, phases: Iterable[PhaseRecord]) -> int:
+    """Return the bytes of what goes in or out around all launches of some phases."""
+    launched = Counter[str]()
+    for phase in phases:
+        for launch, count in phase.launches.items():
+            launched[(launch or program.whole_launch()).entry] += count
     return sum(
-        item.num_bytes
+        item.num_bytes * count
         for item in program.with_role(role)
-        if not item.is_resident and any(map(item.is_of, launched))
+        if not item.is_resident
+        for entry, count in launched.items()
+        if item.is_of(entry)
     )
 
 
@@ -103,8 +109,8 @@ def _totals(step: StepReport, what: str, clock_hertz: float) -> Iterator[tuple[s
     yield "steps", f"{step.steps:,}"
     yield f"{what} a step", f"{step.samples:,.4g}"
     yield f"{what}/s, {format_hertz(clock_hertz)}", f"{step.samples_per_second:,.0f}"
-    yield "bytes in a step", format_bytes(step.bytes_in)
-    yield "bytes out a step", format_bytes(step.bytes_out)
+    yield "bytes in a step", format_bytes(round(step.bytes_in))
+    yield "bytes out a step", format_bytes(round(step.bytes_out))
     if step.joules is not None:
         yield "energy a step", format_joules(step.joules)
     if step.repeated:

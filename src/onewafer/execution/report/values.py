@@ -105,10 +105,10 @@ class StepReport:
     cycles: float
     seconds: float
     samples_per_second: float
-    bytes_in: int
-    """What comes to the wafer for one forward pass, loss, backward pass and update, without what
-    the host has changed."""
-    bytes_out: int
+    bytes_in: float
+    """What comes to the wafer for all its launches, and what is sent again because the host has
+    changed it; without padding, and without the parameters that were sent once."""
+    bytes_out: float
     """What goes to the host."""
     repeated: int
     """Forward passes of all steps that were made again: others had taken their place."""

@@ -110,6 +110,9 @@ class TrainingCall:
         self.loss: TakenLoss | None = None
         self._program: TrainingProgram | None = None
         """Where it was launched last."""
+        self._compared: TrainingProgram | None = None
+        """Where its loss was launched last."""
+        self._has_gone_back = False
         self.steps: tuple[Step, ...] | None = None
         """The steps that its optimizers will take; None: not asked for yet."""
         self._handed: tuple[torch.Tensor, int, float] | None = None
@@ -266,7 +269,8 @@ class TrainingCall:
         with program.loaded.alone():
             program.loaded.keep(taken.stored())  # a program whose parameters lack is not simulated
             self._hold(program, values)
-            found = program.loss(targets, lambda: host, rows=self.rows)
+            found = program.loss(targets, lambda: host, rows=self.rows, before=self._compared)
+        self._compared = program
         self.loss = taken
         self.trained.note_loss(taken.loss)
         return found
@@ -310,7 +314,8 @@ class TrainingCall:
                 self._hold(program, values)
                 if taken is not None:
                     targets = partial(self._targets, taken, program)
-                    program.loss(targets, dict, rows=self.rows)
+                    program.loss(targets, dict, rows=self.rows, before=self._compared)
+                    self._compared = program
             if taken is None:
                 seeds = self._seeds(program, gradients)
             else:
@@ -318,7 +323,8 @@ class TrainingCall:
                 seeds = [{name: np.full((1, 1), seed, np.float32)}]
             bound = {n: tensor for n, tensor in self.call.parameters.items() if n in self.wanted}
             adds, again = adding.begin(bound, program), self._again or self.call
-            found = program.backward(self, again, seeds, adds=adds, flop=flop)
+            found = program.backward(self, again, seeds, wanted=self.wanted, adds=adds, flop=flop)
+        self._has_gone_back = True
         self.trained.note_home(self, program)
         return {
             name: found[result][: self._num_rows(name)]
@@ -337,13 +343,12 @@ class TrainingCall:
         """See to it that a program has the activations of this call."""
         if program.holds(self):
             return {}
-        is_first = self._program is None
         host = HostOutputs(self.call, self._restored(values)) if values else None
         outputs = program.forward(
             self,
             self._again or self.call,
             host.samples if host else _nothing,
-            is_first=is_first,
+            before=program if self._has_gone_back else self._program,
         )
         self._program = program
         return outputs

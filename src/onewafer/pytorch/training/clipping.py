@@ -63,11 +63,11 @@ class ClippedPart:
             pieces = {name: made[self.program.by_name[name]] for name in home.cut.names}
             home.cut.write(parameter.grad, pieces)
 
-    def account(self, *, is_norm: bool) -> None:
-        """Account for clipping by the host."""
+    def account(self, homes: Homes, *, is_norm: bool) -> None:
+        """Account for clipping by the host; note in `homes` what is sent for it."""
         program = self.program
         with program.loaded.alone():
-            account_gradients(program, self.homes)
+            account_gradients(program, self.homes, homes)
             if is_norm:
                 program.squares()
                 program.scale(1.0)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from onewafer.execution import Tally
+    from onewafer.pytorch.captured import Capture
     from onewafer.pytorch.guarded import GuardedCall
     from onewafer.pytorch.training.calls import Gradients, LossOfCall, TakenLoss, TrainingCall
     from onewafer.pytorch.training.known import Rows
@@ -86,6 +87,8 @@ class Following:
         )
         """What the last passes with a capture, or the last steps of an optimizer, have counted."""
         self._followed: _Followed | None = None
+        self._last: tuple[weakref.ref[Capture], TrainingProgram] | None = None
+        """The capture and the program of the last pass that was looked at."""
 
     # --- passes ----------------------------------------------------------------------------------
 
@@ -140,7 +143,10 @@ class Following:
         It `adds` to gradients that are on the wafer, or begins anew.
         """
         followed, self._followed = self._current, None
-        if followed is None or followed.origin is None or followed.call is not call:
+        if followed is None or followed.call is not call:
+            self._forget(call)
+            return
+        if followed.origin is None:
             return
         program, origin = call.program, followed.origin
         owner = self._repeats.known.get(origin.module)
@@ -155,9 +161,22 @@ class Following:
         if not is_seen or not self._is_alone(tally, followed.num_refused):
             return
         key, index = call.call.capture, origin.names.index(seeded[0])
+        self._last = weakref.ref(key), program
         if self._is_second(key, adds, (followed.look, index, count, tally)):
             deeds = {adds: Deed(((program, tally),))}
             self._learn_pass(followed, origin, deeds, seeded=index, flop=count)
+
+    def _forget(self, call: TrainingCall) -> None:
+        """Forget what passes have counted: another call has come between one and its way back.
+
+        So two of one module go back together. The last of them looks like a pass of its own, as its
+        own call is the last one.
+        """
+        self._summaries.pop(call.call.capture, None)
+        capture, program = self._last or (None, None)
+        last = capture and capture()
+        if last is not None and program is call.program:
+            self._summaries.pop(last, None)
 
     def _learn_pass(
         self,

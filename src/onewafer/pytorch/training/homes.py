@@ -77,6 +77,8 @@ class Homes:
 
     def __init__(self) -> None:
         self._homes = cast("MutableMapping[torch.Tensor, Home]", WeakIdKeyDictionary())
+        self._stepped = cast("MutableMapping[torch.Tensor, TrainingProgram]", WeakIdKeyDictionary())
+        """Where the last step of a parameter was taken."""
 
     def note(
         self,
@@ -88,6 +90,14 @@ class Homes:
         """Note that a program has given the gradient of a parameter."""
         version = 0 if gradient is None else version_of(gradient)
         self._homes[parameter] = Home(program, cut, gradient, version)
+
+    def note_step(self, parameter: torch.Tensor, program: TrainingProgram) -> None:
+        """Note that a program has taken a step of a parameter, and has what is kept of it."""
+        self._stepped[parameter] = program
+
+    def has_moved(self, parameter: torch.Tensor, program: TrainingProgram) -> bool:
+        """Tell whether another program than this one has taken the last step of a parameter."""
+        return self._stepped.get(parameter, program) is not program
 
     def find(self, parameter: torch.Tensor) -> Home | None:
         """Return where a parameter is; None: it is on the host only."""

@@ -120,7 +120,8 @@ class TrainingProgram:
         """The call whose activations are on the wafer, if `_serial` is the last forward pass."""
         self._serial = 0
         backward = gradients.graph.operations[gradients.num_forward :]
-        self._backward_flop = _count_backward(plan, gradients) / (plan.rows * plan.tiles)
+        self._backward_flop: dict[tuple[str, ...], float] = {}
+        """FLOP of a backward pass for each sample, by what gradients are wanted of."""
         self.operands_of_backward = frozenset(
             name
             for operation in backward
@@ -176,11 +177,17 @@ class TrainingProgram:
         return self._holder is holder and self._serial == self.loaded.num_launches(FORWARD)
 
     def forward(
-        self, holder: object, call: CapturedCall, host: HostValues, *, is_first: bool
+        self,
+        holder: object,
+        call: CapturedCall,
+        host: HostValues,
+        *,
+        before: TrainingProgram | None,
     ) -> Arrays:
         """Launch the forward pass of a call; return its outputs, none if the host has them.
 
-        It is not the `is_first` one if the call has been launched before.
+        The call has been launched `before` on a program: if it is this one, the pass is made again;
+        if it is another one, the call is of this one from now on.
         """
         loaded, rows = self.loaded, count_samples(call)
         self._holder = None  # until it is done: it may be interrupted
@@ -192,13 +199,28 @@ class TrainingProgram:
             launches.append(self._launch_forward(part, partial(host, first, samples)))
             first += samples
         self._holder, self._serial = holder, loaded.num_launches(FORWARD)
-        flop = call.capture.flop if is_first else 0
-        loaded.count_call(Phase.FORWARD, launches, rows=rows, flop=flop)
-        loaded.record.repeated += not is_first
+        self._count(Phase.FORWARD, launches, before, rows=rows, flop=call.capture.flop)
         if loaded.leaves_values_to_host:
             return {}  # of some launches, those that were simulated, there are outputs
         outputs = [launched.outputs for launched in launches]
         return {name: self._join(parts, [out[name] for out in outputs]) for name in outputs[0]}
+
+    def _count(
+        self,
+        phase: Phase,
+        launches: Sequence[Launched],
+        before: TrainingProgram | None,
+        *,
+        rows: int,
+        flop: int,
+    ) -> None:
+        """Count what is done of a call, and was done `before` on a program, if it was."""
+        if before is self:
+            self.loaded.record.count_again(phase, launches)
+            return
+        self.loaded.count_call(phase, launches, rows=rows, flop=flop)
+        if before is not None:
+            before.loaded.record.give_up(phase, rows, flop)
 
     def _join(self, parts: Sequence[CapturedCall], arrays: Sequence[Array]) -> Array:
         """Return the rows of the parts of a call, without those that a launch has beyond its part.
@@ -225,13 +247,21 @@ class TrainingProgram:
         return self._launch(FORWARD, cut, host, start=part.start)
 
     def loss(
-        self, targets: Callable[[], Array], host: Callable[[], Arrays], *, rows: int
+        self,
+        targets: Callable[[], Array],
+        host: Callable[[], Arrays],
+        *,
+        rows: int,
+        before: TrainingProgram | None,
     ) -> float | None:
-        """Launch the loss; return it, None if the host has it."""
+        """Launch the loss; return it, None if the host has it.
+
+        It has been launched `before` on a program, as in `forward`.
+        """
         loss = self.plan.loss
         assert loss is not None, "it is asked for the loss that it has"  # invariant
         launched = self._launch(LOSS, lambda: {loss.target: targets()}, host)
-        self.loaded.count_call(Phase.LOSS, [launched], rows=rows, flop=0)
+        self._count(Phase.LOSS, [launched], before, rows=rows, flop=0)
         found = launched.outputs.get(loss.result)
         shown = host().get(loss.result) if found is None else found
         self._loss = "" if shown is None else f", loss {shown.item():.4g}"
@@ -243,11 +273,13 @@ class TrainingProgram:
         call: CapturedCall,
         seeds: Sequence[Arrays],
         *,
+        wanted: tuple[str, ...],
         adds: bool = False,
         flop: int | None = None,
     ) -> Arrays:
         """Launch the backward pass; return gradients by their names in the graph.
 
+        The call's gradients are `wanted` of these parameters and inputs, the program may give more.
         If it `adds`, those of parameters are sums with the ones that are on the wafer.
 
         There are seeds for each part of the call, the last of which may have its activations on the
@@ -272,7 +304,7 @@ class TrainingProgram:
             found.append(launches[-1].outputs)
         rows = count_samples(call)
         self._rows_since_step += rows
-        count = round(self._backward_flop * call.samples) if flop is None else flop
+        count = self._count_flop(call.samples, wanted) if flop is None else flop
         self.loaded.count_call(Phase.BACKWARD, launches, rows=rows, flop=count)
         resident = {n: a for n, a in found[-1].items() if n in self._parameter_gradients}
         self.loaded.adopt(resident)
@@ -283,12 +315,18 @@ class TrainingProgram:
             for name in found[-1].keys() - resident.keys()
         }
 
+    def _count_flop(self, samples: int, wanted: tuple[str, ...]) -> int:
+        """Return the FLOP of a backward pass, as PyTorch would compute it."""
+        if wanted not in self._backward_flop:
+            plan = replace(self.plan, wanted=wanted)
+            self._backward_flop[wanted] = _count_backward(plan) / (plan.rows * plan.tiles)
+        return round(self._backward_flop[wanted] * samples)
+
     def _forward_again(self, parts: Iterable[CapturedCall]) -> None:
         """Launch the forward pass of parts of a call once more."""
         for part in parts:
             again = self._launch_forward(part, dict)
-            self.loaded.count_call(Phase.FORWARD, [again], rows=0, flop=0)
-            self.loaded.record.repeated += 1
+            self.loaded.record.count_again(Phase.FORWARD, [again])
 
     def squares(self) -> float | None:
         """Launch the sum of the squares of all gradients; return it, None if it is the host's."""
@@ -386,9 +424,9 @@ class TrainingProgram:
         return self.loaded.repeat(launch) or self.loaded.launch(inputs(), launch, host=host)
 
 
-def _count_backward(plan: Plan, gradients: Gradients) -> int:
+def _count_backward(plan: Plan) -> int:
     """Return the FLOP of a backward pass, as PyTorch would compute it for whole sequences."""
-    whole = gradients if plan.context is None else plan.whole.derive()
+    whole = plan.whole.derive()
     operations = whole.graph.operations[whole.num_forward :]
     return sum(operation.count_product_flop(whole.graph.by_name) for operation in operations)
 

@@ -59,15 +59,21 @@ class Part:
             self.states.write(parameters, made)
             loaded.adopt(made)
 
-    def account(self) -> None:
-        """Account for the step, which the host takes."""
+    def account(self, homes: Homes) -> None:
+        """Account for the step, which the host takes; note in `homes` what is sent for it."""
         with self.program.loaded.alone():
-            account_gradients(self.program, self.homes)
+            account_gradients(self.program, self.homes, homes)
+            moved = {
+                p: cut for p, cut in self._parameters.items() if homes.has_moved(p, self.program)
+            }
+            _send(self.program, self.states.arrays(moved))
             self.program.update(self.index, self.numbers)
 
-    def note_step(self) -> None:
+    def note_step(self, homes: Homes) -> None:
         """Note that the host has taken the step: the wafer has the same parameters."""
         self.program.loaded.adopt(self._arrays())
+        for parameter in self.homes:
+            homes.note_step(parameter, self.program)
 
     @property
     def _parameters(self) -> dict[torch.nn.Parameter, Cut]:
@@ -91,13 +97,24 @@ def gradients_of(program: TrainingProgram, homes: _Homes) -> Arrays:
     }
 
 
-def account_gradients(program: TrainingProgram, homes: _Homes) -> None:
-    """Account for gradients that the host, which has the values, has changed since they came."""
+def account_gradients(program: TrainingProgram, parameters: _Homes, homes: Homes) -> None:
+    """Account for gradients that the host, which has the values, has changed since they came.
+
+    They are sent, and are then on the wafer: a pass before they are zeroed adds to them.
+    """
     stale: dict[torch.Tensor, Home] = {
-        parameter: home for parameter, home in homes.items() if not home.has_gradient_of(parameter)
+        parameter: home
+        for parameter, home in parameters.items()
+        if not home.has_gradient_of(parameter)
     }
-    changed = gradients_of(program, stale)
-    program.loaded.keep(changed, {name: next(_VERSIONS) for name in changed})
+    _send(program, gradients_of(program, stale))
+    for parameter, home in stale.items():
+        homes.note(parameter, program, home.cut, parameter.grad)
+
+
+def _send(program: TrainingProgram, arrays: Arrays) -> None:
+    """Account for tensors that are sent, whatever is on the wafer."""
+    program.loaded.keep(arrays, {name: next(_VERSIONS) for name in arrays})
 
 
 def find_parts(

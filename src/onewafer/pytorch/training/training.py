@@ -374,7 +374,7 @@ class Training:
     ) -> _Norm:
         event = self.following.begin(part.program for part in clipped.parts)
         for part in clipped.parts:
-            self._account(partial(part.account, is_norm=is_norm))
+            self._account(partial(part.account, self.homes, is_norm=is_norm))
         found = on_host()
         for part in clipped.parts:
             part.note(self.homes)
@@ -395,10 +395,10 @@ class Training:
         if self._leaves_values_to_host:
             event = self.following.begin(part.program for part in parts)
             for part in parts:
-                self._account(part.account)
+                self._account(partial(part.account, self.homes))
             result = on_host()
             for part in parts:
-                part.note_step()
+                part.note_step(self.homes)
             stepped = [parameter for part in parts for parameter in part.homes]
             self.following.note_step(optimizer, event, stepped)
             return result
