@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     Gradients = Sequence[torch.Tensor | None]
 
 
+_ONE_DIRECTION = 1 - 1e-10
+"""The least cosine of vectors that are proportional but for the roundings of f32."""
+
+
 class Programs(Protocol):
     """The programs of the module that is called."""
 
@@ -67,8 +71,17 @@ class Programs(Protocol):
         """Return the loss that usually follows; the host takes one of several launches."""
         ...
 
+    @property
+    def takes_losses(self) -> bool:
+        """Whether the wafer takes losses of its results."""
+        ...
+
     def note_loss(self, loss: Loss | None) -> None:
         """Note the loss that a call was followed by."""
+        ...
+
+    def note_other_gradients(self) -> None:
+        """Note that the gradients of a call's results were not those of its loss alone."""
         ...
 
     def note_home(self, call: TrainingCall, program: TrainingProgram) -> None:
@@ -113,6 +126,8 @@ class TrainingCall:
         self._compared: TrainingProgram | None = None
         """Where its loss was launched last."""
         self._has_gone_back = False
+        self._watched: tuple[LossOfCall, torch.Tensor] | None = None
+        """The loss that the host has taken, and what it has taken it of."""
         self.steps: tuple[Step, ...] | None = None
         """The steps that its optimizers will take; None: not asked for yet."""
         self._handed: tuple[torch.Tensor, int, float] | None = None
@@ -275,6 +290,10 @@ class TrainingCall:
         self.trained.note_loss(taken.loss)
         return found
 
+    def watch(self, loss: LossOfCall, value: torch.Tensor) -> None:
+        """Note the loss that the host has taken of a value, which the backward pass is to be of."""
+        self._watched = loss, value.detach()
+
     def hand_on(self, gradient: torch.Tensor, seed: float) -> None:
         """Note the gradient of an output that follows from that of the loss, the `seed`."""
         self._handed = gradient, version_of(gradient), seed
@@ -297,6 +316,8 @@ class TrainingCall:
         taken = self.loss if seed is not None else None
         if self.loss is None:
             self.trained.note_loss(None)
+        elif taken is None:
+            self.trained.note_other_gradients()
         if taken is None:
             program = self.trained.program(self, None, self._seeded(gradients))
             if (
@@ -304,6 +325,8 @@ class TrainingCall:
                 and not program.seeds.keys() <= self.call.capture.joined.keys()
             ):
                 program.loaded.note_on_host("taking the loss of a batch of several launches")
+            if not self.trained.takes_losses:
+                program.loaded.note_on_host("taking several losses of one result")
         else:
             program = self.trained.program(self, taken.loss)
         with program.loaded.alone():
@@ -365,7 +388,7 @@ class TrainingCall:
         if self.loss is None:
             return None
         if is_sure:
-            return 1.0  # for its cycles any will do
+            return 1.0 if self._is_of_loss(gradients) else None  # for its cycles any will do
         if self._handed is None:
             return None
         gradient, version, seed = self._handed
@@ -373,6 +396,21 @@ class TrainingCall:
         if len(given) != 1 or not _has_elements_of(given[0], gradient):
             return None
         return seed if version_of(gradient) == version else None
+
+    def _is_of_loss(self, gradients: Gradients) -> bool:
+        """Tell whether gradients are those of the loss that the host has taken, and of no other."""
+        if self._watched is None:
+            return True
+        loss, value = self._watched
+        given = [found for found in gradients if found is not None]
+        if len(given) != 1:
+            return False
+        if given[0].numel() != value.numel():
+            return True  # it is of a part of the result
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            inner = value.clone().requires_grad_()
+            alone = loss.differentiate(inner, torch.ones(()), create_graph=False)
+        return _are_proportional(given[0].numpy(force=True), alone.numpy(force=True))
 
     def _seeded(self, gradients: Gradients) -> tuple[str, ...] | None:
         """Return the outputs that have gradients; None: the usual ones do, and no others."""
@@ -422,6 +460,14 @@ class LossOfCall:
         loss = self.on_host(value)
         (found,) = torch.autograd.grad(loss, value, seed, create_graph=create_graph)
         return found
+
+
+def _are_proportional(one: Array, other: Array) -> bool:
+    """Tell whether an array is another one but for a factor, and for roundings."""
+    first, second = one.reshape(-1).astype(np.float64), other.reshape(-1).astype(np.float64)
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    is_known = bool(np.isfinite(lengths)) and bool(first.any())
+    return not is_known or abs(float(first @ second)) > _ONE_DIRECTION * lengths
 
 
 def _nothing(first: int, count: int) -> Arrays:

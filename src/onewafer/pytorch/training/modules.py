@@ -71,6 +71,8 @@ class TrainedModule:
         self._programs: dict[Plan, TrainingProgram] = {}
         self.usual_loss: Loss | None = None
         """The loss that was taken last; None: none has been, or the script has another one."""
+        self.takes_losses = True
+        """Whether the wafer takes losses: not if several are added up for one result."""
         self.knows_loss = not guesses_loss
         """Whether any call has been followed so far."""
         self._known: weakref.WeakKeyDictionary[Capture, dict[_Key, TrainingProgram]] = (
@@ -216,6 +218,14 @@ class TrainedModule:
     def note_loss(self, loss: Loss | None) -> None:
         """Note the loss that a call was followed by; None: one that the wafer does not know."""
         self.usual_loss, self.knows_loss = loss, True
+
+    def note_other_gradients(self) -> None:
+        """Note that the gradients of a call's results were not those of its loss alone.
+
+        The wafer is then given them, from now on at once: the loss would be taken for nothing.
+        """
+        self.takes_losses = False
+        self.note_loss(None)
 
     def note_home(self, call: TrainingCall, program: TrainingProgram) -> None:
         """Note where the gradients of a call's parameters are."""

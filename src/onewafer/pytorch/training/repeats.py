@@ -207,15 +207,16 @@ class Repeats:
     ) -> torch.Tensor | None:
         """Return a loss that follows in a known pass; None: it has to be followed.
 
-        One of each row, which the wafer never takes, is a part of the host's loss. `whole` is the
-        tensor that the first argument of the `call` is, or is a view of.
+        One of each row, which the wafer never takes, is a part of the host's loss, as is each of
+        several. `whole` is the tensor that the first argument of the `call` is, or is a view of.
         """
         live, (args, options) = self._live, call
         if live is None or not live.has_result(whole):
             return None
         look = live.known.look
         is_next = live.stage is Stage.CALLED and torch.is_grad_enabled() and not live.work.flop
-        if is_next and look is None and options.get("reduction") == "none":
+        is_part = options.get("reduction") == "none" or not live.known.trained.takes_losses
+        if is_next and look is None and is_part:
             return on_host(*args, **options)  # the gradient of the result will be given
         is_known = is_next and look is not None and look.is_same(kind, args, options)
         if not is_known or live.seeded() is not whole or version_of(whole) != live.version:
@@ -226,6 +227,11 @@ class Repeats:
         live.value = value.detach()
         live.stage = Stage.COMPARED
         return value
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether the loss of the pass that is recognised was taken."""
+        return self._live is not None and self._live.stage is Stage.COMPARED
 
     def go_back(self, tensor: torch.Tensor, original: Callable[..., None]) -> bool:
         """Go back from a tensor, if that is all that is done next in a known pass.

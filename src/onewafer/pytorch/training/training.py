@@ -172,7 +172,7 @@ class Training:
         if args and isinstance(args[0], torch.Tensor):
             value = self.repeats.loss(kind, _whole(args[0]), on_host, (args, options))
             if value is not None:
-                self.num_losses += options.get("reduction") != "none"
+                self.num_losses += self.repeats.has_loss
                 return value
         taken = self._find_loss(kind, on_host, args, options)
         if taken is None:
@@ -181,6 +181,7 @@ class Training:
         if self._leaves_values_to_host:
             value = on_host(*args, **options)
             self._account(lambda: self._account_loss(taken.call, taken.taken, value))
+            taken.call.watch(taken, source)
             self.following.note_loss(kind, taken, args, options)
             return value
         try:
@@ -226,6 +227,8 @@ class Training:
         result = self._results.get(_whole(value))
         is_new = result is not None and result.call.loss is None
         if result is None or not is_new or result.version != version_of(value):
+            return None
+        if not result.call.trained.takes_losses:
             return None
         output, layout = result.call.output_of(result.name)
         seen = layout.reshape(value.shape)
