@@ -16,16 +16,35 @@ if TYPE_CHECKING:
     Clip = Callable[[nn.Module], torch.Tensor | None]
 
 
-def loop(clip: Clip, *, accumulate: int = 1) -> Callable[[], list[torch.Tensor]]:
-    """Return a loop that clips the gradients of two modules before a step."""
+class Summed(nn.Module):
+    """A layer whose weight is a sum of two parameters, and one as usual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.more = (nn.Parameter(torch.randn(5, 6) / 6) for _ in range(2))
+        self.last = nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.last(functional.linear(x, self.weight + self.more).sigmoid())
+
+
+def two_modules() -> nn.Module:
+    return nn.ModuleList([nn.Linear(6, 5), nn.Sequential(nn.Sigmoid(), nn.Linear(5, 4))])
+
+
+def loop(
+    clip: Clip, *, accumulate: int = 1, make: Callable[[], nn.Module] = two_modules
+) -> Callable[[], list[torch.Tensor]]:
+    """Return a loop that clips the gradients of modules before a step."""
 
     def run() -> list[torch.Tensor]:
-        model = nn.ModuleList([nn.Linear(6, 5), nn.Sequential(nn.Sigmoid(), nn.Linear(5, 4))])
+        model = make()
         optimizer, seen = torch.optim.AdamW(model.parameters(), lr=0.01), list[torch.Tensor]()
         for index in range(3):
             for _ in range(accumulate):
                 x, y = torch.randn(5, 6), torch.randint(4, (5,))
-                loss = functional.cross_entropy(model[1](model[0](x)), y)
+                rows = model[1](model[0](x)) if isinstance(model, nn.ModuleList) else model(x)
+                loss = functional.cross_entropy(rows, y)
                 loss.backward()
             seen.append(loss.detach())
             norm = clip(model)
@@ -62,6 +81,9 @@ CLIPPING_LOOPS = {
     "some_clipped": loop(some_only),
     "largest_clipped": loop(
         lambda model: nn.utils.clip_grad_norm_([*model.parameters()], 0.05, norm_type=float("inf"))
+    ),
+    "sum_clipped": loop(
+        lambda model: nn.utils.clip_grad_norm_(model.parameters(), 0.1), make=Summed
     ),
     "no_number_clipped": loop(refused_as_infinite),
 }

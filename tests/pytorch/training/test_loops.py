@@ -29,6 +29,7 @@ REFUSED = {
     "normalised_twice_differentiated": "gradients of gradients (`create_graph`)",
     "one_clipped": "only some of the gradients of a program are clipped",
     "some_clipped": "only some of the gradients of a program are clipped",
+    "sum_clipped": "weights on the wafer are computed from several parameters that are clipped",
     "largest_clipped": "the norm of order inf is not supported",
 }
 """Loops of which the wafer refuses a part → the reason in the report."""

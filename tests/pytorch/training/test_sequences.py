@@ -157,6 +157,10 @@ def test_values_of_the_fabric_are_near_those_of_plain_python(take_loss):
     # The last of three sequences has its activations on the wafer when it goes back.
     assert program.step.repeated == 2 * program.step.steps
     assert program.step.samples == 3 * TOKENS
+    assert program.is_in_tokens
+    assert program.calls == 3 + (take_loss is not outside)  # one is an evaluation
+    num_words = TOKENS * WORDS if take_loss is outside else 1
+    assert program.step.bytes_out == (3 + 2) * 4 * num_words
 
 
 class Talkative(nn.Linear):

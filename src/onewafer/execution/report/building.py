@@ -46,6 +46,7 @@ def report_program(record: ProgramRecord) -> ProgramReport:
         calls=record.calls,
         launches=record.launches,
         samples=record.samples,
+        is_in_tokens=program.graph.is_sequence,
         flop=record.flop,
         cycles=activity.cycles,
         cycles_per_launch=per_launch,

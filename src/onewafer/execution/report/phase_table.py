@@ -35,7 +35,7 @@ _NOTE = (
 def render_phases(program: ProgramReport) -> RenderableType:
     """Return the table of a program's phases, without those of a training step."""
     phases = [phase for phase in program.phases if not phase.phase.trains]
-    row = "sample" if phases[0].phase is Phase.BATCH else "token"
+    row = "token" if program.is_in_tokens else "sample"
     table = Table(show_header=False)
     table.add_column(style="cyan", no_wrap=True)
     for _ in phases:

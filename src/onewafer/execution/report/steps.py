@@ -84,7 +84,7 @@ def render_step(program: ProgramReport, step: StepReport) -> RenderableType:
     for name, cells in _figures(phases, step, program.clock_hertz):
         table.add_row(name, *cells)
     table.add_section()
-    what = "samples" if program.cache is None else "tokens"
+    what = "tokens" if program.is_in_tokens else "samples"
     for name, cell in _totals(step, what, program.clock_hertz):
         table.add_row(name, *[""] * len(phases), cell)
     return table

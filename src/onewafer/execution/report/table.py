@@ -36,7 +36,7 @@ def _rectangle(p: ProgramReport) -> str:
 
 
 def _show_calls(p: ProgramReport) -> str:
-    rows = count_of(p.samples, "sample" if p.cache is None else "token")
+    rows = count_of(p.samples, "token" if p.is_in_tokens else "sample")
     return f"{p.calls:,} in {count_of(p.launches, 'launch')}, {rows}"
 
 
@@ -80,6 +80,19 @@ def _of_simulation(
 
 _Row = tuple[str, "Callable[[ProgramReport], str | None]"]
 
+
+def _costs_of(row: str, *, is_in_tokens: bool) -> Iterable[_Row]:
+    """Return the rows for programs that count in samples, or in tokens."""
+
+    def among(
+        show: Callable[[ProgramReport], str | None],
+    ) -> Callable[[ProgramReport], str | None]:
+        return _unless_sequence(lambda p: show(p) if p.is_in_tokens is is_in_tokens else None)
+
+    yield f"cycles a {row}", among(lambda p: _show(p.cycles_per_sample, "{:,.0f}"))
+    yield f"time a {row}", among(lambda p: show_time(p.seconds_per_sample, p.clock_hertz))
+
+
 _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     (
         ("program", lambda p: f"{p.module}, {count_of(p.bucket_rows, 'row')}, {p.dtype}"),
@@ -117,11 +130,8 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
             "time a launch",
             _unless_sequence(lambda p: show_time(p.seconds_per_launch, p.clock_hertz)),
         ),
-        ("cycles a sample", _unless_sequence(lambda p: _show(p.cycles_per_sample, "{:,.0f}"))),
-        (
-            "time a sample",
-            _unless_sequence(lambda p: show_time(p.seconds_per_sample, p.clock_hertz)),
-        ),
+        *_costs_of("sample", is_in_tokens=False),
+        *_costs_of("token", is_in_tokens=True),
         (
             "wavelet-hops a launch",
             _unless_sequence(lambda p: _show(p.wavelet_hops_per_launch, "{:,.0f}")),

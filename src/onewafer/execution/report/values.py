@@ -201,6 +201,9 @@ class ProgramReport:
     calls: int
     launches: int
     samples: int
+    """Tokens if `is_in_tokens`, without padding."""
+    is_in_tokens: bool
+    """Whether rows are tokens of sequences, also the patches that a picture is cut into."""
     flop: int
     """FLOP of the script, without padding."""
     cycles: int

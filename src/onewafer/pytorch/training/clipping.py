@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.programs import TrainingProgram
 
 _SOME_ONLY = "only some of the gradients of a program are clipped"
+_COMPUTED = "weights on the wafer are computed from several parameters that are clipped"
 _NO_ENTRIES = "the program on the wafer takes no step, or has copies of a parameter"
 
 
@@ -115,7 +116,9 @@ class Clipped:
             if is_all and program.can_clip:
                 parts.append(ClippedPart(program, found))
             else:
-                refuse(UnsupportedOperationError(_NO_ENTRIES if is_all else _SOME_ONLY))
+                is_some = not homes.names_of(program) <= {*names}
+                reason = _NO_ENTRIES if is_all else _SOME_ONLY if is_some else _COMPUTED
+                refuse(UnsupportedOperationError(reason))
                 others += [parameter.grad for parameter in found if parameter.grad is not None]
         return cls(parts, others)
 

@@ -103,6 +103,11 @@ class Homes:
         """Return where a parameter is; None: it is on the host only."""
         return self._homes.get(parameter)
 
+    def names_of(self, program: TrainingProgram) -> frozenset[str]:
+        """Return what parameters of the script are called in the program that they are in."""
+        homes = [home for home in self._homes.values() if home.program is program]
+        return frozenset(name for home in homes for name in home.cut.names)
+
 
 def has_hooks(parameter: torch.Tensor) -> bool:
     """Tell whether something else sees, or changes, the gradient of a parameter."""
