@@ -177,6 +177,7 @@ LIST = (
     graph((X,), (), SliceFeatures(tensor("r", 4, 2), "x", 3, 2)),
     graph((tensor("d", 4, 1), IDS), (), GatherGradient(KEPT, "d", "ids", 6)),
     graph((X, IDS), (), EmbeddingGradient(tensor("r", 9, 6), "x", "ids", 9)),
+    graph((X, IDS), (), EmbeddingGradient(tensor("r", 9, 6), "x", "ids", 9, padding=2)),
     graph((X,), (), PositionEmbeddingGradient(tensor("r", 9, 6), "x", 9)),
     graph((X,), (COSINE, SINE), RotaryGradient(KEPT, "x", "cosine", "sine", 3)),
     graph((X,), (), FirstRow(tensor("f", 1, 6), "x"), FirstRowGradient(KEPT, "f", "x")),

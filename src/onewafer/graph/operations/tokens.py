@@ -45,6 +45,8 @@ class Embedding(Operation):
     """Type i32, shape (rows, 1), an input or a result; an index outside the table is a bug."""
     table: ParameterName
     """A parameter of shape (number of rows to choose from, features)."""
+    padding: int | None = None
+    """The row of the table that gets no gradient; None: all rows get theirs."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the indices with the features of the table."""
@@ -76,18 +78,24 @@ class Embedding(Operation):
         """Add the rows of the gradient to the rows of the table that were looked up."""
         if backward.needs(self.table):
             rows = backward.shape(self.table)[0]
-            backward.give(self.table, EmbeddingGradient, gradient, self.indices, rows)
+            wanted = gradient, self.indices, rows, self.padding
+            backward.give(self.table, EmbeddingGradient, *wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingGradient(Operation):
-    """Add up rows for each row of a table: `result[i] = Σ gradient[r]` over `indices[r, 0] = i`."""
+    """Add up rows for each row of a table: `result[i] = Σ gradient[r]` over `indices[r, 0] = i`.
+
+    That of the `padding` is 0.
+    """
 
     gradient: ValueName
     indices: IndexName
     """Type i32, shape (rows, 1)."""
     table_rows: int
     """Rows of the table, and of the result."""
+    padding: int | None = None
+    """The row of the table that gets no gradient; None: all rows get theirs."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the table with the features of the gradient."""
@@ -108,7 +116,11 @@ class EmbeddingGradient(Operation):
         """Return its result in a launch."""
         gradient = launch[self.gradient]
         result = np.zeros((self.table_rows, gradient.shape[-1]), gradient.dtype)
-        np.add.at(result, launch[self.indices][:, 0], gradient)
+        indices = launch[self.indices][:, 0]
+        if self.padding is not None:
+            is_row = indices != self.padding
+            indices, gradient = indices[is_row], gradient[is_row]
+        np.add.at(result, indices, gradient)
         return result
 
 

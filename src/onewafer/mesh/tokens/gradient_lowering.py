@@ -34,7 +34,7 @@ class EmbeddingGradientLowering(Lowering[graph.EmbeddingGradient]):
         result = builder.gradient(operation.result.name, rows=builder.layouts[operation.gradient])
         source, indices = builder.blocks[operation.gradient], builder.blocks[operation.indices]
         axis = builder.layouts[operation.gradient].axis.other
-        builder.append(AddTokens(result, source, indices, axis))
+        builder.append(AddTokens(result, source, indices, axis, operation.padding))
 
 
 class PositionEmbeddingGradientLowering(Lowering[graph.PositionEmbeddingGradient]):

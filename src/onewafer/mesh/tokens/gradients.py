@@ -33,7 +33,7 @@ _PLACE_ROW = Module("place_row")
 class AddTokens(MeshOperation):
     """Add rows to the columns of a table's gradient that tokens name, as far as a PE has them.
 
-    Rows come in ascending order, with one rounding each.
+    Rows come in ascending order, with one rounding each. Those of the `padding` are left out.
     """
 
     kinds = (
@@ -48,6 +48,18 @@ class AddTokens(MeshOperation):
             """,
             (_SCATTER,),
         ),
+        Kind(
+            253,
+            "add_tokens_but_one",
+            """
+            const entries = @ptrcast([*]f32, &model.gradients[round_offset + result]);
+            const left_out = if (place(words[8]) == words[9]) @as(i32, words[10]) else -1;
+            scatter.tokens_but(entries, totals(left), @ptrcast([*]i32, &model.indices[right]),
+                               rows, columns, inner, place(words[8]), left_out);
+            entry += 3;
+            """,
+            (_SCATTER,),
+        ),
     )
 
     depends_on = DataDependence.TOKENS
@@ -58,11 +70,20 @@ class AddTokens(MeshOperation):
     indices: Block
     axis: Axis
     """The axis over which the entries of the table are blocked."""
+    padding: int | None = None
+    """The entry that gets nothing; None: there is no such."""
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return self.kinds[self.padding is not None]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks, columns = (self.result, self.gradient, self.indices), self.gradient.columns
-        inner, more = self.result.columns, (self.axis.number,)
+        inner = self.result.columns
+        left_out = () if self.padding is None else divmod(self.padding, inner)
+        more = (self.axis.number, *left_out)
         entry = block_entry(program, self.kind, *blocks, columns=columns, inner=inner, more=more)
         return with_rows_of(self.gradient, entry, program)
 
@@ -71,6 +92,8 @@ class AddTokens(MeshOperation):
         gradient = memories.matrix(self.gradient)
         indices = memories.view(self.indices, gradient.shape[2])
         table, b = memories.matrix(self.result), memories.at(self.axis)
+        if self.padding is not None:
+            indices = np.where(indices == self.padding, -1, indices)  # which no PE has
         memories.write(self.result, arrays.add_tokens(table, indices, gradient, b=b))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:

@@ -50,10 +50,14 @@ def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     return {"model.indices": (0, 0) * held + (0, 1) * (sizes.rows - held)}
 
 
-def _add_tokens(sizes: Sizes) -> MeshOperation:
+def _add_tokens(sizes: Sizes) -> AddTokens:
     indices = Block(Arena.INDICES, 0, sizes.rows, 1)
     table = Block(Arena.GRADIENTS, 0, sizes.columns, 5)
     return AddTokens(table, sizes.block(), indices, Axis.X)
+
+
+def _add_tokens_but_one(sizes: Sizes) -> MeshOperation:
+    return replace(_add_tokens(sizes), padding=3)
 
 
 def _rotate(sizes: Sizes) -> MeshOperation:
@@ -123,13 +127,16 @@ SAMPLES = (
         grid=grid_of_slots(((), ((1, 4),), ((0, 1), (50, 6))), rows=(2, 5)),
         rows=OF_SEVERAL,
     ),
-    Sample(
-        _add_tokens,
-        rounds=("rows", "held", "held*columns"),
-        grid=grid(rows=(3, 4, 8, 9), columns=(5, 11)),
-        is_of_singles=True,
-        rows=OF_TRAINING,
-        memory=_some_held,
+    *(
+        Sample(
+            add,
+            rounds=("rows", "held", "held*columns"),
+            grid=grid(rows=(3, 4, 8, 9), columns=(5, 11)),
+            is_of_singles=True,
+            rows=OF_TRAINING,
+            memory=_some_held,
+        )
+        for add in (_add_tokens, _add_tokens_but_one)
     ),
     Sample(
         lambda sizes: AddPositions(

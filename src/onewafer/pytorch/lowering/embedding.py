@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 _SEQUENCES_RANK = 3
 """Dimensions of a tensor of sequences: sequences, rows, features."""
+_OTHER_GRADIENTS = {
+    "scale_grad_by_freq": "gradients by how often a row is used are not supported; use "
+    "`scale_grad_by_freq=False`",
+    "sparse": "sparse gradients are not supported; use `sparse=False`",
+}
+"""Options of a table, with what to say where they change its gradient."""
 
 
 @lowers("embedding.default")
@@ -30,8 +36,10 @@ def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
     stored = call.operand(0)
     table = writer.parameter(stored, "table")
     is_trained = isinstance(stored, External) and stored.tensor.requires_grad
-    if call.constant(4, "sparse", None) and is_trained and torch.is_grad_enabled():
-        raise call.unsupported("sparse gradients are not supported; use `sparse=False`")
+    if is_trained and torch.is_grad_enabled():
+        for at, name in ((3, "scale_grad_by_freq"), (4, "sparse")):
+            if call.constant(at, name, None):
+                raise call.unsupported(_OTHER_GRADIENTS[name])
     indices = call.operand(1)
     match indices:
         case External():
@@ -43,7 +51,8 @@ def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
                 "computed indices are not supported, but for those of topk and argmax"
             )
     result = writer.result(call.node.name, ids.shape[0], table.shape[1])
-    writer.emit(Embedding(result, ids.name, table.name))
+    padding = cast("int", call.constant(2, "padding_idx", -1))
+    writer.emit(Embedding(result, ids.name, table.name, padding if padding >= 0 else None))
     return see(result, call.shape)
 
 
