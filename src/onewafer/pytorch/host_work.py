@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from bisect import bisect_left, bisect_right
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,9 +24,16 @@ from onewafer.pytorch.names import name_of_module
 from onewafer.pytorch.places import Place, users_place
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+
+    from torch.autograd.graph import Node
 
     from onewafer.errors import Refusal
+
+next_node: Callable[[], int] = vars(torch.autograd)["_get_sequence_nr"]  # no public name
+"""Returns the number that the next node of autograd's graph gets in this thread."""
+_MOST_STRETCHES = 1 << 16
+"""Stretches of nodes whose reasons are known; the graphs of older ones are gone, as a rule."""
 
 
 class Cause(StrEnum):
@@ -36,7 +44,7 @@ class Cause(StrEnum):
     GRADIENT = "gradient"
     """A call whose result needs a gradient."""
     BACKWARD = "backward"
-    """The backward pass of such calls."""
+    """The backward pass of such calls, or of what the script computes outside of them."""
     OUTSIDE = "outside"
     """The script computes it outside of modules."""
 
@@ -104,6 +112,42 @@ class _Current(threading.local):
     backward: HostWork | None = None
     """The record of the backward pass that is to come; None: the one of where it is asked for."""
 
+    def __init__(self) -> None:
+        self.origins = _Origins()
+
+
+class _Origins:
+    """Why the host has a node of autograd's graph: the nodes that one thread makes, in turn.
+
+    Nodes have numbers, which count up. Those of a block are the host's for one reason.
+    """
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        """The first node of each stretch."""
+        self._reasons: list[Refusal | None] = []
+        """Why the host has the nodes of it; None: they are of no call."""
+
+    def note(self, first: int, end: int, reason: Refusal) -> None:
+        """Note that the host has nodes, from a first one to before an end, for a reason."""
+        before = self.find(end)
+        place = bisect_left(self._firsts, first)
+        if place == len(self._firsts):  # as it is nearly always
+            self._firsts += [first, end]
+            self._reasons += [reason, before]
+        elif first < end:
+            inner = bisect_left(self._firsts, end)
+            kept = [one or reason for one in self._reasons[place:inner]]
+            self._firsts[place:inner] = [first, *self._firsts[place:inner], end]
+            self._reasons[place:inner] = [reason, *kept, before]
+        if len(self._firsts) > _MOST_STRETCHES:
+            del self._firsts[: _MOST_STRETCHES // 2], self._reasons[: _MOST_STRETCHES // 2]
+
+    def find(self, number: int) -> Refusal | None:
+        """Return why the host has a node; None: the script made it outside of calls."""
+        place = bisect_right(self._firsts, number)
+        return self._reasons[place - 1] if place else None
+
 
 class _Doing:
     """A block in which this thread does some work; a generator would take longer at each call."""
@@ -131,8 +175,8 @@ class HostLedger:
         """Whether `add_flop` gets what the process computes."""
         self.sees_all_calls = True
         """Whether every module call is offered; else what the script compiled for the wafer is."""
-        self._outside: dict[tuple[bool, Place | None], HostWork] = {}
-        """Records of what no call does, found without making a task: whether it is backward."""
+        self._outside: dict[tuple[Cause, Place | None, Refusal | None], HostWork] = {}
+        """Records of what no call does, found without making a task."""
         self._current = _Current()
         self._elsewhere = HostWork()
         """What the host computes for the wafer, which counts as the wafer's."""
@@ -196,6 +240,24 @@ class HostLedger:
         """Count FLOP of this thread inside a block as of some work, which the block gets."""
         return _Doing(self._current, work)
 
+    @contextmanager
+    def recording(self, reason: Refusal) -> Generator[None]:
+        """Let nodes of autograd's graph that this thread makes inside be the host's, for a reason.
+
+        What a backward pass computes at them is counted with that reason.
+        """
+        first = next_node()
+        try:
+            yield
+        finally:
+            self.note_nodes(first, reason)
+
+    def note_nodes(self, first: int, reason: Refusal, last: int | None = None) -> None:
+        """Note that nodes of this thread are the host's, up to a `last` one or to those of now."""
+        end = next_node() if last is None else last + 1
+        if first < end:
+            self._current.origins.note(first, end, reason)
+
     def expect_backward(self, work: HostWork | None) -> None:
         """Count FLOP of backward passes of this thread as of some work; None: as before."""
         self._current.backward = work
@@ -210,22 +272,29 @@ class HostLedger:
         """Count FLOP that this thread has just computed."""
         work = self._current.work
         if work is None:
-            is_backward = current_autograd_node() is not None  # pyright: ignore[reportUnnecessaryComparison]  # stub
-            expected = self._current.backward if is_backward else None
-            work = expected or self._work_outside_of_calls(is_backward=is_backward)
+            node = current_autograd_node()
+            if node is None:  # pyright: ignore[reportUnnecessaryComparison]  # stub
+                work = self._work_outside_of_calls(Cause.OUTSIDE)
+            else:
+                work = self._current.backward or self._work_of_node(node)
         with self._lock:
             work.flop += flop
 
-    def add_backward(self, flop: int) -> None:
-        """Count FLOP of a backward pass that this thread has just computed outside of calls."""
-        work = self._work_outside_of_calls(is_backward=True)
+    def add_backward(self, flop: int, reason: Refusal) -> None:
+        """Count FLOP of a backward pass that the host has just computed for a reason."""
+        work = self._work_outside_of_calls(Cause.BACKWARD, reason)
         with self._lock:
             work.flop += flop
 
-    def _work_outside_of_calls(self, *, is_backward: bool) -> HostWork:
+    def _work_of_node(self, node: Node) -> HostWork:
+        """Return the record of a backward pass at a node."""
+        number = node._sequence_nr()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+        return self._work_outside_of_calls(Cause.BACKWARD, self._current.origins.find(number))
+
+    def _work_outside_of_calls(self, cause: Cause, refusal: Refusal | None = None) -> HostWork:
         place = users_place()
-        work = self._outside.get((is_backward, place))
+        work = self._outside.get((cause, place, refusal))
         if work is None:
-            task = HostTask(Cause.BACKWARD if is_backward else Cause.OUTSIDE, place)
-            work = self._outside[is_backward, place] = self.works.setdefault(task, HostWork())
+            task = HostTask(cause, place, refusal=refusal)
+            work = self._outside[cause, place, refusal] = self.works.setdefault(task, HostWork())
         return work

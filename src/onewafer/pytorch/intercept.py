@@ -185,7 +185,7 @@ class _Router:
             return call_plain(partial(call, module), args, kwargs)
         except UnsupportedOperationError as error:
             refusal, parts = error.refusal, self._parts_of(module, error, trains=True)
-        with self.host.doing(HostWork()) as work, parts:
+        with self.host.doing(HostWork()) as work, self.host.recording(refusal), parts:
             result = self.original(module, *args, **kwargs)
         counted = session.count_gradient_call(module, whole, refusal)
         counted.flop += work.flop
@@ -202,7 +202,7 @@ class _Router:
         """Run a call without parameters whose result needs a gradient: perhaps that of a loss."""
         training = self.session.training
         seen = training.num_losses
-        with self.host.doing(work):
+        with self.host.doing(work), self.host.recording(_WITHOUT_PARAMETERS):
             result = self.original(module, *args, **kwargs)
         if training.num_losses > seen:  # the wafer has taken it
             training.following.note_criterion(module)
@@ -218,11 +218,10 @@ class _Router:
         """Call what the script compiled; if for our backend, graph by graph comes back to us."""
         seen = self.session.ledger.num_calls
         compiled = partial(self.original, module)
-        with self.host.doing(HostWork()) as work:
+        with self.host.doing(HostWork()) as work, self.host.recording(_COMPILED_BY_ANOTHER):
             result = call_plain(lambda args, kwargs: compiled(*args, **kwargs), args, kwargs)
         if self.session.ledger.num_calls == seen:
-            refusal = Refusal("it is compiled by another backend of torch.compile")
-            self._count_fallback(module, refusal).flop += work.flop
+            self._count_fallback(module, _COMPILED_BY_ANOTHER).flop += work.flop
         else:
             self.host.add_flop(work.flop)
         return result
@@ -268,5 +267,7 @@ def needs_gradient(
     return any(tensor.requires_grad for tensor in (*module.parameters(), *tensors))
 
 
+_COMPILED_BY_ANOTHER = Refusal("it is compiled by another backend of torch.compile")
+_WITHOUT_PARAMETERS = Refusal("the module has no parameters to train")
 _ROUTERS = OpenBlocks["_Router"]()
 _CALL = Replacement(torch.nn.Module, "__call__", _replace_call)

@@ -51,6 +51,14 @@ INDICES = (torch.int64, torch.int32)
 """PyTorch dtypes of indices into a table."""
 
 
+_ROWS_IN_ANOTHER_ORDER = (
+    "samples and tokens change places (a transpose), as `nn.MultiheadAttention` makes them in a "
+    "batch of several sequences; write it as `nn.Linear` and `functional."
+    "scaled_dot_product_attention` of (batch, heads, tokens, features), or pass one sequence at a "
+    "time"
+)
+
+
 def to_rows(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return (rows, features) of a PyTorch shape.
 
@@ -296,6 +304,8 @@ class GraphWriter:
         starts = np.arange(sequences) * length
         is_first = bool((rows == starts).all())
         if num_rows % sequences or not (is_first or (rows == starts + length - 1).all()):
+            if sequences == num_rows == len(np.unique(rows)):
+                raise UnsupportedOperationError(_ROWS_IN_ANOTHER_ORDER)
             msg = (
                 "taking other tokens of a computed sequence than the first or last is not supported"
             )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _REASONS = {
     Cause.GRADIENT: "the result needs a gradient",
-    Cause.BACKWARD: "backward pass",
+    Cause.BACKWARD: "backward pass of what is computed outside of modules",
     Cause.OUTSIDE: "computed outside of modules",
 }
 _NOT_COMPILED = {Cause.OUTSIDE: "not compiled for the wafer"}
@@ -85,10 +85,15 @@ def _report_cause(
 
 
 def _explain(task: HostTask, reasons: Mapping[Cause, str]) -> str:
-    """Return why the host does something; of a call that needs a gradient, why so."""
+    """Return why the host does something; of a call that needs a gradient, why so.
+
+    Of a backward pass, why the host has what it goes back through.
+    """
     refusal = task.refusal
     if refusal is None:
         return reasons[task.cause]
+    if task.cause is Cause.BACKWARD:
+        return f"backward pass of what ran on the host: {refusal.reason}"
     is_trained = task.cause is Cause.GRADIENT
     return f"{reasons[task.cause]}: {refusal.reason}" if is_trained else refusal.reason
 

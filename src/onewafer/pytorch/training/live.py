@@ -75,6 +75,8 @@ class LivePass:
     """The gradients that the backward pass adds to; None: there are none."""
     adds: bool = False
     """Whether they are those of passes before, which are on the wafer; else they are 0."""
+    first_node: int = 0
+    """The number of the first node of the call in autograd's graph."""
     is_hooked: bool = False
     """Whether a script has registered a hook of a tensor since the call."""
     has_hooks: bool = False

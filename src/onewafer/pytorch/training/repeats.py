@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 from torch.utils import _pytree as pytree
 
+from onewafer.errors import Refusal
 from onewafer.pytorch import flop
 from onewafer.pytorch.call_checks import are_observed
-from onewafer.pytorch.host_work import HostWork
+from onewafer.pytorch.host_work import HostWork, next_node
 from onewafer.pytorch.training import engine
 from onewafer.pytorch.training.calls import TrainingCall
 from onewafer.pytorch.training.held import Held
@@ -57,6 +58,12 @@ NOT_REPEATED = object()
 """What there is in place of a result if a step has to be followed."""
 _MOST_MISSES = 3
 """Steps that go on otherwise, more than an eighth of all, after which none is repeated."""
+
+
+_OTHERWISE = Refusal(
+    "the step began like those before it, which PyTorch takes by itself, and went on in another way"
+)
+_IN_HOOK = Refusal("a hook of the script trained the module during its own backward pass")
 
 
 class Follower(Protocol):
@@ -154,7 +161,7 @@ class Repeats:
         (owner, known), (module, args, kwargs) = found, call
         state = torch.default_generator.get_state() if known.capture.drawn else None
         # The graph is known, and the wafer takes no other tensors; a module's code may make some.
-        before = flop.pause(is_dense=known.computation is not None)
+        before, first_node = flop.pause(is_dense=known.computation is not None), next_node()
         try:
             if known.computation is None:
                 result = compute(module, *args, **kwargs)
@@ -169,6 +176,7 @@ class Repeats:
                 results[name] = weakref.ref(leaf)
         self._work.flop = 0
         live = LivePass(owner, known, (args, kwargs), state, results, self._work)
+        live.first_node = first_node
         seeded = live.seeded()
         assert seeded is not None, "guards have seen what the result is"  # invariant
         live.version, live.shape = version_of(seeded), seeded.shape
@@ -258,7 +266,7 @@ class Repeats:
             finally:
                 flop.go_on(before)
         if self._live is not live:  # code of a hook had it followed, with a backward pass to come
-            self._host.add_backward(live.known.flop)
+            self._host.add_backward(live.known.flop, _IN_HOOK)
             return True
         live.work.flop = live.known.flop
         if not live.has_hooks:
@@ -440,9 +448,10 @@ class Repeats:
         else:
             excess = done
             owner.is_over = True  # a backward pass of this call will be the host's
+            self._host.note_nodes(live.first_node, _OTHERWISE)
             self._resume(live)
         if excess:
-            self._host.add_backward(excess)
+            self._host.add_backward(excess, _OTHERWISE)
         if owner.is_over or owner.misses > _MOST_MISSES + owner.hits // 8:
             owner.is_over = True
             owner.passes.clear()

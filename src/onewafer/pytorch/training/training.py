@@ -106,7 +106,8 @@ class Training:
         leaves = on_host.args
         if self._leaves_values_to_host:
             self.following.watch(call, leaves)
-            results = _apply(CallOnHost, self, call, *leaves)
+            with self._host.recording(_AGAIN):
+                results = _apply(CallOnHost, self, call, *leaves)
             self._pending = call, tuple(result.detach() for result in results)
         else:
             operands = (*call.bound.values(), *leaves)
@@ -308,9 +309,11 @@ class Training:
 
         Without one, they can be differentiated again.
         """
-        why = refusal or UnsupportedOperationError("gradients of gradients (`create_graph`)")
-        work = self._count(f"backward pass of {name_of(call)}", why)
-        with self._calls_on_host(), self._host.doing(work):
+        why = refusal.refusal if refusal else _AGAIN
+        work = self._count(
+            f"backward pass of {name_of(call)}", UnsupportedOperationError(why.reason)
+        )
+        with self._calls_on_host(), self._host.doing(work), self._host.recording(why):
             return compute()
 
     # --- clipping ------------------------------------------------------------------------------
@@ -448,6 +451,9 @@ class Training:
         refusal: Refusal = error.refusal
         self.following.num_refused += 1
         return self._host.count(name, Cause.REFUSAL, refusal=refusal)
+
+
+_AGAIN = Refusal("gradients of gradients (`create_graph`)")
 
 
 def name_of(call: TrainingCall) -> str:
