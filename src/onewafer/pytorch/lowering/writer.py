@@ -59,6 +59,14 @@ _ROWS_IN_ANOTHER_ORDER = (
 )
 
 
+def _is_transposed(rows: Indices) -> bool:
+    """Tell whether rows are those of a matrix of rows, column by column."""
+    step = int(rows[1]) if len(rows) > 1 else 0
+    if step < 1 or len(rows) % step:
+        return False
+    return bool((rows.reshape(step, -1).T.reshape(-1) == np.arange(len(rows))).all())
+
+
 def to_rows(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return (rows, features) of a PyTorch shape.
 
@@ -304,7 +312,7 @@ class GraphWriter:
         starts = np.arange(sequences) * length
         is_first = bool((rows == starts).all())
         if num_rows % sequences or not (is_first or (rows == starts + length - 1).all()):
-            if sequences == num_rows == len(np.unique(rows)):
+            if sequences == num_rows and _is_transposed(rows):
                 raise UnsupportedOperationError(_ROWS_IN_ANOTHER_ORDER)
             msg = (
                 "taking other tokens of a computed sequence than the first or last is not supported"
