@@ -186,8 +186,13 @@ def two_losses() -> list[torch.Tensor]:
 
 
 def with_closure() -> list[torch.Tensor]:
+    return asked(lambda parameters: torch.optim.LBFGS(parameters, max_iter=3))
+
+
+def asked(make: Callable[..., torch.optim.Optimizer]) -> list[torch.Tensor]:
+    """Take a step of an optimizer that asks for the loss itself."""
     model = nn.Linear(4, 1)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+    optimizer = make(model.parameters())
     x, y = torch.randn(5, 4), torch.randn(5, 1)
 
     def closure() -> torch.Tensor:
@@ -371,6 +376,7 @@ LOOPS: dict[str, Loop] = {
     "own_loss": own_loss,
     "two_losses": two_losses,
     "with_closure": with_closure,
+    "asked": lambda: asked(lambda parameters: torch.optim.SGD(parameters, lr=0.1)),
     "adversaries": adversaries,
     "regression": regression,
     "curve": curve,

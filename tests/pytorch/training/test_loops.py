@@ -27,6 +27,7 @@ REFUSED = {
     "cumulative": "Dynamo cannot read its code",
     "normalised_twice": "a batch norm that a call comes to twice",
     "normalised_twice_differentiated": "gradients of gradients (`create_graph`)",
+    "asked": "the step of a closure is not supported",
     "one_clipped": "only some of the gradients of a program are clipped",
     "some_clipped": "only some of the gradients of a program are clipped",
     "sum_clipped": "weights on the wafer are computed from several parameters that are clipped",

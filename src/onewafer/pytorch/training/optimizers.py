@@ -154,10 +154,11 @@ class Optimizers:
 
 
 def _parameters_of(optimizer: torch.optim.Optimizer) -> set[int]:
-    return {id(parameter) for parameter in _all_parameters(optimizer)}
+    return {id(parameter) for parameter in all_parameters(optimizer)}
 
 
-def _all_parameters(optimizer: torch.optim.Optimizer) -> Iterator[torch.nn.Parameter]:
+def all_parameters(optimizer: torch.optim.Optimizer) -> Iterator[torch.nn.Parameter]:
+    """Return the parameters of an optimizer, one group's after the other's."""
     for group in cast("Sequence[dict[str, Any]]", optimizer.param_groups):
         yield from group["params"]
 
@@ -174,7 +175,7 @@ def order_states(optimizer: torch.optim.Optimizer, first: int) -> None:
     states = cast("dict[torch.Tensor, dict[str, Any]]", optimizer.state)
     later = [*states][first:]
     places: dict[torch.Tensor, int] = {
-        parameter: place for place, parameter in enumerate(_all_parameters(optimizer))
+        parameter: place for place, parameter in enumerate(all_parameters(optimizer))
     }
     for parameter in sorted(later, key=lambda key: places.get(key, len(places))):
         states[parameter] = states.pop(parameter)

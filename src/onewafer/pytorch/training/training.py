@@ -28,7 +28,7 @@ from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.following import Following
 from onewafer.pytorch.training.homes import Homes, version_of
 from onewafer.pytorch.training.losses import KINDS
-from onewafer.pytorch.training.optimizers import Optimizers, order_states
+from onewafer.pytorch.training.optimizers import Optimizers, all_parameters, order_states
 from onewafer.pytorch.training.repeats import Repeats
 from onewafer.pytorch.training.steps import find_parts
 
@@ -396,7 +396,11 @@ class Training:
         """Take a step that is not known; `on_host` takes it there, and asks its closure."""
         self.optimizers.note(optimizer)
         if has_closure:
-            return on_host()
+            result = on_host()
+            if any(map(self.homes.find, all_parameters(optimizer))):
+                why = UnsupportedOperationError("the step of a closure is not supported")
+                self._count(f"{type(optimizer).__name__}.step", why)
+            return result
         parts = self._find_parts(optimizer)
         if self._leaves_values_to_host:
             event = self.following.begin(part.program for part in parts)
