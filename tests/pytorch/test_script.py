@@ -153,14 +153,17 @@ CAUGHT = """
     import torch
 
     with torch.no_grad():
-        try:
-            torch.nn.Linear(64, 64)(torch.ones(64, 64))
-        except KeyboardInterrupt:
-            print("caught")
+        for _ in range(2):
+            try:
+                torch.nn.Linear(64, 64)(torch.ones(64, 64))
+            except KeyboardInterrupt as error:
+                print("caught")
+                last = error
 """
 
 
-def test_a_caught_ctrl_c_is_told_with_its_checkpoint(tmp_path, capsys):
+@pytest.mark.parametrize(("end", "untold"), [("", 2), ("raise OSError from last", 1)])
+def test_a_caught_ctrl_c_is_told_with_its_checkpoint(tmp_path, capsys, end, untold):
     class Impatient(SilentObserver):
         interval_seconds = 0
 
@@ -168,13 +171,15 @@ def test_a_caught_ctrl_c_is_told_with_its_checkpoint(tmp_path, capsys):
             os.kill(os.getpid(), signal.SIGINT)
 
     script, lines = tmp_path / "script.py", []
-    script.write_text(textwrap.dedent(CAUGHT))
+    script.write_text(textwrap.dedent(CAUGHT) + end)
     options = WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(1, 1))
     limits = RunLimits(observer=Impatient(), checkpoint_folder=tmp_path)
-    result = run_script(script, [], Session(options, limits=limits), announce=lines.append)
-    assert result.exit_code == 0
-    assert capsys.readouterr().out == "caught\n"
-    (checkpoint,) = tmp_path.glob("*.checkpoint")
-    (line,) = lines
-    assert line.startswith("the script has caught a Ctrl-C: interrupted in the launch of")
-    assert str(checkpoint) in line
+    run_script(script, [], Session(options, limits=limits), announce=lines.append)
+    said = capsys.readouterr()
+    assert said.out == 2 * "caught\n"
+    begin = "the script has caught a Ctrl-C: interrupted in the launch of"
+    assert len(lines) == sum(line.startswith(begin) for line in lines) == untold
+    checkpoints = [*tmp_path.glob("*.checkpoint")]
+    assert len(checkpoints) == 2
+    for checkpoint in checkpoints:
+        assert (str(checkpoint) in said.err) != (str(checkpoint) in "".join(lines))

@@ -76,13 +76,17 @@ def run_script(
 def _tell_caught(
     session: Session, error: BaseException | None, announce: Callable[[str], None]
 ) -> None:
-    """Say where a launch was that a Ctrl-C has stopped, unless the error that ends the script has.
+    """Say where launches were that a Ctrl-C has stopped, but for what the script ends with.
 
-    There may be a checkpoint, which nothing else tells of.
+    There may be checkpoints, which nothing else tells of.
     """
-    place = session.interruption
-    if place is not None and (error is None or Interruption.of(error) is not place):
-        announce(f"the script has caught a Ctrl-C: {place}")
+    told: set[Interruption | None] = set()
+    while error is not None:
+        told.add(Interruption.of(error))
+        error = error.__cause__ or error.__context__
+    for place in session.interruptions:
+        if place not in told:
+            announce(f"the script has caught a Ctrl-C: {place}")
 
 
 def _end(error: BaseException) -> ScriptResult:

@@ -121,8 +121,8 @@ class Session:
         self.ledger = Ledger() if ledger is None else ledger
         self.observer = observer
         self.recordings = recordings
-        self.interruption: Interruption | None = None
-        """Where a launch was that a Ctrl-C has stopped, the last one."""
+        self.interruptions: list[Interruption] = []
+        """Where launches were that a Ctrl-C has stopped."""
         self._programs: weakref.WeakKeyDictionary[torch.nn.Module, dict[Graph, _Outcome]] = (
             weakref.WeakKeyDictionary()
         )
@@ -348,7 +348,9 @@ class Session:
             with carrying_exceptions_of_handlers(), self.ledger.host.computing_for_wafer():
                 yield
         except KeyboardInterrupt as error:
-            self.interruption = Interruption.of(error) or self.interruption
+            place = Interruption.of(error)
+            if place is not None and place not in self.interruptions:
+                self.interruptions.append(place)
             raise
 
     @contextmanager

@@ -2,6 +2,9 @@
 
 PyTorch's functions warn about the line that calls them. Some are called by ours, which stand in
 their place while a script runs; then the line of the script is the one that called ours.
+
+Only what is shown is mended: filters of a module, and whoever shows warnings in another way, as
+`catch_warnings(record=True)` of a script does, get our line.
 """
 
 from __future__ import annotations
@@ -50,7 +53,10 @@ def _replace_showing(original: Show) -> Show:
 
 
 def _find_frames(place: Place) -> tuple[FrameType, FrameType] | None:
-    """Return where this thread is at a line of ours, and where it has called us; None: nowhere."""
+    """Return the frame that is at a line of ours, and the one that called us; None: there are none.
+
+    Frames are those of this thread.
+    """
     if not is_own_file(place.file):
         return None
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented

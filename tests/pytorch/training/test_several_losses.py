@@ -12,10 +12,11 @@ from torch.nn import functional
 from onewafer.execution import Phase
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 
-STEPS = 4
+STEPS = 6
 X = torch.linspace(-1, 1, 24).reshape(4, 6)
 FIRST, SECOND = torch.arange(4), torch.tensor([3, 3, 0, 1])
-ON_HOST = "taking several losses of one result"
+SMALL = WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(2, 1))
+ON_HOST = "taking losses: a result has had gradients besides those of its first loss"
 
 
 def mixed(found: torch.Tensor) -> torch.Tensor:
@@ -39,6 +40,16 @@ def bounded(found: torch.Tensor) -> torch.Tensor:
 def scaled(found: torch.Tensor) -> torch.Tensor:
     """Return a part of one loss."""
     return functional.cross_entropy(found, FIRST) / 3
+
+
+def watched(found: torch.Tensor) -> torch.Tensor:
+    """Return one loss, and look at others."""
+    with torch.no_grad():
+        functional.mse_loss(found, X[:, :4])
+    loss = functional.cross_entropy(found, FIRST)
+    with torch.inference_mode():
+        functional.l1_loss(found, X[:, :4])
+    return loss
 
 
 def train(loss, options: WaferOptions | None = None):
@@ -82,8 +93,22 @@ def test_one_program_has_all_steps_but_the_first_loss(loss, fidelity):
 
 
 @pytest.mark.parametrize("fidelity", [Fidelity.MODEL, Fidelity.FABRIC])
-def test_a_part_of_one_loss_is_taken_by_the_wafer(fidelity):
-    _, report = train(scaled, WaferOptions(fidelity=fidelity, rectangle=(2, 1)))
+@pytest.mark.parametrize("loss", [scaled, watched])
+def test_one_loss_is_taken_by_the_wafer(loss, fidelity):
+    _, report = train(loss, WaferOptions(fidelity=fidelity, rectangle=(2, 1)))
     (program,) = report.programs
+    assert report.flop.share == 1
+    assert not report.host
     assert count(program) == dict.fromkeys((Phase.FORWARD, Phase.LOSS, Phase.BACKWARD), STEPS)
     assert program.on_host == ()
+
+
+@pytest.mark.parametrize("block", [nullcontext, lambda: run_on(Session(SMALL))])
+def test_a_target_that_was_changed_before_the_backward_pass_is_pytorchs_error(block):
+    model, target = nn.Linear(6, 1), torch.ones(4, 1)
+    with block():
+        first = functional.binary_cross_entropy_with_logits(model(X), target)
+        target.fill_(0)
+        second = functional.binary_cross_entropy_with_logits(model(-X), target)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            (first + second).backward()

@@ -246,7 +246,8 @@ class LossOnWafer(torch.autograd.Function):
     ) -> torch.Tensor:
         """Launch the loss."""
         ctx.training, ctx.taken = training, taken
-        ctx.save_for_backward(value)
+        # As PyTorch does, which tells of a target that was changed.
+        ctx.save_for_backward(value, *taken.taken.given)
         return value.new_tensor(training.launch_loss(taken))
 
     @staticmethod

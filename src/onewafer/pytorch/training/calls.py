@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     Gradients = Sequence[torch.Tensor | None]
 
 
+_LOSSES_ON_HOST = "taking losses: a result has had gradients besides those of its first loss"
 _ONE_DIRECTION = 1 - 1e-10
 """The least cosine of vectors that are proportional but for the roundings of f32."""
 
@@ -99,6 +100,11 @@ class TakenLoss:
     target: torch.Tensor
     weights: torch.Tensor | None = None
     """The weights of classes or features."""
+
+    @property
+    def given(self) -> Sequence[torch.Tensor]:
+        """What the script has given besides the result."""
+        return (self.target,) if self.weights is None else (self.target, self.weights)
 
     def of(self, target: torch.Tensor) -> TakenLoss:
         """Return the same loss with another target of the same shape."""
@@ -326,7 +332,7 @@ class TrainingCall:
             ):
                 program.loaded.note_on_host("taking the loss of a batch of several launches")
             if not self.trained.takes_losses:
-                program.loaded.note_on_host("taking several losses of one result")
+                program.loaded.note_on_host(_LOSSES_ON_HOST)
         else:
             program = self.trained.program(self, taken.loss)
         with program.loaded.alone():
@@ -388,7 +394,7 @@ class TrainingCall:
         if self.loss is None:
             return None
         if is_sure:
-            return 1.0 if self._is_of_loss(gradients) else None  # for its cycles any will do
+            return 1.0 if self._is_of_loss(gradients) else None  # any seed takes as long
         if self._handed is None:
             return None
         gradient, version, seed = self._handed

@@ -1,7 +1,7 @@
 """Steps of optimizers, and what PyTorch puts around them: a label for profilers, and hooks.
 
 With neither a profiler nor a hook, it does nothing, and takes as long as a step of several small
-parameters. So it is with `zero_grad`.
+parameters. `zero_grad` has such a label, too.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def zero_gradients(optimizer: torch.optim.Optimizer, *, is_removing: bool) -> bo
     gradients = [one for one in [parameter.grad for parameter in parameters] if one is not None]
     for one in gradients:
         is_plain = type(one) is torch.Tensor and one.layout is torch.strided
-        if not is_plain or one.requires_grad:  # with a history, it does
+        if not is_plain or one.requires_grad:  # as one with a history does
             return False
     if gradients:
         torch._foreach_zero_(gradients)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]  # no public name
