@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -148,9 +149,14 @@ def _read(
 ) -> Capture:
     _check_effects(program, operands)
     writer = GraphWriter(name=name, dtype=dtype, for_counts=for_counts)
+    given = {**operands}
     try:
         return _write(program, writer, operands)
     except UnsupportedOperationError as error:
+        if writer.has_other_order:  # of rows, which that of the arguments may be better for
+            keeping = GraphWriter(name=name, dtype=dtype, keeps_order=True)
+            with suppress(UnsupportedOperationError):
+                return _write(program, keeping, given)
         refusal, decided = error.refusal, tuple(writer.decided.values())
         parts = find_refused_parts(program.graph, operands)
         raise RefusedError(refusal.reason, refusal.place, decided=decided, parts=parts) from None
@@ -159,7 +165,7 @@ def _read(
 def _write(
     program: ExportedProgram, writer: GraphWriter, operands: dict[Node, Operands]
 ) -> Capture:
-    for node in program.graph.nodes:
+    for node in _find_needed(program.graph):
         operand = _lower(writer, node, operands) if node.op == "call_function" else None
         if operand is not None:
             operands[node] = operand
@@ -191,6 +197,18 @@ def _write(
         tuple(writer.drawn),
         written,
     )
+
+
+def _find_needed(graph: torch.fx.Graph) -> list[Node]:
+    """Return the nodes, in their order, that results need, or that do more than compute.
+
+    Such as draw. PyTorch computes the others, too, for nothing.
+    """
+    needed: dict[Node, None] = {}
+    for node in reversed(graph.nodes):
+        if node in needed or node.op != "call_function" or node.is_impure():
+            needed |= dict.fromkeys((node, *node.all_input_nodes))
+    return [node for node in graph.nodes if node in needed]
 
 
 def _lower(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> Operands | None:

@@ -113,21 +113,22 @@ def test_nodes_of_a_call_inside_another_one_have_its_reason():
     assert works == {None: 2, outer: 2, inner: 1}
 
 
-def test_a_batch_of_multi_head_attention_is_refused_with_what_to_write():
-    net = nn.MultiheadAttention(4, 2, batch_first=True)
+def test_sequences_whose_tokens_come_first_are_refused_with_what_to_write():
+    net = nn.MultiheadAttention(4, 2)
 
     def attend(sequences: int) -> tuple[str, ...]:
         session = Session(
             WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 1), simulate_budget=0)
         )
         with run_on(session), torch.no_grad():
-            x = torch.randn(sequences, 3, 4)
+            x = torch.randn(3, sequences, 4)
             net(x, x, x, need_weights=False)
         return (*(cause.reason for cause in session.report(is_over=True).host),)
 
     assert attend(1) == ()
     (reason,) = attend(2)
-    assert "samples and tokens change places (a transpose), as `nn.MultiheadAttention`" in reason
+    assert "samples and tokens change places" in reason
+    assert "use `batch_first=True`" in reason
 
 
 def test_the_fast_path_of_an_encoder_is_named_with_what_turns_it_off():

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from onewafer.pytorch.lowering.convolution import multiply_feature_maps
-from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
+from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS, Layout
 from onewafer.pytorch.lowering.matmul import multiply_tensors
-from onewafer.pytorch.lowering.operands import External, Origin, see
+from onewafer.pytorch.lowering.operands import External, Origin, Value, see
 from onewafer.pytorch.lowering.products import multiply
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import multiply_values
 
 if TYPE_CHECKING:
     from onewafer.graph import Tensor
-    from onewafer.pytorch.lowering.operands import Operand, Value
+    from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
 
@@ -27,9 +29,39 @@ def _lower_linear(writer: GraphWriter, call: Call) -> Operand:
     whole = multiply_feature_maps(writer, call, call.operand(0), call.operand(1), bias=bias)
     if whole is not None:
         return whole
-    rows = writer.rows(call.operand(0))
+    value = writer.value(call.operand(0))
     weight = writer.parameter(call.operand(1), "weight")
-    return see(multiply(writer, call, rows, weight, bias=bias), call.shape)
+    order = _order_of_rows(value)
+    if order is None:
+        rows = writer.rows(value)
+        return see(multiply(writer, call, rows, weight, bias=bias), call.shape)
+    rows = writer.matrix(order, (0,), (1,))
+    product = multiply(writer, call, rows, weight, bias=bias)
+    return Value(product, _like(value.layout, value.tensor.shape[1], product.shape[1]))
+
+
+def _order_of_rows(value: Value) -> Value | None:
+    """Return a value whose rows are in another order in the order of its matrix; None: it is.
+
+    It has all of them, as where samples and tokens have changed places.
+    """
+    num_rows, num_features = value.tensor.shape
+    rows = value.layout.steps(*range(len(value.shape) - 1))
+    is_order = len(rows) == num_rows and not (rows % num_features).any()
+    if not is_order or (np.diff(rows) > 0).all() or len(np.unique(rows)) < num_rows:
+        return None
+    dimensions = ((num_rows, num_features),), value.layout.dimensions[-1]
+    return replace(value, layout=Layout(dimensions, value.layout.offset % num_features))
+
+
+def _like(layout: Layout, features: int, others: int) -> Layout:
+    """Return the layout whose rows are in the order of another, with other numbers of features."""
+    rows = tuple(
+        tuple((size, stride // features * others) for size, stride in pieces)
+        for pieces in layout.dimensions[:-1]
+    )
+    last = Layout.of_matrix((others,)).dimensions
+    return Layout((*rows, *last), layout.offset // features * others)
 
 
 @lowers("addmm.default")

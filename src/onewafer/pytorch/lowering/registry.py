@@ -14,6 +14,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
 from onewafer.pytorch.lowering.lines import line_of, name_of
 from onewafer.pytorch.lowering.operands import (
     DividedLoss,
@@ -206,7 +207,7 @@ def lower(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands]) ->
         return None
     if node.target is operator.getitem:
         return _get_item(call)
-    if _is_for_host(call):
+    if _is_for_host(call) and not (writer.keeps_order and _orders_data(call)):
         return _compute_on_host(writer, call)
     lowering = _LOWERINGS.get(call.name)
     if lowering is None:
@@ -307,6 +308,19 @@ def _is_for_host(call: Call) -> bool:
     return not {Origin.CALL, Origin.PARAMETER} <= origins
 
 
+def _orders_data(call: Call) -> bool:
+    """Tell whether a call is another order of an argument's rows, and of nothing else."""
+    if call.name not in _ORDERS or len(call.shape) <= MATRIX_DIMENSIONS:
+        return False
+    (source,) = [call.operands[node] for node in _sources(call)]
+    is_data = isinstance(source, External) and source.origin is Origin.DATA
+    return is_data and source.shape[-1] == call.shape[-1]
+
+
+_ORDERS = frozenset(
+    f"aten.{name}"
+    for name in ("transpose.int", "swapaxes.default", "permute.default", "movedim.int")
+)
 _ANY_STRIDES = {
     "aten.view.default": torch.ops.aten.reshape.default,
     "aten._unsafe_view.default": torch.ops.aten.reshape.default,

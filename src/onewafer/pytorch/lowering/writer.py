@@ -52,10 +52,9 @@ INDICES = (torch.int64, torch.int32)
 
 
 _ROWS_IN_ANOTHER_ORDER = (
-    "samples and tokens change places (a transpose), as `nn.MultiheadAttention` makes them in a "
-    "batch of several sequences; write it as `nn.Linear` and `functional."
-    "scaled_dot_product_attention` of (batch, heads, tokens, features), or pass one sequence at a "
-    "time"
+    "samples and tokens change places (a transpose), as in `nn.MultiheadAttention` and "
+    "`nn.TransformerEncoder` with `batch_first=False` and several sequences; use "
+    "`batch_first=True`, or pass one sequence at a time"
 )
 
 
@@ -85,6 +84,11 @@ class GraphWriter:
     """None: that of the tensors, which must then have one."""
     for_counts: bool = False
     """Whether the graph is only counted: it then has operations without a form, too."""
+    keeps_order: bool = False
+    """Whether arguments are sent with their rows in the order that they have in memory, though
+    the module looks at them in another."""
+    has_other_order: bool = False
+    """Whether an operation was refused since its samples and tokens have changed places."""
     inputs: dict[str, External] = field(default_factory=dict[str, External])
     """Graph input → a tensor of its shape."""
     parameters: dict[str, External] = field(default_factory=dict[str, External])
@@ -313,6 +317,7 @@ class GraphWriter:
         is_first = bool((rows == starts).all())
         if num_rows % sequences or not (is_first or (rows == starts + length - 1).all()):
             if sequences == num_rows and _is_transposed(rows):
+                self.has_other_order = True
                 raise UnsupportedOperationError(_ROWS_IN_ANOTHER_ORDER)
             msg = (
                 "taking other tokens of a computed sequence than the first or last is not supported"
