@@ -200,13 +200,14 @@ def _write(
 
 
 def _find_needed(graph: torch.fx.Graph) -> list[Node]:
-    """Return the nodes, in their order, that results need, or that do more than compute.
+    """Return the nodes, in their order, that results need, or that draw or write.
 
-    Such as draw. PyTorch computes the others, too, for nothing.
+    PyTorch computes the others, too, for nothing.
     """
     needed: dict[Node, None] = {}
     for node in reversed(graph.nodes):
-        if node in needed or node.op != "call_function" or node.is_impure():
+        draws = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if node in needed or node.op != "call_function" or node.is_impure() or draws:
             needed |= dict.fromkeys((node, *node.all_input_nodes))
     return [node for node in graph.nodes if node in needed]
 
