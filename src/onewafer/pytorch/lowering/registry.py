@@ -313,8 +313,9 @@ def _orders_data(call: Call) -> bool:
     if call.name not in _ORDERS or len(call.shape) <= MATRIX_DIMENSIONS:
         return False
     (source,) = [call.operands[node] for node in _sources(call)]
-    is_data = isinstance(source, External) and source.origin is Origin.DATA
-    return is_data and source.shape[-1] == call.shape[-1]
+    if not isinstance(source, External) or source.origin is not Origin.DATA:
+        return False
+    return source.shape[-1] == call.shape[-1]
 
 
 _ORDERS = frozenset(
