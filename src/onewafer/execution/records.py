@@ -216,7 +216,7 @@ class ProgramRecord:
         self._count_launches(self.phases.setdefault(phase, PhaseRecord()), launches)
 
     def give_up(self, phase: Phase, rows: int, flop: int) -> None:
-        """Let a call that was counted be one of another program, which makes it again."""
+        """Take a call out of the count: another program makes it again, and counts it."""
         self.repeated += phase is Phase.FORWARD
         record = self.phases[phase]
         record.calls -= 1

@@ -41,9 +41,9 @@ def _lower_linear(writer: GraphWriter, call: Call) -> Operand:
 
 
 def _order_of_rows(value: Value) -> Value | None:
-    """Return a value whose rows are in another order in the order of its matrix; None: it is.
+    """Return a value with its rows in the order of its matrix; None: there is nothing to order.
 
-    It has all of them, as where samples and tokens have changed places.
+    The value has all rows of the matrix, as where samples and tokens have changed places.
     """
     num_rows, num_features = value.tensor.shape
     rows = value.layout.steps(*range(len(value.shape) - 1))
