@@ -39,7 +39,7 @@ def write_page(parts: Parts, path: Path) -> tuple[str, ...]:
     script = "\n".join(
         _EXPORT.sub("", _IMPORT.sub("", files[f"/page/{name}"].body.decode())) for name in SCRIPTS
     )
-    style = files["/page/page.css"].body.decode()
+    style = "\n".join(files[f"/page/{name}"].body.decode() for name in ("look.css", "page.css"))
     # A path has the name of a map, which the file of the recording chose.
     payload = json.dumps(kept, separators=(",", ":")).replace("<", "\\u003c")
     html = files["/"].body.decode()
@@ -50,6 +50,7 @@ def write_page(parts: Parts, path: Path) -> tuple[str, ...]:
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     data = f'<script type="application/json" id="parts">{payload}</script>'
     replacements = {
+        '<link rel="stylesheet" href="/page/look.css">': "",
         '<link rel="stylesheet" href="/page/page.css">': f"{meta}\n<style>{style}</style>",
         '<link rel="icon" href="/page/icon.svg">': "",
         '<script type="module" src="/page/page.js"></script>': (

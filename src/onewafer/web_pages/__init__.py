@@ -1,6 +1,8 @@
 """Pages that this computer shows its own browser: their files, and who may ask for them.
 
 A page is static files of a package, without a build step, which ask no other server for anything.
+`shared` has the look, the icon and the elements of all pages; a page may have the files of other
+projects in a folder `vendor`, as they were published.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """The names of this computer that no one else can have point here."""
@@ -44,12 +47,19 @@ class PageFile:
 
 def read_page(package: str) -> Mapping[str, PageFile]:
     """Return the files of the page in a package: path → file; the page itself is at `/`."""
+    own = files(package)
+    shared = _read_folder(files(__name__) / "shared", "/page")
+    vendored = _read_folder(own / "vendor", "/page/vendor")
+    return {**shared, **_read_folder(own, "/page"), **vendored}
+
+
+def _read_folder(folder: Traversable, path: str) -> dict[str, PageFile]:
     result: dict[str, PageFile] = {}
-    for file in files(package).iterdir():
+    for file in folder.iterdir() if folder.is_dir() else ():
         media_type = _MEDIA_TYPES.get(file.name.rpartition(".")[2])
         if media_type is not None:
-            path = "/" if file.name == "index.html" else f"/page/{file.name}"
-            result[path] = PageFile(file.read_bytes(), media_type)
+            at = "/" if file.name == "index.html" else f"{path}/{file.name}"
+            result[at] = PageFile(file.read_bytes(), media_type)
     return result
 
 
