@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import onewafer
 import onewafer.perf
 from onewafer.cli.main import execute
 from tests.perf.dense_model import Sizes, dense_model
@@ -197,6 +198,40 @@ def test_the_model_of_a_script(tmp_path, capsys):
     wafer, gpu = json.loads(target.read_text())["comparisons"][0]["results"]
     assert gpu["weight_bytes"] == 2 * (64 * 128 + 128)
     assert wafer["breakdown"]
+
+
+ATTENTION_POOL = """\
+import torch
+from torch.nn import functional as F
+
+class Pool(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.queries = torch.nn.Parameter(torch.ones(1, 4, 32))
+        self.keys, self.head = torch.nn.Linear(16, 32), torch.nn.Linear(32, 8)
+
+    def forward(self, x):
+        keys = self.keys(x)
+        return self.head(F.scaled_dot_product_attention(self.queries, keys, keys))
+
+with torch.no_grad():
+    Pool().eval()(torch.ones(1, 12, 16))
+"""
+
+
+def test_a_wafer_that_cannot_says_what_a_run_says(tmp_path, capsys):
+    script, target = tmp_path / "pool.py", tmp_path / "comparison.json"
+    script.write_text(ATTENTION_POOL)
+    code, out, err = _run(capsys, str(script), "--against", "h100", "--json", str(target))
+    wafer = onewafer.wafer(fidelity="model")
+    wafer.run_script(script)
+    refused, _ = json.loads(target.read_text())["comparisons"][0]["results"]
+    (cause,) = (cause for cause in wafer.report.host if cause.line is not None)
+
+    assert (code, err) == (0, "")
+    assert refused["refused"] == f"{cause.line}: {cause.reason}"
+    assert "pool.py:12: `F.scaled_dot_product_attention" in refused["refused"]
+    assert "cs3: cannot │" in out.replace("┃", "│")
 
 
 def test_a_job_that_no_system_can_do_is_an_error(capsys):

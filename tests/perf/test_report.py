@@ -119,8 +119,13 @@ def test_work_that_takes_no_time_anywhere_has_no_row():
     assert "pipeline bubble" not in text
 
 
-def test_a_system_that_cannot_says_what_could(text):
-    assert "a100x4 would do" in text
+def test_a_system_that_cannot_keeps_its_column_and_says_what_could(text):
+    heads = [cell.strip() for cell in _line(text, "cannot").split("┃")]
+    figures = [cell.strip() for cell in _line(text, "tokens/s per user").split("│")]
+
+    assert heads[1:-1] == ["", "cs3", "h100x8", "a100: cannot"]
+    assert figures[1:-1] == ["tokens/s per user", "2,000", "500", "–"]
+    assert "a100: cannot: 160 GB of weights do not fit into 80 GB; a100x4 would do" in text
 
 
 def test_a_price_is_shown_only_if_there_is_one(text):

@@ -215,10 +215,10 @@ def _find_needed(graph: torch.fx.Graph) -> list[Node]:
 def _lower(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> Operands | None:
     try:
         return lower(writer, node, operands)
-    except UnsupportedOperationError:
+    except UnsupportedOperationError as error:
         if not writer.for_counts:
             raise
-    return write_opaque(writer, node, operands)
+        return write_opaque(writer, node, operands, error.refusal)
 
 
 def check_indices(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
@@ -410,10 +410,10 @@ def _read_results(
 def _value_of(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> Value:
     try:
         return value_of(writer, node, operands)
-    except UnsupportedOperationError:
+    except UnsupportedOperationError as error:
         if not writer.for_counts:
             raise
-    operands[node] = write_opaque(writer, node, operands)
+        operands[node] = write_opaque(writer, node, operands, error.refusal)
     return value_of(writer, node, operands)
 
 

@@ -99,13 +99,21 @@ def test_views_are_nothing_and_passes_are_scales():
     assert piece.estimated == {"y"}
 
 
-def test_other_rows_than_those_given_have_no_stand_in():
-    with pytest.raises(UnsupportedOperationError, match=r"aten\.cumsum that defines 'y'"):
-        with_stand_ins(
-            segment_of(
-                Opaque(tensor("y", 7, FEATURES), "aten.cumsum", ("x",), (), 1.0, keeps_rows=False)
-            )
-        )
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        ("net.py:7: `x.cumsum(0)`: over rows", "net.py:7: `x.cumsum(0)`: over rows"),
+        ("", "`aten.cumsum` is not supported on the wafer"),
+    ],
+)
+def test_other_rows_than_those_given_have_no_stand_in(refusal, said):
+    other = tensor("y", 7, FEATURES)
+    cumsum = Opaque(other, "aten.cumsum", ("x",), (), 1.0, keeps_rows=False, refusal=refusal)
+
+    with pytest.raises(UnsupportedOperationError) as error:
+        with_stand_ins(segment_of(cumsum))
+
+    assert str(error.value) == said
 
 
 def with_layer(model, change):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HostError
@@ -106,6 +106,8 @@ class Opaque(_Counted):
     """Whether the result has the rows of the first input, however many those are."""
     is_view: bool = False
     """Whether no element moves: the result is a view."""
+    refusal: str = field(default="", compare=False)
+    """The line of the model's code and the reason why the wafer does not run it, as a run says."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the shape that PyTorch gave it, with other rows if it keeps those of its input."""

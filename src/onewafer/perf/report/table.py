@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from onewafer.perf.answer import Answer, Refusal
 from onewafer.perf.jobs import Decode, Forward, Job, Prefill, Serve, Train
 from onewafer.perf.report.errors_of_figures import error_of
 from onewafer.perf.report.quantities import QUANTITIES
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from onewafer.perf.answer import Answer, Comparison, Refusal
+    from onewafer.perf.answer import Comparison
     from onewafer.perf.breakdown import Item
     from onewafer.perf.published import PublishedFigure
+    from onewafer.perf.report.quantities import Quantity
 
 TABLE_COLUMNS = 120
 """Width of the tables where there is no terminal to fit them to."""
@@ -34,7 +37,7 @@ _NOT_SHOWN = ("job", "is_comparable", "is_count_published", "attention_pairs", "
 def render(comparison: Comparison) -> RenderableType:
     """Return the quantities, the breakdown and the notes of a comparison."""
     answers = comparison.answers
-    parts: list[RenderableType] = [_quantities(comparison, answers)] if answers else []
+    parts: list[RenderableType] = [_quantities(comparison)] if answers else []
     if answers:
         parts += [Text(), _breakdowns(answers)]
     parts += render_refusals(comparison.refusals)
@@ -72,29 +75,37 @@ def describe(job: Job) -> str:
             )
 
 
-def _quantities(comparison: Comparison, answers: Sequence[Answer]) -> Table:
+def _quantities(comparison: Comparison) -> Table:
+    """Return a row a quantity; a system that cannot do the job has a column that says so."""
+    results, answers = comparison.results, comparison.answers
     table = Table(
         title=f"{comparison.model}: {describe(comparison.job)}",
         title_justify="left",
         show_lines=False,
     )
     table.add_column("", style="cyan", no_wrap=True)
-    for answer in answers:
-        table.add_column(f"{answer.system}\n{answer.title}", justify="right")
-    table.add_row("precision", *(answer.precision.value for answer in answers))
-    table.add_row("mapping", *(answer.choice.text for answer in answers))
+    for result in results:
+        cannot = ": cannot" if isinstance(result, Refusal) else ""
+        table.add_column(f"{result.system}{cannot}\n{result.title}", justify="right")
+
+    def add_row(name: str, show: Callable[[Answer], str]) -> None:
+        shown = (show(one) if isinstance(one, Answer) else _NOTHING for one in results)
+        table.add_row(name, *shown)
+
+    add_row("precision", lambda answer: answer.precision.value)
+    add_row("mapping", lambda answer: answer.choice.text)
     for quantity in QUANTITIES:
-        numbers = [quantity.read(answer) for answer in answers]
-        if any(numbers):  # a KV cache of 0 bytes everywhere is no row
-            table.add_row(quantity.title, *(_cell(quantity.write, number) for number in numbers))
-    table.add_row("limit", *(_limit(answer) for answer in answers))
+        if any(quantity.read(answer) for answer in answers):  # no row for caches of 0 bytes
+            add_row(quantity.title, partial(_cell, quantity))
+    add_row("limit", _limit)
     if any(answer.published for answer in answers):
-        table.add_row("published", *(_published(answer) for answer in answers))
+        add_row("published", _published)
     return table
 
 
-def _cell(write: Callable[[float], str], number: float | None) -> str:
-    return _NOTHING if number is None else write(number)
+def _cell(quantity: Quantity, answer: Answer) -> str:
+    number = quantity.read(answer)
+    return _NOTHING if number is None else quantity.write(number)
 
 
 def _limit(answer: Answer) -> str:

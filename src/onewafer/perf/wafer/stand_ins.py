@@ -154,8 +154,7 @@ class _StandIns:
         source = self._tensors[self.seen_as(operation.inputs[0])] if operation.inputs else None
         if source is None or source.shape[:-1] != result.shape[:-1]:
             raise UnsupportedOperationError(
-                f"{operation.function} that defines {result.name!r}: it makes other rows than it "
-                "is given, and nothing on the wafer costs as much"
+                operation.refusal or f"`{operation.function}` is not supported on the wafer"
             )
         if source.shape == result.shape and operation.is_view:
             self._seen_as[result.name] = source.name

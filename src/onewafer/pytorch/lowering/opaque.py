@@ -25,6 +25,7 @@ from onewafer.pytorch.lowering.operands import External, Origin, Value, see
 if TYPE_CHECKING:
     from torch.fx import Node
 
+    from onewafer.errors import Refusal
     from onewafer.graph import Tensor
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Operands
@@ -69,8 +70,10 @@ _MOVES = frozenset(
 """Functions that move elements and compute nothing."""
 
 
-def write_opaque(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> Operands:
-    """Return what a call gives, as results of operations that are only counted.
+def write_opaque(
+    writer: GraphWriter, node: Node, operands: dict[Node, Operands], refusal: Refusal
+) -> Operands:
+    """Return what a refused call gives, as results of operations that are only counted.
 
     Forms that it reads and that have no value become such operations first; `operands` gets them.
     """
@@ -85,7 +88,8 @@ def write_opaque(writer: GraphWriter, node: Node, operands: dict[Node, Operands]
                 parameters.append(writer.parameter(operand, "weight").name)
             case _:
                 pass  # indices and masks of the host are not counted
-    kind = _Kind(node, tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(parameters)))
+    read = tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(parameters))
+    kind = _Kind(node, *read, str(refusal))
     found: object = node.meta["val"]
     if isinstance(found, torch.Tensor):
         return kind.write(writer, found, kind.num_flop())
@@ -113,8 +117,8 @@ def _resolve(writer: GraphWriter, source: Node, operands: dict[Node, Operands]) 
             pass
     try:
         return writer.value(operand)
-    except UnsupportedOperationError:
-        made = write_opaque(writer, source, operands)
+    except UnsupportedOperationError as error:
+        made = write_opaque(writer, source, operands, error.refusal)
         operands[source] = made
         return None if isinstance(made, tuple) else made
 
@@ -122,10 +126,13 @@ def _resolve(writer: GraphWriter, source: Node, operands: dict[Node, Operands]) 
 class _Kind:
     """One call of an operation that a graph does not have."""
 
-    def __init__(self, node: Node, inputs: tuple[Tensor, ...], parameters: tuple[str, ...]) -> None:
+    def __init__(
+        self, node: Node, inputs: tuple[Tensor, ...], parameters: tuple[str, ...], refusal: str
+    ) -> None:
         self._node = node
         self._inputs = inputs
         self._parameters = parameters
+        self._refusal = refusal
 
     @property
     def _name(self) -> str:
@@ -154,6 +161,7 @@ class _Kind:
                 flop / result.num_elements,
                 keeps_rows=result.shape[0] == rows,
                 is_view=self._is_view,
+                refusal=self._refusal,
             )
         )
         return value
