@@ -126,6 +126,8 @@ def test_the_clocks_beside_each_other(page):
         "this computer 10 ms 20 ms 500",
         "h100x8 125 ms 2.5 s 40",
     ]
+    bars = page.find_elements(By.CSS_SELECTOR, ".bar rect")
+    assert [one.get_attribute("width") for one in bars] == ["1%", "100%", "8%"]  # as their rates
     caption = find(page, "caption").text
     assert "12 tokens read (4 from the cache) · 6 written · 1,000,000 cycles" in caption
     assert "3.5 J" in caption

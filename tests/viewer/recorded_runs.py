@@ -44,13 +44,14 @@ def make_grid(width, height):
     return make_image(WSE3, placed, width=width, height=height, routes=eastward(3, 0, width - 1))
 
 
-def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True):
+def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True, cycles=1000):
     """Record two programs on a rectangle, all numbers different from PE to PE."""
     image = make_grid(width, height)
     windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
     parts = ("begin and end", "MLP", "MLP, collectives")  # also of runs without windows
     launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
     told = {"windows": windows, "parts": parts, "launches": launches, "is_over": is_over}
+    told["cycles"] = cycles
     return record_image(path, image, shift, **told)
 
 
@@ -79,10 +80,9 @@ def record_image(path, image, shift=0, **header):
         image=image,
         sources={"sum.csl": SOURCE},
         title=EVIL,
-        cycles=1000,
         tensors=(weight,),
         splits=(split, whole),
-        **header,
+        **{"cycles": 1000, **header},
     )
 
 

@@ -436,13 +436,18 @@ def make_whole(image, width, height):
 
 
 def test_two_runs_stand_side_by_side_with_what_differs(browser, sampled, tmp_path):
-    other = record_grid(tmp_path / "b.parquet", 4, 3, shift=313)
+    other = record_grid(tmp_path / "b.parquet", 4, 3, shift=313, cycles=1490)
     difference = Difference(RecordingFile(sampled), RecordingFile(other))
     with viewing(sampled, other) as url:
         open_page(browser, url, "/#map=busy&pe=1,2")
         seen = [middles(pixels(browser, number), 4, 3) for number in range(3)]
         assert "Both runs" in find(browser, "#panel").text
         assert "B about" in status(browser)
+        captions = [one.text for one in browser.find_elements(By.CSS_SELECTOR, ".caption")]
+        assert captions[2] == "B − A: B took 49 % more cycles than A"
+        open_page(browser, url, "/#map=busy")
+        assert "1,490 cycles, 49 % more cycles than A." in find(browser, "#panel").text
+        assert ", B − A " in status(browser)
     write_page(ComparedParts(difference.first, difference.second), tmp_path / "both.html")
     open_page(browser, f"file://{tmp_path / 'both.html'}", "#map=busy&pe=1,2")
     again = [middles(pixels(browser, number), 4, 3) for number in range(3)]

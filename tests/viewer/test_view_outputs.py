@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from onewafer.cli.main import execute
 from onewafer.recording import RecordingFile
-from onewafer.viewer import page_file
+from onewafer.viewer import page_file, page_server
 from onewafer.viewer.followed_runs import FollowedRuns
 from onewafer.viewer.heat_maps import draw_codes, find_map
 from onewafer.viewer.page_parts import PageParts
@@ -171,6 +171,14 @@ def test_maps_that_a_file_has_no_room_for_are_named(path, tmp_path, capsys, monk
     assert "left out, for the size: " in capsys.readouterr().out
 
 
+def test_the_address_of_two_runs_says_how_their_cycles_differ(path, tmp_path, capsys, monkeypatch):
+    other = record(tmp_path / "b.parquet", cycles=149)
+    monkeypatch.setattr(page_server, "serve_on", lambda listener, *_: listener.close())
+    assert execute(["view", str(path), str(other), "--port", "0"]) == 0
+    said = "run.parquet and b.parquet, which took 49 % more cycles than run.parquet; Ctrl-C ends\n"
+    assert capsys.readouterr().out.endswith(f"shows {said}")
+
+
 def test_runs_of_other_rectangles_are_not_compared(path, tmp_path, capsys):
     other = record(tmp_path / "wide.parquet", width=4)
     for options in ([], ["--png", str(tmp_path / "a.png")], ["--html", str(tmp_path / "a.html")]):
@@ -200,7 +208,8 @@ def test_a_picture_of_two_runs_is_what_differs(path, tmp_path, capsys):
 
     # of 100 cycles 0, 10, 20, 30, 40, 50 %; of 200 three times 0 and three times 40 %
     assert said == (
-        "wrote a.png: busy, b.parquet less run.parquet: -5 % on average, at most 20 % either way\n"
+        "wrote a.png: busy, b.parquet − run.parquet: -5 % on average, at most 20 % either way; "
+        "b.parquet took 100 % more cycles than run.parquet\n"
     )
     colors = np.rint(255 * matplotlib.image.imread(picture)[:, :, :3]).astype(int)
     side = 900 // 3

@@ -91,6 +91,7 @@ def show(*runs: RecordingFile, port: int, opens_browser: bool) -> None:
     Raises:
         ConfigurationError: the port is taken, a package is missing, or the runs cannot be compared.
     """
+    from onewafer.viewer.compared_runs import Difference  # noqa: PLC0415  # likewise
     from onewafer.viewer.followed_runs import FollowedRuns  # noqa: PLC0415  # likewise
     from onewafer.viewer.page_server import serve_page  # noqa: PLC0415  # likewise
 
@@ -99,8 +100,10 @@ def show(*runs: RecordingFile, port: int, opens_browser: bool) -> None:
         if opens_browser:
             webbrowser.open(address.partition(" ")[0])
 
-    title = " and ".join(run.path.name for run in runs)
     followed = FollowedRuns(runs)
+    title = " and ".join(run.path.name for run in runs)
+    if runs[1:]:
+        title += f", which took {Difference(*runs).cycles(runs[0].path.name)}"
     serve_page(followed, port=port, title=title, say=say, look=followed.look)
 
 

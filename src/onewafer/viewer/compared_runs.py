@@ -3,7 +3,7 @@
 In: two recordings of one rectangle. Out: the parts of `page_parts`, those of maps in three folders:
 
     a/maps/…, b/maps/…    both runs, with the steps of one scale
-    difference/maps/…     run B less run A: code 128 is no difference, 1 and 255 the largest one
+    difference/maps/…     run B minus run A: code 128 is no difference, 1 and 255 the largest one
     …/maps/NAME@N…        window N of the longer run, and what the other one did then
     windows.json          means of the windows of both, if both were sampled
     b/pes/…, b/columns.json
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.errors import ConfigurationError
+from onewafer.units import format_rate
 from onewafer.viewer.heat_maps import (
     Drawn,
     Unit,
@@ -63,7 +64,7 @@ def check_rectangles(first: RecordingFile, second: RecordingFile) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Run B less run A."""
+    """Run B minus run A."""
 
     first: RecordingFile
     second: RecordingFile
@@ -73,6 +74,15 @@ class Difference:
         known = {found.name for found in list_maps(self.second)}
         maps = list_maps(self.first)
         return tuple(m for m in maps if m.name in known and m.unit is not Unit.PART)
+
+    def cycles(self, first_name: str) -> str:
+        """Return how many more or fewer cycles the second run took than the first, in words."""
+        before, after = self.first.header.cycles, self.second.header.cycles
+        if before == after:
+            return f"as many cycles as {first_name}"
+        change = abs(after - before)
+        share = f"{format_rate(100 * change / before)} %" if before else f"{change:,}"
+        return f"{share} {'more' if after > before else 'fewer'} cycles than {first_name}"
 
     def windows(self) -> tuple[Window, ...]:
         """Return the windows that are compared: those of the longer run, if both were sampled."""
@@ -103,13 +113,13 @@ class Difference:
         """Return the codes of what differs; its highest value is the largest difference."""
         has_program = (self.first.column("program") >= 0) | (self.second.column("program") >= 0)
         first, second = (None, None) if window is None else self.pair(window)
-        less = values_of(self.second, drawn, second) - values_of(self.first, drawn, first)
+        change = values_of(self.second, drawn, second) - values_of(self.first, drawn, first)
         if not drawn.unit.is_ordered:
-            less = (less != 0).astype(np.float64)
-        largest = float(np.abs(less).max(initial=0))
-        steps = np.rint(less * ((NO_DIFFERENCE - 1) / largest)) if largest > 0 else less
-        codes = np.where(has_program | (less != 0), NO_DIFFERENCE + steps, 0).astype(np.uint8)
-        return Drawn(largest, mean_of(less, has_program), levels_of(codes, is_ordered=True))
+            change = (change != 0).astype(np.float64)
+        largest = float(np.abs(change).max(initial=0))
+        steps = np.rint(change * ((NO_DIFFERENCE - 1) / largest)) if largest > 0 else change
+        codes = np.where(has_program | (change != 0), NO_DIFFERENCE + steps, 0).astype(np.uint8)
+        return Drawn(largest, mean_of(change, has_program), levels_of(codes, is_ordered=True))
 
 
 class ComparedParts:
@@ -219,6 +229,7 @@ class ComparedParts:
         record["other"] = {
             "title": other.title,
             "cycles": other.cycles,
+            "change": self._difference.cycles("A"),
             "ending": other.ending,
             "windows": [asdict(window) for window in other.windows],
         }

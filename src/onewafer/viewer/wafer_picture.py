@@ -111,14 +111,18 @@ def _draw_difference(
 ) -> str:
     check_rectangles(first, second)
     find_map(second, drawn.name)
-    found, palette = Difference(first, second).draw(drawn), difference_palette()
-    title = f"{drawn.title}, {shown(second.path.name)} less {shown(first.path.name)}"
+    difference = Difference(first, second)
+    found, palette = difference.draw(drawn), difference_palette()
+    title = f"{drawn.title}, {shown(second.path.name)} − {shown(first.path.name)}"
     figure = _figure(first, title, {"": palette[found.levels[0]]})
     _add_scale(figure, drawn, (-found.highest, found.highest), palette)
     with whole_file(path) as target:
         figure.savefig(target, format="png", dpi=_DPI)
     largest, mean = (write_value(v, drawn.unit) for v in (found.highest, found.mean))
-    return f"{title}: {mean} on average, at most {largest} either way"
+    return (
+        f"{title}: {mean} on average, at most {largest} either way; "
+        f"{shown(second.path.name)} took {difference.cycles(shown(first.path.name))}"
+    )
 
 
 def write_value(value: float, unit: Unit) -> str:

@@ -35,10 +35,10 @@ export function figures({ usage, onewafer }) {
     const rate = alternative.tokens_per_second;
     rows.push({ ...row("alternative", alternative.system, alternative, numTokens), rate });
   }
-  const longest = Math.max(...rows.map((one) => one.total));
+  const fastest = Math.max(...rows.map((one) => one.rate ?? 0));
   const table = element("table", "", element("caption", summary(usage, onewafer)));
   table.append(element("thead", "", headings()));
-  table.append(element("tbody", "", ...rows.map((one) => tableRow(one, longest))));
+  table.append(element("tbody", "", ...rows.map((one) => tableRow(one, fastest))));
   return table;
 }
 
@@ -78,10 +78,11 @@ function headings() {
   return element("tr", "", ...titles, bar);
 }
 
-function tableRow({ kind, name, first, total, rate }, longest) {
+// The bar is as long as the rate beside it is large.
+function tableRow({ kind, name, first, total, rate }, fastest) {
   const title = element("th", name);
   title.scope = "row";
-  const bar = element("td", "", picture(total / longest));
+  const bar = element("td", "", picture(rate === null ? 0 : rate / fastest));
   bar.className = "bar";
   const cells = [seconds(first), seconds(total), rate === null ? "–" : number(rate)];
   const result = element("tr", "", title, ...cells.map((text) => element("td", text)), bar);
@@ -93,7 +94,7 @@ function picture(fraction) {
   const svg = document.createElementNS(SVG, "svg");
   const rect = document.createElementNS(SVG, "rect");
   svg.setAttribute("aria-hidden", "true");
-  rect.setAttribute("width", `${Math.max(fraction * 100, 0.5)}%`);
+  rect.setAttribute("width", `${100 * fraction}%`);
   rect.setAttribute("height", "100%");
   svg.append(rect);
   return svg;

@@ -114,7 +114,8 @@ function showLegend({ title, unit }, { highest, mean }, other, difference) {
     by("less").textContent = quantity(-difference.highest || 0, unit);
     by("more").textContent = quantity(difference.highest, unit);
     const means = [mean, other.mean, difference.mean].map((one) => quantity(one, unit));
-    say(`${title}: A ${means[0]} on average, B ${means[1]}, B less A ${means[2]}.`);
+    const share = unit !== "share" && mean > 0 ? ` (${quantity(difference.mean / mean, "share")} of A)` : "";
+    say(`${title}: A ${means[0]} on average, B ${means[1]}, B − A ${means[2]}${share}.`);
   } else say(isOrdered ? `${title}: ${range}.` : `${title}, a color each.`);
 }
 

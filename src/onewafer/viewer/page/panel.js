@@ -18,8 +18,8 @@ export function runPanel(run, choosePe, chooseTensor) {
       `${(cycles / clock).toExponential(3)} s at ${count(clock / 1e6)} MHz.`),
   ];
   if (run.other) {
-    const { title, cycles: others, ending } = run.other;
-    parts.push(element("p", {}, `That is run A. Run B is ${title}: ${count(others)} cycles. ${ending}`));
+    const { title, cycles: others, change, ending } = run.other;
+    parts.push(element("p", {}, `That is run A. Run B is ${title}: ${count(others)} cycles, ${change}. ${ending}`));
   }
   if (run.ending) parts.push(section("It did not end well", element("p", { class: "alert" }, run.ending)));
   parts.push(section("Tile programs", table(

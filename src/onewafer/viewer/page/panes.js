@@ -89,7 +89,7 @@ export function makePanes(run, renderer) {
     ? [
         { folder: "a/", letter: "A", caption: `A: ${run.title}, ${run.cycles.toLocaleString("en")} cycles` },
         { folder: "b/", letter: "B", caption: `B: ${run.other.title}, ${run.other.cycles.toLocaleString("en")} cycles` },
-        { folder: "difference/", letter: "B − A", caption: "B less A" },
+        { folder: "difference/", letter: "B − A", caption: `B − A: B took ${run.other.change}` },
       ]
     : [{ folder: "", letter: "", caption: "" }];
   const roots = sources.map((_, i) => {
