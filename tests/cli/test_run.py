@@ -50,7 +50,7 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     assert "1 × Sequential, script.py:10: the result needs a gradient" in err
     assert "1 call without FLOP (Softshrink)" in err
     fields = json.loads(report.read_text())
-    assert fields["format"] == "onewafer-report-3"
+    assert fields["format"] == "onewafer-report-4"
     assert (fields["wafer_calls"], fields["compilations"], fields["recompilations"]) == (1, 1, 0)
     (program,) = fields["programs"]
     assert (program["arch"], program["profile"]) == ("wse3", "sdk")

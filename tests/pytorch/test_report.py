@@ -6,7 +6,14 @@ import pytest
 from onewafer.errors import SourceLine
 from onewafer.pytorch import Report, render, to_json, write_json
 from onewafer.pytorch.host_work import Cause
-from onewafer.pytorch.report import FlopReport, HostCalls, HostCause, InnerCalls
+from onewafer.pytorch.report import (
+    FlopReport,
+    HostCalls,
+    HostCause,
+    InnerCalls,
+    NotCounted,
+    describe_share,
+)
 from tests.execution.program_reports import MODEL, PROGRAM, shown
 
 TRAINING = SourceLine("/home/me/digits.py", 29, "loss = loss_of(model(x))  # see [/docs]")
@@ -101,12 +108,38 @@ def test_calls_on_the_wafer_inside_refused_modules_are_named():
     ]
 
 
+OPERATIONS = (NotCounted("mine::scan", TRAINING, 1200), NotCounted("mine::sort", None, 3))
+NAMES = "not counted, on the host: 1,200 × mine::scan at digits.py:29, 3 × mine::sort"
+
+
+@pytest.mark.parametrize(
+    ("on_wafer", "not_counted", "words"),
+    [
+        (1_996, (), "0.2% of the script's FLOP ran on the wafer (2 k of 1 M)."),
+        (999_600, (), "99.9% of the script's FLOP ran on the wafer (1 M of 1 M)."),
+        (1_000_000, (), "100% of the script's FLOP ran on the wafer (1 M of 1 M)."),
+        (
+            1_000_000,
+            OPERATIONS,
+            "All of the script's FLOP that were counted ran on the wafer (1 M of 1 M; " + NAMES,
+        ),
+        (300_000, OPERATIONS, "At most 30% of the script's FLOP ran on the wafer (300 k of 1 M; "),
+        (0, OPERATIONS, "0% of the script's FLOP ran on the wafer (0 of 1 M; "),
+    ],
+)
+def test_the_headline_says_all_only_of_all(on_wafer, not_counted, words):
+    flop = FlopReport(10**6, on_wafer, on_wafer / 10**6, not_counted=not_counted)
+    text = describe_share(flop)
+    assert text.startswith(words)
+    assert ("100%" in text) == (on_wafer == flop.total and not not_counted)
+
+
 def test_report_of_nothing():
     nothing = FlopReport(0, 0, None)
     empty = replace(REPORT, flop=nothing, wafer_calls=0, compilations=0, host=(), programs=())
     assert shown(render(empty)).splitlines() == [
         "onewafer report",
-        "The script multiplied no matrices: there are no FLOP to count.",
+        "No FLOP were counted.",
         "calls on the wafer  0",
         "compilations        0 (0 of them recompilations)",
         "on the host         nothing",
@@ -118,7 +151,7 @@ def test_json_has_every_field_by_name(tmp_path):
     write_json(REPORT, path)
     assert path.read_text() == to_json(REPORT)
     fields = json.loads(path.read_text())
-    assert fields["format"] == "onewafer-report-3"
+    assert fields["format"] == "onewafer-report-4"
     assert fields["programs"][0]["memory"]["weight_bytes"] == 1234
     assert fields["host"][0]["calls"] == 460
     assert fields["host"][0]["place"]["number"] == 29

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -175,6 +176,8 @@ class HostLedger:
         """Whether `add_flop` gets what the process computes."""
         self.sees_all_calls = True
         """Whether every module call is offered; else what the script compiled for the wafer is."""
+        self.not_counted: Counter[tuple[str, Place | None]] = Counter()
+        """Operation whose FLOP nothing counts, and place → calls."""
         self._outside: dict[tuple[Cause, Place | None, Refusal | None], HostWork] = {}
         """Records of what no call does, found without making a task."""
         self._current = _Current()
@@ -279,6 +282,13 @@ class HostLedger:
                 work = self._current.backward or self._work_of_node(node)
         with self._lock:
             work.flop += flop
+
+    def note_not_counted(self, name: str) -> None:
+        """Note an operation of this thread, of the host, whose FLOP nothing counts."""
+        if self._current.work is not self._elsewhere:
+            place = users_place()
+            with self._lock:
+                self.not_counted[name, place] += 1
 
     def add_backward(self, flop: int, reason: Refusal) -> None:
         """Count FLOP of a backward pass that the host has just computed for a reason."""

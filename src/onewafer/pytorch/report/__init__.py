@@ -5,6 +5,7 @@ In: the ledger of a session. Out: a `Report`.
 
 from onewafer.pytorch.report.building import build_report
 from onewafer.pytorch.report.report import Report
+from onewafer.pytorch.report.share import describe_share, format_share
 from onewafer.pytorch.report.table import render
 from onewafer.pytorch.report.values import (
     FORMAT,
@@ -14,6 +15,7 @@ from onewafer.pytorch.report.values import (
     HostCalls,
     HostCause,
     InnerCalls,
+    NotCounted,
     to_json,
     write_json,
 )
@@ -26,8 +28,11 @@ __all__ = [
     "HostCalls",
     "HostCause",
     "InnerCalls",
+    "NotCounted",
     "Report",
     "build_report",
+    "describe_share",
+    "format_share",
     "render",
     "to_json",
     "write_json",

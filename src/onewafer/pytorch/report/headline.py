@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from onewafer.pytorch.host_work import Cause
+from onewafer.pytorch.report.share import describe_share, format_share
 from onewafer.units import count_of, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from onewafer.pytorch.report.values import FlopReport, HostCalls, HostCause, RunValues
+    from onewafer.pytorch.report.values import HostCalls, HostCause, RunValues
     from onewafer.worker_calls import WorkerCalls
 
 _MOST_NAMES = 4
@@ -24,30 +25,9 @@ def render_headline(report: RunValues) -> Iterator[Text]:
     if report.ended is not None:
         yield Text(f"The run ended early ({report.ended}); this is what is known so far.")
     if report.flop is not None:
-        yield Text(_describe_share(report.flop), style="bold")
+        yield Text(describe_share(report.flop), style="bold")
     for advice in report.advice:
         yield Text(f"  • {advice.text}")
-
-
-def _describe_share(flop: FlopReport) -> str:
-    if flop.share is None:
-        return "The script multiplied no matrices: there are no FLOP to count."
-    which = "the script's FLOP" if flop.is_whole else "the FLOP since the first compilation"
-    return (
-        f"{_percent(flop.share)} of {which} ran on the wafer "
-        f"({format_count(flop.on_wafer)} of {format_count(flop.total)})."
-    )
-
-
-def _percent(share: float) -> str:
-    """Return a share without decimals, but never all or nothing where it is neither.
-
-    >>> _percent(0.6249), _percent(0.9999), _percent(0.00001), _percent(1.0)
-    ('62%', '>99%', '<1%', '100%')
-    """
-    if 0 < share < 0.005:  # noqa: PLR2004  # rounded to 0
-        return "<1%"
-    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"  # noqa: PLR2004  # rounded to 100
 
 
 def describe_host(causes: Sequence[HostCause], *, is_verbose: bool) -> Iterator[str]:
@@ -75,7 +55,7 @@ def _is_idle(cause: HostCause) -> bool:
 def _describe_cause(cause: HostCause, *, is_verbose: bool) -> Iterator[str]:
     """Yield the line of a cause; if verbose, then one for each place and module."""
     line = "" if cause.line is None else f"{cause.line}: "
-    share = f", {_percent(cause.share)} of the FLOP" if cause.flop and cause.share else ""
+    share = f", {format_share(cause.share)} of the FLOP" if cause.flop and cause.share else ""
     yield f"{_describe_calls(cause)}: {line}{cause.reason}{share}"
     if is_verbose and len(cause.parts) > 1:
         for part in cause.parts:

@@ -16,6 +16,7 @@ from onewafer.pytorch.report.values import (
     FlopReport,
     HostCalls,
     HostCause,
+    NotCounted,
 )
 from onewafer.units import count_of
 
@@ -47,7 +48,13 @@ def report_flop(ledger: Ledger) -> FlopReport | None:
     on_wafer = sum(record.flop for record in ledger.programs)
     total = on_wafer + sum(work.flop for work in [*ledger.host.works.values()])
     share = on_wafer / total if total else None
-    return FlopReport(total, on_wafer, share, is_whole=ledger.host.sees_all_calls)
+    found = [
+        NotCounted(name, None if place is None else place.to_source_line(), calls)
+        for (name, place), calls in ledger.host.not_counted.most_common()
+    ]
+    return FlopReport(
+        total, on_wafer, share, is_whole=ledger.host.sees_all_calls, not_counted=tuple(found)
+    )
 
 
 def report_causes(ledger: Ledger, flop: FlopReport | None) -> tuple[HostCause, ...]:

@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     from onewafer.pytorch.host_work import Cause
     from onewafer.worker_calls import WorkerCalls
 
-FORMAT = "onewafer-report-3"
+FORMAT = "onewafer-report-4"
+
+
+@dataclass(frozen=True, slots=True)
+class NotCounted:
+    """Calls of an operation on the host whose FLOP nothing counts."""
+
+    name: str
+    """As PyTorch has it: `mine::scan`."""
+    place: SourceLine | None
+    calls: int
 
 
 @dataclass(frozen=True, slots=True)
 class FlopReport:
-    """Floating point operations of the script's process, as `torch.utils.flop_counter` counts."""
+    """Floating point operations of the script's process."""
 
     total: int
     """Forward and backward, in modules and outside of them."""
@@ -32,6 +42,8 @@ class FlopReport:
     """Share of the wafer, 0 to 1; None: there were none."""
     is_whole: bool = True
     """Whether they were counted from the beginning; else since the first graph was compiled."""
+    not_counted: tuple[NotCounted, ...] = ()
+    """What the host has run besides, most calls first: with any, the share is an upper bound."""
 
 
 @dataclass(frozen=True, slots=True)
