@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from onewafer.cli.main import execute
 from tools.tutorials import Kind, parse_tutorial, prints
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,8 @@ def test_the_server_answers_at_the_rate_that_is_named():
             "explanation/perf-validation.md",
             r"all serving runs +│ ttft_seconds │ +[\d,]+ │ +([\d.]+ %)",
         ),
+        ("explanation/perf-validation.md", r"-llama-3.1- │ cs3 +│.* 1,800 │.* │ +([+-]\S+ %) │"),
+        ("explanation/perf-validation.md", r"-llama-3.1- │ cs3x4 +│.* 450 │.* │ +([+-]\S+ %) │"),
         ("reference/conformance.md", r"(\d+ of \d+) pass"),
         ("reference/coverage.md", r"\n(\d+) model classes"),
         ("reference/models.md", None),
@@ -125,4 +128,14 @@ def test_a_figure_is_that_of_its_page(page, figure):
     if figure is None:
         assert f"{text.count('| `')} models" in README
     else:
-        assert re.search(figure, text)[1].replace(" of ", " of ") in README
+        assert re.search(figure, text)[1].replace("-", "−") in README
+
+
+@pytest.mark.slow
+def test_a_comparison_prints_the_error_that_the_table_names(capsys):
+    job = ["--decode", "--batch", "1", "--context", "1000", "--on", "cs3"]
+    assert execute(["compare", "llama-3.1-8b", *job, "--against", ""]) == 0
+    (error,) = re.findall(r"published.* 1,800 tokens/s \((\S+ %)\)", capsys.readouterr().out)
+
+    said = f"with 1,000 tokens of context Llama 3.1 8B on a CS-3 {error}"
+    assert said.replace("-3 -", "-3 −") in README

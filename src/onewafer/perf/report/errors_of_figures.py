@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError
-from onewafer.perf.jobs import Forward, Precision
+from onewafer.perf.jobs import Precision
 from onewafer.perf.report.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -18,13 +19,10 @@ _PRECISIONS = {precision.value: precision for precision in Precision}
 def error_of(answer: Answer, figure: PublishedFigure) -> float | None:
     """Return (ours − theirs) / theirs; None if the answer does not have the quantity.
 
-    None, too, for a pass over samples on other devices or with another batch, and for numbers of
-    another width, since these rates cannot be compared.
+    None, too, for other work, for other devices and for numbers of another width: those rates
+    cannot be compared.
     """
-    if isinstance(answer.job, Forward) and not _is_same_run(answer, answer.job, figure):
-        return None
-    precision = _PRECISIONS.get(str(figure.conditions.get("precision")))
-    if precision is not None and precision.num_bytes != answer.precision.num_bytes:
+    if differences(answer, figure):
         return None
     for quantity in QUANTITIES:
         if quantity.name == figure.quantity:
@@ -33,5 +31,14 @@ def error_of(answer: Answer, figure: PublishedFigure) -> float | None:
     raise InternalError(f"figure {figure.name!r} is of {figure.quantity!r}, which no answer has")
 
 
-def _is_same_run(answer: Answer, job: Forward, figure: PublishedFigure) -> bool:
-    return answer.system == figure.system and figure.conditions.get("batch") == job.batch
+def differences(answer: Answer, figure: PublishedFigure) -> tuple[str, ...]:
+    """Return in what a published run differs from that of an answer: system, width, and work."""
+    found = [] if figure.system == answer.system else [figure.system]
+    precision = _PRECISIONS.get(str(figure.conditions.get("precision")))
+    if precision is not None and precision.num_bytes != answer.precision.num_bytes:
+        found.append(precision.value)
+    for name, ours in asdict(answer.job).items():
+        theirs = figure.conditions.get(name, ours)
+        if theirs != ours:
+            found.append(f"{name} {theirs:,}")
+    return tuple(found)

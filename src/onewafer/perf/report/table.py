@@ -11,7 +11,7 @@ from rich.text import Text
 
 from onewafer.perf.answer import Answer, Refusal
 from onewafer.perf.jobs import Decode, Forward, Job, Prefill, Serve, Train
-from onewafer.perf.report.errors_of_figures import error_of
+from onewafer.perf.report.errors_of_figures import differences, error_of
 from onewafer.perf.report.quantities import QUANTITIES
 from onewafer.units import count_of, format_count, format_seconds
 
@@ -119,9 +119,8 @@ def _published(answer: Answer) -> str:
     lines: list[str] = []
     for figure in answer.published:
         error = error_of(answer, figure)
-        shown = "" if error is None else f" ({100 * error:+.0f} %)"
-        where = "" if figure.system == answer.system else f" on {figure.system}"
-        lines.append(f"{_written(figure)}{where}{shown}")
+        beside = differences(answer, figure) if error is None else (f"{100 * error:+.1f} %",)
+        lines.append(_written(figure) + (f" ({', '.join(beside)})" if beside else ""))
     return "\n".join(lines) or _NOTHING
 
 
