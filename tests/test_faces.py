@@ -9,6 +9,8 @@ from pathlib import Path
 import onewafer
 
 PACKAGE = Path(onewafer.__file__).parent
+ROOMS = (["files"], ["process"])
+"""Packages without a face: each of their modules stands for itself."""
 
 
 def imported_modules(path):
@@ -22,7 +24,7 @@ def imported_modules(path):
 def goes_behind_a_face(module, home):
     """Tell whether `module` lies inside a package that is not `home`."""
     root, *parts = module.split(".")
-    is_foreign = root == "onewafer" and tuple(parts[:1]) != home[:1]
+    is_foreign = root == "onewafer" and parts[:1] != [*home[:1]] and parts[:1] not in ROOMS
     return is_foreign and len(parts) > 1 and not PACKAGE.joinpath(*parts).is_dir()
 
 

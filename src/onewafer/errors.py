@@ -23,7 +23,7 @@ class OnewaferError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows of it: our own frames would hide the message."""
-        from onewafer.tracebacks import render_in_notebook  # noqa: PLC0415  # only IPython asks
+        from onewafer.process.tracebacks import render_in_notebook  # noqa: PLC0415  # only IPython asks
 
         return render_in_notebook(self)
 
@@ -191,7 +191,7 @@ class InternalError(OnewaferError):
 
     def _render_traceback_(self) -> list[str]:
         """Return all of it, our frames too: they say where the bug is."""
-        from onewafer.tracebacks import render_whole  # noqa: PLC0415  # only IPython asks
+        from onewafer.process.tracebacks import render_whole  # noqa: PLC0415  # only IPython asks
 
         return render_whole(self)
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from onewafer.arch import load_architecture
-from onewafer.digests import digest
 from onewafer.execution import launch_files
 from onewafer.execution.activity import Activity, PeMemory
 from onewafer.execution.agreement import Agreement
 from onewafer.execution.launch_files import ImageFigures, LaunchFile, SimulatedLaunch, read_launches
 from onewafer.execution.sampling import Spent
+from onewafer.files.digests import digest
 from onewafer.graph import LayerPart
 from onewafer.mesh import Launch, Purpose, emit, shard
 from onewafer.mesh.purposes import CONTROL

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from onewafer.execution import Fidelity
-from onewafer.whole_files import write_text
+from onewafer.files.whole_files import write_text
 from tools.model_coverage.model import Group
 from tools.model_coverage.models import MODELS
 from tools.model_coverage.page import model_rows, render, shares

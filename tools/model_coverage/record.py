@@ -12,7 +12,7 @@ from pathlib import Path  # noqa: TC003  # doctests of dataclasses resolve it
 from typing import TYPE_CHECKING, Any
 
 from onewafer.execution import Fidelity
-from onewafer.whole_files import write_text
+from onewafer.files.whole_files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

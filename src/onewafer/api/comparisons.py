@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from onewafer.api.arguments import as_argument
 from onewafer.errors import ConfigurationError
-from onewafer.garbage import rare_collection
 from onewafer.geometry import parse_size
+from onewafer.process.garbage import rare_collection
 from onewafer.terminal import Shown, progress_bar
 from onewafer.units import check_clock, parse_hertz
 

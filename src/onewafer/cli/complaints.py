@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from onewafer.terminal import printable
-from onewafer.user_text import cut_words
+from onewafer.terminal import cut_words, printable
 
 if TYPE_CHECKING:
     from onewafer.errors import OnewaferError

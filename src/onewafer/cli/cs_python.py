@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from onewafer.cli.process import run_command_line
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings, require_recording
-from onewafer.user_text import cut_words
+from onewafer.terminal import cut_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -28,8 +28,8 @@ from onewafer.csl.sema import MAX_CALL_DEPTH, explain_instances
 from onewafer.diagnostics import DiagnosticSink, render, to_json
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
 from onewafer.image import route_table
+from onewafer.terminal import cut_words, quoted
 from onewafer.units import count_of, format_bytes
-from onewafer.user_text import cut_words, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -249,7 +249,7 @@ def _half_format(text: str) -> str:
     if text not in known:
         names = ", ".join(known)
         raise argparse.ArgumentTypeError(
-            f"`{shown(text)}` is not a format of 16-bit floats: write {names}"
+            f"`{quoted(text)}` is not a format of 16-bit floats: write {names}"
         )
     return text
 
@@ -273,7 +273,7 @@ def _sections(text: str) -> dict[str, int]:
             number = -1
         if not name or not 0 <= number <= _LARGEST_NUMBER:
             raise argparse.ArgumentTypeError(
-                f"`{shown(binding)}` is not of the form `.name:address`"
+                f"`{quoted(binding)}` is not of the form `.name:address`"
             )
         _bind(found, name, number)
     return found
@@ -284,19 +284,21 @@ def _pair(text: str) -> tuple[int, int]:
     try:
         pair = int(first), int(second)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"`{shown(text)}` is not two numbers like `8,3`") from None
+        raise argparse.ArgumentTypeError(
+            f"`{quoted(text)}` is not two numbers like `8,3`"
+        ) from None
     if min(pair) < 0:
-        raise argparse.ArgumentTypeError(f"`{shown(text)}` has a negative number")
+        raise argparse.ArgumentTypeError(f"`{quoted(text)}` has a negative number")
     if max(pair) > _LARGEST_NUMBER:
-        raise argparse.ArgumentTypeError(f"`{shown(text)}` has a number that is too large")
+        raise argparse.ArgumentTypeError(f"`{quoted(text)}` has a number that is too large")
     return pair
 
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"`{shown(text)}` is not a number of at least 0")
+        raise argparse.ArgumentTypeError(f"`{quoted(text)}` is not a number of at least 0")
     if len(text) > len(str(_LARGEST_NUMBER)) or int(text) > _LARGEST_NUMBER:
-        raise argparse.ArgumentTypeError(f"`{shown(text)}` is too large")
+        raise argparse.ArgumentTypeError(f"`{quoted(text)}` is too large")
     return int(text)
 
 
@@ -313,7 +315,7 @@ def _bindings(text: str) -> dict[str, str]:
     for binding in filter(None, text.split(",")):
         name, colon, value = (part.strip() for part in binding.partition(":"))
         if not (name.isidentifier() and colon and value):
-            raise argparse.ArgumentTypeError(f"`{shown(binding)}` is not of the form `name:value`")
+            raise argparse.ArgumentTypeError(f"`{quoted(binding)}` is not of the form `name:value`")
         _bind(found, name, value)
     return found
 

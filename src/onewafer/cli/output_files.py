@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.whole_files import try_to_write, write_text
+from onewafer.files.whole_files import try_to_write, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from onewafer.user_text import cut_words, visible
+from onewafer.terminal import cut_words, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

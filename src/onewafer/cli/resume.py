@@ -22,8 +22,8 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, HostError
+from onewafer.files.whole_files import whole_file
 from onewafer.terminal import printable
-from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

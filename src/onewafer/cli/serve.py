@@ -12,8 +12,7 @@ from onewafer.api import as_option, compare_options
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings
-from onewafer.terminal import SHOWN_COLUMNS, printable, progress_bar, stdout_console
-from onewafer.user_text import shown
+from onewafer.terminal import SHOWN_COLUMNS, printable, progress_bar, quoted, stdout_console
 
 if TYPE_CHECKING:
     from onewafer.perf import CompareOptions
@@ -180,7 +179,7 @@ def _serve(name: str, options: ServerOptions, address: Address, http: HttpOption
 
     is_computed = options.values is not ValuesKind.NONE
     longest = check_model(name, needs_weights=is_computed, max_memory=options.max_memory)
-    options.context_of(shown(name), longest)  # refused now, not when the model is loaded
+    options.context_of(quoted(name), longest)  # refused now, not when the model is loaded
 
     def load() -> Loaded:
         # Not before the port is ours: it loads PyTorch.
@@ -231,7 +230,7 @@ def _replay(name: str, path: Path, options: ServerOptions, json_file: Path | Non
     from onewafer.server.replay import read_trace, replay  # noqa: PLC0415  # likewise
     from onewafer.server.replay.summary import render, to_json  # noqa: PLC0415  # likewise
 
-    options.context_of(shown(name), check_model(name, needs_weights=False))
+    options.context_of(quoted(name), check_model(name, needs_weights=False))
     trace = read_trace(path)
     with progress_bar() as bar:
         system = lay_over(describe(name, bar), options.system, options, bar)

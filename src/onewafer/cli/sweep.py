@@ -11,8 +11,7 @@ from typer.core import TyperGroup
 
 from onewafer.cli.output_files import check_output
 from onewafer.errors import ConfigurationError
-from onewafer.terminal import SHOWN_COLUMNS, progress_bar, stdout_console
-from onewafer.user_text import visible
+from onewafer.terminal import SHOWN_COLUMNS, progress_bar, stdout_console, visible
 
 if TYPE_CHECKING:
     from onewafer.sweep import Drawing, Executor, Study, Summary

@@ -9,7 +9,7 @@ import typer
 
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
-from onewafer.garbage import rare_collection
+from onewafer.process.garbage import rare_collection
 from onewafer.settings import ENGINES, check_engine
 from onewafer.terminal import progress_bar
 

@@ -30,9 +30,9 @@ from onewafer.csl.sema import AnalysisOptions, analyze_program
 from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
 from onewafer.errors import CompileError, ImageError
-from onewafer.garbage import rare_collection
+from onewafer.files.whole_files import check_file
 from onewafer.image import ScalarType, verify
-from onewafer.whole_files import check_file
+from onewafer.process.garbage import rare_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.diagnostics.diagnostic import Annotation, Diagnostic, Severity, SourceFile
-from onewafer.user_text import escaped
+from onewafer.terminal import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

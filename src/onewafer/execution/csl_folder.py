@@ -16,8 +16,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.user_text import visible
-from onewafer.whole_files import try_to_write
+from onewafer.files.whole_files import try_to_write
+from onewafer.terminal import visible
 
 if TYPE_CHECKING:
     from pathlib import Path

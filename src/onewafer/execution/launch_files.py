@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from onewafer import __version__
-from onewafer.digests import digest, digest_of_sources
 from onewafer.execution.activity import Activity, PeMemory
 from onewafer.execution.agreement import Agreement
 from onewafer.execution.sampling import Spent
+from onewafer.files.digests import digest, digest_of_sources
+from onewafer.files.whole_files import write_text
 from onewafer.graph import LayerPart, Slot
 from onewafer.mesh import Launch, Purpose
 from onewafer.settings import cache_folder
-from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ _SOURCES = (
     "arch/**/*.toml",
     "csl/**/*.py",
     "csl/**/*.csl",
-    "graph/*.py",
+    "graph/**/*.py",
     "image/**/*.py",
     "mesh/**/*.py",
     "simulator/**/*.py",

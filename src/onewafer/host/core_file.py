@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.errors import HostError
-from onewafer.foreign_bytes import DAMAGES, parse_array, read_member
+from onewafer.files.foreign_bytes import DAMAGES, parse_array, read_member
+from onewafer.files.whole_files import check_file, whole_file
 from onewafer.image import SectionKind, SymbolKind
-from onewafer.whole_files import check_file, whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path

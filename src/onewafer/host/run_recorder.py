@@ -12,6 +12,7 @@ import numpy as np
 
 from onewafer.arch import find_wafer_system
 from onewafer.errors import ConfigurationError
+from onewafer.files.whole_files import try_to_write
 from onewafer.host.run_samples import RunSamples
 from onewafer.host.run_spans import NO_SPANS, keep_first, spans_of
 from onewafer.image import SectionKind
@@ -31,7 +32,6 @@ from onewafer.recording import (
 )
 from onewafer.simulator import StallReason
 from onewafer.units import format_size
-from onewafer.whole_files import try_to_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError, OnewaferError
 from onewafer.host.interruption import Interruption
-from onewafer.tracebacks import drop_own_frames
+from onewafer.process.tracebacks import drop_own_frames
 
 if TYPE_CHECKING:
     from types import TracebackType

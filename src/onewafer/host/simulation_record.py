@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.whole_files import write_text
+from onewafer.files.whole_files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from onewafer.errors import HostError
-from onewafer.field_types import FieldTypes
-from onewafer.foreign_bytes import DAMAGES
+from onewafer.files.field_types import FieldTypes
+from onewafer.files.foreign_bytes import DAMAGES
 from onewafer.geometry import Rectangle
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder

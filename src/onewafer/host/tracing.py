@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from onewafer.errors import ConfigurationError, TraceError
-from onewafer.foreign_bytes import DAMAGES
+from onewafer.files.foreign_bytes import DAMAGES
+from onewafer.files.whole_files import new_sibling, try_to_write, whole_file
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import PrintedLines
 from onewafer.image import (
@@ -50,7 +51,6 @@ from onewafer.trace.formats import (
     write_sim_log,
 )
 from onewafer.units import format_size
-from onewafer.whole_files import new_sibling, try_to_write, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 import numpy as np
 
 from onewafer.errors import ImageError, InternalError
-from onewafer.field_types import FieldTypes
-from onewafer.foreign_bytes import DAMAGES, parse_array, read_member
+from onewafer.files.field_types import FieldTypes
+from onewafer.files.foreign_bytes import DAMAGES, parse_array, read_member
+from onewafer.files.whole_files import check_file
 from onewafer.image.program import (
     DsdConfig,
     DsdDescriptor,
@@ -47,8 +48,7 @@ from onewafer.image.program import (
 from onewafer.image.route import ColorConfig, CounterFilter, PopMode, RangeFilter, SwitchPosition
 from onewafer.image.scalar import ScalarType
 from onewafer.image.wafer_image import Export, WaferImage
-from onewafer.user_text import cut, shown
-from onewafer.whole_files import check_file
+from onewafer.terminal import cut, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,7 +221,7 @@ def decode_image(structure: bytes, arrays: bytes, folder: Path) -> WaferImage:
     try:
         image = _Reader(_read_arrays(arrays)).decode(json.loads(body))
     except DAMAGES as error:
-        reason = shown(str(error) or type(error).__name__)
+        reason = quoted(str(error) or type(error).__name__)
         raise ImageError(f"{folder}: the image is damaged ({reason}); compile it again") from error
     if not isinstance(image, WaferImage):
         raise ImageError(f"{folder}: the files hold no wafer image; compile it again")

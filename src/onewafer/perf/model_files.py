@@ -13,13 +13,13 @@ from importlib import metadata
 from typing import TYPE_CHECKING, cast
 
 import onewafer
-from onewafer.digests import digest, digest_of_sources
 from onewafer.errors import GraphError
+from onewafer.files.digests import digest, digest_of_sources
+from onewafer.files.whole_files import write_text
 from onewafer.graph import Segment, from_json, to_json
 from onewafer.perf.known_models import find_model
 from onewafer.perf.model import Model
 from onewafer.settings import cache_folder
-from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from onewafer.perf.known_models import KnownModel
 
 _SOURCES = (
-    "graph/*.py",
+    "graph/**/*.py",
     "perf/model*.py",
     "pytorch/capture*.py",
     "pytorch/describe.py",

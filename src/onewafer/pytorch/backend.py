@@ -17,9 +17,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from onewafer.blocks import OpenBlocks
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.execution import WaferOptions, check_csl_folder, options_from_mapping
+from onewafer.process.blocks import OpenBlocks
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.cuda import unmarked, view_plain
 from onewafer.pytorch.flop import counting_flop

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from onewafer.blocks import Replacement
+from onewafer.process.blocks import Replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,7 +35,7 @@ from torch._C import (
 from torch._ops import OpOverloadPacket
 from torch.utils import flop_counter
 
-from onewafer.blocks import OpenBlocks
+from onewafer.process.blocks import OpenBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

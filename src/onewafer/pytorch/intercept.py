@@ -24,8 +24,8 @@ from torch._C import (
 from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
-from onewafer.blocks import OpenBlocks, Replacement
 from onewafer.errors import Refusal, UnsupportedOperationError
+from onewafer.process.blocks import OpenBlocks, Replacement
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain
 from onewafer.pytorch.flop import counting_flop
@@ -39,9 +39,9 @@ from onewafer.pytorch.transforms import is_transform
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from onewafer.process.worker_calls import CallFile
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.session import Session
-    from onewafer.worker_calls import CallFile
 
 
 class _Nesting(threading.local):

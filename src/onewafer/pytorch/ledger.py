@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.execution import ProgramLedger
+from onewafer.process.worker_calls import WorkerCounts
 from onewafer.pytorch.host_work import Cause, HostLedger
-from onewafer.worker_calls import WorkerCounts
 
 if TYPE_CHECKING:
     from onewafer.errors import Refusal

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, OnewaferError, describe_end
 from onewafer.host import Interruption, Terminated, ended_by_exceptions
+from onewafer.process.tracebacks import is_own_file
 from onewafer.pytorch.cuda import CudaAlias, alias_cuda
 from onewafer.pytorch.run_on import run_on
-from onewafer.tracebacks import is_own_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

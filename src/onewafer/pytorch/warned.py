@@ -14,9 +14,9 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, TextIO
 
-from onewafer.blocks import Replacement
+from onewafer.process.blocks import Replacement
+from onewafer.process.tracebacks import is_own_file
 from onewafer.pytorch.places import Place, place_of
-from onewafer.tracebacks import is_own_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

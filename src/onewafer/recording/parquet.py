@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from onewafer.errors import ConfigurationError, ImageError, RecordingError
-from onewafer.foreign_bytes import DAMAGES, inflate
+from onewafer.files.foreign_bytes import DAMAGES, inflate
+from onewafer.files.whole_files import check_file, whole_file
 from onewafer.image import decode_image, encode_image
 from onewafer.recording.run import WINDOW_COUNTERS, WINDOW_PART, RunHeader, column_of_window
 from onewafer.recording.span_columns import SPAN_COLUMNS, lists_of, spans_in
 from onewafer.settings import available_memory
-from onewafer.user_text import shown
-from onewafer.whole_files import check_file, whole_file
+from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,8 +180,8 @@ class RecordingFile:
             raise RecordingError(f"{self.path}: this Parquet file is no recording of a run; {_HOW}")
         if version != VERSION:
             raise RecordingError(
-                f"{self.path}: this recording has format version {shown(str(version))}, written "
-                f"by onewafer {shown(str(about.get('onewafer')))}; this onewafer reads version "
+                f"{self.path}: this recording has format version {quoted(str(version))}, written "
+                f"by onewafer {quoted(str(about.get('onewafer')))}; this onewafer reads version "
                 f"{VERSION}: record the run again, or view it with the onewafer that wrote it"
             )
         try:
@@ -283,7 +283,7 @@ class RecordingFile:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> RecordingError:
-        reason = shown(str(error).partition("\n")[0] or type(error).__name__)
+        reason = quoted(str(error).partition("\n")[0] or type(error).__name__)
         return RecordingError(f"{self.path}: the recording is damaged ({reason}); {_AGAIN}")
 
 

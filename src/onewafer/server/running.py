@@ -7,8 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.garbage import collection_while_serving, keep_what_is_there
 from onewafer.perf import Rows
+from onewafer.process.garbage import collection_while_serving, keep_what_is_there
 from onewafer.server.engine.service import LiveService
 from onewafer.server.http.serving import HttpServer, listen, new_event_loop
 from onewafer.units import count_of, format_rate

@@ -27,15 +27,15 @@ import numpy as np
 from onewafer import __version__
 from onewafer.arch import load_architecture
 from onewafer.errors import CheckpointError, ConfigurationError, ImageError
-from onewafer.foreign_bytes import DAMAGES, parse_array, read_member
+from onewafer.files.foreign_bytes import DAMAGES, parse_array, read_member
+from onewafer.files.whole_files import whole_file
 from onewafer.image import decode_image, encode_image
 from onewafer.simulator.loading import check_program, num_fifos, num_rotations
 from onewafer.simulator.snapshot import COLUMNS, Snapshot, dtype_of
 from onewafer.simulator.soundness import check_snapshot
 from onewafer.simulator.state import MachineState, make_state
 from onewafer.simulator.statistics import StallReason
-from onewafer.user_text import shown
-from onewafer.whole_files import whole_file
+from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,7 +198,7 @@ def check_image(checkpoint: Checkpoint, image: WaferImage, path: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    reason = shown(str(error) or type(error).__name__)
+    reason = quoted(str(error) or type(error).__name__)
     return CheckpointError(f"{path}: the checkpoint is damaged ({reason})")
 
 

@@ -12,8 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from onewafer import __version__
-from onewafer.digests import digest, digest_of_sources
 from onewafer.errors import ConfigurationError
+from onewafer.files.digests import digest, digest_of_sources
 from onewafer.sweep.outcome import Outcome, failed
 from onewafer.sweep.plain import to_json
 

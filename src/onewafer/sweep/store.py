@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
+from onewafer.files.whole_files import whole_file
 from onewafer.sweep.outcome import Outcome, Status
 from onewafer.sweep.plain import to_json
 from onewafer.sweep.requirements import arrow, parquet
 from onewafer.sweep.rows import Header, outcome_of, read_header, write_rows
-from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from onewafer.errors import ConfigurationError
+from onewafer.files.whole_files import check_file
 from onewafer.sweep.axes import read_axis
 from onewafer.sweep.expressions import check_names, parse
 from onewafer.sweep.names import as_list, as_table, check_keys, unknown
 from onewafer.sweep.plain import as_number, as_text, as_whole
 from onewafer.sweep.sampling import Sample, Sampling
 from onewafer.sweep.subjects import SUBJECTS
-from onewafer.whole_files import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,6 +12,7 @@ from onewafer.terminal.progress import ProgressBar, progress_bar, progress_line,
 from onewafer.terminal.shown import SHOWN_COLUMNS, Shown
 from onewafer.terminal.standing_line import StandingLine
 from onewafer.terminal.text import printable
+from onewafer.terminal.user_text import cut, cut_words, escaped, quoted, visible
 
 if TYPE_CHECKING:
     from onewafer.terminal.console import PlainConsole, stdout_console, to_text
@@ -23,15 +24,20 @@ __all__ = [
     "ProgressBar",
     "Shown",
     "StandingLine",
+    "cut",
+    "cut_words",
+    "escaped",
     "find_notebook",
     "frame_of_entries",
     "make_frame",
     "printable",
     "progress_bar",
     "progress_line",
+    "quoted",
     "stdout_console",
     "text_column",
     "to_text",
+    "visible",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onewafer.user_text import escaped
+from onewafer.terminal.user_text import escaped
 
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 _LINES = "\n\t"
@@ -15,7 +15,7 @@ def printable(text: str) -> str:
     r"""Return an output with escapes for control characters, except ends of lines and tabs.
 
     Everything that is printed goes through it. A text of a user that is quoted inside a sentence
-    goes through `user_text.visible` first, which keeps it on one line.
+    goes through `visible` first, which keeps it on one line.
 
     >>> printable("a\x1b[31mb")
     'a\\x1b[31mb'

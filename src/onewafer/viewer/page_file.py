@@ -13,9 +13,9 @@ import re
 import zlib
 from typing import TYPE_CHECKING
 
+from onewafer.files.whole_files import write_text
 from onewafer.viewer.page import SCRIPTS
 from onewafer.web_pages import read_page
-from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

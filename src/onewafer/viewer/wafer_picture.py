@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.errors import ConfigurationError
+from onewafer.files.whole_files import whole_file
+from onewafer.terminal import quoted
 from onewafer.units import format_bytes
-from onewafer.user_text import shown
 from onewafer.viewer.compared_runs import Difference, check_rectangles
 from onewafer.viewer.heat_maps import Drawn, HeatMap, Unit, draw_codes, find_map
 from onewafer.viewer.palettes import difference_palette, palette_of
 from onewafer.viewer.windows import Windows
-from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +113,7 @@ def _draw_difference(
     find_map(second, drawn.name)
     difference = Difference(first, second)
     found, palette = difference.draw(drawn), difference_palette()
-    title = f"{drawn.title}, {shown(second.path.name)} − {shown(first.path.name)}"
+    title = f"{drawn.title}, {quoted(second.path.name)} − {quoted(first.path.name)}"
     figure = _figure(first, title, {"": palette[found.levels[0]]})
     _add_scale(figure, drawn, (-found.highest, found.highest), palette)
     with whole_file(path) as target:
@@ -121,7 +121,7 @@ def _draw_difference(
     largest, mean = (write_value(v, drawn.unit) for v in (found.highest, found.mean))
     return (
         f"{title}: {mean} on average, at most {largest} either way; "
-        f"{shown(second.path.name)} took {difference.cycles(shown(first.path.name))}"
+        f"{quoted(second.path.name)} took {difference.cycles(quoted(first.path.name))}"
     )
 
 
@@ -170,7 +170,7 @@ def _figure(recording: RecordingFile, title: str, panels: Mapping[str, NDArray[n
         axes.set_title(above, fontsize=10)
         axes.set_xlabel("x")
     figure.axes[0].set_ylabel("y")
-    what = f"{shown(header.title)}: {title}, {header.num_pes:,} PEs, {header.cycles:,} cycles"
+    what = f"{quoted(header.title)}: {title}, {header.num_pes:,} PEs, {header.cycles:,} cycles"
     figure.text(_LEFT / size[0], 1 - 30 / size[1], what, fontsize=11, parse_math=False)
     return figure
 

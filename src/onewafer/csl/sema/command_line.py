@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onewafer.csl.sema import types as t
-from onewafer.user_text import cut
+from onewafer.terminal import cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from onewafer.files.whole_files import whole_file
 from onewafer.settings import cache_folder
-from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

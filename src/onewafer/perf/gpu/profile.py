@@ -15,10 +15,10 @@ import numpy as np
 
 from onewafer import __version__
 from onewafer.errors import ConfigurationError
+from onewafer.files.whole_files import check_file
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
 from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints
-from onewafer.whole_files import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

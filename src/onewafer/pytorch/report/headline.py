@@ -13,8 +13,8 @@ from onewafer.units import count_of, format_count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from onewafer.process.worker_calls import WorkerCalls
     from onewafer.pytorch.report.values import HostCalls, HostCause, RunValues
-    from onewafer.worker_calls import WorkerCalls
 
 _MOST_NAMES = 4
 """Worker processes that are named in a line."""

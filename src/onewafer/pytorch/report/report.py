@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
 from onewafer.execution.report import ProgramReport
+from onewafer.process.worker_calls import WorkerCalls
 from onewafer.pytorch.report.table import render
 from onewafer.pytorch.report.values import Advice, HostCause, InnerCalls, RunValues, to_json
 from onewafer.terminal import Shown, frame_of_entries
-from onewafer.worker_calls import WorkerCalls
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

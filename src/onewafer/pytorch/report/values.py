@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from onewafer.whole_files import write_text
+from onewafer.files.whole_files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from onewafer.errors import SourceLine
     from onewafer.execution.report import ProgramReport
     from onewafer.perf import KnownError
+    from onewafer.process.worker_calls import WorkerCalls
     from onewafer.pytorch.host_work import Cause
-    from onewafer.worker_calls import WorkerCalls
 
 FORMAT = "onewafer-report-4"
 

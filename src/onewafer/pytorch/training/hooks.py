@@ -19,8 +19,8 @@ from torch.nn import functional
 from torch.nn.utils import clip_grad
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from onewafer.blocks import OpenBlocks, Replacement
 from onewafer.errors import UnsupportedOperationError
+from onewafer.process.blocks import OpenBlocks, Replacement
 from onewafer.pytorch.training.labels import (
     is_pytorchs_zeroing,
     label,

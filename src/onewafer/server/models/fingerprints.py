@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onewafer import __version__
-from onewafer.digests import digest
+from onewafer.files.digests import digest
 
 if TYPE_CHECKING:
     from onewafer.server.models.sources import ModelSource

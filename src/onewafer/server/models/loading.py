@@ -26,8 +26,8 @@ from onewafer.server.models.fingerprints import fingerprint_of_files
 from onewafer.server.models.gguf_reading import reading_once
 from onewafer.server.models.sources import find_source, no_tokenizer, refuse_without_memory
 from onewafer.server.models.text_model import TextModel
+from onewafer.terminal import cut_words, quoted
 from onewafer.units import format_size
-from onewafer.user_text import cut_words, shown
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -73,7 +73,7 @@ def _load(source: ModelSource, bar: ProgressBar, dtype: torch.dtype | None) -> L
     from transformers import AutoModelForCausalLM  # noqa: PLC0415  # words alone need no models
 
     text = _load_text(source, bar)
-    bar.say(f"{shown(source.id)}: reading the weights ({format_size(_file_bytes(source))})")
+    bar.say(f"{quoted(source.id)}: reading the weights ({format_size(_file_bytes(source))})")
     options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     with _one_sentence(source), _unpacking_on(bar):
         module: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
@@ -119,7 +119,7 @@ def load_text(source: ModelSource, *, bar: ProgressBar) -> TextModel:
 
 
 def _load_text(source: ModelSource, bar: ProgressBar) -> TextModel:
-    bar.say(f"{shown(source.id)}: reading the words")
+    bar.say(f"{quoted(source.id)}: reading the words")
     with _one_sentence(source):
         place: dict[str, Any] = {
             "gguf_file": source.gguf_file,
@@ -223,7 +223,7 @@ def _one_sentence(source: ModelSource) -> Generator[None]:
             (line for line in str(error).splitlines() if line.strip()), type(error).__name__
         )
         raise ConfigurationError(
-            f"transformers cannot load {shown(source.id)}: {cut_words(first.strip())}"
+            f"transformers cannot load {quoted(source.id)}: {cut_words(first.strip())}"
         ) from error
     finally:
         logging.set_verbosity(level)

@@ -19,8 +19,8 @@ from onewafer.perf import find_model, known_models
 from onewafer.server.models.gguf_header import read_header
 from onewafer.server.models.safetensors_header import check_header
 from onewafer.settings import available_memory
+from onewafer.terminal import quoted
 from onewafer.units import format_size
-from onewafer.user_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ def find_source(name: str) -> ModelSource:
         if path.is_file():
             return _file(path)
     except OSError as error:
-        raise ConfigurationError(f"{shown(name)}: {error.strerror}") from error
+        raise ConfigurationError(f"{quoted(name)}: {error.strerror}") from error
     raise ConfigurationError(_unknown(name))
 
 
@@ -102,7 +102,7 @@ def check_model(name: str, *, needs_weights: bool, max_memory: int | None = None
         return source.max_context
     if needs_weights:
         raise ConfigurationError(
-            f"the weights of {shown(name)} are not here: name a folder that has them, or let text "
+            f"the weights of {quoted(name)} are not here: name a folder that has them, or let text "
             "be made up at its rate with --values none"
         )
     return find_writer(name).max_context
@@ -123,7 +123,7 @@ def find_writer(name: str) -> KnownModel:
 def no_tokenizer(source: ModelSource) -> str:
     """Return the sentence about a model without a tokenizer that can be read."""
     return (
-        f"{shown(source.id)} has no tokenizer.json, which is needed here: save the tokenizer into "
+        f"{quoted(source.id)} has no tokenizer.json, which is needed here: save the tokenizer into "
         "the folder with its save_pretrained"
     )
 
@@ -142,16 +142,16 @@ def _refuse_damaged(source: ModelSource) -> None:
     missing = sorted(_indexed_files(source.folder / "model.safetensors.index.json") - there)
     if missing:
         raise ConfigurationError(
-            f"{shown(str(source.folder))} has no {shown(missing[0])}, which its "
+            f"{quoted(str(source.folder))} has no {quoted(missing[0])}, which its "
             "model.safetensors.index.json names: get that file too"
         )
     for file in source.weight_files:
         try:
             check_header(file)
         except OSError as error:
-            raise ConfigurationError(f"{shown(str(file))}: {error.strerror}") from error
+            raise ConfigurationError(f"{quoted(str(file))}: {error.strerror}") from error
         except ValueError as error:
-            raise ConfigurationError(f"{shown(str(file))} is damaged: {error}") from error
+            raise ConfigurationError(f"{quoted(str(file))} is damaged: {error}") from error
 
 
 def _indexed_files(path: Path) -> set[str]:
@@ -170,7 +170,7 @@ def refuse_without_memory(source: ModelSource, *, limit: int | None = None) -> N
         return
     origin = "is available" if limit is None else "is allowed (ONEWAFER_MAX_MEMORY)"
     raise ConfigurationError(
-        f"{shown(source.id)} needs {format_size(source.loading_bytes)} of memory for its weights, "
+        f"{quoted(source.id)} needs {format_size(source.loading_bytes)} of memory for its weights, "
         f"and {format_size(allowed)} {origin}: serve a smaller model, or made-up text with "
         "--values none"
     )
@@ -197,7 +197,7 @@ def _folder(path: Path) -> ModelSource:
     tensors = _with_ending(files, ".safetensors")
     if tensors:
         if not (path / "config.json").is_file():
-            raise ConfigurationError(f"{shown(str(path))} has weights, but no config.json")
+            raise ConfigurationError(f"{quoted(str(path))} has weights, but no config.json")
         num_bytes = sum(file.stat().st_size for file in tensors)
         return ModelSource(
             id=model_id,
@@ -211,13 +211,13 @@ def _folder(path: Path) -> ModelSource:
     if len(models) == 1:
         return _gguf(models[0], id=model_id)
     if models:
-        names = ", ".join(shown(file.name) for file in models)
-        raise ConfigurationError(f"{shown(str(path))} has several models; name one: {names}")
+        names = ", ".join(quoted(file.name) for file in models)
+        raise ConfigurationError(f"{quoted(str(path))} has several models; name one: {names}")
     pickled = [file for ending in _PICKLED for file in _with_ending(files, ending)]
     if pickled:
         raise ConfigurationError(_pickled(pickled[0]))
     raise ConfigurationError(
-        f"{shown(str(path))} has no model: neither *.safetensors with a config.json nor a *.gguf"
+        f"{quoted(str(path))} has no model: neither *.safetensors with a config.json nor a *.gguf"
     )
 
 
@@ -236,7 +236,7 @@ def _file(path: Path) -> ModelSource:
     if path.suffix in _PICKLED:
         raise ConfigurationError(_pickled(path))
     raise ConfigurationError(
-        f"{shown(str(path))}: name a GGUF file, or a folder with safetensors and a config.json"
+        f"{quoted(str(path))}: name a GGUF file, or a folder with safetensors and a config.json"
     )
 
 
@@ -244,7 +244,9 @@ def _gguf(path: Path, *, id: str) -> ModelSource:  # noqa: A002  # the name of t
     try:
         header = read_header(path)
     except (ValueError, OverflowError, MemoryError, RecursionError) as error:
-        raise ConfigurationError(f"{shown(str(path))} is no readable GGUF file: {error}") from error
+        raise ConfigurationError(
+            f"{quoted(str(path))} is no readable GGUF file: {error}"
+        ) from error
     return ModelSource(
         id=id,
         folder=path.parent,
@@ -261,8 +263,8 @@ def _with_ending(files: Sequence[Path], ending: str) -> list[Path]:
 
 def _pickled(path: Path) -> str:
     return (
-        f"{shown(str(path))} is pickled, and reading it could run any program: save the model with "
-        "save_pretrained, which writes safetensors"
+        f"{quoted(str(path))} is pickled, and reading it could run any program: save the model "
+        "with save_pretrained, which writes safetensors"
     )
 
 
@@ -275,4 +277,4 @@ def _unknown(name: str) -> str:
         )
     near = difflib.get_close_matches(name.lower(), [SMOLLM2, *known], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"{SMOLLM2}, or the path of a folder"
-    return f"there is no model and no file {shown(name)!r}; {hint}"
+    return f"there is no model and no file {quoted(name)!r}; {hint}"

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, cast
 
 from onewafer.errors import ConfigurationError
-from onewafer.user_text import cut_words
+from onewafer.terminal import cut_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.digests import digest
+from onewafer.files.digests import digest
 from onewafer.server.events import (
     CallDelta,
     ChosenToken,

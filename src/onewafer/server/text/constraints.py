@@ -18,7 +18,7 @@ from llguidance import LLMatcher
 from onewafer.server.failures import RequestError
 from onewafer.server.generation import FreeForm, JsonObject, JsonSchema, ToolUse
 from onewafer.server.text.schemas import LIMITS, check_schema, laid_out
-from onewafer.user_text import shown
+from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Grammar:
         self._vocabulary = vocabulary
         self._matcher = LLMatcher(vocabulary.grammar_tokens, grammar, log_level=0, limits=LIMITS)
         if self._matcher.is_error():
-            reason = shown(" ".join(self._matcher.get_error().split()))
+            reason = quoted(" ".join(self._matcher.get_error().split()))
             raise RequestError(f"the form of the answer cannot be followed: {reason}")
 
     def begin(self) -> GrammarConstraint:

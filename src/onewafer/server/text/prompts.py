@@ -36,7 +36,7 @@ from onewafer.server.text.call_format import (
 )
 from onewafer.server.text.pieces import PieceReader
 from onewafer.server.text.vocabulary import own_tokenizer
-from onewafer.user_text import shown
+from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,7 +95,7 @@ class PromptReader:
     ) -> Sequence[int]:
         if self._model.chat_template is None:
             raise RequestError(
-                f"{shown(self._model.id)} has no chat template, so it only continues texts: "
+                f"{quoted(self._model.id)} has no chat template, so it only continues texts: "
                 "ask /v1/completions",
                 param="messages",
             )
@@ -124,7 +124,7 @@ class PromptReader:
             return self._template.render(turns, tools)
         except (TemplateError, TypeError, ValueError, KeyError) as error:
             raise RequestError(
-                f"the model's chat template refuses the conversation: {shown(str(error))}",
+                f"the model's chat template refuses the conversation: {quoted(str(error))}",
                 param="messages",
             ) from error
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from llguidance import LLMatcher, LLParserLimits
 
 from onewafer.server.failures import RequestError
-from onewafer.user_text import shown
+from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,10 +57,10 @@ def check_schema(schema: Mapping[str, Json], tokens: LLTokenizer, *, param: str)
     reason = _reason(schema, tokens)
     if reason is not None:
         place = _narrow(schema, tokens, reason)
-        where = "".join(f"/{shown(key)}" for key in place)
+        where = "".join(f"/{quoted(key)}" for key in place)
         at = f" at {where}" if where else ""
         raise RequestError(
-            f"{param}: the schema cannot be followed{at}: {shown(reason)}", param=param
+            f"{param}: the schema cannot be followed{at}: {quoted(reason)}", param=param
         )
 
 

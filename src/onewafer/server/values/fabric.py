@@ -28,7 +28,7 @@ from onewafer.pytorch import SequenceRoom, open_sequences
 from onewafer.server.values.building import BuiltValues
 from onewafer.server.values.host import HostValues
 from onewafer.settings import Settings
-from onewafer.user_text import shown
+from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def build_fabric_values(
         sequences = open_sequences(model.module, model.text.id, _loader(options), room)
     except UnsupportedOperationError as error:
         raise ConfigurationError(
-            f"--values fabric cannot compute {shown(model.text.id)}, since every wavelet is "
+            f"--values fabric cannot compute {quoted(model.text.id)}, since every wavelet is "
             f"simulated: {error.cause}; serve it with --values host, or try a smaller --max-batch "
             "or --context, or a smaller model"
         ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import InternalError, OnewaferError
-from onewafer.garbage import rare_collection
+from onewafer.process.garbage import rare_collection
 from onewafer.sweep.outcome import failed
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from onewafer.digests import digest
 from onewafer.errors import ConfigurationError
+from onewafer.files.digests import digest
 
 _MOST_FILES = 2_000
 """Sources beside a program; more are no folder of a program."""

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from onewafer.errors import TraceError
-from onewafer.foreign_bytes import DAMAGES, inflate
+from onewafer.files.foreign_bytes import DAMAGES, inflate
+from onewafer.files.whole_files import check_file
+from onewafer.terminal import quoted
 from onewafer.trace.event import Detail, Event, EventKind
 from onewafer.trace.formats.header import TraceHeader
-from onewafer.user_text import shown
-from onewafer.whole_files import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ def read_trace(path: Path) -> Trace:
     try:
         return _decode(content)
     except DAMAGES as error:
-        reason = shown(str(error) or type(error).__name__)
+        reason = quoted(str(error) or type(error).__name__)
         raise TraceError(f"{path}: the trace is damaged ({reason}); trace the run again") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from onewafer.field_types import FieldTypes
+from onewafer.files.field_types import FieldTypes
 from onewafer.trace.event import Detail
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numba
 import numpy as np
 
-from onewafer.digests import digest_of_sources
+from onewafer.files.digests import digest_of_sources
 from onewafer.server.values.llama.vectors import (
     arrive,
     exponentials,

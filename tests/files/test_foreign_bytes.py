@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from onewafer import foreign_bytes
-from onewafer.foreign_bytes import inflate, parse_array, read_member
+from onewafer.files import foreign_bytes
+from onewafer.files.foreign_bytes import inflate, parse_array, read_member
 
 
 def npy(array, **header):

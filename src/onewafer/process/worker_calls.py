@@ -25,7 +25,7 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onewafer.blocks import OpenBlocks, Replacement
+from onewafer.process.blocks import OpenBlocks, Replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -15,6 +15,8 @@ def digest(text: str) -> str:
 @cache
 def digest_of_sources(*patterns: str) -> str:
     """Return the digest of the files of this package that the patterns name, in a fixed order."""
-    root = Path(__file__).parent
-    files = sorted(path for pattern in patterns for path in root.glob(pattern))
+    root = Path(__file__).parent.parent
+    found = {pattern: [*root.glob(pattern)] for pattern in patterns}
+    assert all(found.values()), f"a pattern of {found} names no file"
+    files = sorted(path for paths in found.values() for path in paths)
     return digest("".join(path.read_text(encoding="utf-8") for path in files))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from onewafer.field_types import FieldTypes
+from onewafer.files.field_types import FieldTypes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -41,7 +41,7 @@ def cut(text: str) -> str:
     return f"{text[: _MOST_CHARACTERS // 2]}… ({len(text):,} characters)"
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a text as a message shows it: visible, and not too long."""
     return visible(cut(text))
 

@@ -6,7 +6,7 @@ import pytest
 
 import onewafer
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
-from onewafer.tracebacks import is_own_file
+from onewafer.process.tracebacks import is_own_file
 
 
 def shown(call):

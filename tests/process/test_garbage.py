@@ -2,7 +2,7 @@
 
 import gc
 
-from onewafer.garbage import collection_while_serving
+from onewafer.process.garbage import collection_while_serving
 
 
 def test_collection_is_less_frequent_while_requests_are_answered() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from onewafer.blocks import OpenBlocks, Replacement
+from onewafer.process.blocks import OpenBlocks, Replacement
 from onewafer.pytorch import Fidelity, Session, WaferOptions, intercept_calls
 from onewafer.pytorch.backend import serve_backend
 from onewafer.pytorch.compiled import compile_for_wafer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onewafer.whole_files import new_sibling, try_to_write, whole_file, write_text
+from onewafer.files.whole_files import new_sibling, try_to_write, whole_file, write_text
 
 
 def test_a_file_is_replaced_when_all_is_written(tmp_path):

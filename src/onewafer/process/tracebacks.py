@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from traceback import FrameSummary
 
 _OWN_FOLDERS = tuple(
-    str(Path(__file__).parent.parent / name) + "/" for name in ("onewafer", "cerebras")
+    str(Path(__file__).parents[2] / name) + "/" for name in ("onewafer", "cerebras")
 )
 
 

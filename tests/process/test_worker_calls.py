@@ -7,7 +7,7 @@ import subprocess
 import sys
 from multiprocessing import spawn
 
-from onewafer.worker_calls import CallFile, WorkerCounts
+from onewafer.process.worker_calls import CallFile, WorkerCounts
 
 
 class Net:
@@ -56,7 +56,7 @@ def test_nothing_is_counted_where_nothing_can_be_written(monkeypatch):
     def refuse(**_):
         raise FileNotFoundError("no usable temporary directory")
 
-    monkeypatch.setattr("onewafer.worker_calls.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("onewafer.process.worker_calls.tempfile.mkdtemp", refuse)
     counts, original = WorkerCounts(), spawn.get_preparation_data
     with counts.in_folder() as calls:
         calls.count(Net())
@@ -128,7 +128,7 @@ def start(number, method, then):
     process.join()
 
 if __name__ == "__main__":
-    from onewafer.worker_calls import WorkerCounts
+    from onewafer.process.worker_calls import WorkerCounts
 
     counts = WorkerCounts()
     with counts.in_folder():

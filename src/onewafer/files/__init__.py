@@ -1,0 +1,1 @@
+"""Files: read and written whole, checked before they are believed, named by their digests."""

@@ -1,0 +1,1 @@
+"""The running process: garbage collection, replaced functions, calls in workers, tracebacks."""
