@@ -1,5 +1,6 @@
 """Jobs on wafers: parts add up, more of anything never hurts, refusals say what would do."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -99,6 +100,19 @@ def test_a_model_that_is_too_large_is_refused_with_bytes_and_what_would_do():
     pipeline = WaferOptions(mode=Mode.PIPELINE)
     assert isinstance(estimate(model, job, f"cs3x{fewest}", pipeline), Answer)
     assert isinstance(estimate(model, job, f"cs3x{fewest - 1}", pipeline), Refusal)
+
+
+def test_the_bytes_of_a_refusal_are_more_than_the_wafer_has():
+    """26 GB of weights do not fit into 43.4 GB, because code, buffers and padding lie there too."""
+    sizes = {"layers": 40, "features": 5120, "heads": 40, "kv_heads": 40, "inner": 13_824}
+    refusal = estimate(llama(**sizes, vocabulary=32_000), Decode(context=4096), "cs3")
+
+    assert isinstance(refusal, Refusal)
+    weights, taken, present = (
+        float(re.search(pattern, refusal.reason)[1])
+        for pattern in (r"([\d.]+) GB for weights", r"takes ([\d.]+) GB; ", r"has ([\d.]+) GB;")
+    )
+    assert weights < present < taken
 
 
 @pytest.mark.parametrize("launches", [1, 7, 400])

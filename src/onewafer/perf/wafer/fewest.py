@@ -1,6 +1,6 @@
 """The fewest wafers that hold a pipeline, for a refusal to name.
 
-In: regions of a model. Out: a number of wafers, of which a plan was packed. Regions of the layers
+In: regions of a model. Out: sites on wafers, as a plan was packed. Regions of the layers
 are the smallest with room; those of other segments are so, too, or fill slots beside the layers.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from onewafer.perf.wafer.measured import Rectangle, Work
     from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.packing import Site
     from onewafer.perf.wafer.pipeline import Choice
     from onewafer.perf.wafer.region import Regions
     from onewafer.perf.wafer.system import Machine
@@ -28,8 +29,10 @@ _EDGE = 1.25
 """How many times as many slots may have room, of other sides, as the first number that has none."""
 
 
-def fewest_wafers(regions: Regions, machine: Machine, options: WaferOptions) -> int | None:
-    """Return the smallest number of wafers that hold a pipeline.
+def fewest_wafers(
+    regions: Regions, machine: Machine, options: WaferOptions
+) -> tuple[Site, ...] | None:
+    """Return the sites of a pipeline on the smallest number of wafers.
 
     None: some piece fits no rectangle of a wafer, or not the user's rectangle.
     """
@@ -48,7 +51,7 @@ def fewest_wafers(regions: Regions, machine: Machine, options: WaferOptions) -> 
         pack([cost.rectangle for choice in plan for cost in choice], wafer)
         for plan in _plans(segments, regions, wafer)
     )
-    return min((num_wafers(sites) for sites in packed if sites is not None), default=None)
+    return min((sites for sites in packed if sites is not None), key=num_wafers, default=None)
 
 
 def _plans(

@@ -11,13 +11,17 @@ from onewafer.perf.answer import Refusal
 from onewafer.perf.wafer.fewest import fewest_wafers
 from onewafer.perf.wafer.layouts import Asked
 from onewafer.perf.wafer.options import Mode
+from onewafer.perf.wafer.packing import num_wafers
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.layouts import Demand
     from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.packing import Site
     from onewafer.perf.wafer.programs import Programs
     from onewafer.perf.wafer.region import Regions
     from onewafer.perf.wafer.system import Machine
@@ -36,17 +40,11 @@ def refusal(
 
     `can_stream` tells whether the user may ask for weights from outside.
     """
-    wafer = math.prod(largest_rectangle(machine.architecture)) * machine.architecture.memory_bytes
-    count = machine.num_wafers
-    wafers = "1 wafer has" if count == 1 else f"{count} wafers have"
     asked = _Asked(model, demand, machine, options, programs)
     return Refusal(
         system=machine.wafers.name,
         title=machine.title,
-        reason=(
-            f"{_needs(asked)}, besides code and buffers; {wafers} "
-            f"{format_size(wafer * count)}; {_way_out(asked, can_stream=can_stream)}"
-        ),
+        reason=f"{_needs(asked)}; {_way_out(asked, can_stream=can_stream)}",
     )
 
 
@@ -103,10 +101,12 @@ def _way_out(asked: _Asked, *, can_stream: bool) -> str:
         )
     replicas = 1
     while replicas <= asked.demand.sequences:
-        fewest = _fewest(asked, replicas)
-        if fewest is not None and fewest * replicas <= machine.system.max_systems:
+        sites = _fewest(asked, replicas)
+        fewest = replicas * num_wafers(sites) if sites else math.inf
+        if sites and fewest <= machine.system.max_systems:
             copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
-            enough = f"{machine.system.name}x{fewest * replicas} would do {copies}"
+            enough = f"{machine.system.name}x{fewest} would do {copies}"
+            enough = f"{_takes(asked, sites, replicas)}; {enough}"
             if asked.model.has_feature_maps or not can_stream:
                 return enough
             return f"{enough}, or let the weights come from outside: `--mode streaming`"
@@ -122,11 +122,25 @@ def _way_out(asked: _Asked, *, can_stream: bool) -> str:
     return reason or "no rectangle of a wafer holds the largest layer"
 
 
-def _fewest(asked: _Asked, replicas: int) -> int | None:
-    """Return the fewest wafers that hold one of `replicas` as a pipeline; None: none do."""
-    counts = (
+def _takes(asked: _Asked, sites: Sequence[Site], replicas: int) -> str:
+    """Return what regions take with all that lies in them, against what the wafers have."""
+    architecture, count = asked.machine.architecture, asked.machine.num_wafers
+    taken = replicas * sum(site.width * site.height for site in sites)
+    present = count * math.prod(largest_rectangle(architecture))
+    gaps = "" if taken > present else f", in {replicas * len(sites)} rectangles that leave gaps"
+    wafers = "1 wafer has" if count == 1 else f"{count} wafers have"
+    return (
+        "with code, buffers and padding, the smallest pipeline takes "
+        f"{format_size(taken * architecture.memory_bytes)}{gaps}; "
+        f"{wafers} {format_size(present * architecture.memory_bytes)}"
+    )
+
+
+def _fewest(asked: _Asked, replicas: int) -> tuple[Site, ...] | None:
+    """Return the sites of one of `replicas` on the fewest wafers as a pipeline; None: none do."""
+    found = (
         fewest_wafers(regions, asked.machine, asked.options)
         for regions in asked.regions_in_forms(replicas)
         if asked.why_not(regions) is None
     )
-    return min((count for count in counts if count is not None), default=None)
+    return min((sites for sites in found if sites is not None), key=num_wafers, default=None)
