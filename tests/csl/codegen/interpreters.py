@@ -10,8 +10,9 @@ import struct
 from dataclasses import dataclass, field
 
 from onewafer.arch import load_architecture
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen import generate, link, plan_memory
+from onewafer.csl.ir import walk
 from onewafer.csl.optimizer import PASSES, REQUIRED_PASSES
 from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.diagnostics import DiagnosticSink

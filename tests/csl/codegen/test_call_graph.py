@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen import generate
 from onewafer.csl.codegen.call_graph import place_frames
-from onewafer.csl.components import find_components
+from onewafer.csl.ir import walk
+from onewafer.csl.ir.components import find_components
 from onewafer.diagnostics import DiagnosticSink
 from onewafer.image import ScalarType
 from tests.csl.codegen.interpreters import ARCHITECTURE, instance

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.csl.optimizer.count_down import count_down
 from onewafer.image import Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance

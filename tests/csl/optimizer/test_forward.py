@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.csl.optimizer.forward import forward
 from onewafer.image import DsdDescriptor, DsdKind, DsdOperation, Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance

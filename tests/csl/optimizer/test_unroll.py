@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.csl.optimizer.sizes import units_of
 from onewafer.csl.optimizer.unroll import MOST_ROUNDS, MOST_UNITS, unroll
 from onewafer.image import DsdDescriptor, DsdKind, DsdOperation, Opcode, ScalarType

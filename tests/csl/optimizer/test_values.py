@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.csl.optimizer.values import fold_values
 from onewafer.image import Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.csl.sema.builtins.config_words import config_words, words_at
 from onewafer.simulator.arithmetic.exceptions import is_exceptions_register
 from onewafer.simulator.arithmetic.queue_words import (

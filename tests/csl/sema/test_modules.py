@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onewafer.csl.sema import session
+from onewafer.csl.sema.session import session
 from onewafer.csl.sema.types import sizes
 
 LAYOUT = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onewafer.csl import walk
+from onewafer.csl.ir import walk
 from onewafer.csl.sema.runtime import dispatch
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Severity

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.diagnostics import Severity
 from onewafer.image import ChannelKind, QueueBinding, Rotation, TaskKind, channel
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.components import find_components
+from onewafer.csl.ir.components import find_components
 from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import RETURN_STACK_DEPTH
 

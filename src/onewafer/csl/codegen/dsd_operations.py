@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen.dsr_plan import DsrPlan, operands_by_mode, vector_operands
 from onewafer.csl.codegen.expressions import ExpressionGenerator
 from onewafer.csl.codegen.object_code import (
@@ -23,6 +23,7 @@ from onewafer.csl.codegen.object_code import (
     ResultRegister,
     ScalarOperand,
 )
+from onewafer.csl.ir import walk
 from onewafer.image import IN_MAP, SYNCHRONOUS, DsdKind, Opcode, OperandMode, ScalarType
 
 if TYPE_CHECKING:

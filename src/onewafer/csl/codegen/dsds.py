@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen.linear import Linear, linearize
 from onewafer.csl.codegen.object_code import (
     Address,
@@ -16,6 +16,7 @@ from onewafer.csl.codegen.object_code import (
     Words,
     to_constant,
 )
+from onewafer.csl.ir import walk
 from onewafer.errors import InternalError
 from onewafer.image import Opcode, ScalarType
 

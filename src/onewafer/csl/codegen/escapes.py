@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.image import Opcode
 
 if TYPE_CHECKING:

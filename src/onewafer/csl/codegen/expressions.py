@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen import wide
 from onewafer.csl.codegen.dsds import OPCODE_OF_UPDATE, fold_updates, known_dsd, take_apart
 from onewafer.csl.codegen.emitter import Emitter
@@ -25,6 +25,7 @@ from onewafer.csl.codegen.object_code import (
     Words,
     to_constant,
 )
+from onewafer.csl.ir import walk
 from onewafer.image import IMMEDIATE_OPCODES, Opcode, ScalarType
 
 if TYPE_CHECKING:

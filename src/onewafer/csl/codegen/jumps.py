@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen.expressions import width_of
 from onewafer.csl.codegen.frame import lay_out_frame, num_registers
 from onewafer.csl.codegen.object_code import Register
+from onewafer.csl.ir import walk
 from onewafer.image import Opcode
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen.object_code import Address
+from onewafer.csl.ir import walk
 from onewafer.image import Opcode, ScalarType
 
 ADDRESS_BITS = 16

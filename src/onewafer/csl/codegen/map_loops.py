@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onewafer.csl import ir
     from onewafer.csl.codegen.expressions import ExpressionGenerator
     from onewafer.csl.codegen.object_code import Register
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
 _DSD_REGISTERS = 2
 _EXTENT_SHIFT = 16

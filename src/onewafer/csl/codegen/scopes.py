@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 
 if TYPE_CHECKING:
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
 Path = tuple[int, ...]
 """Identities (`id`) of the blocks around a mention, outermost first."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen import wide
 from onewafer.csl.codegen.conditions import with_conditions
 from onewafer.csl.codegen.dsd_operations import DsdGenerator, InstanceTables
@@ -26,14 +26,15 @@ from onewafer.csl.codegen.object_code import (
 from onewafer.csl.codegen.scopes import locals_of_blocks
 from onewafer.csl.codegen.tail_calls import make_jumps
 from onewafer.csl.codegen.tidy import tidy
-from onewafer.csl.direct import find_direct
+from onewafer.csl.ir import walk
+from onewafer.csl.ir.direct import find_direct
 from onewafer.image import Opcode, ScalarType, fifo_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from onewafer.arch import Architecture
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
     from onewafer.diagnostics import DiagnosticSink
 
     _OneInstruction: TypeAlias = (

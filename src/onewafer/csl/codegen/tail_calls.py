@@ -11,16 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, rewrite, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen.escapes import find_escape
-from onewafer.csl.components import find_components
+from onewafer.csl.ir import rewrite, walk
+from onewafer.csl.ir.components import find_components
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from onewafer.csl.components import Callees
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.components import Callees
+    from onewafer.csl.ir.walk import Block
     from onewafer.diagnostics import DiagnosticSink, Span
 
     After = ir.Return | None

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.codegen.object_code import ZERO
+from onewafer.csl.ir import walk
 from onewafer.errors import InternalError
 from onewafer.image import Opcode, ScalarType
 

@@ -10,11 +10,12 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, rewrite, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import rewrite, walk
 from onewafer.image import Opcode
 
 if TYPE_CHECKING:
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
 
 def count_down(contents: walk.Contents) -> walk.Contents:

@@ -15,15 +15,16 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from onewafer.csl import ir, rewrite, walk
-from onewafer.csl.direct import find_direct
+from onewafer.csl import ir
+from onewafer.csl.ir import rewrite, walk
+from onewafer.csl.ir.direct import find_direct
 from onewafer.csl.optimizer.types_of import type_of
 from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
     _Place: TypeAlias = tuple[ir.Global, int, ScalarType]
     """A variable, bytes from its start, and the type of the number there."""

@@ -15,7 +15,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, rewrite, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import rewrite, walk
 from onewafer.csl.optimizer.count_down import count_down
 from onewafer.csl.optimizer.types_of import type_of
 from onewafer.csl.optimizer.unused import drop_unused
@@ -23,7 +24,7 @@ from onewafer.csl.optimizer.unused import drop_unused
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
     from onewafer.diagnostics import Span
 
 

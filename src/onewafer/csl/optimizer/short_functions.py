@@ -16,8 +16,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from onewafer.csl import ir, walk
-from onewafer.csl.components import find_components
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
+from onewafer.csl.ir.components import find_components
 from onewafer.csl.optimizer.sizes import units_of
 
 MOST_UNITS: Final = 20

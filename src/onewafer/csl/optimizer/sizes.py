@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 
 if TYPE_CHECKING:
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
 _UNITS: Final[dict[type, int]] = {
     ir.ReadLocal: 0,

@@ -17,7 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl import ir, rewrite, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import rewrite, walk
 from onewafer.csl.optimizer.constants import compare, compute, fold
 from onewafer.csl.optimizer.sizes import units_of_rounds
 from onewafer.csl.optimizer.unused import drop_unused
@@ -26,7 +27,7 @@ from onewafer.image import Opcode, ScalarType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
 MOST_ROUNDS: Final = 16
 MOST_UNITS: Final = 256

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, rewrite, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import rewrite, walk
 
 if TYPE_CHECKING:
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
 
 def drop_unused(body: Block) -> walk.Contents:

@@ -14,15 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl import ir, rewrite, walk
-from onewafer.csl.direct import find_direct
+from onewafer.csl import ir
+from onewafer.csl.ir import rewrite, walk
+from onewafer.csl.ir.direct import find_direct
 from onewafer.csl.optimizer.constants import COMPARISONS, fold
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
     Holder = ir.Global | ir.Local
 

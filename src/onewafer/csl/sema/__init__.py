@@ -7,13 +7,11 @@
     runtime      function bodies, partially evaluated → IR
     modules      files with params bound, and the programs that they are part of
     closures     comptime code, compiled once to Python closures
-    registry     how builtins are registered and found
-    instance     the program of one instance as it grows, and the function at hand
+    instance     the program of one instance as it grows, the function at hand, registered builtins
     rules        what both evaluators know of the language
     values       kinds of values, conversions, operators
-    session      options, files and quotas of one analysis
-    grouping     loops of the layout that run once for many PEs
-    scalars      numbers, and what decides with them
+    session      options, files and quotas of one analysis, its numbers, loops that run once
+    faults       how analysis stops at a mistake, and what it suggests
     types        kinds, names, sizes and parts of types
 
 Each imports only what stands below it.

@@ -10,13 +10,13 @@ from onewafer.csl import ir
 from onewafer.csl.layout import check_routes
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import run_block
-from onewafer.csl.sema.command_line import GivenParam
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.faults.names import list_params, suggest
 from onewafer.csl.sema.instances import analyze_instances
 from onewafer.csl.sema.layout.context import NO_PARAMS, LayoutContext, TileCode
 from onewafer.csl.sema.modules.module import ModuleInstance
-from onewafer.csl.sema.names import list_params, suggest
 from onewafer.csl.sema.session import AnalysisOptions, ParsedFiles, Session, SourceCode
+from onewafer.csl.sema.session.command_line import GivenParam
 from onewafer.csl.sema.values import Scalar, Struct, Text, Value, boolean
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Diagnostic, Severity

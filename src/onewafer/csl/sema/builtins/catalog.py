@@ -23,7 +23,7 @@ from onewafer.csl.sema.builtins import (
     values,
     vectors,
 )
-from onewafer.csl.sema.registry import public_names
+from onewafer.csl.sema.instance.registry import public_names
 
 MODULES: Final = (
     configuration,

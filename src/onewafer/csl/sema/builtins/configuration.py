@@ -13,11 +13,11 @@ from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.config_words import config_words, words_at
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.modules.instance_context import instance_of
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
-from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queue
+from onewafer.csl.sema.session.contracts import Where
+from onewafer.csl.sema.session.reserved import check_reserved_color, check_reserved_queue
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Runtime,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.builtins.config_words import ConfigWords
     from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

@@ -15,7 +15,7 @@ from onewafer.csl.sema.builtins.descriptors import (
     warn_of_stride,
 )
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.values import (
     Dsd,
     Runtime,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.instance.analyzer import Analyzer
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
 
 

@@ -11,8 +11,8 @@ from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.modules.instance_context import find_instance
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.rules.loop_steps import ACCESS_FIELDS, strides_of
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.expressions import binary_values
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

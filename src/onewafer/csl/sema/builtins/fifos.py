@@ -10,8 +10,8 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import is_packed, program_of
 from onewafer.csl.sema.builtins.registers import hold_fifo
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.instance.state import FifoRequest
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Dsd,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.registry import comptime_builtin
+from onewafer.csl.sema.instance.registry import comptime_builtin
 from onewafer.csl.sema.values import Dsr, Scalar, Value, conversions, type_of
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

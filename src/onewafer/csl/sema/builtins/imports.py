@@ -12,7 +12,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.ids import color_of
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.registry import comptime_builtin
+from onewafer.csl.sema.instance.registry import comptime_builtin
 from onewafer.csl.sema.values import (
     Array,
     Scalar,
@@ -27,7 +27,7 @@ from onewafer.csl.sema.values import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.grouping import evaluator
+from onewafer.csl.sema.instance.registry import comptime_builtin
 from onewafer.csl.sema.layout.context import NO_PARAMS, LayoutContext, TileCode
-from onewafer.csl.sema.registry import comptime_builtin
+from onewafer.csl.sema.session.contracts import Where
+from onewafer.csl.sema.session.grouping import evaluator
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Scalar,
@@ -31,7 +31,7 @@ from onewafer.image import Export, ScalarType, SymbolKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

@@ -20,8 +20,8 @@ from onewafer.csl.sema.builtins.values import (
 )
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import narrow
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.modules.instance_context import find_instance
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.runtime import order, wide
 from onewafer.csl.sema.runtime.expressions import member
 from onewafer.csl.sema.runtime.task_ids import BLOCKED_IDS, to_one_of
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onewafer.csl.sema.instance.analyzer import Analyzer
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
 
 

@@ -9,7 +9,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.registry import runtime_builtin
+from onewafer.csl.sema.instance.registry import runtime_builtin
 from onewafer.csl.sema.values import VOID_VALUE, Struct, Value, type_of
 from onewafer.image import PrintForm, ScalarType
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.instance.analyzer import Analyzer
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.diagnostics import Span
 
 _INTEGERS: Final = (t.U16, t.U32)

@@ -10,12 +10,12 @@ from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.values import text
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.instance.registry import comptime_builtin
 from onewafer.csl.sema.instance.state import Binding, LocalColor
 from onewafer.csl.sema.modules.instance_context import find_instance, instance_of
-from onewafer.csl.sema.registry import comptime_builtin
-from onewafer.csl.sema.reserved import (
+from onewafer.csl.sema.session.contracts import Where
+from onewafer.csl.sema.session.reserved import (
     check_reserved_color,
     check_reserved_control_task,
     check_reserved_local_task,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.session import Session
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.program import check_handler, is_input_queue
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.instance.tasks import id_number
 from onewafer.csl.sema.modules.instance_context import instance_of
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
-from onewafer.csl.sema.reserved import check_reserved_queue
+from onewafer.csl.sema.session.contracts import Where
+from onewafer.csl.sema.session.reserved import check_reserved_queue
 from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Scalar, Value, conversions
 from onewafer.diagnostics import Annotation
 from onewafer.image import ASKED_WORDS, WORD_BYTES, Opcode, ScalarType
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.instance.analyzer import Analyzer
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.session import Session
     from onewafer.csl.sema.values import Module
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import read_completion
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance.analyzer import Analyzer
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.instance.state import NO_IDS, DsrState, HeldDsd
 from onewafer.csl.sema.modules.instance_context import instance_of
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
+from onewafer.csl.sema.session.contracts import Where
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Dsd,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.instance.registry import RuntimeHandler, Site
     from onewafer.csl.sema.instance.state import DsrKey
-    from onewafer.csl.sema.registry import RuntimeHandler, Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
     from onewafer.image import DsdConfig

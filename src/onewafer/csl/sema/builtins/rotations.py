@@ -13,11 +13,11 @@ from onewafer.csl.sema.builtins.program import (
     task_of,
 )
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance.registry import comptime_builtin
 from onewafer.csl.sema.instance.state import Binding
 from onewafer.csl.sema.modules.instance_context import instance_of
-from onewafer.csl.sema.registry import comptime_builtin
+from onewafer.csl.sema.session.contracts import Where
 from onewafer.csl.sema.values import VOID_VALUE, Value, conversions
 from onewafer.csl.sema.values.structs import read_fields
 from onewafer.diagnostics import Annotation
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.session import Session
     from onewafer.csl.sema.values import FunctionValue, Module
     from onewafer.diagnostics import Span

@@ -11,8 +11,8 @@ from onewafer.csl import ir
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.modules.instance_context import find_instance
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.values import (
     FunctionValue,
     Pointer,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
 
 _WORDS = t.PointerType(t.U16, is_many=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema.builtins.values import text
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.modules.instance_context import instance_of
-from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.session.contracts import Where
 from onewafer.csl.sema.values import VOID_VALUE, Value
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

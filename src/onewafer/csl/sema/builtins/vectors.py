@@ -17,7 +17,7 @@ from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands, c
 from onewafer.csl.sema.builtins.registers import OPERAND_MODES
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.registry import runtime_builtin
+from onewafer.csl.sema.instance.registry import runtime_builtin
 from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.instance.analyzer import Analyzer
-    from onewafer.csl.sema.registry import Site
+    from onewafer.csl.sema.instance.registry import Site
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor, DsdOperationInfo
 

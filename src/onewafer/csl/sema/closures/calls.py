@@ -20,9 +20,9 @@ from onewafer.csl.sema.closures.dispatch import (
 from onewafer.csl.sema.closures.expressions import compile_operand
 from onewafer.csl.sema.closures.frame import Frame, Scope, Signal
 from onewafer.csl.sema.closures.statements import compile_labelled
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.registry import Site, find_builtin
+from onewafer.csl.sema.instance.registry import Site, find_builtin
+from onewafer.csl.sema.session.contracts import Where
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionAddress,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures.frame import Signal
 from onewafer.csl.sema.faults import Fault
-from onewafer.csl.sema.grouping import LEAST_ITERATIONS, CannotGroup, Recorder
+from onewafer.csl.sema.session.grouping import LEAST_ITERATIONS, CannotGroup, Recorder
 from onewafer.csl.sema.values import Range, Scalar, Value, force
 
 if TYPE_CHECKING:
     from onewafer.csl.sema.closures.frame import Execute, Frame
-    from onewafer.csl.sema.grouping import LoopRecord
+    from onewafer.csl.sema.session.grouping import LoopRecord
     from onewafer.diagnostics import Span
 
 _MOST_FAILURES: Final = 3

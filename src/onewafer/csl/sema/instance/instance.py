@@ -19,7 +19,7 @@ from onewafer.csl.sema.instance.state import (
     PointedFunctions,
 )
 from onewafer.csl.sema.instance.tasks import Tasks
-from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queue
+from onewafer.csl.sema.session.reserved import check_reserved_color, check_reserved_queue
 from onewafer.csl.sema.values import (
     Array,
     Decisions,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.arch import DataTaskKey
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.reserved import check_color
+from onewafer.csl.sema.session.reserved import check_color
 from onewafer.csl.sema.values import FunctionValue, Runtime, Scalar, Value, conversions, force
 from onewafer.diagnostics import Annotation
 from onewafer.image import ChannelKind, TaskKind, channel

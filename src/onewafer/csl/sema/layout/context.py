@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl.layout import ColorTable
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.layout.color_config import read_color_config
 from onewafer.csl.sema.modules.context import Context
-from onewafer.csl.sema.reserved import (
+from onewafer.csl.sema.session.contracts import Where
+from onewafer.csl.sema.session.reserved import (
     check_color_swap,
     check_reserved_color,
     check_switchable_color,

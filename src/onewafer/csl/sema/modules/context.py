@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema.closures import run_block
-from onewafer.csl.sema.command_line import GivenParam
 from onewafer.csl.sema.faults import Fault, Reports, fail
+from onewafer.csl.sema.faults.names import list_params, suggest
 from onewafer.csl.sema.modules.module import ModuleInstance
-from onewafer.csl.sema.names import list_params, suggest
+from onewafer.csl.sema.session.command_line import GivenParam
 from onewafer.csl.sema.values import FunctionValue, Struct, Value, Void, key_of, type_of
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
@@ -18,9 +18,9 @@ from onewafer.diagnostics import Annotation, Diagnostic, Severity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.csl.sema.contracts import Where
     from onewafer.csl.sema.faults import Chain
     from onewafer.csl.sema.session import Session, SourceCode
+    from onewafer.csl.sema.session.contracts import Where
     from onewafer.csl.sema.types import Type
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span

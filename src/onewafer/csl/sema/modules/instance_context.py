@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.instance.instance import Instance
 from onewafer.csl.sema.modules.context import Context
+from onewafer.csl.sema.session.contracts import Where
 from onewafer.csl.sema.values import Pointer, Struct, Value, Variable
 from onewafer.csl.syntax import ast
 

@@ -6,11 +6,11 @@ from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
-from onewafer.csl.sema import retired, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Evaluate, Frame, Scope, compile_expression, compile_type
-from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.faults import Fault, fail, retired
+from onewafer.csl.sema.faults.names import suggest
 from onewafer.csl.sema.rules import externs
 from onewafer.csl.sema.values import (
     Array,

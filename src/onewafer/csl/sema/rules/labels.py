@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.faults.names import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

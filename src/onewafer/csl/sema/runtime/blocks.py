@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from operator import is_
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, rewrite
+from onewafer.csl import ir
+from onewafer.csl.ir import rewrite
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance.jump_target import JumpTarget

@@ -9,12 +9,11 @@ from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return, result_type
-from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance.analyzer import Analyzer
 from onewafer.csl.sema.instance.bound_names import RuntimeLocal
 from onewafer.csl.sema.instance.pending import PendingBody
-from onewafer.csl.sema.registry import Site, find_builtin
+from onewafer.csl.sema.instance.registry import Site, find_builtin
 from onewafer.csl.sema.runtime import function_pointers, order, passing
 from onewafer.csl.sema.runtime.addresses import load
 from onewafer.csl.sema.runtime.bodies import analyze_block
@@ -22,6 +21,7 @@ from onewafer.csl.sema.runtime.dispatch import evaluate, evaluate_type, evaluate
 from onewafer.csl.sema.runtime.jumps import ends_elsewhere
 from onewafer.csl.sema.runtime.stores import check_stored
 from onewafer.csl.sema.runtime.structs import declare_struct, load_result
+from onewafer.csl.sema.session.contracts import Where
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.registry import Builtin
+    from onewafer.csl.sema.instance.registry import Builtin
     from onewafer.diagnostics import Span
 
 CONTROL_TASK = "a control task"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail

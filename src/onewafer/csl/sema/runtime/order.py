@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.runtime import dispatch, stores
 from onewafer.csl.sema.runtime.temporaries import once

@@ -1,6 +1,6 @@
 """Values: numbers and what decides with them, all other kinds, and what is asked of any."""
 
-from onewafer.csl.sema.scalars import (
+from onewafer.csl.sema.session.scalars import (
     FALSE,
     TRUE,
     Decision,

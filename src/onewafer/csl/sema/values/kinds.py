@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.scalars import Scalar
+from onewafer.csl.sema.session.scalars import Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from onewafer.csl import ir
-    from onewafer.csl.sema.contracts import Where
     from onewafer.csl.sema.faults import Fault
     from onewafer.csl.sema.session import Session, SourceCode
+    from onewafer.csl.sema.session.contracts import Where
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.faults.names import suggest
 from onewafer.csl.sema.values import Number, Scalar, Struct, map_scalar, merge_scalars
 from onewafer.csl.sema.values.formats import from_bits, to_bits
 from onewafer.csl.sema.values.structs import check_names

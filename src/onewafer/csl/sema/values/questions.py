@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.scalars import Scalar, force
+from onewafer.csl.sema.session.scalars import Scalar, force
 from onewafer.csl.sema.values.kinds import (
     Array,
     Dsd,

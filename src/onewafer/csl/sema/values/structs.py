@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.faults.names import suggest
 from onewafer.csl.sema.values import Scalar, Struct, Value, Void, truth, type_of
 
 if TYPE_CHECKING:

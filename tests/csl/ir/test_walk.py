@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import get_args
 
-from onewafer.csl import ir, rewrite, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import rewrite, walk
 from onewafer.image import Opcode, ScalarType
 
 EXPRESSIONS, STATEMENTS = get_args(ir.Expression), get_args(ir.Statement)

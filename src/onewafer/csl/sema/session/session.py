@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeVar, cast
 
-from onewafer.csl.sema import retired
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.grouping import CannotGroup
-from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.faults import Fault, fail, retired
+from onewafer.csl.sema.faults.names import suggest
+from onewafer.csl.sema.session.grouping import CannotGroup
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import ScalarType
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from onewafer.arch import Architecture
-    from onewafer.csl.sema.contracts import Layout
-    from onewafer.csl.sema.grouping import Recorder
+    from onewafer.csl.sema.session.contracts import Layout
+    from onewafer.csl.sema.session.grouping import Recorder
     from onewafer.diagnostics import DiagnosticSink, Span
 
 Kept = TypeVar("Kept")

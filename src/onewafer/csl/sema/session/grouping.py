@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.sema.faults import Fault
-from onewafer.csl.sema.scalars import Decision, Decisions, Number, Scalar, Taint
+from onewafer.csl.sema.session.scalars import Decision, Decisions, Number, Scalar, Taint
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from onewafer.csl.sema import retired
-from onewafer.csl.sema.contracts import Where
-from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.faults import Fault, fail, retired
+from onewafer.csl.sema.faults.names import suggest
+from onewafer.csl.sema.session.contracts import Where
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:

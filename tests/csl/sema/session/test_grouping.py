@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onewafer.csl.sema import grouping, session
 from onewafer.csl.sema.closures import grouped_loops
-from onewafer.csl.sema.grouping import Recorder
+from onewafer.csl.sema.session import grouping, session
+from onewafer.csl.sema.session.grouping import Recorder
 from tests.csl.sema.conftest import analyze_sources
 
 PE = """

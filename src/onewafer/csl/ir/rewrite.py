@@ -10,12 +10,13 @@ import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
+from onewafer.csl.ir import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.csl.walk import Block
+    from onewafer.csl.ir.walk import Block
 
     Change = Callable[[ir.Expression], ir.Expression]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl.sema.faults import fail
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.session import AnalysisOptions
+    from onewafer.csl.sema.session.session import AnalysisOptions
     from onewafer.diagnostics import Span
 
 
