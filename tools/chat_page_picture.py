@@ -55,7 +55,7 @@ def main() -> None:
         wait = WebDriverWait(browser, _LONGEST_SECONDS)
         wait.until(lambda _: browser.find_element(By.ID, "send").is_enabled())
         browser.find_element(By.ID, "text").send_keys(QUESTION, Keys.ENTER)
-        wait.until(lambda _: browser.find_elements(By.TAG_NAME, "table"))
+        wait.until(lambda _: browser.find_elements(By.CLASS_NAME, "took"))
         PICTURE.write_bytes(browser.get_screenshot_as_png())
     finally:
         browser.quit()

@@ -1,49 +1,49 @@
-// What an answer took: a line while it is written, then a table of the clocks.
+// What an answer took: a rate while it is written, then one line that unfolds.
+
+import { element } from "./elements.js";
+import { counted, number, seconds } from "./units.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const UNITS = [
-  [1, "s"],
-  [1e-3, "ms"],
-  [1e-6, "µs"],
-  [1e-9, "ns"],
-];
-
-export function seconds(value) {
-  const [scale, unit] = UNITS.find(([scale]) => value >= scale) ?? UNITS.at(-1);
-  return value === 0 ? "0 s" : `${number(value / scale)} ${unit}`;
-}
-
-export function number(value) {
-  const digits = value >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };
-  return value.toLocaleString("en", digits);
-}
+const LEAST = 0.5; // percent of a bar that can be seen
 
 export function liveRate(numTokens, elapsed) {
   if (numTokens < 2 || elapsed <= 0) return "…";
   return `about ${number(numTokens / elapsed)} tokens/s on this computer`;
 }
 
-// Returns the table of a complete answer: its last chunk has `usage` and `onewafer`.
+// Returns the line of a complete answer; its last chunk had `usage` and `onewafer`.
 export function figures({ usage, onewafer }) {
-  const numTokens = usage.completion_tokens;
-  const { system, total_seconds, host, alternative } = onewafer;
-  const rows = [
-    row("wafer", system, { ttft_seconds: ttft(onewafer), total_seconds }, numTokens),
-    row("host", "this computer", host, numTokens),
-  ];
-  if (alternative) {
-    const rate = alternative.tokens_per_second;
-    rows.push({ ...row("alternative", alternative.system, alternative, numTokens), rate });
-  }
-  const fastest = Math.max(...rows.map((one) => one.rate ?? 0));
-  const table = element("table", "", element("caption", summary(usage, onewafer)));
-  table.append(element("thead", "", headings()));
-  table.append(element("tbody", "", ...rows.map((one) => tableRow(one, fastest))));
-  return table;
+  const rows = rowsOf(usage.completion_tokens, onewafer);
+  const told = element("dl", {}, ...facts(usage, onewafer).flatMap(([name, text]) => [
+    element("dt", {}, name),
+    element("dd", {}, text),
+  ]));
+  const summary = element("summary", {}, ...line(usage, onewafer, rows[0]));
+  return element("details", { class: "took" }, summary, rates(rows), told);
 }
 
-function ttft({ queue_seconds, prompt_seconds }) {
-  return queue_seconds + prompt_seconds;
+function line({ completion_tokens: written }, { system, total_seconds, launches, joules }, { rate }) {
+  const rest = [
+    `${counted(written, "token")} in ${seconds(total_seconds)}`,
+    counted(launches, "launch", "launches"),
+    `${number(joules)} J`,
+  ];
+  if (rate === null) return [`${system}: ${rest.join(" · ")}`];
+  const first = element("strong", {}, `${number(rate)} tokens/s`);
+  return [first, ` on ${system} · ${rest.join(" · ")}`];
+}
+
+function rowsOf(numTokens, { system, queue_seconds, prompt_seconds, total_seconds, ...others }) {
+  const wafer = { ttft_seconds: queue_seconds + prompt_seconds, total_seconds };
+  const rows = [
+    row("wafer", system, wafer, numTokens),
+    row("host", "this computer", others.host, numTokens),
+  ];
+  if (others.alternative) {
+    const { system: name, tokens_per_second: rate } = others.alternative;
+    rows.splice(1, 0, { ...row("alternative", name, others.alternative, numTokens), rate });
+  }
+  return rows;
 }
 
 function row(kind, name, { ttft_seconds, total_seconds }, numTokens) {
@@ -52,57 +52,56 @@ function row(kind, name, { ttft_seconds, total_seconds }, numTokens) {
   return { kind, name, first: ttft_seconds, total: total_seconds, rate };
 }
 
-function summary(usage, onewafer) {
-  const { prompt_tokens, completion_tokens, prompt_tokens_details } = usage;
-  const cached = prompt_tokens_details.cached_tokens;
-  const parts = [
-    `${number(prompt_tokens)} tokens read` + (cached ? ` (${number(cached)} from the cache)` : ""),
-    `${number(completion_tokens)} written`,
-    onewafer.cycles === null ? null : `${number(onewafer.cycles)} cycles`,
-    `${number(onewafer.launches)} launches`,
-    `${number(onewafer.joules)} J`,
-    onewafer.queue_seconds > 0 ? `${seconds(onewafer.queue_seconds)} in the queue` : null,
-    onewafer.is_synthetic ? "the text is synthetic" : null,
-  ];
-  return parts.filter((part) => part !== null).join(" · ");
+function rates(rows) {
+  const fastest = Math.max(...rows.map(({ rate }) => rate ?? 0));
+  const heads = ["", "tokens/s: a longer bar is faster", "first token", "whole answer"];
+  const cells = heads.map((text) => element(text ? "th" : "td", text ? { scope: "col" } : {}, text));
+  const head = element("thead", {}, element("tr", {}, ...cells));
+  const body = element("tbody", {}, ...rows.map((one) => rateRow(one, fastest)));
+  return element("table", {}, head, body);
 }
 
-function headings() {
-  const titles = ["", "first token", "whole answer", "tokens/s"].map((title) => {
-    const cell = element("th", title);
-    cell.scope = "col";
-    return cell;
-  });
-  const bar = element("th");
-  bar.className = "bar";
-  return element("tr", "", ...titles, bar);
+function rateRow({ kind, name, first, total, rate }, fastest) {
+  const shown = element("span", {}, rate === null ? "–" : number(rate));
+  return element(
+    "tr",
+    { class: kind },
+    element("th", { scope: "row" }, name),
+    element("td", { class: "rate" }, shown, ...(rate === null ? [] : [bar(rate / fastest)])),
+    element("td", {}, seconds(first)),
+    element("td", {}, seconds(total)),
+  );
 }
 
-// The bar is as long as the rate beside it is large.
-function tableRow({ kind, name, first, total, rate }, fastest) {
-  const title = element("th", name);
-  title.scope = "row";
-  const bar = element("td", "", picture(rate === null ? 0 : rate / fastest));
-  bar.className = "bar";
-  const cells = [seconds(first), seconds(total), rate === null ? "–" : number(rate)];
-  const result = element("tr", "", title, ...cells.map((text) => element("td", text)), bar);
-  result.className = kind;
-  return result;
-}
-
-function picture(fraction) {
+function bar(fraction) {
   const svg = document.createElementNS(SVG, "svg");
   const rect = document.createElementNS(SVG, "rect");
   svg.setAttribute("aria-hidden", "true");
-  rect.setAttribute("width", `${100 * fraction}%`);
+  rect.setAttribute("width", `${Math.max(fraction * 100, LEAST)}%`);
   rect.setAttribute("height", "100%");
   svg.append(rect);
   return svg;
 }
 
-function element(name, text = "", ...children) {
-  const result = document.createElement(name);
-  result.textContent = text;
-  result.append(...children);
-  return result;
+function facts(usage, onewafer) {
+  const cached = usage.prompt_tokens_details.cached_tokens;
+  const read = `${counted(usage.prompt_tokens, "token")}${cached ? `, ${number(cached)} of them kept from before` : ""}`;
+  const { system, cycles, queue_seconds } = onewafer;
+  const found = [
+    ["read", read],
+    ["written", counted(usage.completion_tokens, "token")],
+    cycles === null ? null : ["cycles", `${number(cycles)} from the first launch to the last token`],
+    queue_seconds > 0 ? ["in the queue", seconds(queue_seconds)] : null,
+    ["energy", `${number(onewafer.joules)} J, this answer's share of all that ${system} takes`],
+    ["source", origin(onewafer)],
+  ];
+  return found.filter((fact) => fact !== null);
+}
+
+function origin({ system, is_synthetic, simulated }) {
+  const times = `times and energy of ${system} come from equations, those of this computer from its clock`;
+  if (is_synthetic) return `The text is made up; ${times}.`;
+  if (!simulated) return `This computer computed the text; ${times}.`;
+  const launches = counted(simulated.launches, "launch", "launches");
+  return `A simulated wafer computed the text in ${launches}, ${number(simulated.cycles)} cycles; ${times}.`;
 }

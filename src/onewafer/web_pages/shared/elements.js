@@ -5,7 +5,7 @@ export const by = (id) => document.getElementById(id);
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key === "onclick") made.addEventListener("click", value);
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else if (value !== undefined) made.setAttribute(key, value);
   }
   made.append(...children);
