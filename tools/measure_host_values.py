@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from onewafer.server.generation import Sampling
+from onewafer.server.contract.generation import Sampling
 from onewafer.server.models import TextModel, load_model
 from onewafer.server.models.byte_tokens import byte_tokenizer
 from onewafer.server.models.loading import LoadedModel

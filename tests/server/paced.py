@@ -7,13 +7,13 @@ pace of the wafer each has a token in 20 ms.
 
 import sys
 
-from onewafer.server.clock import seconds_running
+from onewafer.server.contract.clock import seconds_running
+from onewafer.server.contract.service import ServedModel
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.requests import Pace
 from onewafer.server.engine.service import Loaded
 from onewafer.server.http.options import HttpOptions
 from onewafer.server.running import Address, run
-from onewafer.server.service import ServedModel
 from onewafer.server.values.synthetic import SyntheticValues
 from tests.server.engine.fakes import END, NumberLanguage
 from tests.server.systems import PlainSystem

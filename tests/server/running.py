@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from onewafer.server.contract.service import Service
 from onewafer.server.http.options import HttpOptions
 from onewafer.server.http.serving import HttpServer, listen, new_event_loop
-from onewafer.server.service import Service
 
 
 @dataclass

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from onewafer.server.events import (
+from onewafer.server.contract.events import (
     Alternative,
     CallDelta,
     ChosenToken,
@@ -19,8 +19,8 @@ from onewafer.server.events import (
     TokenLogprob,
     Usage,
 )
-from onewafer.server.failures import BusyError, RequestError, UnknownModelError
-from onewafer.server.generation import (
+from onewafer.server.contract.failures import BusyError, RequestError, UnknownModelError
+from onewafer.server.contract.generation import (
     Conversation,
     Generation,
     JsonObject,
@@ -28,7 +28,7 @@ from onewafer.server.generation import (
     PlainText,
     ToolUse,
 )
-from onewafer.server.service import Counters, Health, ServedModel
+from onewafer.server.contract.service import Counters, Health, ServedModel
 
 WORDS = ("The", " wafer", " says", " <b>hi</b>", " – ", "\u2028end")
 """The tokens of an answer: text that is no markup, and a separator that cuts lines elsewhere."""

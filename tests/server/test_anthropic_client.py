@@ -6,7 +6,7 @@ import anthropic
 import httpx
 import pytest
 
-from onewafer.server.generation import Role
+from onewafer.server.contract.generation import Role
 from onewafer.server.http.options import HttpOptions
 from tests.server.running import serving
 from tests.server.scripted import MODEL, TEXT, ScriptedService

@@ -8,9 +8,9 @@ import torch
 
 from onewafer.errors import ConfigurationError
 from onewafer.server.assembly import assemble
+from onewafer.server.contract.events import Completed, Delta
+from onewafer.server.contract.generation import Generation, Sampling, TokenIds
 from onewafer.server.engine.service import LiveService
-from onewafer.server.events import Completed, Delta
-from onewafer.server.generation import Generation, Sampling, TokenIds
 from onewafer.server.models import check_model, load_model
 from onewafer.server.options import ServerOptions
 from onewafer.terminal import ProgressBar

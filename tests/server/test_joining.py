@@ -1,4 +1,4 @@
-from onewafer.server.events import Delta, Ended, Reason, Started
+from onewafer.server.contract.events import Delta, Ended, Reason, Started
 from onewafer.server.http.joining import joined
 
 STARTED = Started(prompt_tokens=1, cached_tokens=0)

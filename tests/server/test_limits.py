@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
+from onewafer.server.contract.failures import RequestError
 from onewafer.server.dialects.chat_completions import ChatCompletions
 from onewafer.server.dialects.dialect import Envelope
 from onewafer.server.dialects.messages import Messages
 from onewafer.server.dialects.responses import Responses
 from onewafer.server.dialects.wire import read_wire
-from onewafer.server.failures import RequestError
 from onewafer.server.http.endpoints import LARGE_BODY_BYTES, Advance, read_beside
 
 ENVELOPE = Envelope(id="r", created=0.0, fingerprints={})

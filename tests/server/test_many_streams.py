@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from onewafer.server.events import Delta, Ended, Reason, Started
+from onewafer.server.contract.events import Delta, Ended, Reason, Started
 from tests.server.running import serving
 from tests.server.scripted import MODEL, ScriptedService, completed
 

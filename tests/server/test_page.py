@@ -10,8 +10,8 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from onewafer.server.events import Delta, Ended, Reason, Started
-from onewafer.server.failures import BusyError, UnavailableError
+from onewafer.server.contract.events import Delta, Ended, Reason, Started
+from onewafer.server.contract.failures import BusyError, UnavailableError
 from onewafer.server.http.options import HttpOptions
 from onewafer.web_pages import read_page
 from tests.browsers import (

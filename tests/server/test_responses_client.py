@@ -5,7 +5,7 @@ import json
 import openai
 import pytest
 
-from onewafer.server.generation import Role, TokenIds
+from onewafer.server.contract.generation import Role, TokenIds
 from tests.server.running import serving
 from tests.server.scripted import MODEL, TEXT, ScriptedService
 

@@ -8,10 +8,10 @@ import httpx
 import openai
 import pytest
 
-from onewafer.server.events import Delta, Ended, Reason, Started
-from onewafer.server.failures import UnavailableError
+from onewafer.server.contract.events import Delta, Ended, Reason, Started
+from onewafer.server.contract.failures import UnavailableError
+from onewafer.server.contract.service import Health
 from onewafer.server.http.options import HttpOptions
-from onewafer.server.service import Health
 from tests.server.running import serving, wait_until
 from tests.server.scripted import (
     MODEL,

@@ -2,9 +2,9 @@
 
 import json
 
+from onewafer.server.contract.events import ChosenToken, Delta, TokenLogprob
 from onewafer.server.dialects.completions import Completions
 from onewafer.server.dialects.dialect import Envelope
-from onewafer.server.events import ChosenToken, Delta, TokenLogprob
 
 ENVELOPE = Envelope(id="r", created=0.0, fingerprints={})
 BODY = {"model": "m", "prompt": "x", "logprobs": 3, "stream": True}

@@ -170,7 +170,7 @@ def _equations(
 
 
 def _serve(name: str, options: ServerOptions, address: Address, http: HttpOptions) -> None:
-    from onewafer.server.requirements import FOR_HTTP, require  # noqa: PLC0415  # when it is used
+    from onewafer.server.contract.requirements import FOR_HTTP, require  # noqa: PLC0415  # when it is used
 
     require(FOR_HTTP, "onewafer serve")
     from onewafer.server.models import check_model  # noqa: PLC0415  # likewise

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.perf import serve_on
-from onewafer.server.clock import seconds_running, seconds_since_1970
+from onewafer.server.contract.clock import seconds_running, seconds_since_1970
+from onewafer.server.contract.service import ServedModel
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.service import Loaded
 from onewafer.server.models import find_source, fingerprint, load_model, load_words
@@ -16,7 +17,6 @@ from onewafer.server.models.describing import (
     is_known,
 )
 from onewafer.server.options import ValuesKind
-from onewafer.server.service import ServedModel
 from onewafer.server.text import Language
 from onewafer.server.values.synthetic import SyntheticValues
 from onewafer.settings import read_texts_in_one_thread

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.server.events import Delta, Ended, Event, Reason
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import Generation, PlainText
+from onewafer.server.contract.events import Delta, Ended, Event, Reason
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import Generation, PlainText
 from onewafer.server.values.values import Produced, SequenceRequest
 
 if TYPE_CHECKING:

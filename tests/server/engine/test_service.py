@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from onewafer.server.contract.events import Completed, Delta, Event
+from onewafer.server.contract.failures import (
+    BrokenError,
+    RequestError,
+    UnavailableError,
+    UnknownModelError,
+)
+from onewafer.server.contract.generation import Generation, PlainText
+from onewafer.server.contract.service import Health, ServedModel
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.requests import Pace
 from onewafer.server.engine.service import LiveService, Loaded
-from onewafer.server.events import Completed, Delta, Event
-from onewafer.server.failures import BrokenError, RequestError, UnavailableError, UnknownModelError
-from onewafer.server.generation import Generation, PlainText
-from onewafer.server.service import Health, ServedModel
 from tests.server.engine.fakes import CountingValues, NumberLanguage, NumberText, Wall
 from tests.server.systems import PlainSystem
 

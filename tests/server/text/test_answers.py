@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.server.events import CallDelta, Delta, Ended, Reason
+from onewafer.server.contract.events import CallDelta, Delta, Ended, Reason
 from onewafer.server.text.answers import AnswerPlan, AnswerText
 from onewafer.server.text.call_format import BARE, TAGGED
 from onewafer.server.values.values import Produced

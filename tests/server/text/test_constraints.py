@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import (
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import (
     Conversation,
     Generation,
     JsonObject,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import (
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import (
     Conversation,
     Generation,
     Message,

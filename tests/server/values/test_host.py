@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from onewafer.errors import ConfigurationError
-from onewafer.server.generation import Sampling
+from onewafer.server.contract.generation import Sampling
 from onewafer.server.models.loading import LoadedModel
 from onewafer.server.values.building import HostOptions, build_host_values
 from onewafer.server.values.values import SequenceRequest

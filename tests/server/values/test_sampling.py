@@ -9,7 +9,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from onewafer.server.generation import Sampling
+from onewafer.server.contract.generation import Sampling
 from onewafer.server.values.sampling import (
     choose,
     log_probabilities,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from onewafer.server.generation import Conversation, Generation, Message, Role, Sampling
+from onewafer.server.contract.generation import Conversation, Generation, Message, Role, Sampling
 from onewafer.server.models import load_model
 from onewafer.server.text import Language
 from onewafer.server.values.building import HostOptions, build_host_values

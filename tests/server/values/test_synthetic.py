@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from onewafer.server.generation import (
+from onewafer.server.contract.generation import (
     Conversation,
     Generation,
     JsonSchema,

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
 
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import (
+    Conversation,
+    Generation,
+    Message,
+    Role,
+    ToolCall,
+    Tools,
+)
 from onewafer.server.dialects.chunks import FINISH, ChunkWriter
 from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.logprobs import chat_logprobs
@@ -37,15 +46,13 @@ from onewafer.server.dialects.openai_wire import (
 )
 from onewafer.server.dialects.wire import Wire, read_wire, refuse_fields
 from onewafer.server.dialects.writing import to_json
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import Conversation, Generation, Message, Role, ToolCall, Tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onewafer.server.contract.events import CallDelta, Delta, Ended
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.dialects.gathered import Gathered, GatheredAnswer
-    from onewafer.server.events import CallDelta, Delta, Ended
-    from onewafer.server.json_values import Json
 
 CEREBRAS_FIELDS = frozenset((
     "clear_thinking", "disable_reasoning", "frequency_penalty", "logit_bias", "logprobs",

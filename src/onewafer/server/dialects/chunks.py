@@ -5,19 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from onewafer.server.contract.events import CallDelta, Completed, Delta, Ended, Reason, Started
 from onewafer.server.dialects.dialect import Writer
 from onewafer.server.dialects.error_shapes import openai_error_chunk
 from onewafer.server.dialects.measures import measures, openai_usage
 from onewafer.server.dialects.writing import to_data, to_json
-from onewafer.server.events import CallDelta, Completed, Delta, Ended, Reason, Started
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onewafer.server.contract.events import Event
+    from onewafer.server.contract.failures import RequestError
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.dialects.dialect import Envelope
-    from onewafer.server.events import Event
-    from onewafer.server.failures import RequestError
-    from onewafer.server.json_values import Json
 
 FINISH = {
     Reason.END: "stop",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
 
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import Generation, PlainText, Prompt, TokenIds
 from onewafer.server.dialects.chunks import FINISH, ChunkWriter
 from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.measures import measures, openai_usage
@@ -23,15 +25,13 @@ from onewafer.server.dialects.openai_wire import (
 )
 from onewafer.server.dialects.wire import read_wire
 from onewafer.server.dialects.writing import to_json
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import Generation, PlainText, Prompt, TokenIds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onewafer.server.contract.events import CallDelta, ChosenToken, Delta, Ended, TokenLogprob
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.dialects.gathered import Gathered, GatheredAnswer
-    from onewafer.server.events import CallDelta, ChosenToken, Delta, Ended, TokenLogprob
-    from onewafer.server.json_values import Json
 
 USUAL_MAX_TOKENS = 16
 """Tokens of an answer whose request names no limit, as OpenAI has it."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onewafer.server.contract.events import Event
+    from onewafer.server.contract.failures import RequestError
+    from onewafer.server.contract.generation import Generation
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.dialects.gathered import Gathered
-    from onewafer.server.events import Event
-    from onewafer.server.failures import RequestError
-    from onewafer.server.generation import Generation
-    from onewafer.server.json_values import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

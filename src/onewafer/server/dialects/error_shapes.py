@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.server.failures import RequestError
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.failures import RequestError
+    from onewafer.server.contract.json_values import Json
 
 _OPENAI_TYPES = {429: "rate_limit_error", 500: "server_error", 503: "service_unavailable_error"}
 _OPENAI_CODES = {401: "invalid_api_key", 404: "not_found"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.server.events import CallDelta, Completed, Delta, Ended, Reason, Started
-from onewafer.server.generation import ToolCall
+from onewafer.server.contract.events import CallDelta, Completed, Delta, Ended, Reason, Started
+from onewafer.server.contract.generation import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.events import ChosenToken, Event
+    from onewafer.server.contract.events import ChosenToken, Event
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.events import ChosenToken, TokenLogprob
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.events import ChosenToken, TokenLogprob
+    from onewafer.server.contract.json_values import Json
 
 
 def token_logprob(token: TokenLogprob) -> dict[str, Json]:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onewafer.server.events import Alternative, Completed, Simulated, SystemTimes, Usage
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.events import (
+        Alternative,
+        Completed,
+        Simulated,
+        SystemTimes,
+        Usage,
+    )
+    from onewafer.server.contract.json_values import Json
 
 
 def openai_usage(usage: Usage) -> dict[str, Json]:

@@ -8,6 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import jiter
 from pydantic import Discriminator, Field, Tag
 
+from onewafer.server.contract.events import CallDelta, Completed, Delta, Ended, Reason, Started
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import (
+    Conversation,
+    Form,
+    FreeForm,
+    Generation,
+    JsonSchema,
+    Message,
+    Role,
+    Tool,
+    ToolCall,
+    Tools,
+)
 from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, Writer
 from onewafer.server.dialects.error_shapes import anthropic_error
 from onewafer.server.dialects.measures import measures
@@ -25,27 +39,13 @@ from onewafer.server.dialects.openai_wire import (
 )
 from onewafer.server.dialects.wire import Wire, read_wire
 from onewafer.server.dialects.writing import to_json, to_named
-from onewafer.server.events import CallDelta, Completed, Delta, Ended, Reason, Started
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import (
-    Conversation,
-    Form,
-    FreeForm,
-    Generation,
-    JsonSchema,
-    Message,
-    Role,
-    Tool,
-    ToolCall,
-    Tools,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from onewafer.server.contract.events import Event, Usage
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.dialects.gathered import Gathered
-    from onewafer.server.events import Event, Usage
-    from onewafer.server.json_values import Json
 
 MAX_STOPS = 64
 _STOP_REASONS = {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.server.clock import to_iso
-from onewafer.server.failures import UnknownModelError
+from onewafer.server.contract.clock import to_iso
+from onewafer.server.contract.failures import UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.server.json_values import Json
-    from onewafer.server.service import ServedModel
+    from onewafer.server.contract.json_values import Json
+    from onewafer.server.contract.service import ServedModel
 
 
 def list_models(models: Sequence[ServedModel]) -> Mapping[str, Json]:

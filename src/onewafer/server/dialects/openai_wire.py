@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
 
-from onewafer.server.dialects.wire import Wire
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import (
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import (
     Form,
     FreeForm,
     JsonObject,
@@ -19,11 +18,12 @@ from onewafer.server.generation import (
     Tools,
     ToolUse,
 )
+from onewafer.server.dialects.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.json_values import Json
 
 MAX_ANSWERS = 128
 MAX_BIASES = 1024

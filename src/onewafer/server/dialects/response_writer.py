@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onewafer.server.contract.events import CallDelta, Completed, Delta, Ended, Reason, Started
 from onewafer.server.dialects.dialect import Writer
 from onewafer.server.dialects.logprobs import chosen_tokens
 from onewafer.server.dialects.measures import measures
 from onewafer.server.dialects.writing import to_named
-from onewafer.server.events import CallDelta, Completed, Delta, Ended, Reason, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from onewafer.server.contract.events import ChosenToken, Event, Usage
+    from onewafer.server.contract.failures import RequestError
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.dialects.dialect import Envelope
     from onewafer.server.dialects.gathered import Gathered
-    from onewafer.server.events import ChosenToken, Event, Usage
-    from onewafer.server.failures import RequestError
-    from onewafer.server.json_values import Json
 
 
 @dataclass(slots=True)

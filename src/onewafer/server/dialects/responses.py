@@ -7,6 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
 
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import (
+    Conversation,
+    Form,
+    FreeForm,
+    Generation,
+    JsonObject,
+    JsonSchema,
+    Message,
+    Role,
+    ToolCall,
+    Tools,
+)
 from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
@@ -28,24 +41,11 @@ from onewafer.server.dialects.openai_wire import (
 )
 from onewafer.server.dialects.response_writer import ResponseWriter
 from onewafer.server.dialects.wire import Wire, read_wire
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import (
-    Conversation,
-    Form,
-    FreeForm,
-    Generation,
-    JsonObject,
-    JsonSchema,
-    Message,
-    Role,
-    ToolCall,
-    Tools,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.json_values import Json
 
 LOGPROBS = "message.output_text.logprobs"
 """What `include` names for log probabilities."""

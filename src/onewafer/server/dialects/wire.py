@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
 import jiter
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from onewafer.server.failures import RequestError
+from onewafer.server.contract.failures import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.json_values import Json
 
 MAX_MESSAGE_LENGTH = 400
 """Characters of a message about a body: some quote it."""

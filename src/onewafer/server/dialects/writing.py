@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pydantic_core
 
 if TYPE_CHECKING:
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.json_values import Json
 
 
 def to_body(value: Json) -> bytes:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from onewafer.server.events import Alternative
+from onewafer.server.contract.events import Alternative
 from onewafer.server.scheduler import Arrival, Finished, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.perf import ServedSystem
-    from onewafer.server.events import Lengths
+    from onewafer.server.contract.events import Lengths
 
 _APART = 1 << 32
 """Between the tokens of two prompts: none begins as another one does."""

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from onewafer.server.contract.events import Delta, Started
+from onewafer.server.contract.failures import BrokenError, BusyError, RequestError
 from onewafer.server.engine.release import AsComputed, AsTheyLeave, Replayed
 from onewafer.server.engine.requests import Answer, Pace, Request
-from onewafer.server.events import Delta, Started
-from onewafer.server.failures import BrokenError, BusyError, RequestError
 from onewafer.server.scheduler import Arrival, Began, Finished, Timeline, Token
 from onewafer.server.values.values import Failed, SequenceRequest
 from onewafer.units import count_of
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onewafer.perf import ServedSystem
+    from onewafer.server.contract.generation import Generation, Sampling
     from onewafer.server.engine.language import Language
     from onewafer.server.engine.release import Release
     from onewafer.server.engine.requests import Asked, Listener
-    from onewafer.server.generation import Generation, Sampling
     from onewafer.server.scheduler import Happening
     from onewafer.server.values.values import Produced, Values
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.events import Event
-    from onewafer.server.generation import Generation
+    from onewafer.server.contract.events import Event
+    from onewafer.server.contract.generation import Generation
     from onewafer.server.values.values import Constraint, Produced
 
 

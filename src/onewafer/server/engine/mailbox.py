@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.events import Event
+    from onewafer.server.contract.events import Event
 
 
 class Mailbox:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from onewafer.server.contract.events import Completed, Event
     from onewafer.server.engine.requests import Answer, Request
-    from onewafer.server.events import Completed, Event
 
 
 class Release(Protocol):

@@ -8,14 +8,21 @@ from enum import StrEnum
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
-from onewafer.server.events import Completed, HostTimes, Lengths, Simulated, SystemTimes, Usage
+from onewafer.server.contract.events import (
+    Completed,
+    HostTimes,
+    Lengths,
+    Simulated,
+    SystemTimes,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.server.contract.events import Event
+    from onewafer.server.contract.generation import Generation
     from onewafer.server.engine.language import AnswerText, Grammar
-    from onewafer.server.events import Event
-    from onewafer.server.generation import Generation
     from onewafer.server.scheduler import SequenceTimes
     from onewafer.server.values.values import SequenceRequest
 

@@ -9,8 +9,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from onewafer.server.clock import seconds_running
-from onewafer.server.failures import BrokenError
+from onewafer.server.contract.clock import seconds_running
+from onewafer.server.contract.failures import BrokenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

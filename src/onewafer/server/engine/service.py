@@ -6,24 +6,24 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from onewafer.server.contract.events import Completed
+from onewafer.server.contract.failures import RequestError, UnavailableError, UnknownModelError
+from onewafer.server.contract.service import Counters, Health
 from onewafer.server.engine.alone import alone
 from onewafer.server.engine.mailbox import Mailbox, Outbox
 from onewafer.server.engine.requests import Asked, Pace
 from onewafer.server.engine.runners import EngineThread, EngineTurns
-from onewafer.server.events import Completed
-from onewafer.server.failures import RequestError, UnavailableError, UnknownModelError
-from onewafer.server.service import Counters, Health
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from onewafer.perf import ServedSystem
+    from onewafer.server.contract.events import Event
+    from onewafer.server.contract.generation import Generation
+    from onewafer.server.contract.service import ServedModel
     from onewafer.server.engine.engine import Engine
     from onewafer.server.engine.language import Language
     from onewafer.server.engine.runners import Runner
-    from onewafer.server.events import Event
-    from onewafer.server.generation import Generation
-    from onewafer.server.service import ServedModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from onewafer.server.clock import seconds_running, to_iso
+from onewafer.server.contract.clock import seconds_running, to_iso
 from onewafer.server.dialects.writing import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.server.events import Completed
+    from onewafer.server.contract.events import Completed
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.http.exchange import Exchange
-    from onewafer.server.json_values import Json
 
 MAX_TEXT = 120
 """Characters of a path and of a model's name, which the client chooses."""

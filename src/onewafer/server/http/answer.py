@@ -7,21 +7,21 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from onewafer.server.clock import seconds_running
+from onewafer.server.contract.clock import seconds_running
+from onewafer.server.contract.events import CallDelta, Completed, Delta, Ended
+from onewafer.server.contract.failures import BrokenError, RequestError, UnavailableError
 from onewafer.server.dialects.gathered import Gathered
 from onewafer.server.dialects.writing import to_body
-from onewafer.server.events import CallDelta, Completed, Delta, Ended
-from onewafer.server.failures import BrokenError, RequestError, UnavailableError
 from onewafer.server.http.joining import joined
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from onewafer.server.contract.events import Event
+    from onewafer.server.contract.service import Service
     from onewafer.server.dialects.dialect import Asked
-    from onewafer.server.events import Event
     from onewafer.server.http.exchange import Exchange
     from onewafer.server.http.metrics import Metrics
-    from onewafer.server.service import Service
 
 WRITES_AT_A_TIME = 16
 """After so many, others have their turn: a stream whose events are all ready never waits."""

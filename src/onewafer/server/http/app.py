@@ -11,13 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
 
-from onewafer.server.dialects.chat_completions import ChatCompletions
-from onewafer.server.dialects.completions import Completions
-from onewafer.server.dialects.error_shapes import anthropic_error, cerebras_error, openai_error
-from onewafer.server.dialects.messages import Messages, read_counted
-from onewafer.server.dialects.responses import Responses, read_response_input
-from onewafer.server.dialects.writing import to_body
-from onewafer.server.failures import (
+from onewafer.server.contract.failures import (
     BodyTooLargeError,
     BrokenError,
     BusyError,
@@ -28,6 +22,12 @@ from onewafer.server.failures import (
     UnavailableError,
     UnknownPathError,
 )
+from onewafer.server.dialects.chat_completions import ChatCompletions
+from onewafer.server.dialects.completions import Completions
+from onewafer.server.dialects.error_shapes import anthropic_error, cerebras_error, openai_error
+from onewafer.server.dialects.messages import Messages, read_counted
+from onewafer.server.dialects.responses import Responses, read_response_input
+from onewafer.server.dialects.writing import to_body
 from onewafer.server.http.access_log import AccessLog
 from onewafer.server.http.body import GoneError
 from onewafer.server.http.endpoints import (
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from onewafer.server.contract.service import Service
     from onewafer.server.dialects.error_shapes import ErrorShape
     from onewafer.server.http.options import HttpOptions
-    from onewafer.server.service import Service
 
 PREFIXES = ("/v1", "")
 """Every address is there twice: the base URL of some clients has no `/v1`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from onewafer.server.failures import BodyTooLargeError, RequestError, SlowBodyError
+from onewafer.server.contract.failures import BodyTooLargeError, RequestError, SlowBodyError
 
 if TYPE_CHECKING:
     from starlette.types import Receive

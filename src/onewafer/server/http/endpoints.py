@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import Field
 
+from onewafer.server.contract.failures import RequestError, UnavailableError
+from onewafer.server.contract.service import Health
 from onewafer.server.dialects.dialect import Envelope
 from onewafer.server.dialects.model_list import find_model, list_models
 from onewafer.server.dialects.wire import Wire, read_json, read_wire
 from onewafer.server.dialects.writing import to_body
-from onewafer.server.failures import RequestError, UnavailableError
 from onewafer.server.http.answer import Answer
 from onewafer.server.http.body import read_body
 from onewafer.server.http.exchange import exchange_of
 from onewafer.server.http.metrics import MEDIA_TYPE, Metrics
-from onewafer.server.service import Health
 from onewafer.web_pages import HEADERS
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from onewafer.server.contract.generation import Generation
+    from onewafer.server.contract.json_values import Json
+    from onewafer.server.contract.service import ServedModel, Service
     from onewafer.server.dialects.dialect import Asked, Dialect
-    from onewafer.server.generation import Generation
     from onewafer.server.http.exchange import Exchange
     from onewafer.server.http.open_answers import OpenAnswers
     from onewafer.server.http.options import HttpOptions
-    from onewafer.server.json_values import Json
-    from onewafer.server.service import ServedModel, Service
     from onewafer.web_pages import PageFile
 
 LARGE_BODY_BYTES = 64 * 1024

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from onewafer.server.clock import seconds_running, seconds_since_1970
+from onewafer.server.contract.clock import seconds_running, seconds_since_1970
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.types import Scope, Send
 
-    from onewafer.server.events import Completed
+    from onewafer.server.contract.events import Completed
 
 _KEY = "onewafer.exchange"
 JSON = "application/json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from onewafer.server.failures import ForbiddenError, UnauthorizedError
+from onewafer.server.contract.failures import ForbiddenError, UnauthorizedError
 from onewafer.web_pages import is_loopback, is_same_origin
 
 if TYPE_CHECKING:

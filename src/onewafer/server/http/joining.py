@@ -8,12 +8,12 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from onewafer.server.events import Delta
+from onewafer.server.contract.events import Delta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.events import Event
+    from onewafer.server.contract.events import Event
 
 
 def joined(events: Sequence[Event]) -> Sequence[Event]:

@@ -13,7 +13,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from onewafer.server.events import Reason
+from onewafer.server.contract.events import Reason
 from onewafer.server.http.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from onewafer.server.events import Completed
-    from onewafer.server.service import Service
+    from onewafer.server.contract.events import Completed
+    from onewafer.server.contract.service import Service
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _WAFER, _HOST = "wafer", "host"

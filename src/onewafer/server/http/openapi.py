@@ -20,9 +20,9 @@ from onewafer.server.http.endpoints import Advance
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onewafer.server.contract.json_values import Json
+    from onewafer.server.contract.service import ServedModel
     from onewafer.server.dialects.wire import Wire
-    from onewafer.server.json_values import Json
-    from onewafer.server.service import ServedModel
 
 _BODIES: Final[Mapping[str, tuple[str, type[Wire]]]] = {
     "/v1/chat/completions": ("Answer a conversation, as OpenAI does", ChatRequest),

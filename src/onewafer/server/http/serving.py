@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import FrameType
 
+    from onewafer.server.contract.service import Service
     from onewafer.server.http.options import HttpOptions
-    from onewafer.server.service import Service
 
 BACKLOG = 2048
 """Connections that wait to be accepted: a thousand clients may come at once."""

@@ -11,7 +11,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.models.text_model import Tokenizer
 
 

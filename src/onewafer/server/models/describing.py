@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.perf import kept_model, known_models
-from onewafer.server.requirements import FOR_CAPTURE, require
+from onewafer.server.contract.requirements import FOR_CAPTURE, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tokenizers import AddedToken
     from tokenizers import Tokenizer as Backend
 
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.json_values import Json
 
 
 class Tokenizer(Protocol):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.files.digests import digest
-from onewafer.server.events import (
+from onewafer.server.contract.events import (
     CallDelta,
     ChosenToken,
     Delta,

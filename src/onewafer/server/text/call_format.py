@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.generation import Tool, ToolCall
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.generation import Tool, ToolCall
+    from onewafer.server.contract.json_values import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from llguidance import LLMatcher
 
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import FreeForm, JsonObject, JsonSchema, ToolUse
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import FreeForm, JsonObject, JsonSchema, ToolUse
 from onewafer.server.text.schemas import LIMITS, check_schema, laid_out
 from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.server.generation import Form, Generation, Tools
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.generation import Form, Generation, Tools
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.text.call_format import CallFormat
     from onewafer.server.text.vocabulary import Vocabulary
 

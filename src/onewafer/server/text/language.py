@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.server.generation import Conversation, PlainText, TokenIds, ToolUse
+from onewafer.server.contract.generation import Conversation, PlainText, TokenIds, ToolUse
 from onewafer.server.text.answers import AnswerPlan, AnswerText
 from onewafer.server.text.constraints import read_grammar
 from onewafer.server.text.prompts import PromptReader
 from onewafer.server.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from onewafer.server.generation import Generation
+    from onewafer.server.contract.generation import Generation
     from onewafer.server.models import TextModel
     from onewafer.server.text.constraints import Grammar
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 import jiter
 from jinja2 import TemplateError
 
-from onewafer.server.failures import RequestError
-from onewafer.server.generation import (
+from onewafer.server.contract.failures import RequestError
+from onewafer.server.contract.generation import (
     Conversation,
     Message,
     PlainText,
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer as Backend
 
-    from onewafer.server.generation import Generation, Tool
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.generation import Generation, Tool
+    from onewafer.server.contract.json_values import Json
     from onewafer.server.models import TextModel
 
 _MARKS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))

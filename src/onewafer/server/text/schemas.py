@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from llguidance import LLMatcher, LLParserLimits
 
-from onewafer.server.failures import RequestError
+from onewafer.server.contract.failures import RequestError
 from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from llguidance import LLTokenizer
 
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.json_values import Json
 
 LIMITS: Final = LLParserLimits(
     initial_lexer_fuel=1_000_000,

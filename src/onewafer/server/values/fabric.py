@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.server.contract.computation import Chunk
     from onewafer.server.models import LoadedModel
-    from onewafer.server.values.computation import Chunk
 
 _ROWS: Final = 16
 """Tokens of a launch: with more, a launch of one would need more memory of every PE, too."""

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from onewafer.server.events import Simulated
-from onewafer.server.values.computation import Chunk
+from onewafer.server.contract.computation import Chunk
+from onewafer.server.contract.events import Simulated
 from onewafer.server.values.sampling import choose, log_probabilities, most_likely
 from onewafer.server.values.values import Failed, Produced
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from onewafer.server.values.computation import Computation
+    from onewafer.server.contract.computation import Computation
     from onewafer.server.values.values import SequenceRequest
 
 _ROWS_BESIDE_ANSWERS: Final = 64

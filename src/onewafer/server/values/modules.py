@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.server.values.computation import Chunk
+    from onewafer.server.contract.computation import Chunk
 
 _CACHES: Final = ("cache", "past_key_values", "cache_params")
 """What versions and families of models call the keys and values of earlier tokens."""

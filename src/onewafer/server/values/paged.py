@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from onewafer.server.values.computation import Chunk
+    from onewafer.server.contract.computation import Chunk
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.server.generation import Sampling
+    from onewafer.server.contract.generation import Sampling
 
     Logits = NDArray[np.float32] | NDArray[np.float64]
 

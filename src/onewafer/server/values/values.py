@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.events import Simulated
-    from onewafer.server.generation import Sampling
+    from onewafer.server.contract.events import Simulated
+    from onewafer.server.contract.generation import Sampling
 
 
 class Constraint(Protocol):

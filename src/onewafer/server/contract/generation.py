@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.server.json_values import Json
+    from onewafer.server.contract.json_values import Json
 
 
 _TURN_CHARACTERS = 40

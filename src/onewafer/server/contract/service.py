@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from onewafer.server.events import Event
-    from onewafer.server.generation import Generation
+    from onewafer.server.contract.events import Event
+    from onewafer.server.contract.generation import Generation
 
 
 class Health(StrEnum):
