@@ -169,6 +169,16 @@ def test_a_call_that_is_cut_off_ends_by_length(language, encode):
     assert end_of(events).reason is Reason.LENGTH
 
 
+def test_a_limit_behind_a_whole_call_is_still_a_limit(language, encode):
+    """The model might have written another call: no client may take it for a finished turn."""
+    tokens = encode(f"{CALL}\n{CALL}")
+    events = run(language, tokens, calls=TAGGED, most_tokens=len(tokens))
+
+    assert calls_of(events) == [("get", '{"a": "}\\"<tool_call>"}')] * 2
+    assert end_of(events).reason is Reason.LENGTH
+    assert end_of(run(language, [*tokens, END], calls=TAGGED)).reason is Reason.TOOL_CALLS
+
+
 @pytest.mark.parametrize(
     ("text", "said", "calls"),
     [
