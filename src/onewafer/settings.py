@@ -123,6 +123,20 @@ def cache_folder() -> Path:
     return (Path(caches) if caches else _home() / ".cache") / "onewafer"
 
 
+def catalog_folder() -> Path | None:
+    """Return the user's own folder of machines, systems and GPUs: `ONEWAFER_CATALOG`.
+
+    Not a field of `Settings`: machines are loaded wherever one is named.
+
+    Raises:
+        ConfigurationError: there is no such folder.
+    """
+    text = os.environ.get("ONEWAFER_CATALOG", "")
+    if text and not Path(text).is_dir():
+        raise ConfigurationError(f"ONEWAFER_CATALOG={text!r}: there is no such folder")
+    return Path(text) if text else None
+
+
 def _home() -> Path:
     try:
         return Path.home()

@@ -18,8 +18,9 @@ from tools.tutorials import Kind, parse_tutorial, prints
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "tutorials"
 PAGES = [path for path in sorted(FOLDER.glob("*.md")) if path.name != "index.md"]
-LONG = {"first-script"}
-"""Pages whose script the README runs, too: they are slow tests."""
+HOW_TOS = [ROOT / "docs" / "how-to" / f"adding-a-{what}.md" for what in ("machine", "gpu")]
+LONG = {"first-script", *(path.stem for path in HOW_TOS)}
+"""Pages of minutes, or whose script the README runs, too: they are slow tests."""
 ONE_COMMAND = re.compile(r"onewafer [\w. /-]+")
 MEASURED_KERNELS = find_spec("aiconfigurator_core") is not None
 
@@ -57,7 +58,7 @@ def run_python(text, names):
     "page",
     [
         pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in LONG else [])
-        for page in PAGES
+        for page in [*PAGES, *HOW_TOS]
     ],
 )
 def test_each_block_prints_what_the_page_shows(page, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from onewafer.arch.sourced import (
     fitted,
     names_in,
     read_document,
+    user_catalog,
 )
 from onewafer.arch.timing import Timing
 from onewafer.arch.variant import changeable_fields, variant_name
@@ -55,6 +56,7 @@ __all__ = [
     "names_in",
     "read_document",
     "split_variant",
+    "user_catalog",
     "variant_name",
     "wafer_system_entries",
     "wafer_system_names",

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from onewafer.arch.machine_name import split_variant
-
 if TYPE_CHECKING:
     from onewafer.arch.timing import Timing
 
@@ -30,6 +28,8 @@ class Architecture:
     name: str
     """`wse2`, `wse3`, `toy`, or a variant of one, `wse3:hop_cycles=1`."""
     title: str
+    generation: str
+    """The machine whose programs it runs: what `@is_arch` asks for, beside its own name."""
     fabric_width: int
     fabric_height: int
     margin_west: int
@@ -84,8 +84,3 @@ class Architecture:
     profile: str
     """`silicon` or `sdk`."""
     timing: Timing
-
-    @property
-    def generation(self) -> str:
-        """The machine of the catalog that a variant differs from; of others, the name."""
-        return split_variant(self.name)[0]

@@ -2,7 +2,8 @@
 
     entry := key = { value = …, unit = "…", source = "…", confidence = "…", note = "…" }
 
-A file whose entry leaves one of the first four out is refused.
+A file whose entry leaves one of the first four out is refused. Beside the files of a package, those
+of a user's folder (`ONEWAFER_CATALOG`) are read, in a subfolder of the package's name.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from onewafer.errors import ConfigurationError
+from onewafer.settings import catalog_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
 
 EXTENDS = "extends"
 """The one key of a table that is no entry: it names a table whose entries hold here, too."""
@@ -52,23 +55,51 @@ class CatalogEntry:
 
 
 def names_in(folder: str) -> tuple[str, ...]:
-    """Return the names of the TOML files of a package, without the ending, sorted."""
-    names = (entry.name for entry in resources.files(folder).iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    """Return the names of the TOML files of a package, and of the user's, sorted."""
+    return tuple(sorted(_files_in(folder)))
 
 
 @lru_cache
 def read_document(folder: str, name: str, what: str) -> Mapping[str, object]:
-    """Return a file of a package; raise ConfigurationError that lists all if there is none.
+    """Return a file of a package or of the user; raise ConfigurationError if there is none.
 
     `what` the files describe is for the message: `machine`, `system`.
     """
-    if name not in names_in(folder):
+    files = _files_in(folder)
+    if name not in files:
         raise ConfigurationError(
-            f"there is no {what} '{name}'; the catalog has: {', '.join(names_in(folder))}"
+            f"there is no {what} '{name}'; the catalog has: {', '.join(sorted(files))}"
         )
-    text = resources.files(folder).joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return MappingProxyType(tomllib.loads(text))
+    try:
+        return MappingProxyType(tomllib.loads(files[name].read_text(encoding="utf-8")))
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise ConfigurationError(f"{files[name]}: {error}") from None
+
+
+def _files_in(folder: str) -> dict[str, Traversable]:
+    """Return the TOML files of a package, and of the user's folder, by name."""
+    files = _toml_files(resources.files(folder))
+    catalog = catalog_folder()
+    own = None if catalog is None else catalog / folder.rpartition(".")[2]
+    if own is None or not own.is_dir():
+        return files
+    added = _toml_files(own)
+    for name in files.keys() & added.keys():
+        raise ConfigurationError(f"{added[name]}: onewafer has a {name!r}; choose another name")
+    return files | added
+
+
+def user_catalog() -> str:
+    """Return the text of all files of the user's folder; it is empty where there is none."""
+    folder = catalog_folder()
+    files = [] if folder is None else sorted(folder.glob("*/*.toml"))
+    return "".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def _toml_files(folder: Traversable) -> dict[str, Traversable]:
+    ending = ".toml"
+    found = (entry for entry in folder.iterdir() if entry.name.endswith(ending))
+    return {entry.name.removesuffix(ending): entry for entry in found}
 
 
 def table(parent: Mapping[str, object], key: str, name: str) -> Mapping[str, object]:

@@ -79,8 +79,7 @@ class LaunchFile:
                 digest_of_sources(*_SOURCES),
                 emitted.files,
                 emitted.params,
-                architecture.name,
-                architecture.profile,
+                repr(architecture),  # its numbers, too: a user's machine may change
             ]
         )
         try:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from onewafer import __version__
+from onewafer.arch import user_catalog
 from onewafer.errors import ConfigurationError
 from onewafer.files.digests import digest, digest_of_sources
 from onewafer.sweep.outcome import Outcome, failed
@@ -41,8 +42,10 @@ class Point:
 
 @cache
 def version() -> str:
-    """Return the version of this onewafer, with the digest of its sources."""
+    """Return the version of this onewafer, with the digest of sources and user's catalog."""
     sources = digest_of_sources("**/*.py", "**/*.toml", "**/*.csl")
+    if added := user_catalog():
+        sources = digest(sources + added)
     return f"{__version__}+{sources[:_DIGITS]}"
 
 

@@ -352,9 +352,10 @@ def get_string_from_byte(site: Site, _module: Module, args: Sequence[Value]) -> 
 
 @comptime_builtin("is_arch", 1)
 def is_arch(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Tell whether the program is compiled for an architecture."""
+    """Tell whether the program is compiled for a machine, or for one of its generation."""
     name = text(args[0], site.argument_spans[0], "the architecture")
-    return boolean(module.session.architecture.generation == name)
+    machine = module.session.architecture
+    return boolean(name in (machine.name, machine.generation))
 
 
 @comptime_builtin("get_rectangle", 0)
