@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onewafer.errors import HostError
-from onewafer.sweep.outcome import Outcome, Status
+from onewafer.sweep.subjects.outcome import Outcome, Status
 
 
 @dataclass(frozen=True)

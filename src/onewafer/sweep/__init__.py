@@ -6,15 +6,15 @@ executor nor the number of workers shows in the rows.
 """
 
 from onewafer.sweep.executors import Executor, InProcess, Processes, RayCluster, choose_workers
-from onewafer.sweep.outcome import Status
-from onewafer.sweep.plain import as_bytes as parse_bytes
-from onewafer.sweep.plot import Drawing, Form, draw_results
-from onewafer.sweep.points import points_of
-from onewafer.sweep.requirements import require
-from onewafer.sweep.results import Choice, Results, find_results, read_results
-from onewafer.sweep.store import folder_of
-from onewafer.sweep.study import Study, read_study
-from onewafer.sweep.subject import Share
+from onewafer.sweep.inputs.plain import as_bytes as parse_bytes
+from onewafer.sweep.results.plot import Drawing, Form, draw_results
+from onewafer.sweep.results.results import Choice, Results, find_results, read_results
+from onewafer.sweep.results.store import folder_of
+from onewafer.sweep.studies.points import points_of
+from onewafer.sweep.studies.requirements import require
+from onewafer.sweep.studies.study import Study, read_study
+from onewafer.sweep.subjects.outcome import Status
+from onewafer.sweep.subjects.subject import Share
 from onewafer.sweep.sweeping import Summary, sweep
 
 __all__ = [

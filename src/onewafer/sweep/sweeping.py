@@ -9,19 +9,19 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from onewafer.sweep.executors import Batch
-from onewafer.sweep.outcome import Outcome, Status
-from onewafer.sweep.points import points_of
-from onewafer.sweep.store import is_final, open_store
+from onewafer.sweep.results.store import is_final, open_store
+from onewafer.sweep.studies.points import points_of
+from onewafer.sweep.subjects.outcome import Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from onewafer.sweep.executors import Executor
-    from onewafer.sweep.points import Point
-    from onewafer.sweep.store import Store
-    from onewafer.sweep.study import Study
-    from onewafer.sweep.subject import Task
+    from onewafer.sweep.results.store import Store
+    from onewafer.sweep.studies.points import Point
+    from onewafer.sweep.studies.study import Study
+    from onewafer.sweep.subjects.subject import Task
 
     Report = Callable[[int, int], None]
     """Gets how many of the points to compute are done, and how many there are."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import InternalError, OnewaferError
 from onewafer.process.garbage import rare_collection
-from onewafer.sweep.outcome import failed
+from onewafer.sweep.subjects.outcome import failed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from onewafer.sweep.outcome import Outcome
-    from onewafer.sweep.subject import Share, Task
+    from onewafer.sweep.subjects.outcome import Outcome
+    from onewafer.sweep.subjects.subject import Share, Task
 
 
 @dataclass(frozen=True, slots=True)

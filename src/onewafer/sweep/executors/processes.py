@@ -26,8 +26,8 @@ from onewafer.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from onewafer.sweep.outcome import Outcome
-    from onewafer.sweep.subject import Share
+    from onewafer.sweep.subjects.outcome import Outcome
+    from onewafer.sweep.subjects.subject import Share
 
 
 def choose_workers(asked: int | None, *, memory: int, batches: int) -> int:

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from onewafer.errors import ConfigurationError
 from onewafer.settings import available_cores, forbid_usage_statistics
 from onewafer.sweep.executors.batch import Batch, Survivors, run_batch
-from onewafer.sweep.points import version
-from onewafer.sweep.requirements import ray as load_ray
+from onewafer.sweep.studies.points import version
+from onewafer.sweep.studies.requirements import ray as load_ray
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from onewafer.sweep.outcome import Outcome
-    from onewafer.sweep.subject import Share
+    from onewafer.sweep.subjects.outcome import Outcome
+    from onewafer.sweep.subjects.subject import Share
 
 LOCAL = "local"
 _CLIENT = "ray://"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from onewafer.sweep.subject import Subject
+    from onewafer.sweep.subjects.subject import Subject
 
 __all__ = ["SUBJECTS"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from onewafer.sweep.subject import Share
+    from onewafer.sweep.subjects.subject import Share
 
 _MOST_CHARACTERS = 600
 """Characters that are kept of what a command says at its end."""

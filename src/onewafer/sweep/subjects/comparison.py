@@ -18,7 +18,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf import Answer, Precision
 from onewafer.perf.report import QUANTITIES
 from onewafer.perf.wafer import Programs, parse_system
-from onewafer.sweep.machine_axes import (
+from onewafer.sweep.inputs.machine_axes import (
     TABLES,
     Variant,
     is_machine_axis,
@@ -27,17 +27,17 @@ from onewafer.sweep.machine_axes import (
     parse_machine_axis,
     variant_of,
 )
-from onewafer.sweep.outcome import Item, Outcome, Status
-from onewafer.sweep.plain import as_number, as_text, as_whole, to_json
-from onewafer.sweep.subject import Figure
+from onewafer.sweep.inputs.plain import as_number, as_text, as_whole, to_json
+from onewafer.sweep.subjects.outcome import Item, Outcome, Status
+from onewafer.sweep.subjects.subject import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from onewafer import perf
     from onewafer.api import Question
-    from onewafer.sweep.plain import Plain
-    from onewafer.sweep.subject import Share
+    from onewafer.sweep.inputs.plain import Plain
+    from onewafer.sweep.subjects.subject import Share
 
 _TEXTS = ("model", "job", "system")
 _OPTIONS: dict[str, Callable[[str, object], Plain]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from onewafer.sweep.machine_axes import (
+from onewafer.sweep.inputs.machine_axes import (
     TABLES,
     Variant,
     check_fabric,
@@ -16,7 +16,7 @@ from onewafer.sweep.machine_axes import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from onewafer.sweep.plain import Plain
+    from onewafer.sweep.inputs.plain import Plain
 
 USUAL_PROFILE = "sdk"
 _USUAL_ARCH = "wse3"

@@ -13,25 +13,25 @@ from onewafer.api import compile_csl
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.host import Device, RunLimits
-from onewafer.sweep.machine_axes import machine_axes, parse_machine_axis
-from onewafer.sweep.outcome import Item, Outcome, Status
-from onewafer.sweep.plain import as_plain, as_text, as_whole
-from onewafer.sweep.subject import Figure
+from onewafer.sweep.inputs.machine_axes import machine_axes, parse_machine_axis
+from onewafer.sweep.inputs.plain import as_plain, as_text, as_whole
 from onewafer.sweep.subjects.command import run_command
 from onewafer.sweep.subjects.fabric import (
     USUAL_PROFILE,
     OnFabric,
     fabric_machine,
 )
+from onewafer.sweep.subjects.outcome import Item, Outcome, Status
+from onewafer.sweep.subjects.subject import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from onewafer.api import Program
-    from onewafer.sweep.plain import Plain
-    from onewafer.sweep.subject import Share
+    from onewafer.sweep.inputs.plain import Plain
     from onewafer.sweep.subjects.fabric import FabricMachine
     from onewafer.sweep.subjects.files import Sources
+    from onewafer.sweep.subjects.subject import Share
 
 _TEXTS = ("file", "host", "launch", "arch", "profile", "engine", "fp16_format", "import_path")
 _MAX_CYCLES = "max_cycles"

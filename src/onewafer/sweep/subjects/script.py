@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from onewafer.api import as_option, require_torch
 from onewafer.errors import ConfigurationError
-from onewafer.sweep.machine_axes import machine_axes, parse_machine_axis
-from onewafer.sweep.outcome import Item, Outcome, Status
-from onewafer.sweep.plain import as_plain, as_text, as_whole
-from onewafer.sweep.subject import Figure
+from onewafer.sweep.inputs.machine_axes import machine_axes, parse_machine_axis
+from onewafer.sweep.inputs.plain import as_plain, as_text, as_whole
 from onewafer.sweep.subjects.command import run_command
 from onewafer.sweep.subjects.fabric import OnFabric, fabric_machine
+from onewafer.sweep.subjects.outcome import Item, Outcome, Status
+from onewafer.sweep.subjects.subject import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from onewafer.sweep.plain import Plain
-    from onewafer.sweep.subject import Share
+    from onewafer.sweep.inputs.plain import Plain
     from onewafer.sweep.subjects.fabric import FabricMachine
     from onewafer.sweep.subjects.files import Sources
+    from onewafer.sweep.subjects.subject import Share
 
 _TEXTS = ("fidelity", "simulate_budget", "rectangle", "dtype", "dropout", "engine")
 _NUMBERS = ("max_batch", "context", "rows_per_launch", "max_cycles")

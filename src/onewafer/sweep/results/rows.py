@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from onewafer.errors import ConfigurationError
-from onewafer.sweep.outcome import Outcome, Status
-from onewafer.sweep.points import version
-from onewafer.sweep.requirements import arrow
+from onewafer.sweep.studies.points import version
+from onewafer.sweep.studies.requirements import arrow
+from onewafer.sweep.subjects.outcome import Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from onewafer.sweep.points import Point
-    from onewafer.sweep.study import Study
+    from onewafer.sweep.studies.points import Point
+    from onewafer.sweep.studies.study import Study
 
 _FORMAT = "onewafer-study-1"
 _ABOUT = b"onewafer"

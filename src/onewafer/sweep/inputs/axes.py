@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from onewafer.errors import ConfigurationError
-from onewafer.sweep.names import as_table, check_keys
-from onewafer.sweep.plain import as_whole
+from onewafer.sweep.inputs.names import as_table, check_keys
+from onewafer.sweep.inputs.plain import as_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from onewafer.sweep.plain import Plain
+    from onewafer.sweep.inputs.plain import Plain
 
     Parse = Callable[[str, object], Plain]
     """Reads a value of a named input, or raises ConfigurationError."""

@@ -5,7 +5,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.mesh import largest_rectangle
-from onewafer.sweep.machine_axes import machine_numbers, parse_machine_axis, variant_of
+from onewafer.sweep.inputs.machine_axes import machine_numbers, parse_machine_axis, variant_of
 
 
 def machine(**inputs):

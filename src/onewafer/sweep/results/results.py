@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
-from onewafer.sweep.expressions import check_names, parse
-from onewafer.sweep.names import unknown
-from onewafer.sweep.outcome import Status
-from onewafer.sweep.pareto import pareto_front
-from onewafer.sweep.plain import spelled
-from onewafer.sweep.store import POINTS, folder_of, read_table
+from onewafer.sweep.inputs.expressions import check_names, parse
+from onewafer.sweep.inputs.names import unknown
+from onewafer.sweep.inputs.plain import spelled
+from onewafer.sweep.results.pareto import pareto_front
+from onewafer.sweep.results.store import POINTS, folder_of, read_table
+from onewafer.sweep.subjects.outcome import Status
 from onewafer.terminal import Shown
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from onewafer.sweep.rows import Header
+    from onewafer.sweep.results.rows import Header
 
     Row = Mapping[str, Any]
 

@@ -15,15 +15,15 @@ from onewafer import __version__
 from onewafer.arch import user_catalog
 from onewafer.errors import ConfigurationError
 from onewafer.files.digests import digest, digest_of_sources
-from onewafer.sweep.outcome import Outcome, failed
-from onewafer.sweep.plain import to_json
+from onewafer.sweep.inputs.plain import to_json
+from onewafer.sweep.subjects.outcome import Outcome, failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from onewafer.sweep.plain import Plain
-    from onewafer.sweep.study import Study
-    from onewafer.sweep.subject import Task
+    from onewafer.sweep.inputs.plain import Plain
+    from onewafer.sweep.studies.study import Study
+    from onewafer.sweep.subjects.subject import Task
 
 _DIGITS = 12
 """Digits of the sources' digest in a version."""

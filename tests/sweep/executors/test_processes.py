@@ -5,8 +5,8 @@ import pytest
 import onewafer.sweep.executors.processes as module
 from onewafer.errors import ConfigurationError
 from onewafer.sweep.executors import Batch, InProcess, Processes, choose_workers
-from onewafer.sweep.outcome import Status
-from onewafer.sweep.subject import Share
+from onewafer.sweep.subjects.outcome import Status
+from onewafer.sweep.subjects.subject import Share
 from tests.sweep.dying_tasks import Answering, Beside, Dying
 
 

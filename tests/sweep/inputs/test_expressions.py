@@ -3,7 +3,7 @@
 import pytest
 
 from onewafer.errors import ConfigurationError
-from onewafer.sweep.expressions import parse
+from onewafer.sweep.inputs.expressions import parse
 
 VALUES = {"sram": 49152, "need": 40000, "batch": 4, "system": "cs3", "params.n": 3, "gone": None}
 

@@ -10,7 +10,7 @@ pytest.importorskip("pyarrow")
 import onewafer
 from tests.sweep.studies import rows, sweep, write_study
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "csl" / "axpy-sum"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "csl" / "axpy-sum"
 LAYOUT = """
 param rounds: u16;
 const memcpy = @import_module("<memcpy/get_params>", .{ .width = 1, .height = 1 });

@@ -23,8 +23,8 @@ from onewafer.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from onewafer.sweep.axes import Axis
-    from onewafer.sweep.plain import Plain
+    from onewafer.sweep.inputs.axes import Axis
+    from onewafer.sweep.inputs.plain import Plain
 
 MOST_POINTS = 10_000_000
 """More would not be kept in memory; no one would wait for them either."""

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 from onewafer.arch import changeable_fields, load_architecture, variant_name
 from onewafer.errors import ConfigurationError
 from onewafer.geometry import parse_size
-from onewafer.sweep.plain import as_bytes, as_hertz, as_number, as_whole
+from onewafer.sweep.inputs.plain import as_bytes, as_hertz, as_number, as_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from onewafer.arch import Architecture
-    from onewafer.sweep.plain import Plain
+    from onewafer.sweep.inputs.plain import Plain
 
     Number = int | float | Fraction
 

@@ -18,17 +18,17 @@ from typing import IO, TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
 from onewafer.files.whole_files import whole_file
-from onewafer.sweep.outcome import Outcome, Status
-from onewafer.sweep.plain import to_json
-from onewafer.sweep.requirements import arrow, parquet
-from onewafer.sweep.rows import Header, outcome_of, read_header, write_rows
+from onewafer.sweep.inputs.plain import to_json
+from onewafer.sweep.results.rows import Header, outcome_of, read_header, write_rows
+from onewafer.sweep.studies.requirements import arrow, parquet
+from onewafer.sweep.subjects.outcome import Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
-    from onewafer.sweep.points import Point
-    from onewafer.sweep.study import Study
+    from onewafer.sweep.studies.points import Point
+    from onewafer.sweep.studies.study import Study
 
 POINTS = "points.parquet"
 _EARLIER, _RUNNING = "earlier.parquet", "running.jsonl"

@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from onewafer.sweep import requirements
 from onewafer.sweep.executors import ray_cluster
+from onewafer.sweep.studies import requirements
 from tests.sweep.studies import sweep, write_study
-from tests.sweep.test_fabric_points import EXAMPLE
+from tests.sweep.subjects.test_fabric import EXAMPLE
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 STUDY = """

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from onewafer.sweep.outcome import Outcome
-    from onewafer.sweep.plain import Plain
+    from onewafer.sweep.inputs.plain import Plain
+    from onewafer.sweep.subjects.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, cast
 
 from onewafer.errors import ConfigurationError
 from onewafer.files.whole_files import check_file
-from onewafer.sweep.axes import read_axis
-from onewafer.sweep.expressions import check_names, parse
-from onewafer.sweep.names import as_list, as_table, check_keys, unknown
-from onewafer.sweep.plain import as_number, as_text, as_whole
-from onewafer.sweep.sampling import Sample, Sampling
+from onewafer.sweep.inputs.axes import read_axis
+from onewafer.sweep.inputs.expressions import check_names, parse
+from onewafer.sweep.inputs.names import as_list, as_table, check_keys, unknown
+from onewafer.sweep.inputs.plain import as_number, as_text, as_whole
+from onewafer.sweep.inputs.sampling import Sample, Sampling
 from onewafer.sweep.subjects import SUBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from onewafer.sweep.axes import Axis
-    from onewafer.sweep.expressions import Expression
-    from onewafer.sweep.plain import Plain
-    from onewafer.sweep.subject import Subject
+    from onewafer.sweep.inputs.axes import Axis
+    from onewafer.sweep.inputs.expressions import Expression
+    from onewafer.sweep.inputs.plain import Plain
+    from onewafer.sweep.subjects.subject import Subject
 
 _KEYS = ("title", "about", "filters", "objectives", "axes", "points", *SUBJECTS)
 _POINT_KEYS = ("sampling", "count", "seed")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
-from onewafer.sweep.names import unknown
+from onewafer.sweep.inputs.names import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

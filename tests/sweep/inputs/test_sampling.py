@@ -3,9 +3,9 @@
 import pytest
 
 from onewafer.errors import ConfigurationError
-from onewafer.sweep.axes import read_axis
-from onewafer.sweep.plain import as_bytes, as_number, as_whole
-from onewafer.sweep.sampling import Sample, Sampling
+from onewafer.sweep.inputs.axes import read_axis
+from onewafer.sweep.inputs.plain import as_bytes, as_number, as_whole
+from onewafer.sweep.inputs.sampling import Sample, Sampling
 
 
 def axis(name, written, parse=as_whole):

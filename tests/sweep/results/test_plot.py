@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib")
 
 from onewafer.errors import ConfigurationError
 from onewafer.sweep import Drawing, Form, Results, draw_results
-from onewafer.sweep.rows import Header
+from onewafer.sweep.results.rows import Header
 
 HEADER = Header(
     title="costs $5",

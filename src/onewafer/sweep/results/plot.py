@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
 from onewafer.perf.report import LINE_COLORS, as_label, picture
-from onewafer.sweep.names import unknown
-from onewafer.sweep.pareto import pareto_front
-from onewafer.sweep.plain import spelled
-from onewafer.sweep.results import varying_inputs
+from onewafer.sweep.inputs.names import unknown
+from onewafer.sweep.inputs.plain import spelled
+from onewafer.sweep.results.pareto import pareto_front
+from onewafer.sweep.results.results import varying_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from onewafer.sweep.results import Results, Row
+    from onewafer.sweep.results.results import Results, Row
 
 _HEIGHT_INCHES = 4.8
 _MOST_WRITTEN = 200

@@ -1,0 +1,1 @@
+"""The inputs of a study: values, names, axes, filters and samples of points."""

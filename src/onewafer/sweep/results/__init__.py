@@ -1,0 +1,1 @@
+"""Results of studies: rows that are kept, chosen, ranked and drawn."""

@@ -1,0 +1,1 @@
+"""Studies: what a file says, its points, and the packages that both need."""
