@@ -20,9 +20,9 @@ from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, DiskFiles, compile_program
 from onewafer.graph import DataType, Graph, Linear, Tensor, from_json, to_json, verify_graph
 from onewafer.host import Recorded, RunRecorder, convert_trace
-from onewafer.host.core_file import FILE_NAME, Core, save_core
-from onewafer.host.stream_ports import load_stream_ports
-from onewafer.host.tracing import make_header
+from onewafer.host.program.core_file import FILE_NAME, Core, save_core
+from onewafer.host.program.stream_ports import load_stream_ports
+from onewafer.host.runs.tracing import make_header
 from onewafer.image import files as image_files
 from onewafer.image import load, route_table, save
 from onewafer.perf.gpu import read_profile

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import numpy as np
 
 import onewafer
-from onewafer.host.run_samples import RunSamples
+from onewafer.host.runs.samples import RunSamples
 from onewafer.units import format_size
 
 if TYPE_CHECKING:

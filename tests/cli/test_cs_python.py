@@ -165,7 +165,7 @@ def test_an_endless_program_ends_at_the_limit(endless, monkeypatch):
 LONG = """
 import os, signal
 from cerebras.sdk.runtime.sdkruntimepybind import SdkRuntime
-from onewafer.host.run_progress import Reporter
+from onewafer.host.runs.progress import Reporter
 
 # The signal comes when the run is looked at, so that the test needs no clock.
 Reporter.look = lambda self: os.kill(os.getpid(), signal.{signal})

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from onewafer.image import save
-from tests.host.test_tracing import streaming
+from tests.host.runs.test_tracing import streaming
 
 COMMAND = [sys.executable, "-c", "from onewafer.cli.main import main; main()"]
 PAGE = re.compile(r"onewafer: (http://127.0.0.1:\d+/) (follows the run|goes on showing it)")

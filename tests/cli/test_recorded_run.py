@@ -5,7 +5,7 @@ import pytest
 from onewafer.cli.main import execute
 from onewafer.image import save
 from onewafer.recording import RecordingFile, Window
-from tests.host.test_tracing import streaming
+from tests.host.runs.test_tracing import streaming
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_a_limit_stops_it(checkpoint, capsys):
 def test_ctrl_c_leaves_the_next_checkpoint(checkpoint):
     code = (
         "import os, signal, sys\n"
-        "from onewafer.host.run_progress import Reporter\n"
+        "from onewafer.host.runs.progress import Reporter\n"
         "Reporter.look = lambda self: os.kill(os.getpid(), signal.SIGINT)\n"
         "from onewafer.cli.main import execute\n"
         f"sys.exit(execute(['resume', {str(checkpoint)!r}, '--engine=reference']))"

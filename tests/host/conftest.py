@@ -143,7 +143,7 @@ def image():
 @pytest.fixture
 def fake_machine(monkeypatch):
     """Let devices simulate with `FakeMachine`."""
-    monkeypatch.setattr("onewafer.host.device.Machine", FakeMachine)
+    monkeypatch.setattr("onewafer.host.device.device.Machine", FakeMachine)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import DeadlockError, HostError, ImageError
 from onewafer.host import DebugUtil, Device, MemcpyDataType, MemcpyOrder, SdkRuntime
-from onewafer.host.core_file import Core
+from onewafer.host.program.core_file import Core
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, load, make_image, save
 
 COPY = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}

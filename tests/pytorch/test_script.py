@@ -11,7 +11,7 @@ import pytest
 
 from onewafer.errors import ConfigurationError
 from onewafer.host import RunLimits
-from onewafer.host.run_progress import SilentObserver
+from onewafer.host.runs.progress import SilentObserver
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_script
 
 SURROUNDINGS = """

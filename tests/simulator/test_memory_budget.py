@@ -7,7 +7,7 @@ import pytest
 from onewafer.benchmarks.all_reduce import all_reduce
 from onewafer.errors import SimulationError
 from onewafer.host import Device
-from onewafer.host.run_limits import RunLimits
+from onewafer.host.runs.limits import RunLimits
 from onewafer.image import Opcode, ScalarType, make_image
 from onewafer.settings import available_memory
 from onewafer.simulator import Machine

@@ -3,7 +3,7 @@
 import io
 
 from onewafer.errors import DeadlockError, SimulationError
-from onewafer.host.tracing import make_header
+from onewafer.host.runs.tracing import make_header
 from onewafer.simulator import Machine
 from onewafer.trace.formats import TraceWriter, read_trace
 

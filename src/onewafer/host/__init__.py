@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-from onewafer.host.bindir import find_folder
-from onewafer.host.debug_trace import DebugUtil
-from onewafer.host.device import Device
-from onewafer.host.exports import suggest
-from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
-from onewafer.host.interruption import (
+from onewafer.host.device.device import Device
+from onewafer.host.program.bindir import find_folder
+from onewafer.host.program.exports import suggest
+from onewafer.host.program.host_buffer import MemcpyDataType, MemcpyOrder
+from onewafer.host.program.stream_ports import StreamPort, load_stream_ports, save_stream_ports
+from onewafer.host.runs.interruption import (
     Interruption,
     Terminated,
     ended_by_exceptions,
     scripts_handler,
 )
-from onewafer.host.keyword_names import also_named
-from onewafer.host.print_log import PrintLog, prints
-from onewafer.host.progress_display import (
+from onewafer.host.runs.limits import NO_LIMITS, RunLimits
+from onewafer.host.runs.print_log import PrintLog, prints
+from onewafer.host.runs.progress import RunObserver, RunProgress
+from onewafer.host.runs.progress_display import (
     CellLine,
     WarningsOnly,
     choose_observer,
     describe_progress,
 )
-from onewafer.host.run_limits import NO_LIMITS, RunLimits
-from onewafer.host.run_progress import RunObserver, RunProgress
-from onewafer.host.run_recorder import (
+from onewafer.host.runs.recorder import (
     AT_THE_END,
     Recorded,
     RecordingOptions,
     RunRecorder,
     folder_recorder,
 )
-from onewafer.host.run_review import checking_of
-from onewafer.host.run_samples import Whereabouts, addresses_of
-from onewafer.host.samplers import Sampler
-from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
-from onewafer.host.sdk_geometry import IntRectangle, IntVector
-from onewafer.host.sdk_platform import (
+from onewafer.host.runs.review import checking_of
+from onewafer.host.runs.samplers import Sampler
+from onewafer.host.runs.samples import Whereabouts, addresses_of
+from onewafer.host.runs.short_traceback import install_short_tracebacks
+from onewafer.host.runs.simulation_record import LaunchReport
+from onewafer.host.runs.tracing import convert_trace
+from onewafer.host.sdk.arrays import input_array_to_u32, memcpy_view
+from onewafer.host.sdk.debug_trace import DebugUtil
+from onewafer.host.sdk.geometry import IntRectangle, IntVector
+from onewafer.host.sdk.keyword_names import also_named
+from onewafer.host.sdk.platform import (
     SdkExecutionPlatform,
     SdkTarget,
     SimfabConfig,
@@ -43,12 +47,8 @@ from onewafer.host.sdk_platform import (
     get_simulator,
     get_system,
 )
-from onewafer.host.sdk_runtime import SdkRuntime, Task
-from onewafer.host.sdk_timing import calculate_cycles, float_to_hex, make_u48, sub_ts
-from onewafer.host.short_traceback import install_short_tracebacks
-from onewafer.host.simulation_record import LaunchReport
-from onewafer.host.stream_ports import StreamPort, load_stream_ports, save_stream_ports
-from onewafer.host.tracing import convert_trace
+from onewafer.host.sdk.runtime import SdkRuntime, Task
+from onewafer.host.sdk.timing import calculate_cycles, float_to_hex, make_u48, sub_ts
 from onewafer.settings import wants_short_tracebacks
 
 __all__ = [

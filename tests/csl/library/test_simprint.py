@@ -9,7 +9,7 @@ import pytest
 
 from onewafer.errors import CompileError, HostError, SimulationError
 from onewafer.host import NO_LIMITS
-from onewafer.host.print_log import LogFile, PrintLog
+from onewafer.host.runs.print_log import LogFile, PrintLog
 from onewafer.image import ScalarType
 from tests.csl.library.one_pe import compile_pe, device_of
 

@@ -1,0 +1,1 @@
+"""The simulated wafer with one program on it: launches, copies and streams."""

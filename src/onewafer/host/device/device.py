@@ -1,0 +1,608 @@
+"""A simulated wafer with one program on it, as the host sees it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.errors import DeadlockError, HostError, SimulationError
+from onewafer.geometry import Rectangle
+from onewafer.host.device.streams import HostStreams
+from onewafer.host.device.transfers import (
+    check_room,
+    check_width,
+    fits,
+    part_of,
+    read_bytes,
+    to_bytes,
+    with_room_to,
+    write_bytes,
+)
+from onewafer.host.program.exports import ExportTable
+from onewafer.host.program.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
+from onewafer.host.runs.limits import NO_LIMITS, RunLimits, run_until_rest
+from onewafer.host.runs.review import RunReview
+from onewafer.host.runs.samplers import join_samplers
+from onewafer.host.runs.simulation_record import LaunchReport
+from onewafer.host.runs.tracing import record
+from onewafer.simulator import DEFAULT_ENGINE, NO_CHECKING, Machine, announce_compilation
+from onewafer.trace import Detail, EventFork
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.host.device.streams import Reception
+    from onewafer.host.program.scalars import Argument
+    from onewafer.host.runs.progress import RunObserver
+    from onewafer.host.runs.recorder import RunRecorder
+    from onewafer.host.runs.samplers import Sampler
+    from onewafer.host.runs.tracing import Recording
+    from onewafer.image import Export, WaferImage
+    from onewafer.simulator import Checking
+    from onewafer.trace import EventSink
+
+
+_WAVELET_BYTES = 4
+
+
+class _Phase(Enum):
+    """The phases of a device; their values complete the sentence "the device is …"."""
+
+    CREATED = "not loaded yet: call load() first"
+    LOADED = "loaded"
+    STOPPED = "stopped: create a new one"
+
+
+class Device:
+    """Load a program, move data, launch functions, count bytes and cycles.
+
+    Transfers and launches take effect in the order of the calls. Each begins when the fabric has
+    come to rest, so that a read sees the work of every earlier call.
+
+    Attributes:
+        bytes_in: bytes written to PE memory, or streamed in, so far.
+        bytes_out: bytes read from PE memory, or streamed out, so far.
+    """
+
+    def __init__(
+        self,
+        image: WaferImage,
+        architecture: Architecture,
+        *,
+        engine: str = DEFAULT_ENGINE,
+        limits: RunLimits = NO_LIMITS,
+        trace_files: Sequence[Path] = (),
+        log_parts: Sequence[str] = (),
+        recorder: RunRecorder | None = None,
+        checking: Checking = NO_CHECKING,
+        is_reviewed: bool = False,
+        has_host: bool = True,
+    ) -> None:
+        """Keep a program; with `trace_files`, `stop` or any other end of its run writes these.
+
+        So it does with `sim.log`, if there are `log_parts`: the kinds of lines in it. A `recorder`
+        hears of the machine, of launches, and of the end.
+
+        If the run is reviewed, the observer of the limits is told at its end of things that work
+        but are rarely intended: operations issued on a busy microthread, and wavelets that no PE
+        and no host received. `checking` says whether these are errors. A program that runs alone
+        has no host, and its words for the host are not reported.
+        """
+        self.image = image
+        self.architecture = architecture
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._engine = engine
+        self._limits = limits
+        self._exports = ExportTable(image)
+        self._streams = HostStreams(image)
+        self._pending = "the start-up of the program"
+        self._phase = _Phase.CREATED
+        self._machine: Machine | None = None
+        self._checking = checking
+        self._review = RunReview(
+            limits.observer, checking, is_wanted=is_reviewed, has_host=has_host
+        )
+        self._read_by_words: set[str] = set()
+        self._trace_files = tuple(trace_files)
+        self._log_parts = tuple(log_parts)
+        self._recording: Recording | None = None
+        self._recorder = recorder
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | PathLike[str],
+        *,
+        engine: str = DEFAULT_ENGINE,
+        limits: RunLimits = NO_LIMITS,
+        recorder: RunRecorder | None = None,
+        checking: Checking = NO_CHECKING,
+        is_reviewed: bool = False,
+        has_host: bool = True,
+    ) -> Device:
+        """Return the device of a checkpoint, loaded; `settle` lets it do the rest of its work.
+
+        `bytes_in` and `bytes_out` begin at zero, and a recorder hears of no earlier launch.
+
+        Raises:
+            CheckpointError: as `Machine.from_checkpoint`.
+        """
+        machine = Machine.from_checkpoint(
+            path,
+            engine=engine,
+            sink=limits.log,
+            memory_limit=limits.max_memory,
+            threads=limits.threads,
+            checking=checking,
+        )
+        device = cls(
+            machine.image,
+            machine.architecture,
+            engine=engine,
+            limits=limits,
+            recorder=recorder,
+            checking=checking,
+            is_reviewed=is_reviewed,
+            has_host=has_host,
+        )
+        if recorder is not None:
+            recorder.follow(machine)
+        device._pending = machine.interrupted or device._pending
+        device._put_on(machine)
+        return device
+
+    @property
+    def machine(self) -> Machine:
+        """The simulated machine; it stays readable after `stop`.
+
+        Raises:
+            HostError: the program is not loaded.
+        """
+        if self._machine is None:
+            raise HostError(f"the device is {self._phase.value}")
+        return self._machine
+
+    @property
+    def rectangle(self) -> Rectangle:
+        """All PEs of the program."""
+        return Rectangle(0, 0, self.image.width, self.image.height)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is loaded and not stopped."""
+        return self._phase is _Phase.LOADED
+
+    def load(self) -> None:
+        """Put the program on a fresh machine.
+
+        Raises:
+            HostError: it is loaded already.
+            NotEnoughMemoryError: the computer has too little memory for it.
+        """
+        if self._phase is not _Phase.CREATED:
+            raise HostError(f"cannot load: the device is {self._phase.value}")
+        if self._trace_files or self._log_parts:
+            self._recording = record(
+                self._trace_files,
+                self,
+                self._limits.observer,
+                log_parts=self._log_parts,
+                listener=None if self._recorder is None else self._recorder.note_trace,
+            )
+        machine = Machine(
+            self.image,
+            self.architecture,
+            engine=self._engine,
+            sink=self._sink(),
+            detail=self._recording.detail if self._recording is not None else Detail.EVENTS,
+            memory_limit=self._limits.max_memory,
+            threads=self._limits.threads,
+            checking=self._checking,
+        )
+        if self._recording is not None:
+            self._recording.follow(machine)
+        if self._recorder is not None:
+            self._recorder.follow(machine)
+        self._put_on(machine)
+
+    def _sink(self) -> EventSink | None:
+        """Return the sink of events: a recording, the log of the program's output, or both."""
+        recording = self._recording.sink if self._recording is not None else None
+        log = self._limits.log
+        if recording is None or log is None:
+            return recording if log is None else log
+        return EventFork(recording, log)
+
+    def _put_on(self, machine: Machine) -> None:
+        if machine.engine_note is not None:
+            self._limits.observer.say(machine.engine_note)
+        self._compile(machine)
+        self._machine = machine
+        self._phase = _Phase.LOADED
+
+    def settle(self) -> None:
+        """Run the fabric until nothing moves any more (start-up tasks, before anything else)."""
+        self._rest(self._running("run"))
+
+    def stop(self) -> None:
+        """Finish all work; afterwards only `machine` can be looked at.
+
+        Raises:
+            DeadlockError: what the host waits for did not come, or a launch is not over.
+            SimulationError: as `review`.
+        """
+        machine = self._running("stop")
+        self._rest(machine)
+        if self._streams.pending is not None:
+            self.await_words(self._streams.pending)
+        report = machine.find_deadlock()
+        if report is not None:
+            error = DeadlockError(report)
+            self._note_failure(error)
+            self._review.warn(machine)
+            raise error
+        try:
+            self.review()
+        finally:
+            if self._limits.log is not None:
+                self._limits.log.finish(machine.cycle)
+        self._phase = _Phase.STOPPED
+        if self._recording is not None:
+            self._recording.finish(ended_well=True)
+        if self._recorder is not None:
+            self._recorder.finish(ended_well=True)
+
+    def review(self) -> None:
+        """Report, once and if it is wanted, ends of a run that are rarely meant; `stop` calls it.
+
+        Raises:
+            SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
+        """
+        self._review.end(self.machine)
+
+    def end_trace(self) -> None:
+        """Write trace files and recording, if `stop` has not: the run ended by an error."""
+        if self._recording is not None:
+            self._recording.finish()
+        if self._recorder is not None:
+            self._recorder.finish()
+
+    def _note_failure(self, error: SimulationError) -> None:
+        if self._recorder is not None:
+            self._recorder.note_failure(str(error))
+
+    @property
+    def has_lost_trace(self) -> bool:
+        """Whether files were asked for and could not be written; stderr says why."""
+        return any(
+            part is not None and part.failure is not None
+            for part in (self._recording, self._recorder)
+        )
+
+    def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
+        """Copy `array[height, width, num_elements]` to a variable on the PEs of a rectangle.
+
+        Without a rectangle the whole program is meant. The dtype is the variable's element type.
+        A height or width of 1 is replicated over the rectangle, as `memcpy_h2d_colbcast` and
+        `memcpy_h2d_rowbcast` do: the replicas are made on the wafer, and `bytes_in` counts one.
+
+        Raises:
+            HostError: unknown or read-only symbol, wrong dtype or shape, no room.
+        """
+        dtype = self.dtype_of(symbol)
+        if array.dtype.newbyteorder("=") != dtype:
+            raise HostError(
+                f"{symbol!r} holds {dtype.name}, the array {array.dtype.name}: "
+                f"pass array.astype(np.{dtype.name})"
+            )
+        self.write_raw(symbol, array, rectangle)
+
+    def write_raw(
+        self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None
+    ) -> None:
+        """Copy the bytes of `array[height, width, num_elements]`, whatever its dtype means.
+
+        Raises:
+            HostError: as `write`, with the size of an element instead of its dtype.
+        """
+        machine = self._running(f"write {symbol!r}")
+        target = part_of(self.rectangle, rectangle)
+        export = self._exports.variable(symbol)
+        if not export.is_mutable:
+            raise HostError(
+                f"{symbol!r} is read-only for the host: "
+                f"@export_name needs `true` as its last argument to allow writing"
+            )
+        if not fits(array.shape, target):
+            raise HostError(
+                f"writing {symbol!r} to {target} needs an array of shape "
+                f"({target.height}, {target.width}, num_elements), not {array.shape}"
+            )
+        check_width(export, array.dtype)
+        self._rest(machine)
+        placement = self._exports.place(symbol, target, machine.memory)
+        payload = to_bytes(np.broadcast_to(array, (target.height, target.width, array.shape[2])))
+        check_room(symbol, placement, payload.shape[1], self.image.width)
+        write_bytes(machine, placement, payload)
+        self.bytes_in += array.nbytes
+
+    def read(
+        self, symbol: str, num_elements: int, rectangle: Rectangle | None = None
+    ) -> NDArray[Any]:
+        """Return `[height, width, num_elements]` of a variable on the PEs of a rectangle.
+
+        Raises:
+            HostError: unknown symbol, bad rectangle, or more elements than the variable has.
+        """
+        return self._read(symbol, num_elements, self.dtype_of(symbol), rectangle, strict=True)
+
+    def look(
+        self, symbol: str, num_elements: int, rectangle: Rectangle | None = None
+    ) -> NDArray[Any]:
+        """Return what `read` does, by a look into the simulated memory.
+
+        No byte of it leaves the wafer, and `bytes_out` does not count it.
+
+        Raises:
+            HostError: as `read`.
+        """
+        found, before = self.dtype_of(symbol), self.bytes_out
+        elements = self._read(symbol, num_elements, found, rectangle, strict=True)
+        self.bytes_out = before
+        return elements
+
+    def read_whole(self, symbol: str, rectangle: Rectangle | None = None) -> NDArray[Any]:
+        """Return all elements that a variable has on every PE, `[height, width, num_elements]`.
+
+        Raises:
+            HostError: unknown symbol, bad rectangle, or a PE does not export it.
+        """
+        return self.read(symbol, self.count_elements(symbol, rectangle), rectangle)
+
+    def count_elements(self, symbol: str, rectangle: Rectangle | None = None) -> int:
+        """Return how many elements a variable has on every PE of a rectangle.
+
+        Raises:
+            HostError: unknown symbol, bad rectangle, or a PE does not export it.
+        """
+        machine = self._running(f"read {symbol!r}")
+        target, dtype = part_of(self.rectangle, rectangle), self.dtype_of(symbol)
+        self._rest(machine)
+        room = self._exports.place(symbol, target, machine.memory).room
+        return int(room.min()) // dtype.itemsize
+
+    def dtype_of(self, symbol: str) -> np.dtype[Any]:
+        """Return the element type of a variable.
+
+        Raises:
+            HostError: unknown symbol, or it has no element type.
+        """
+        element = self._exports.variable(symbol).element
+        if element is None:
+            raise HostError(f"{symbol!r} has no element type, so the host cannot copy it")
+        return to_dtype(element)
+
+    def read_raw(
+        self,
+        symbol: str,
+        num_elements: int,
+        dtype: np.dtype[Any],
+        rectangle: Rectangle | None = None,
+    ) -> NDArray[Any]:
+        """Return the bytes of a variable as `[height, width, num_elements]` of another dtype.
+
+        Unlike `read` it may run past the end of the variable, into what lies behind it, and take
+        two 16-bit elements as one of 32 bits: public programs do that.
+
+        Raises:
+            HostError: unknown symbol, bad rectangle, another element size, end of PE memory.
+        """
+        return self._read(symbol, num_elements, dtype, rectangle, strict=False)
+
+    def launch(
+        self,
+        name: str,
+        *arguments: Argument,
+        observer: RunObserver | None = None,
+        sampler: Sampler | None = None,
+    ) -> LaunchReport:
+        """Run an exported function on every PE until nothing moves any more.
+
+        `observer` watches this launch instead of the observer of the device's limits. `sampler`
+        looks at the machine at cycles that it chooses, and changes nothing.
+
+        Raises:
+            HostError: unknown function, or arguments that do not fit its parameters.
+            SimulationError: the program failed; `DeadlockError` if it hangs.
+        """
+        return self._launch(name, self._encoded(name, arguments), observer, sampler)
+
+    def check_launch(self, name: str, *arguments: Argument) -> None:
+        """Make sure that the program has a function that can be launched so, and run nothing.
+
+        Raises:
+            HostError: as `launch`.
+        """
+        self._encoded(name, arguments)
+
+    def _encoded(self, name: str, arguments: Sequence[Argument]) -> tuple[int, ...]:
+        return encode_arguments(self._exports.function(name), arguments)
+
+    def launch_raw(self, name: str, words: Sequence[int]) -> LaunchReport:
+        """Launch with arguments that are already encoded as 32-bit words.
+
+        Raises:
+            HostError, SimulationError: as `launch`.
+        """
+        return self._launch(name, encode_raw_words(self._exports.function(name), words))
+
+    def send_words(
+        self, color: int, words: NDArray[np.uint32], rectangle: Rectangle | None = None
+    ) -> None:
+        """Stream `words[height, width, num_words]` into a color at the PEs of a rectangle.
+
+        A height or width of 1 is replicated over the rectangle. The fabric takes the wavelets in as
+        the program reads them; the call does not wait for that.
+
+        Raises:
+            HostError: not a color that the program takes from the host there, or a wrong shape.
+        """
+        machine = self._running(f"stream color {color} in")
+        target = part_of(self.rectangle, rectangle)
+        if not fits(words.shape, target):
+            raise HostError(
+                f"streaming color {color} into {target} needs an array of shape "
+                f"({target.height}, {target.width}, num_words), not {words.shape}"
+            )
+        shape = target.height, target.width, words.shape[2]
+        self._streams.send(machine, color, np.broadcast_to(words, shape), target)
+        self.bytes_in += words.nbytes
+
+    def receive_words(
+        self, color: int, num_words: int, rectangle: Rectangle | None = None
+    ) -> NDArray[np.uint32]:
+        """Return the next `[height, width, num_words]` of a color that the program streams out.
+
+        Raises:
+            HostError: not a color that the program sends to the host there.
+            DeadlockError: the program comes to rest before it has sent them.
+        """
+        return self.await_words(self.expect_words(color, num_words, rectangle))
+
+    def expect_words(
+        self, color: int, num_words: int, rectangle: Rectangle | None = None, *, name: str = ""
+    ) -> Reception:
+        """Begin to receive, and do not wait: `await_words` does, and so does `stop`.
+
+        `name` is what messages call the stream.
+
+        Raises:
+            HostError: as `receive_words`.
+        """
+        self._running(f"stream color {color} out")
+        return self._streams.expect(color, num_words, part_of(self.rectangle, rectangle), name=name)
+
+    def await_words(self, reception: Reception) -> NDArray[np.uint32]:
+        """Return the expected words when all of them have arrived.
+
+        Raises:
+            DeadlockError: as `receive_words`.
+        """
+        machine = self.machine
+        if not reception.is_complete:
+            self._rest(machine)
+        if not reception.is_complete:
+            report = machine.find_deadlock() or f"nothing moves any more at cycle {machine.cycle}"
+            self._review.warn(machine)
+            raise DeadlockError(f"{reception.describe()}\n{report}")
+        return reception.words
+
+    def _launch(
+        self,
+        name: str,
+        words: tuple[int, ...],
+        observer: RunObserver | None = None,
+        sampler: Sampler | None = None,
+    ) -> LaunchReport:
+        machine = self._running(f"launch {name!r}")
+        self._rest(machine)
+        start = machine.cycle
+        self._start(machine, name, words)
+        self._rest(machine, f"the launch of {name!r}", observer, sampler)
+        if self._recorder is not None:
+            self._recorder.note_launch(name, start, machine.cycle)
+            self._recorder.glance(self._limits.clock)
+        return LaunchReport(name, start, machine.cycle)
+
+    def _start(self, machine: Machine, name: str, words: tuple[int, ...]) -> None:
+        """Give the launch to the machine; where the last one is not over, say why."""
+        try:
+            machine.launch(name, words)
+        except SimulationError as error:
+            report = machine.find_deadlock()
+            if report is None:
+                raise
+            self._review.warn(machine)
+            raise DeadlockError(f"{name!r} cannot be launched: {error}\n{report}") from None
+
+    def _read(
+        self,
+        symbol: str,
+        num_elements: int,
+        dtype: np.dtype[Any],
+        rectangle: Rectangle | None,
+        *,
+        strict: bool,
+    ) -> NDArray[Any]:
+        machine = self._running(f"read {symbol!r}")
+        source = part_of(self.rectangle, rectangle)
+        export = self._exports.variable(symbol)
+        if num_elements <= 0:
+            raise HostError(f"reading {num_elements} elements of {symbol!r}: ask for at least one")
+        if strict or not self._is_read_by_words(export, dtype):
+            check_width(export, dtype)
+        self._rest(machine)
+        placement = self._exports.place(symbol, source, machine.memory)
+        num_bytes = num_elements * dtype.itemsize
+        if not strict:
+            placement = with_room_to(machine.memory.shape[1], placement)
+        check_room(symbol, placement, num_bytes, self.image.width)
+        payload = read_bytes(machine, placement, num_bytes)
+        self.bytes_out += payload.size
+        return payload.view(dtype).reshape(source.height, source.width, num_elements)
+
+    def _is_read_by_words(self, export: Export, dtype: np.dtype[Any]) -> bool:
+        """Tell whether a copy takes two 16-bit elements as one; say so once for each variable."""
+        element = export.element
+        if element is None or (element.num_bytes, dtype.itemsize) != (2, 4):
+            return False
+        if export.name not in self._read_by_words:
+            self._read_by_words.add(export.name)
+            self._limits.observer.say(
+                f"warning: {export.name!r} holds {to_csl_name(element)}, and a copy of 32 bits an "
+                f"element takes two of them as one: {export.name}[0] is its low half"
+            )
+        return True
+
+    def _compile(self, machine: Machine) -> None:
+        """Have the engine's kernels compiled, where that was never done, and say so."""
+        sentence = announce_compilation(machine.engine)
+        if sentence is not None:
+            self._limits.observer.say(sentence)
+            machine.run(max_cycles=0)
+
+    def _rest(
+        self,
+        machine: Machine,
+        what: str | None = None,
+        observer: RunObserver | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        """Run until the program is at rest (None: its start-up), and receive its words."""
+        if self._recorder is not None:
+            sampler = join_samplers(sampler, self._recorder.sampler)
+        glance = None if self._recorder is None else self._recorder.glance
+        what = what or self._pending
+        while True:
+            try:
+                run_until_rest(machine, what, self._limits, observer, sampler, glance=glance)
+            except SimulationError as error:
+                self._note_failure(error)
+                self._review.warn(machine)
+                raise
+            self.bytes_out += _WAVELET_BYTES * self._streams.collect(machine)
+            if machine.is_at_rest:
+                return
+
+    def _running(self, action: str) -> Machine:
+        if self._phase is not _Phase.LOADED:
+            raise HostError(f"cannot {action}: the device is {self._phase.value}")
+        return self.machine

@@ -1,0 +1,361 @@
+"""Traces of runs: events go into a file as they come, and are converted at the end.
+
+The end may be `stop`, an error, or the end of the process: whatever a run does, what it did before
+is worth looking at. A process that is killed leaves the file of events, and nothing else: a
+`.wafer-trace`, hidden beside the first file. A trace that cannot be written is given up in one
+sentence; the run goes on, for its results are as good as without it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import weakref
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from onewafer.errors import ConfigurationError, TraceError
+from onewafer.files.foreign_bytes import DAMAGES
+from onewafer.files.whole_files import new_sibling, try_to_write, whole_file
+from onewafer.host.runs.print_log import FILE_NAME as LOG_NAME
+from onewafer.host.runs.print_log import PrintedLines
+from onewafer.image import (
+    INSTRUCTIONS,
+    NUM_COLORS,
+    DsdOperation,
+    Field,
+    Opcode,
+    SectionKind,
+    TileProgram,
+    code_labels,
+    cost_classes,
+    format_instruction,
+    issue_cycles,
+)
+from onewafer.simulator import StallReason
+from onewafer.trace import Detail, EventKind
+from onewafer.trace.formats import (
+    ALL_PARTS,
+    LogPart,
+    ProgramNames,
+    Trace,
+    TraceHeader,
+    TraceWriter,
+    costs_of,
+    read_trace,
+    summarize,
+    write_costs_by_line,
+    write_perfetto,
+    write_sim_log,
+)
+from onewafer.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+    from onewafer.arch import Architecture, Timing
+    from onewafer.host.runs.progress import RunObserver
+    from onewafer.image import WaferImage
+    from onewafer.simulator import Machine
+    from onewafer.trace import Event, EventSink
+
+    TraceListener = Callable[[Trace], object]
+
+T = TypeVar("T")
+
+_WITH_INSTRUCTIONS = frozenset((".log", ".txt", ".wafer-trace"))
+
+
+class Traced(Protocol):
+    """The subject of the trace."""
+
+    image: WaferImage
+    architecture: Architecture
+
+
+def record(
+    files: Sequence[Path],
+    device: Traced,
+    observer: RunObserver,
+    *,
+    log_parts: Sequence[str] = (),
+    listener: TraceListener | None = None,
+) -> Recording:
+    """Return a recording that writes `files` at the end of the device's run, whichever that is.
+
+    If `log_parts` has any, it writes lines of these kinds to `sim.log` in the working directory.
+    The listener gets the trace then, too.
+
+    Raises:
+        ConfigurationError: nothing can be written there.
+    """
+    log = Path(LOG_NAME).absolute()
+    parts = {log: frozenset(map(LogPart, log_parts))} if log_parts else {}
+    wanted = tuple(dict.fromkeys((*files, *parts)))
+    header = make_header(device.image, device.architecture, detail=needed_detail(wanted))
+    recording = Recording(wanted, header, observer, parts, listener)
+    weakref.finalize(device, recording.finish)
+    return recording
+
+
+def needed_detail(files: Sequence[Path]) -> Detail:
+    """Return how much a run has to tell for some files."""
+    wants_all = any(path.suffix in _WITH_INSTRUCTIONS for path in files)
+    return Detail.INSTRUCTIONS if wants_all else Detail.CAUSES
+
+
+class Recording:
+    """The events of one run, on their way into files."""
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        header: TraceHeader,
+        observer: RunObserver,
+        log_parts: Mapping[Path, frozenset[LogPart]],
+        listener: TraceListener | None = None,
+    ) -> None:
+        self._files = tuple(files)
+        self._listener = listener
+        self._log_parts = log_parts
+        self._observer = observer
+        self._machine: Machine | None = None
+        self.detail = header.detail
+        self.failure: str | None = None
+        """Why there is no trace."""
+        for path in files:
+            _try(path, try_to_write)
+        self._events = _try(files[0], lambda path: new_sibling(path, ".wafer-trace"))
+        self._file = _try(self._events, lambda path: path.open("wb"))
+        try:
+            self._writer: TraceWriter | None = TraceWriter(self._file, header)
+        except OSError as error:
+            self._discard()
+            raise _cannot_write(files[0], error) from None
+
+    @property
+    def sink(self) -> EventSink:
+        """Takes the events."""
+        return self
+
+    def record(self, event: Event) -> None:
+        """Take one event; the trace is given up where it cannot be written."""
+        if self._writer is not None:
+            try:
+                self._writer.record(event)
+            except OSError as error:
+                self._give_up(error)
+
+    def follow(self, machine: Machine) -> None:
+        """Note whose run it is."""
+        self._machine = machine
+
+    def finish(self, *, ended_well: bool = False) -> None:
+        """Write the files, once; a run without `stop` has not ended well."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            cycle = self._machine.cycle if self._machine is not None else 0
+            writer.end(cycle, is_well=ended_well)
+            for line in convert_trace(
+                self._events, self._files, log_parts=self._log_parts, listener=self._listener
+            ):
+                self._observer.say(line)
+        except (OSError, TraceError) as error:
+            self._give_up(error)
+        finally:
+            self._discard()
+
+    def _give_up(self, error: OSError | TraceError) -> None:
+        self._writer = None
+        self._discard()
+        self.failure = _describe(error, self._files[0])
+        sys.stderr.write(f"onewafer: the trace is not written: {self.failure}\n")
+
+    def _discard(self) -> None:
+        """Remove the events."""
+        with suppress(OSError):  # what could not be written is written once more here
+            self._file.close()
+        with suppress(OSError):  # its folder may be gone
+            self._events.unlink(missing_ok=True)
+
+
+def _try(path: Path, attempt: Callable[[Path], T]) -> T:
+    """Return what an attempt to write beside a file returns.
+
+    Raises:
+        ConfigurationError: it fails.
+    """
+    try:
+        return attempt(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{path}: the trace cannot be written: {error.strerror or error}")
+
+
+def _describe(error: OSError | TraceError, path: Path) -> str:
+    """Return an error in a line; `path` is the file it is about if it names none."""
+    match error:
+        case OSError(filename=named, strerror=str(reason)):
+            return f"{path if named is None else named}: {reason}"
+        case _:
+            return str(error)
+
+
+def convert_trace(
+    path: Path,
+    files: Sequence[Path],
+    *,
+    log_parts: Mapping[Path, frozenset[LogPart]] = MappingProxyType({}),
+    listener: TraceListener | None = None,
+) -> Iterator[str]:
+    """Write a trace in other formats; yield what a user wants to read about it.
+
+    `log_parts` has the logs that get some kinds of lines only; the listener gets the trace first.
+
+    Raises:
+        OSError: a file cannot be written; it carries that file's name.
+        TraceError: the trace cannot be read, lacks detail, or is damaged.
+    """
+    try:
+        trace = read_trace(path)
+        if listener is not None:
+            listener(trace)
+        yield from _convert(trace, path, files, log_parts)
+    except DAMAGES as error:  # its events name what its header does not
+        raise TraceError(f"{path}: the trace is damaged; trace the run again") from error
+
+
+def _convert(
+    trace: Trace,
+    path: Path,
+    files: Sequence[Path],
+    log_parts: Mapping[Path, frozenset[LogPart]],
+) -> Iterator[str]:
+    if not trace.is_whole:
+        yield f"{path} has no end: the process was killed; this is what it wrote until then"
+    for file in files:
+        save_trace(trace, file, events=path, log_parts=log_parts.get(file, ALL_PARTS))
+        use = _where(file) if len(trace.rows) else ", empty: nothing happened"
+        yield f"wrote {file.name}, {format_size(file.stat().st_size)}{use}"
+    yield summarize(trace)
+
+
+def _where(path: Path) -> str:
+    """Return what a user does with the file."""
+    if path.suffix in (".wafer-trace", ".txt"):
+        return ""
+    return ": open it in wse-viz" if path.suffix == ".log" else ": open it at ui.perfetto.dev"
+
+
+def save_trace(
+    trace: Trace,
+    path: Path,
+    *,
+    events: Path,
+    log_parts: frozenset[LogPart] = ALL_PARTS,
+) -> None:
+    """Write a trace in the format that the name of a file says; `events` is where it is read from.
+
+    Raises:
+        OSError: the file cannot be written; nothing of it is left, and the error carries its name.
+        TraceError: the trace lacks the detail for it.
+    """
+    with _naming(path), whole_file(path) as target:
+        match path.suffix:
+            case ".wafer-trace":
+                shutil.copyfile(events, target)
+            case ".log":
+                with target.open("w", encoding="utf-8", newline="\n") as text:
+                    write_sim_log(trace, text, printed=_printed(trace), parts=log_parts)
+            case ".txt":
+                with target.open("w", encoding="utf-8", newline="\n") as text:
+                    write_costs_by_line(trace, text)
+            case _:
+                with target.open("wb") as file:
+                    write_perfetto(trace, file)
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Let errors of the block be about `path`, not about what is hidden beside it, or nothing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _printed(trace: Trace) -> Iterator[tuple[int, str]]:
+    """Yield the lines that the program printed, with their cycles."""
+
+    def messages_of(x: int, y: int) -> Sequence[str]:
+        program = trace.header.program(x, y)
+        return program.messages if program is not None else ()
+
+    lines = PrintedLines(messages_of)
+    for event in trace.events(EventKind.PRINT):
+        yield from lines.add(event)
+    yield from lines.rest(trace.end_cycle)
+
+
+# --- what a trace says of the program ------------------------------------------------------------
+
+
+def make_header(image: WaferImage, architecture: Architecture, *, detail: Detail) -> TraceHeader:
+    """Return what a trace of a program says beside its events."""
+    return TraceHeader(
+        arch=architecture.name,
+        profile=architecture.profile,
+        clock_hertz=architecture.clock_hertz,
+        hop_cycles=architecture.timing.hop_cycles,
+        task_start_cycles=architecture.timing.task_start_cycles,
+        result_cycles=architecture.timing.result_cycles,
+        bank_conflict_factor=float(architecture.timing.bank_conflict_factor),
+        width=image.width,
+        height=image.height,
+        fabric_width=image.fabric_width,
+        fabric_height=image.fabric_height,
+        offset_x=image.offset_x,
+        offset_y=image.offset_y,
+        detail=detail,
+        operations=tuple(operation.name.lower() for operation in DsdOperation),
+        reasons=tuple(reason.name.lower().replace("_", " ") for reason in StallReason),
+        colors={
+            color: "/".join(names)
+            for color in range(NUM_COLORS)
+            if (names := image.names_of_color(color))
+        },
+        programs=tuple(_names(program, architecture.timing) for program in image.programs),
+        program_of_pe=tuple(image.program_of_pe.reshape(-1).tolist()),
+    )
+
+
+def _names(program: TileProgram, timing: Timing) -> ProgramNames:
+    rows: list[list[int]] = program.code.tolist()
+    sections = [s.address for s in program.sections if s.kind is SectionKind.CODE]
+    address = min(sections, default=0)
+    addresses: list[int] = []
+    for row in rows:
+        addresses.append(address)
+        address += INSTRUCTIONS[Opcode(row[Field.OPCODE])].num_bytes
+    return ProgramNames(
+        program.name,
+        tuple(f"{p.path}:{p.line}" if p is not None else "" for p in program.locations),
+        tuple(map(format_instruction, rows)),
+        tuple(addresses),
+        {pc: names[0] for pc, names in code_labels(program).items()},
+        program.messages,
+        tuple(
+            costs_of([name.name.lower() for name in names], cycles, timing.instruction_cycles)
+            for names, cycles in zip(
+                cost_classes(program), issue_cycles(program, timing), strict=True
+            )
+        ),
+    )

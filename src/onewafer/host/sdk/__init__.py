@@ -1,0 +1,1 @@
+"""The API of the SDK that host scripts use, on a simulated wafer."""
