@@ -1,21 +1,31 @@
-"""What a command is doing, and how much of it is done: a line on stderr, if it is a terminal.
+"""What a command is doing, and how much of it is done: a line on stderr that renews itself.
 
-Rich is loaded when there is a line to show.
+Where stderr is a file, steps that are counted are told now and then, a line each. Rich is loaded
+when there is a line that renews itself.
 """
 
 from __future__ import annotations
 
+import sys
+import threading
 from contextlib import contextmanager
+from time import perf_counter  # decides what is seen; results do not know
 from typing import TYPE_CHECKING
 
 from onewafer.terminal.notebook import NotebookLine, find_notebook
+from onewafer.terminal.text import printable
+from onewafer.units import format_duration, format_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from rich.progress import Progress, ProgressColumn, TaskID
 
     from onewafer.terminal.console import PlainConsole
+
+_LOG_SECONDS = 10.0
+_LOG_SHARE = 0.1
+"""Share of the time so far: a log of a day has some seventy lines."""
 
 
 class ProgressBar:
@@ -54,11 +64,63 @@ class CellBar(ProgressBar):
         self._steps = f" ({done} of {total} done)"
 
 
+class LogLines(ProgressBar):
+    """The same in a log: a whole line after ten seconds, and then ever more rarely."""
+
+    def __init__(self, noun: str, clock: Callable[[], float] = perf_counter) -> None:
+        """Take what steps are called, in the plural, and what tells the time."""
+        super().__init__()
+        self._noun, self._clock = noun, clock
+        self._started = clock()
+        self._text, self._done, self._total = "", 0, 0
+        self._is_over = threading.Event()
+
+    def say(self, text: str) -> None:
+        """Say what is being done."""
+        self._text = text
+
+    def show(self, done: int, total: int) -> None:
+        """Note how many steps are done, and how many there are."""
+        self._done, self._total = done, total
+
+    def line(self) -> str:
+        """Return how far it is: steps, their rate, and the time that is left."""
+        elapsed = self._clock() - self._started
+        line = f"{self._text}: {self._done:,} of {self._total:,} {self._noun}"
+        if self._done and elapsed > 0:
+            left = elapsed * (self._total / self._done - 1)
+            rate = format_rate(self._done / elapsed)
+            line += f", {rate} {self._noun}/s, about {format_duration(left)} left"
+        return f"{line} ({format_duration(elapsed)} so far)"
+
+    def seconds_to_next(self) -> float:
+        """Return how long to wait before the next line."""
+        return max(_LOG_SECONDS, _LOG_SHARE * (self._clock() - self._started))
+
+    @contextmanager
+    def written(self) -> Generator[None]:
+        """Write lines while the steps are done, also during a long one."""
+        writer = threading.Thread(target=self._write, daemon=True)
+        writer.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            writer.join()
+
+    def _write(self) -> None:
+        while not self._is_over.wait(self.seconds_to_next()):
+            if self._total:
+                sys.stderr.write(f"onewafer: {printable(self.line())}\n")
+                sys.stderr.flush()
+
+
 @contextmanager
 def progress_bar(*, is_shown: bool = True, noun: str | None = None) -> Generator[ProgressBar]:
-    """Yield a bar that is gone at the end; one that shows nothing if stderr is no terminal.
+    """Yield a bar that is gone at the end.
 
-    With the noun of its steps it shows how many are done, how many a second, and the time left.
+    With the noun of its steps it shows how many are done, how many a second, and the time left: if
+    stderr is no terminal, in lines of a log. Without one nothing is shown there.
     """
     if not is_shown:
         yield ProgressBar()
@@ -74,7 +136,12 @@ def progress_bar(*, is_shown: bool = True, noun: str | None = None) -> Generator
 
     console = PlainConsole(stderr=True)
     if not console.is_watched:
-        yield ProgressBar()
+        if noun is None:
+            yield ProgressBar()
+            return
+        log = LogLines(noun)
+        with log.written():
+            yield log
         return
     from rich.progress import BarColumn, TimeElapsedColumn  # noqa: PLC0415  # as above
 
