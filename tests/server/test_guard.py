@@ -89,7 +89,15 @@ def test_names_of_this_computer_come_in(open_server, host):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "10.0.0.1", "["]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:80",
+        "10.0.0.1",
+        "[",
+        "[::1].evil.example",
+    ],
 )
 def test_other_names_do_not_come_in_without_a_key(open_server, host):
     answer = chat(open_server, {"host": host})

@@ -3,9 +3,9 @@
 import asyncio
 import threading
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
-import uvicorn
 
 from onewafer.image import Opcode, ScalarType, SourceLocation, make_image
 from onewafer.recording import (
@@ -18,7 +18,7 @@ from onewafer.recording import (
     column_of_window,
 )
 from onewafer.viewer.followed_runs import FollowedRuns
-from onewafer.viewer.page_server import HOST, make_app
+from onewafer.viewer.page_server import address_of, listen, make_server
 from tests.recording.recordings import make_spans, record
 from tests.simulator.assembly import WSE3, Kernel, eastward
 
@@ -128,16 +128,14 @@ def viewing(*paths):
 @contextmanager
 def serving(runs):
     """Yield the address of a server that shows what runs are followed."""
-    app = make_app(runs, runs.look, is_ending=lambda: server.should_exit)
-    config = uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    server, listener = make_server(runs, runs.look), listen(0)
+    serve = partial(server.serve, sockets=[listener])
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     while not server.started:
         thread.join(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://{HOST}:{port}"
+        yield address_of(listener).rstrip("/")
     finally:
         server.should_exit = True
         thread.join(20)

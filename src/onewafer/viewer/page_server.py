@@ -67,18 +67,30 @@ def serve_on(listener: socket.socket, parts: Parts, look: Callable[[], int]) -> 
     Raises:
         ConfigurationError: Starlette and uvicorn are not installed.
     """
+    server = make_server(parts, look)
+    with listener:
+        asyncio.run(server.serve(sockets=[listener]))
+
+
+def make_server(parts: Parts, look: Callable[[], int]) -> Any:  # noqa: ANN401  # a uvicorn.Server
+    """Return the server of a page, which listens nowhere yet.
+
+    Raises:
+        ConfigurationError: Starlette and uvicorn are not installed.
+    """
     app = make_app(parts, look, is_ending=lambda: bool(server.should_exit))
     uvicorn = import_module("uvicorn")
+    bounded_http = import_module("onewafer.web_pages.bounded_http")
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        http=bounded_http.BoundedHttp,
+        log_level="error",
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=_SECONDS_TO_END,
     )
     server = uvicorn.Server(config)
-    with listener:
-        asyncio.run(server.serve(sockets=[listener]))
+    return server
 
 
 def address_of(listener: socket.socket) -> str:
@@ -88,9 +100,9 @@ def address_of(listener: socket.socket) -> str:
 
 def require_server() -> None:
     """Raise ConfigurationError where Starlette or uvicorn is not installed."""
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+    if None in map(find_spec, ("starlette", "uvicorn", "httptools")):
         raise ConfigurationError(
-            "a page needs Starlette and uvicorn; they are not installed: "
+            "a page needs Starlette, uvicorn and httptools; they are not installed: "
             "pip install 'onewafer[view]', or write --html FILE or --png FILE"
         )
 

@@ -69,12 +69,12 @@ def is_loopback(host: str) -> bool:
 
     >>> is_loopback("LocalHost:8000"), is_loopback("[::1]:8000"), is_loopback("127.0.0.1")
     (True, True, True)
-    >>> is_loopback("localhost.example:8000")
-    False
+    >>> is_loopback("localhost.example:8000"), is_loopback("[::1].example")
+    (False, False)
     """
-    host = host.lower()
-    name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-    return name in LOOPBACK_NAMES
+    name, colon, port = host.lower().rpartition(":")
+    has_port = bool(colon) and port.isdecimal()
+    return (name if has_port else host.lower()) in LOOPBACK_NAMES
 
 
 def is_same_origin(origin: str, host: str) -> bool:

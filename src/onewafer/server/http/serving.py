@@ -12,6 +12,7 @@ import uvicorn
 
 from onewafer.errors import ConfigurationError
 from onewafer.server.http.app import App
+from onewafer.web_pages.bounded_http import BoundedHttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 """Connections that wait to be accepted: a thousand clients may come at once."""
-KEEP_ALIVE_SECONDS = 75
-"""Silent connections stay open longer than clients keep them: none sends into a closed one."""
 LAST_WORDS_SECONDS = 1.0
 """Clients whose streams are broken off have so long to read why."""
 
@@ -84,6 +83,7 @@ class HttpServer:
         self._on_drain = on_drain
         config = uvicorn.Config(
             self._app,
+            http=BoundedHttp,
             lifespan="off",
             ws="none",
             log_config=None,
@@ -91,7 +91,6 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config, self.begin_drain)
