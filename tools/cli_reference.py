@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
-from onewafer.cli import cs_python, cslc, sdk_debug_shell
+from onewafer.cli.csl import cs_python, cslc, sdk_debug_shell
 from onewafer.cli.main import app
 
 if TYPE_CHECKING:

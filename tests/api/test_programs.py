@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import onewafer
-from onewafer.cli import cslc
+from onewafer.cli.csl import cslc
 from onewafer.errors import CompileError, ConfigurationError
 from onewafer.image import listing as to_text
 from onewafer.image import load as load_image

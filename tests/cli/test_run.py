@@ -11,8 +11,8 @@ import textwrap
 import pytest
 
 from onewafer import __version__
-from onewafer.cli import cslc
 from onewafer.cli import run as command
+from onewafer.cli.csl import cslc
 from onewafer.cli.main import execute
 from onewafer.errors import RecordingError
 from onewafer.execution import launch_files

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onewafer.cli import cslc
+from onewafer.cli.csl import cslc
 from onewafer.cli.main import execute
 
 ROOT = Path(__file__).resolve().parents[2]

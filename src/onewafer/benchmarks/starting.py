@@ -79,7 +79,7 @@ def measure_starts(conditions: Conditions, sizes: Sizes) -> Measurement:
             conditions.note(f"start {number} of {sizes['num_starts']}")
             arguments = (str(folder / "run.py"), str(folder / "out"))
             engine = {"ONEWAFER_ENGINE": conditions.engine}
-            scripts.append(_time_process(("-m", "onewafer.cli.cs_python", *arguments), engine))
+            scripts.append(_time_process(("-m", "onewafer.cli.csl.cs_python", *arguments), engine))
             versions.append(_time_process(("-c", _COMMAND, "--version"), {}))
     return Measurement(
         figures={

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from onewafer.cli.output_files import check_output, write_output
+from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.terminal import progress_bar
 

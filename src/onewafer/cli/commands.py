@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from onewafer.cli.process import run_command_line
+from onewafer.cli.running.process import run_command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,17 +18,17 @@ def onewafer() -> NoReturn:
 
 def cslc() -> NoReturn:
     """Run `cslc`."""
-    run_command_line("cslc", _execute_of("cslc"))
+    run_command_line("cslc", _execute_of("csl.cslc"))
 
 
 def cs_python() -> NoReturn:
     """Run `cs_python`."""
-    run_command_line("cs_python", _execute_of("cs_python"))
+    run_command_line("cs_python", _execute_of("csl.cs_python"))
 
 
 def sdk_debug_shell() -> NoReturn:
     """Run `sdk_debug_shell`."""
-    run_command_line("sdk_debug_shell", _execute_of("sdk_debug_shell"))
+    run_command_line("sdk_debug_shell", _execute_of("csl.sdk_debug_shell"))
 
 
 def _execute_of(module: str) -> Callable[[list[str]], int]:

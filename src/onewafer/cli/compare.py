@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onewafer.api import as_option, compare_described, compare_options, list_systems
-from onewafer.cli.output_files import check_output, write_output
+from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.terminal import SHOWN_COLUMNS, progress_bar, stdout_console
 
@@ -139,7 +139,7 @@ def compare(
     """
     from onewafer.api.compare_job import Numbers, check_numbers  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.api.models import load_model  # noqa: PLC0415  # likewise
-    from onewafer.cli.compare_options import choose_kind, parse_prices  # noqa: PLC0415  # likewise
+    from onewafer.cli.options.compare_options import choose_kind, parse_prices  # noqa: PLC0415  # likewise
 
     if list_:
         _print_list()

@@ -11,11 +11,11 @@ from onewafer import __version__
 from onewafer.cli.bench import bench
 from onewafer.cli.calibrate import calibrate
 from onewafer.cli.compare import compare
-from onewafer.cli.complaints import complain
-from onewafer.cli.csl import csl
-from onewafer.cli.process import describe, run_command_line
+from onewafer.cli.csl.csl import csl
 from onewafer.cli.resume import resume
 from onewafer.cli.run import run
+from onewafer.cli.running.complaints import complain
+from onewafer.cli.running.process import describe, run_command_line
 from onewafer.cli.serve import serve
 from onewafer.cli.sweep import sweep
 from onewafer.cli.validate import validate

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.recorded_run import (
+from onewafer.cli.options.output_files import check_output, write_output
+from onewafer.cli.options.recorded_run import (
     RecordOption,
     SampleEveryOption,
     recorded,
 )
-from onewafer.cli.simulation_options import (
+from onewafer.cli.options.simulation_options import (
     EngineOption,
     MaxCyclesOption,
     StrictOption,

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from onewafer.api import Wafer, as_option, list_systems, open_session, require_torch, wafer_options
-from onewafer.cli.live_page import live_page
-from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.recorded_run import (
+from onewafer.cli.options.output_files import check_output, write_output
+from onewafer.cli.options.recorded_run import (
     LiveOption,
     RecordOption,
     SampleEveryOption,
     ViewOption,
     recorded,
 )
-from onewafer.cli.simulation_options import (
+from onewafer.cli.options.simulation_options import (
     EngineOption,
     MaxCyclesOption,
     ThreadsOption,
     read_settings,
 )
+from onewafer.cli.running.live_page import live_page
 from onewafer.errors import ConfigurationError, OnewaferError, RecordingError
 
 if TYPE_CHECKING:

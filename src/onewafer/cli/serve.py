@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.api import as_option, compare_options
-from onewafer.cli.output_files import check_output, write_output
+from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings
 from onewafer.terminal import SHOWN_COLUMNS, printable, progress_bar, quoted, stdout_console

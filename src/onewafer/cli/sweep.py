@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from onewafer.cli.output_files import check_output
+from onewafer.cli.options.output_files import check_output
 from onewafer.errors import ConfigurationError
 from onewafer.terminal import SHOWN_COLUMNS, progress_bar, stdout_console, visible
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.cli.output_files import check_output, write_output
+from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.process.garbage import rare_collection
 from onewafer.settings import ENGINES, check_engine

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.cli.output_files import check_output
+from onewafer.cli.options.output_files import check_output
 from onewafer.errors import ConfigurationError
 from onewafer.terminal import printable
 from onewafer.units import format_size

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from onewafer.cli.complaints import complain
-from onewafer.cli.process import INTERRUPTED
+from onewafer.cli.running.complaints import complain
+from onewafer.cli.running.process import INTERRUPTED
 from onewafer.errors import OnewaferError
 from onewafer.terminal import printable
 
@@ -87,7 +87,7 @@ class _Page:
         with listen(0) as listener:  # any port that is free: none is taken
             self._address = address_of(listener)
             number = listener.fileno()
-            command = [sys.executable, "-P", "-m", "onewafer.cli.live_page", str(number)]
+            command = [sys.executable, "-P", "-m", "onewafer.cli.running.live_page", str(number)]
             self._process = subprocess.Popen(  # noqa: S603  # our interpreter
                 command, stdin=subprocess.PIPE, pass_fds=[number], start_new_session=True
             )

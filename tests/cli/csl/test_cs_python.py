@@ -11,7 +11,7 @@ import pytest
 
 import onewafer
 
-MODULE = [sys.executable, "-m", "onewafer.cli.cs_python"]
+MODULE = [sys.executable, "-m", "onewafer.cli.csl.cs_python"]
 
 
 def run(*arguments, cwd):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from onewafer.cli import csl_routes, cslc
+from onewafer.cli.csl import cslc
+from onewafer.cli.csl import routes as csl_routes
 from onewafer.cli.main import execute
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "csl" / "axpy-sum"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "csl" / "axpy-sum"
 
 
 @pytest.fixture(scope="module")

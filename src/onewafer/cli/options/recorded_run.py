@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.cli.output_files import check_output
+from onewafer.cli.options.output_files import check_output
 from onewafer.settings import require_recording
 
 if TYPE_CHECKING:

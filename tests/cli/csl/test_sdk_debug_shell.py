@@ -2,7 +2,7 @@
 
 import pytest
 
-from onewafer.cli.sdk_debug_shell import execute
+from onewafer.cli.csl.sdk_debug_shell import execute
 
 PROGRAM = 'layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl", .{}); }'
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from onewafer.cli.csl_listing import listing
-from onewafer.cli.csl_routes import routes
-from onewafer.cli.csl_trace import trace
+from onewafer.cli.csl.listing import listing
+from onewafer.cli.csl.routes import routes
+from onewafer.cli.csl.trace import trace
 
 csl = typer.Typer(
     name="csl",

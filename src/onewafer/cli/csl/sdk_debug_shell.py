@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from onewafer.cli import cslc
-from onewafer.cli.process import run_command_line
+from onewafer.cli.csl import cslc
+from onewafer.cli.running.process import run_command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

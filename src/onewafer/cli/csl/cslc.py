@@ -22,7 +22,7 @@ from onewafer.api import (
     write_folder,
 )
 from onewafer.arch import architecture_names
-from onewafer.cli.process import describe, run_command_line
+from onewafer.cli.running.process import describe, run_command_line
 from onewafer.csl.driver import DiskFiles, Stage, run_stages
 from onewafer.csl.sema import MAX_CALL_DEPTH, explain_instances
 from onewafer.diagnostics import DiagnosticSink, render, to_json

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.cli.live_page import live_page
-from onewafer.cli.program_folder import ProfileOption, load_image
-from onewafer.cli.recorded_run import (
+from onewafer.cli.csl.program_folder import ProfileOption, load_image
+from onewafer.cli.options.recorded_run import (
     RecordOption,
     SampleEveryOption,
     ViewOption,
     recorded,
 )
-from onewafer.cli.simulation_options import (
+from onewafer.cli.options.simulation_options import (
     CheckOption,
     MaxCyclesOption,
     StrictOption,
     read_settings,
 )
+from onewafer.cli.running.live_page import live_page
 from onewafer.errors import ConfigurationError, TraceError
 from onewafer.settings import check_trace_file
 from onewafer.terminal import printable
@@ -149,7 +149,7 @@ def _run_script(what: list[str], files: list[Path], settings: Settings) -> int:
     if settings.is_live:
         options.append("--live")
     sys.stdout.flush()
-    command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
+    command = [sys.executable, "-m", "onewafer.cli.csl.cs_python", *options, *arguments]
     before = [_identity(path) for path in files]
     code = _run(command)
     if code == 0 and [_identity(path) for path in files] == before:

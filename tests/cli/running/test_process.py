@@ -11,7 +11,7 @@ from onewafer.cli.main import execute
 
 CODE = """
 import sys
-from onewafer.cli.process import run_command_line
+from onewafer.cli.running.process import run_command_line
 def execute(arguments):
     sys.stdout.write("2×1 PEs\\n" * int(arguments[0]))
     return int(arguments[1])
@@ -40,7 +40,7 @@ def test_the_exit_code_is_that_of_the_command(code):
 def test_a_reason_to_exit_is_said():
     code = """
 import sys
-from onewafer.cli.process import run_command_line
+from onewafer.cli.running.process import run_command_line
 run_command_line("tool", lambda arguments: sys.exit("no"))
 """
     result = subprocess.run(
@@ -88,7 +88,7 @@ def test_a_full_disk_is_no_bug_of_ours(is_buffered):
 
 def test_a_ctrl_c_is_one_line():
     code = """
-from onewafer.cli.process import run_command_line
+from onewafer.cli.running.process import run_command_line
 def execute(arguments):
     raise KeyboardInterrupt
 run_command_line("tool", execute)
@@ -101,7 +101,7 @@ run_command_line("tool", execute)
 
 CLOSED = """
 import os, sys
-from onewafer.cli.process import run_command_line
+from onewafer.cli.running.process import run_command_line
 def execute(arguments):
     print("to stdout")
     sys.stderr.write("to stderr\\n")
@@ -163,7 +163,7 @@ def test_commands_end_as_always_if_a_stream_is_closed(tmp_path, command, code, c
 def test_a_program_may_close_its_streams_itself(end):
     code = f"""
 import sys
-from onewafer.cli.process import run_command_line
+from onewafer.cli.running.process import run_command_line
 def execute(arguments):
     sys.stdout.close()
     sys.stderr.close()
@@ -179,7 +179,7 @@ run_command_line("tool", execute)
 def test_a_help_that_goes_nowhere_is_an_error():
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "onewafer.cli.cslc", "--help"],
+            [sys.executable, "-m", "onewafer.cli.csl.cslc", "--help"],
             check=False,
             text=True,
             stdout=full,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.program_folder import FolderArgument, load_image
+from onewafer.cli.csl.program_folder import FolderArgument, load_image
+from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.geometry import Rectangle
 from onewafer.terminal import printable

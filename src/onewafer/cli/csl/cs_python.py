@@ -13,7 +13,7 @@ import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NoReturn
 
-from onewafer.cli.process import run_command_line
+from onewafer.cli.running.process import run_command_line
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings, require_recording
 from onewafer.terminal import cut_words

@@ -3,7 +3,7 @@
 import pytest
 
 from onewafer.api.compare_job import JobKind
-from onewafer.cli.compare_options import choose_kind, parse_prices
+from onewafer.cli.options.compare_options import choose_kind, parse_prices
 from onewafer.errors import ConfigurationError
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.cli.program_folder import (
+from onewafer.cli.csl.program_folder import (
     FolderArgument,
     ProfileOption,
     load_image,

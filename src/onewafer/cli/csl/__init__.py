@@ -1,0 +1,1 @@
+"""Programs in CSL: compiled (`cslc`), run (`cs_python`), looked into (`onewafer csl`)."""
