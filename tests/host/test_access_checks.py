@@ -9,7 +9,7 @@ from onewafer.errors import CheckpointError, SimulationError
 from onewafer.host import Device
 from onewafer.image import INSTRUCTIONS, Opcode, ScalarType
 from onewafer.simulator import Checking, Machine
-from onewafer.simulator.reference import checked
+from onewafer.simulator.reference.compute_element import checked
 from tests.csl.library.one_pe import compile_pe
 from tests.simulator.assembly import WSE2, Kernel, boot
 

@@ -39,7 +39,8 @@ from onewafer.simulator.arithmetic.floating import (
     half_to_float,
 )
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.reference import ReferenceEngine, watching
+from onewafer.simulator.reference import ReferenceEngine
+from onewafer.simulator.reference.compute_element import watching
 from tests.simulator.assembly import RAMP, WSE3, Kernel, background, boot, route
 from tests.simulator.cutting import cutting
 from tests.simulator.feature_generation import FeatureBuilder, feature_programs

@@ -8,11 +8,10 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import DsdKind, DsdOperation
-from onewafer.simulator.reference.buffers import LinkBuffer, OutputQueue
-from onewafer.simulator.reference.compute_element import MainThread
-from onewafer.simulator.reference.element_program import ELEMENT_BYTES
-from onewafer.simulator.reference.fifo import Fifo, FifoOperand
-from onewafer.simulator.reference.operand import (
+from onewafer.simulator.reference.compute_element.compute_element import MainThread
+from onewafer.simulator.reference.compute_element.element_program import ELEMENT_BYTES
+from onewafer.simulator.reference.compute_element.fifo import Fifo, FifoOperand
+from onewafer.simulator.reference.compute_element.operand import (
     BlockOperand,
     InputOperand,
     Operand,
@@ -21,7 +20,8 @@ from onewafer.simulator.reference.operand import (
     ScalarOperand,
     VectorOperand,
 )
-from onewafer.simulator.reference.operation import Operation
+from onewafer.simulator.reference.compute_element.operation import Operation
+from onewafer.simulator.reference.fabric.buffers import LinkBuffer, OutputQueue
 from onewafer.simulator.snapshot import (
     BLOCK,
     FIFO,
@@ -40,10 +40,10 @@ from onewafer.simulator.statistics import StallReason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from onewafer.simulator.reference.buffers import Channel, Source
-    from onewafer.simulator.reference.compute_element import ComputeElement
-    from onewafer.simulator.reference.router import Router
-    from onewafer.simulator.reference.units import Schedule
+    from onewafer.simulator.reference.compute_element.compute_element import ComputeElement
+    from onewafer.simulator.reference.fabric.buffers import Channel, Source
+    from onewafer.simulator.reference.fabric.router import Router
+    from onewafer.simulator.reference.fabric.units import Schedule
     from onewafer.simulator.snapshot import Snapshot, Table
 
 _MAIN_THREADS = (MainThread.IDLE, MainThread.RUNNING, MainThread.WAITING, MainThread.STALLED)

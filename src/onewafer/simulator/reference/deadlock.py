@@ -13,15 +13,15 @@ from onewafer.simulator.deadlock import (
     StuckRouter,
     describe_deadlock,
 )
-from onewafer.simulator.reference.compute_element import ComputeElement, MainThread
+from onewafer.simulator.reference.compute_element.compute_element import ComputeElement, MainThread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.simulator.reference.buffers import Source
-    from onewafer.simulator.reference.operation import Operation
-    from onewafer.simulator.reference.router import Router
-    from onewafer.simulator.reference.switch import Route
+    from onewafer.simulator.reference.compute_element.operation import Operation
+    from onewafer.simulator.reference.fabric.buffers import Source
+    from onewafer.simulator.reference.fabric.router import Router
+    from onewafer.simulator.reference.fabric.switch import Route
     from onewafer.simulator.state import MachineState
 
 

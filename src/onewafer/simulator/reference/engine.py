@@ -21,9 +21,6 @@ from onewafer.simulator.findings import BusyIssue
 from onewafer.simulator.leftovers import Waiting
 from onewafer.simulator.loading import HOST_STREAM_WORDS, changeable_colors, host_streams
 from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
-from onewafer.simulator.reference.agenda import Agenda
-from onewafer.simulator.reference.buffers import Channel, OutputQueue
-from onewafer.simulator.reference.checked import CheckedElement, Variables, check_instructions
 from onewafer.simulator.reference.checkpoint import (
     export_channels,
     export_elements,
@@ -33,16 +30,23 @@ from onewafer.simulator.reference.checkpoint import (
     import_elements,
     import_routers,
 )
-from onewafer.simulator.reference.compute_element import ComputeElement
-from onewafer.simulator.reference.deadlock import report_deadlock
-from onewafer.simulator.reference.element_program import (
+from onewafer.simulator.reference.compute_element.checked import (
+    CheckedElement,
+    Variables,
+    check_instructions,
+)
+from onewafer.simulator.reference.compute_element.compute_element import ComputeElement
+from onewafer.simulator.reference.compute_element.element_program import (
     ElementProgram,
     prepare_program,
     with_conditions,
 )
-from onewafer.simulator.reference.operation import OperationTiming
-from onewafer.simulator.reference.router import Router
-from onewafer.simulator.reference.units import NEVER
+from onewafer.simulator.reference.compute_element.operation import OperationTiming
+from onewafer.simulator.reference.deadlock import report_deadlock
+from onewafer.simulator.reference.fabric.agenda import Agenda
+from onewafer.simulator.reference.fabric.buffers import Channel, OutputQueue
+from onewafer.simulator.reference.fabric.router import Router
+from onewafer.simulator.reference.fabric.units import NEVER
 from onewafer.simulator.reference.wiring import wire_routers
 from onewafer.simulator.rim import without_exits
 from onewafer.simulator.snapshot import HOST_QUEUE, Snapshot
@@ -53,8 +57,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.simulator.reference.instructions import Instruction
-    from onewafer.simulator.reference.router import Move
+    from onewafer.simulator.reference.compute_element.instructions import Instruction
+    from onewafer.simulator.reference.fabric.router import Move
 
 
 @dataclass(frozen=True, slots=True)

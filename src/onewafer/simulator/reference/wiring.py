@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
 from onewafer.simulator.loading import UNROUTED
-from onewafer.simulator.reference.buffers import LinkBuffer
-from onewafer.simulator.reference.switch import Route, Switch
+from onewafer.simulator.reference.fabric.buffers import LinkBuffer
+from onewafer.simulator.reference.fabric.switch import Route, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Timing
     from onewafer.image import WaferImage
-    from onewafer.simulator.reference.buffers import Channel
-    from onewafer.simulator.reference.compute_element import ComputeElement
-    from onewafer.simulator.reference.router import Router
+    from onewafer.simulator.reference.compute_element.compute_element import ComputeElement
+    from onewafer.simulator.reference.fabric.buffers import Channel
+    from onewafer.simulator.reference.fabric.router import Router
 
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance.state import NO_IDS
-from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
+from onewafer.csl.sema.runtime.maps.dsr_faults import complaint, varied_load
 from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
 from onewafer.csl.sema.values import (
     Dsd,

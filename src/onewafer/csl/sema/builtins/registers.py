@@ -17,7 +17,7 @@ from onewafer.csl.sema.instance.analyzer import Analyzer
 from onewafer.csl.sema.instance.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.instance.state import NO_IDS, DsrState, HeldDsd
 from onewafer.csl.sema.modules.instance_context import instance_of
-from onewafer.csl.sema.runtime import held_dsds
+from onewafer.csl.sema.runtime.maps import held_dsds
 from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
 from onewafer.csl.sema.session.contracts import Where
 from onewafer.csl.sema.values import (

@@ -18,10 +18,10 @@ from onewafer.csl.sema.builtins.registers import OPERAND_MODES
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance.registry import runtime_builtin
-from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.addresses import index_value
-from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
-from onewafer.csl.sema.runtime.maps import emit_map
+from onewafer.csl.sema.runtime.maps import held_dsds
+from onewafer.csl.sema.runtime.maps.dsr_faults import refuse_circular
+from onewafer.csl.sema.runtime.maps.maps import emit_map
 from onewafer.csl.sema.runtime.task_ids import with_known_ids
 from onewafer.csl.sema.values import (
     TRUE,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.reference.operand import bytes_of
+from onewafer.simulator.reference.compute_element.operand import bytes_of
 
 if TYPE_CHECKING:
     from onewafer.arch import Timing
-    from onewafer.simulator.reference.operation import Operation
+    from onewafer.simulator.reference.compute_element.operation import Operation
 
 
 class LastResult:

@@ -8,7 +8,7 @@ from onewafer.errors import SimulationError
 from onewafer.image import ALL_MASKED, MASKABLE
 from onewafer.simulator.arithmetic.exceptions import NAMES, is_exceptions_register
 from onewafer.simulator.messages import unmasked_exceptions
-from onewafer.simulator.reference.memory import ADDRESS_MASK
+from onewafer.simulator.reference.compute_element.memory import ADDRESS_MASK
 
 if TYPE_CHECKING:
     from onewafer.simulator.state import MachineState

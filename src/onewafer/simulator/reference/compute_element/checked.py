@@ -19,10 +19,14 @@ from onewafer.errors import SimulationError
 from onewafer.image import Opcode, ScalarType, SymbolKind, decode_operand
 from onewafer.simulator.arithmetic.registers import NO_REGISTER
 from onewafer.simulator.messages import never_written, outside_variable, outside_variables
-from onewafer.simulator.reference.compute_element import ComputeElement
-from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
-from onewafer.simulator.reference.operand import BlockOperand, PointerOperand, VectorOperand
-from onewafer.simulator.reference.shadow import (
+from onewafer.simulator.reference.compute_element.compute_element import ComputeElement
+from onewafer.simulator.reference.compute_element.memory import ADDRESS_MASK, Memory
+from onewafer.simulator.reference.compute_element.operand import (
+    BlockOperand,
+    PointerOperand,
+    VectorOperand,
+)
+from onewafer.simulator.reference.compute_element.shadow import (
     Missing,
     Shadows,
     set_registers,
@@ -34,10 +38,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import DsdDescriptor, OperandMode, Symbol, TileProgram
-    from onewafer.simulator.reference.element_program import ElementProgram
-    from onewafer.simulator.reference.instructions import Execute, Instruction
-    from onewafer.simulator.reference.operand import Operand
-    from onewafer.simulator.reference.picker import Ready
+    from onewafer.simulator.reference.compute_element.element_program import ElementProgram
+    from onewafer.simulator.reference.compute_element.instructions import Execute, Instruction
+    from onewafer.simulator.reference.compute_element.operand import Operand
+    from onewafer.simulator.reference.compute_element.picker import Ready
 
 UNKNOWN = -1
 """Origin of a value that is no address, or an address of unknown origin."""

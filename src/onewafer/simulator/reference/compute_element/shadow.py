@@ -13,7 +13,7 @@ from onewafer.errors import SimulationError
 from onewafer.image import INSTRUCTIONS, Opcode, OperandMode, decode_operand
 
 if TYPE_CHECKING:
-    from onewafer.simulator.reference.instructions import Instruction
+    from onewafer.simulator.reference.compute_element.instructions import Instruction
 
 
 @dataclass(frozen=True, slots=True)

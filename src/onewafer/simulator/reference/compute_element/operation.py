@@ -11,8 +11,8 @@ from onewafer.simulator.arithmetic.control import ADVANCE_MARK
 from onewafer.simulator.arithmetic.outputs import ADVANCES, NUM_PACKED
 from onewafer.simulator.arithmetic.undefined import carry_of
 from onewafer.simulator.messages import UNPACKED_OPERAND
-from onewafer.simulator.reference.fifo import Fifo, FifoOperand
-from onewafer.simulator.reference.operand import (
+from onewafer.simulator.reference.compute_element.fifo import Fifo, FifoOperand
+from onewafer.simulator.reference.compute_element.operand import (
     ENDLESS,
     BlockOperand,
     InputOperand,
@@ -24,7 +24,7 @@ from onewafer.simulator.reference.operand import (
     count_wraps,
     share_banks,
 )
-from onewafer.simulator.reference.units import NEVER
+from onewafer.simulator.reference.fabric.units import NEVER
 from onewafer.simulator.state import MAIN_THREAD
 
 if TYPE_CHECKING:

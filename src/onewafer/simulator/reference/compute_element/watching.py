@@ -18,13 +18,13 @@ from onewafer.simulator.arithmetic.compiled import single_to_float
 from onewafer.simulator.arithmetic.exceptions import DIVISION, INEXACT, INVALID, OVERFLOW, UNDERFLOW
 from onewafer.simulator.arithmetic.floating import half_to_float
 from onewafer.simulator.arithmetic.integer import to_number
-from onewafer.simulator.reference.exceptions import check_exceptions
+from onewafer.simulator.reference.compute_element.exceptions import check_exceptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.simulator.reference.exceptions import Raised
-    from onewafer.simulator.reference.instructions import Instruction, Processor
+    from onewafer.simulator.reference.compute_element.exceptions import Raised
+    from onewafer.simulator.reference.compute_element.instructions import Instruction, Processor
 
 _F16, _F32, _I16 = ScalarType.F16, ScalarType.F32, ScalarType.I16
 _SMALLEST_NORMAL: Final = {

@@ -25,8 +25,8 @@ from onewafer.simulator.arithmetic.outputs import (
 )
 
 if TYPE_CHECKING:
-    from onewafer.simulator.reference.buffers import Channel, OutputQueue
-    from onewafer.simulator.reference.memory import Memory
+    from onewafer.simulator.reference.compute_element.memory import Memory
+    from onewafer.simulator.reference.fabric.buffers import Channel, OutputQueue
 
 ENDLESS = 0x7FFF
 """Extent of a fabric DSD that never ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
-from onewafer.simulator.reference.units import Unit
+from onewafer.simulator.reference.fabric.units import Unit
 
 UnitType = TypeVar("UnitType", bound=Unit)
 RouterType = TypeVar("RouterType", bound=Unit)

@@ -10,8 +10,8 @@ from onewafer.simulator.messages import fifo_width
 
 if TYPE_CHECKING:
     from onewafer.image import FifoBuffer, TileProgram
-    from onewafer.simulator.reference.memory import Memory
-    from onewafer.simulator.reference.units import User
+    from onewafer.simulator.reference.compute_element.memory import Memory
+    from onewafer.simulator.reference.fabric.units import User
 
 
 class Fifo:

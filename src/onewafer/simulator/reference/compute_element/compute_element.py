@@ -29,20 +29,20 @@ from onewafer.simulator.arithmetic.registers import (
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.loading import UNBOUND, unbound_queue_message
 from onewafer.simulator.messages import busy_microthread, place
-from onewafer.simulator.reference.buffers import Channel, OutputQueue
-from onewafer.simulator.reference.counter import CycleCounter
-from onewafer.simulator.reference.data_path import DataPath
-from onewafer.simulator.reference.element_program import arguments_of
-from onewafer.simulator.reference.exceptions import exceptions_of_element
-from onewafer.simulator.reference.fifo import make_fifos
-from onewafer.simulator.reference.gates import set_blocked
-from onewafer.simulator.reference.instructions import NOT_YET, STOP, Instruction
-from onewafer.simulator.reference.issuing import make_operand, make_operation
-from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
-from onewafer.simulator.reference.picker import Picker
-from onewafer.simulator.reference.queue_registers import queue_registers_of
-from onewafer.simulator.reference.results import LastResult
-from onewafer.simulator.reference.units import NEVER
+from onewafer.simulator.reference.compute_element.counter import CycleCounter
+from onewafer.simulator.reference.compute_element.data_path import DataPath
+from onewafer.simulator.reference.compute_element.element_program import arguments_of
+from onewafer.simulator.reference.compute_element.exceptions import exceptions_of_element
+from onewafer.simulator.reference.compute_element.fifo import make_fifos
+from onewafer.simulator.reference.compute_element.gates import set_blocked
+from onewafer.simulator.reference.compute_element.instructions import NOT_YET, STOP, Instruction
+from onewafer.simulator.reference.compute_element.issuing import make_operand, make_operation
+from onewafer.simulator.reference.compute_element.memory import ADDRESS_MASK, Memory
+from onewafer.simulator.reference.compute_element.picker import Picker
+from onewafer.simulator.reference.compute_element.results import LastResult
+from onewafer.simulator.reference.fabric.buffers import Channel, OutputQueue
+from onewafer.simulator.reference.fabric.queue_registers import queue_registers_of
+from onewafer.simulator.reference.fabric.units import NEVER
 from onewafer.simulator.state import FIRST_THREAD, MAIN_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Detail, Event, EventKind, Wait
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.image import DsdDescriptor, Symbol
     from onewafer.simulator.findings import Checking
-    from onewafer.simulator.reference.element_program import ElementProgram
-    from onewafer.simulator.reference.operand import Operand
-    from onewafer.simulator.reference.operation import Operation, OperationTiming
-    from onewafer.simulator.reference.picker import Ready
-    from onewafer.simulator.reference.router import Router
-    from onewafer.simulator.reference.units import Schedule
+    from onewafer.simulator.reference.compute_element.element_program import ElementProgram
+    from onewafer.simulator.reference.compute_element.operand import Operand
+    from onewafer.simulator.reference.compute_element.operation import Operation, OperationTiming
+    from onewafer.simulator.reference.compute_element.picker import Ready
+    from onewafer.simulator.reference.fabric.router import Router
+    from onewafer.simulator.reference.fabric.units import Schedule
     from onewafer.simulator.state import MachineState
     from onewafer.trace import EventSink
 

@@ -10,13 +10,13 @@ from onewafer.errors import Place, SimulationError
 from onewafer.image import TaskKind
 from onewafer.simulator.arithmetic.control import control_task_of, entry_of, is_control
 from onewafer.simulator.messages import unbound_control_task
-from onewafer.simulator.reference.units import Unit
+from onewafer.simulator.reference.fabric.units import Unit
 
 if TYPE_CHECKING:
     from onewafer.image import Symbol, Task
-    from onewafer.simulator.reference.buffers import Channel
-    from onewafer.simulator.reference.element_program import ElementProgram
-    from onewafer.simulator.reference.units import Schedule
+    from onewafer.simulator.reference.compute_element.element_program import ElementProgram
+    from onewafer.simulator.reference.fabric.buffers import Channel
+    from onewafer.simulator.reference.fabric.units import Schedule
     from onewafer.simulator.state import MachineState
 
 LAUNCH_ID = 31

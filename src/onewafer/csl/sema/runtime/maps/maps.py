@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import held_dsds, order, passing
+from onewafer.csl.sema.runtime import order, passing
 from onewafer.csl.sema.runtime.calls import (
     analyzer_of,
     bind_argument,
@@ -20,9 +20,10 @@ from onewafer.csl.sema.runtime.calls import (
     specialize,
     spill,
 )
-from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
 from onewafer.csl.sema.runtime.expressions import evaluate_as, evaluate_type
-from onewafer.csl.sema.runtime.map_operands import Element, Walk, rounds_only, walk
+from onewafer.csl.sema.runtime.maps import held_dsds
+from onewafer.csl.sema.runtime.maps.dsr_faults import refuse_circular
+from onewafer.csl.sema.runtime.maps.map_operands import Element, Walk, rounds_only, walk
 from onewafer.csl.sema.runtime.statements import analyze_block
 from onewafer.csl.sema.values import (
     Array,

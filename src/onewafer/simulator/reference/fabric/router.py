@@ -25,16 +25,16 @@ from onewafer.simulator.arithmetic.registers import (
     number_of,
     register_at,
 )
-from onewafer.simulator.reference.buffers import Link, Source
-from onewafer.simulator.reference.units import NEVER
+from onewafer.simulator.reference.fabric.buffers import Link, Source
+from onewafer.simulator.reference.fabric.units import NEVER
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Event, EventKind
 
 if TYPE_CHECKING:
     from onewafer.arch import Timing
-    from onewafer.simulator.reference.buffers import LinkBuffer
-    from onewafer.simulator.reference.switch import Route, Switch
-    from onewafer.simulator.reference.units import Receiver, Schedule
+    from onewafer.simulator.reference.fabric.buffers import LinkBuffer
+    from onewafer.simulator.reference.fabric.switch import Route, Switch
+    from onewafer.simulator.reference.fabric.units import Receiver, Schedule
     from onewafer.trace import EventSink
 
 _RAMP_INPUT = 1 << 5

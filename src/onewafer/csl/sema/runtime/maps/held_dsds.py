@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
+from onewafer.csl.sema.runtime.maps.dsr_faults import complaint, varied_load
 from onewafer.csl.sema.values import Dsd, Dsr, Runtime, key_of
 
 if TYPE_CHECKING:

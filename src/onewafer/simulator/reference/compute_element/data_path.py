@@ -8,18 +8,18 @@ from onewafer.errors import HazardError, SimulationError
 from onewafer.image import FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, is_control
 from onewafer.simulator.messages import conflict, fifo_fault
-from onewafer.simulator.reference.exceptions import check_exceptions
-from onewafer.simulator.reference.units import NEVER, Unit
+from onewafer.simulator.reference.compute_element.exceptions import check_exceptions
+from onewafer.simulator.reference.fabric.units import NEVER, Unit
 from onewafer.simulator.state import MAIN_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import NO_QUEUE, EventKind, Wait
 
 if TYPE_CHECKING:
-    from onewafer.simulator.reference.buffers import Channel
-    from onewafer.simulator.reference.exceptions import Exceptions
-    from onewafer.simulator.reference.operation import Operation
-    from onewafer.simulator.reference.router import Router
-    from onewafer.simulator.reference.units import Schedule, User
+    from onewafer.simulator.reference.compute_element.exceptions import Exceptions
+    from onewafer.simulator.reference.compute_element.operation import Operation
+    from onewafer.simulator.reference.fabric.buffers import Channel
+    from onewafer.simulator.reference.fabric.router import Router
+    from onewafer.simulator.reference.fabric.units import Schedule, User
     from onewafer.trace import EventSink
 
 

@@ -22,7 +22,7 @@ from onewafer.simulator.arithmetic.control import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from onewafer.simulator.reference.buffers import Channel, Link, LinkBuffer
+    from onewafer.simulator.reference.fabric.buffers import Channel, Link, LinkBuffer
 
 _HALF = 0xFFFF
 """Bits of the index of a wavelet, which its marks lie above."""

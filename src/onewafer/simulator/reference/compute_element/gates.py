@@ -9,7 +9,7 @@ from onewafer.simulator.loading import channel_color
 
 if TYPE_CHECKING:
     from onewafer.image import TileProgram
-    from onewafer.simulator.reference.queue_registers import QueueRegisters
+    from onewafer.simulator.reference.fabric.queue_registers import QueueRegisters
     from onewafer.simulator.state import MachineState
 
 _WORD = 0xFFFF_FFFF

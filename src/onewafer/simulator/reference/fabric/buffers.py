@@ -10,10 +10,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.geometry import Direction
-from onewafer.simulator.reference.units import Unit
+from onewafer.simulator.reference.fabric.units import Unit
 
 if TYPE_CHECKING:
-    from onewafer.simulator.reference.units import Receiver, Schedule, User
+    from onewafer.simulator.reference.fabric.units import Receiver, Schedule, User
     from onewafer.simulator.statistics import StallReason
 
 

@@ -14,13 +14,13 @@ from onewafer.simulator.loading import (
     fabric_color,
     input_attachments,
 )
-from onewafer.simulator.reference.exceptions import Raised
-from onewafer.simulator.reference.instructions import (
+from onewafer.simulator.reference.compute_element.exceptions import Raised
+from onewafer.simulator.reference.compute_element.instructions import (
     Instruction,
     decode_program,
     with_condition,
 )
-from onewafer.simulator.reference.watching import watching
+from onewafer.simulator.reference.compute_element.watching import watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

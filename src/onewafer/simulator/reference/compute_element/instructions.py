@@ -27,7 +27,7 @@ from onewafer.image import (
 from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element, unary
 from onewafer.simulator.arithmetic.registers import NO_REGISTER
 from onewafer.simulator.messages import CALLS_TOO_DEEP
-from onewafer.simulator.reference.operand import to_signed16
+from onewafer.simulator.reference.compute_element.operand import to_signed16
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 from onewafer.trace import EventKind
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onewafer.arch import Timing
-    from onewafer.simulator.reference.counter import CycleCounter
-    from onewafer.simulator.reference.exceptions import Exceptions
-    from onewafer.simulator.reference.memory import Memory
-    from onewafer.simulator.reference.results import LastResult
+    from onewafer.simulator.reference.compute_element.counter import CycleCounter
+    from onewafer.simulator.reference.compute_element.exceptions import Exceptions
+    from onewafer.simulator.reference.compute_element.memory import Memory
+    from onewafer.simulator.reference.compute_element.results import LastResult
 
 STOP = -1
 NOT_YET = -2

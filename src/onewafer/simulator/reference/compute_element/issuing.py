@@ -17,10 +17,10 @@ from onewafer.image import (
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
 from onewafer.simulator.messages import EMPTY_DSR
-from onewafer.simulator.reference.element_program import ELEMENT_BYTES
-from onewafer.simulator.reference.fifo import FifoOperand
-from onewafer.simulator.reference.instructions import Processor
-from onewafer.simulator.reference.operand import (
+from onewafer.simulator.reference.compute_element.element_program import ELEMENT_BYTES
+from onewafer.simulator.reference.compute_element.fifo import FifoOperand
+from onewafer.simulator.reference.compute_element.instructions import Processor
+from onewafer.simulator.reference.compute_element.operand import (
     InputOperand,
     Operand,
     OutputOperand,
@@ -29,15 +29,15 @@ from onewafer.simulator.reference.operand import (
     memory_operand,
     to_signed16,
 )
-from onewafer.simulator.reference.operation import Operation
+from onewafer.simulator.reference.compute_element.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.image import DsdDescriptor
-    from onewafer.simulator.reference.buffers import Channel, OutputQueue
-    from onewafer.simulator.reference.fifo import Fifo
-    from onewafer.simulator.reference.instructions import Instruction
-    from onewafer.simulator.reference.operation import OperationTiming
-    from onewafer.simulator.reference.queue_registers import QueueRegisters
+    from onewafer.simulator.reference.compute_element.fifo import Fifo
+    from onewafer.simulator.reference.compute_element.instructions import Instruction
+    from onewafer.simulator.reference.compute_element.operation import OperationTiming
+    from onewafer.simulator.reference.fabric.buffers import Channel, OutputQueue
+    from onewafer.simulator.reference.fabric.queue_registers import QueueRegisters
 
 _DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 

@@ -33,15 +33,15 @@ from onewafer.simulator.arithmetic.queue_words import (
 from onewafer.simulator.arithmetic.registers import NO_REGISTER, kind_of, number_of
 from onewafer.simulator.loading import color_now
 from onewafer.simulator.messages import cannot_bind
-from onewafer.simulator.reference.units import Unit
+from onewafer.simulator.reference.fabric.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from onewafer.image import DsdDescriptor, TileProgram
-    from onewafer.simulator.reference.buffers import Channel, OutputQueue
-    from onewafer.simulator.reference.router import Router
-    from onewafer.simulator.reference.units import Schedule
+    from onewafer.simulator.reference.fabric.buffers import Channel, OutputQueue
+    from onewafer.simulator.reference.fabric.router import Router
+    from onewafer.simulator.reference.fabric.units import Schedule
     from onewafer.simulator.state import MachineState
 
 

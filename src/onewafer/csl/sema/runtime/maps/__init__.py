@@ -1,0 +1,1 @@
+"""`@map` and `@dfilt`: their loops over DSD elements, and the DSDs that registers hold."""

@@ -1,0 +1,1 @@
+"""The compute element of the reference engine: tasks, instructions, DSD operations, memory."""
