@@ -36,6 +36,7 @@ def test_the_name_does_not_depend_on_the_order_of_changes():
         ("hop_cycles=0", "from 1 to"),
         ("hop_cycles=1.5", "write a whole number"),
         ("memory_bytes=-3", "write a whole number"),
+        ("memory_bytes=2147483648", "from 1 to 2,147,483,647"),
         ("num_colors=48", "no number 'num_colors' that can be changed"),
         ("elements_per_cycle.fmac=2", "nearest: fmac"),
         ("elements_per_cycle.fmach=fast", "write a positive rate"),

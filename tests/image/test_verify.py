@@ -177,6 +177,8 @@ PROGRAM_MUTATIONS = [
     ("reserved ids", change(queues=added(QueueBinding(0, 5, is_input=False)))),
     ("sections fit", change(sections=added(Section(SectionKind.STACK, 48 * 1024, 4)))),
     ("sections fit", change(sections=added(Section(SectionKind.RUNTIME, 0x80, 0x100)))),
+    ("registers fit", change(num_registers=1 << 31)),
+    ("registers fit", change(num_registers=0)),
     ("code fits", change(sections=lambda s: tuple(x for x in s if x.kind is not SectionKind.CODE))),
     ("initial data", change(data_address=0x180)),
     ("symbols lie", change(symbols=added(Symbol("far", SymbolKind.VARIABLE, 0x9000, 4)))),

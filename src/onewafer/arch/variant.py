@@ -54,6 +54,8 @@ _MAY_BE_ZERO = frozenset(
 )
 _MOST_DIGITS = 15
 _MOST_CYCLES = 10_000
+_MOST_OF = {"memory_bytes": (1 << 31) - 1, "fabric_width": 100_000, "fabric_height": 100_000}
+"""Addresses are numbers of 32 bits; coordinates are not far from those of a wafer."""
 _MOST_DENOMINATOR = 1_000
 """The largest denominator of a rate that is written with a point: `1.333` is 1333/1000."""
 
@@ -149,7 +151,7 @@ def _number(field: str, text: str) -> int | float | Fraction:
 
 
 def _whole(field: str, text: str, *, least: int) -> int:
-    most = _MOST_CYCLES if field not in _FACTS else 10**_MOST_DIGITS
+    most = _MOST_OF.get(field, _MOST_CYCLES if field not in _FACTS else 10**_MOST_DIGITS)
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise ConfigurationError(f"{field}={text}: write a whole number, as in {field}={least + 1}")
     if not least <= int(text) <= most:

@@ -350,11 +350,28 @@ def _sections(subject: Subject) -> Breaches:
             )
 
 
+def _registers_fit(subject: Subject) -> Breaches:
+    program = subject.program
+    needed, available = REGISTER_BYTES * program.num_registers, _size(program, SectionKind.STACK)
+    if program.num_registers < 1:
+        yield f"there are {program.num_registers} registers; register 0 is always there"
+    elif needed > available:
+        yield (
+            f"{program.num_registers:,} registers take {format_bytes(needed)}, "
+            f"the STACK sections have {format_bytes(available)}"
+        )
+
+
+def _size(program: TileProgram, kind: SectionKind) -> int:
+    """Return the bytes of all sections of a kind."""
+    return sum(section.num_bytes for section in program.sections if section.kind is kind)
+
+
 def _code_fits(subject: Subject) -> Breaches:
     program = subject.program
     rows = program.code.tolist()
     needed = sum(size_of(row) for row in rows if row[Field.OPCODE] in INSTRUCTIONS)
-    available = sum(s.num_bytes for s in program.sections if s.kind is SectionKind.CODE)
+    available = _size(program, SectionKind.CODE)
     if needed > available:
         yield (
             f"{len(program.code)} instructions take {format_bytes(needed)}, "
@@ -450,6 +467,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     ("tasks start inside the code", _task_code),
     ("reserved ids stay reserved", _reserved),
     ("sections fit and do not overlap", _sections),
+    ("registers fit the stack", _registers_fit),
     ("code fits its sections", _code_fits),
     ("initial data lie in DATA", _initial_data),
     ("symbols lie where they should", _symbols),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from onewafer.errors import SimulationError
-from onewafer.image import SectionKind
+from onewafer.image import REGISTER_BYTES, SectionKind
 from onewafer.settings import available_memory
 from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
 from onewafer.simulator.sram import PAGE_BYTES
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 ENGINE_BYTES: Final = {"fast": 3_500, "reference": 40_000}
 """State of a PE and its router beside the SRAM, by engine, for programs of a few queues."""
-
+_USUAL_REGISTERS: Final = 128
+"""Registers of a PE that its engine state includes."""
 
 _WAVELET_BYTES: Final = 16
 """Most bytes of a wavelet that waits for the host: rings are rounded up to a power of two slots."""
@@ -56,12 +57,14 @@ class MemoryNeed:
 def memory_need(image: WaferImage, *, engine: str) -> MemoryNeed:
     """Return what the machine of an image takes when the program has used all its variables."""
     num_pes = np.bincount(image.program_of_pe.ravel() + 1, minlength=len(image.programs) + 1)[1:]
-    pages = sum(
+    sram_bytes = PAGE_BYTES * sum(
         int(count) * _touched_pages(program)
         for count, program in zip(num_pes, image.programs, strict=False)
     )
+    registers = max((program.num_registers for program in image.programs), default=1)
+    more = REGISTER_BYTES * max(0, registers - _USUAL_REGISTERS)
     waiting = int(host_streams(image)[1].sum()) * HOST_STREAM_WORDS * _WAVELET_BYTES
-    return MemoryNeed(image.width * image.height, ENGINE_BYTES[engine], pages * PAGE_BYTES, waiting)
+    return MemoryNeed(image.width * image.height, ENGINE_BYTES[engine] + more, sram_bytes, waiting)
 
 
 def _touched_pages(program: TileProgram) -> int:

@@ -22,8 +22,8 @@ class Memory:
     def __init__(self, row: NDArray[np.uint8]) -> None:
         """Look at one row of `MachineState.memory`."""
         self._bytes = memoryview(row)  # pyright: ignore[reportArgumentType]  # arrays are buffers
-        self._halves = self._bytes.cast("B").cast("H")
-        self._words = self._bytes.cast("B").cast("I")
+        self._halves = self._bytes[: len(row) & ~1].cast("H")
+        self._words = self._bytes[: len(row) & ~3].cast("I")
         self._size = len(row)
 
     def read(self, address: int, num_bytes: int) -> int:
