@@ -4,36 +4,27 @@
 
 Opens the page several times, zooms from the wafer to one PE and back, and prints medians of what
 the browser measures: from the start of the navigation to the first picture, and the drawing of a
-step until the frame after it. Needs selenium (extra `test`) and Debian's chromium and
-chromium-driver.
+step until the frame after it.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-from selenium import webdriver
+from page_browser import open_browser, served, set_size
 from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from selenium import webdriver
+
 SIZE = (1280, 720)
 NUM_OPENINGS = 5
 NUM_STEPS = 16
 _LONGEST_SECONDS = 120
-_FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-)
 _FIRST = "return performance.getEntriesByName('first picture')[0]?.startTime"
 _STEP = """
 const done = arguments[1];
@@ -41,18 +32,6 @@ const start = performance.now();
 document.getElementById(arguments[0]).click();
 requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
 """
-
-
-def open_browser() -> webdriver.Chrome:
-    """Return a browser; end the program if there is none."""
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in programs:
-        sys.exit("measure_view.py needs: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0] or ""
-    for flag in (*_FLAGS, f"--window-size={SIZE[0]},{SIZE[1]}"):
-        options.add_argument(flag)
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
 
 
 def open_page(browser: webdriver.Chrome, url: str) -> float:
@@ -72,7 +51,7 @@ def zoom_steps(browser: webdriver.Chrome) -> Iterator[float]:
 
 def measure(browser: webdriver.Chrome, url: str, renderer: str) -> str:
     """Return a line with the medians of one way to draw."""
-    link = f"{url}#renderer={renderer}"
+    link = f"{url}/#renderer={renderer}"
     first = [open_page(browser, link) for _ in range(NUM_OPENINGS)]
     steps = list(zoom_steps(browser))
     return (
@@ -87,19 +66,11 @@ def main() -> None:
     """Serve the recording, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("recording", help="what --record FILE wrote")
-    code = "import sys; from onewafer.cli.main import main; main()"
-    arguments = [parser.parse_args().recording, "--port", "0"]
-    command = [sys.executable, "-c", code, "view", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  # ours
-        assert server.stdout is not None, "it was asked for"  # invariant
-        url = server.stdout.readline().partition(" ")[0]
-        browser = open_browser()
-        try:
-            for renderer in ("webgl", "canvas"):
-                print(measure(browser, url, renderer))
-        finally:
-            browser.quit()
-            server.terminate()
+    recording = parser.parse_args().recording
+    with served(("view", recording, "--port", "0")) as url, open_browser() as browser:
+        set_size(browser, SIZE)
+        for renderer in ("webgl", "canvas"):
+            print(measure(browser, url, renderer))
 
 
 if __name__ == "__main__":
