@@ -6,9 +6,12 @@
     python tools/measure_host_values.py --random        # random weights in its shape
     python tools/measure_host_values.py --tokens 32 --threads 1
 
-Both sides compute the same prompts with the same threads, one after the other and in turns, so that
+All sides compute the same prompts with the same threads, one after the other and in turns, so that
 the ratios hold where other programs use the cores, too. A rate is the tokens of the answers over
 the time of whole requests, prompts included. The last column is what is asked for.
+
+The third side is `pytorch_rows`: PyTorch in place of the kernels in `server/values/llama`, with the
+same promise about bits. The kernels stay as long as one of its rates is below 0.5 of theirs.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pytorch_rows import BLOCK, RowNetwork
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from onewafer.server.contract.generation import Sampling
@@ -26,14 +30,14 @@ from onewafer.server.models import TextModel, load_model
 from onewafer.server.models.byte_tokens import byte_tokenizer
 from onewafer.server.models.loading import LoadedModel
 from onewafer.server.values.building import HostOptions, build_host_values
+from onewafer.server.values.host import HostValues
+from onewafer.server.values.paged import PagedComputation
 from onewafer.server.values.values import SequenceRequest
 from onewafer.settings import available_cores
 from onewafer.terminal import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from onewafer.server.values.host import HostValues
 
 NUM_USERS = 8
 PROMPT_TOKENS = 40
@@ -128,32 +132,61 @@ def compare(model: LoadedModel, *, num_tokens: int, num_threads: int, rounds: in
         cache_bytes=1 << 30,
         keeps_prefixes=False,
     )
-    values = build_host_values(model, options).values
-    host_seconds(values, [0], 2)  # compiles
+    sides = {
+        "ours": build_host_values(model, options).values,
+        "PyTorch": pytorch_values(model, num_threads),
+    }
+    for values in sides.values():
+        host_seconds(values, [0], 2)  # compiles
     plain_seconds(model.module, 0, 2)
     plain_first = quickest(lambda user: plain_seconds(model.module, user, 1), rounds)
-    plain = [0.0] * rounds
-    one, firsts, together = list(plain), list(plain), list(plain)
+    plain: list[float] = []
+    one: dict[str, list[float]] = {name: [] for name in sides}
+    firsts: dict[str, list[float]] = {name: [] for name in sides}
+    together: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
-        plain[number] = plain_seconds(model.module, number, num_tokens)
-        firsts[number], one[number] = host_seconds(values, [number], num_tokens)
-        together[number] = host_seconds(values, range(NUM_USERS), num_tokens)[1]
-    rates = {
-        "transformers.generate": num_tokens / min(plain),
-        "one user": num_tokens / min(one),
-        f"{NUM_USERS} users together": NUM_USERS * num_tokens / min(together),
-    }
-    for name, rate in rates.items():
-        print(f"{name:24} {rate:8.1f} tokens/s")
-    print(
-        f"{'first token':24} {1e3 * min(firsts):8.1f} ms; transformers {1e3 * plain_first:.1f} ms"
-    )
-    plain_rate, one_rate, all_rate = rates.values()
+        plain.append(plain_seconds(model.module, number, num_tokens))
+        for name, values in sides.items():
+            first, seconds = host_seconds(values, [number], num_tokens)
+            firsts[name].append(first)
+            one[name].append(seconds)
+            together[name].append(host_seconds(values, range(NUM_USERS), num_tokens)[1])
+    plain_rate = num_tokens / min(plain)
+    print(f"{'transformers.generate':40} {plain_rate:8.1f} tokens/s")
+    rates: dict[str, tuple[float, float]] = {}
+    for name in sides:
+        rates[name] = num_tokens / min(one[name]), NUM_USERS * num_tokens / min(together[name])
+        print(f"{name + ', one user':40} {rates[name][0]:8.1f} tokens/s")
+        print(f"{f'{name}, {NUM_USERS} users together':40} {rates[name][1]:8.1f} tokens/s")
+        print(f"{name + ', first token':40} {1e3 * min(firsts[name]):8.1f} ms")
+    print(f"{'transformers, first token':40} {1e3 * plain_first:8.1f} ms")
+    ours, theirs = rates["ours"], rates["PyTorch"]
     return [
-        Goal("one user / transformers.generate", one_rate / plain_rate, 0.8),
-        Goal(f"{NUM_USERS} users / one user", all_rate / one_rate, 3.0),
-        Goal("first token, transformers / ours", plain_first / min(firsts), 0.5),
+        Goal("one user / transformers.generate", ours[0] / plain_rate, 0.8),
+        Goal(f"{NUM_USERS} users / one user", ours[1] / ours[0], 3.0),
+        Goal("first token, transformers / ours", plain_first / min(firsts["ours"]), 0.5),
+        Goal("PyTorch / ours, one user", theirs[0] / ours[0], 0.5),
+        Goal(f"PyTorch / ours, {NUM_USERS} users", theirs[1] / ours[1], 0.5),
+        Goal("first token, ours / PyTorch", min(firsts["ours"]) / min(firsts["PyTorch"]), 0.5),
     ]
+
+
+def pytorch_values(model: LoadedModel, num_threads: int) -> HostValues:
+    """Return the same queue of sequences on PyTorch's products."""
+    num_blocks = NUM_USERS * CONTEXT // BLOCK
+    network: Any = RowNetwork(
+        model.module,
+        num_slots=NUM_USERS,
+        num_blocks=num_blocks,
+        context_length=CONTEXT,
+        num_threads=num_threads,
+    )
+    return HostValues(
+        PagedComputation(network, num_blocks=num_blocks, keeps_prefixes=False),
+        num_slots=NUM_USERS,
+        context_length=CONTEXT,
+        end_ids=model.text.end_ids,
+    )
 
 
 def main() -> None:
