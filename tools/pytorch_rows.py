@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
+
     from onewafer.server.contract.computation import Chunk
 
 BLOCK: Final = 32

@@ -1,8 +1,8 @@
 """Llama-like networks on this computer: many rows at a time, each as if it were alone.
 
-PyTorch's products can promise the same (`tools/pytorch_rows.py`). With them one user of SmolLM2 gets
-0.49 times the tokens/s, eight users get 0.57 times (`tools/measure_host_values.py --random`, two
-threads, idle cores): that is why these kernels are our own.
+PyTorch can promise the same (`tools/pytorch_rows.py`). With its products one user of SmolLM2 gets
+0.49 times as many tokens/s, eight users 0.57 times (`tools/measure_host_values.py --random`, two
+threads, idle cores). One user alone is the usual case, so these kernels are our own.
 """
 
 from onewafer.server.values.llama.kernel import BLOCK
