@@ -34,7 +34,12 @@ RULES: Final = (
     (re.compile(r"\bthan which\b"), "write two sentences, or a comparison"),
     (re.compile(r"\b(no|some|every|any)body\b", re.IGNORECASE), "say who or what does it"),
 )
-"""What a docstring, comment or paragraph must not match, and what to write instead."""
+SOURCE_RULES: Final = (
+    (re.compile(r"\AWhat\b"), "begin with the noun: what the thing is, not what it does"),
+    (re.compile(r"\AWhether\b"), "write `True if …`, or for a function `Tell whether …`"),
+)
+"""Habits that a docstring of the sources must not have; tests may say what is so."""
+"""The patterns that a docstring, comment or paragraph must not match, and what to write instead."""
 _COMMENT = re.compile(r"(?=(#.*))")
 """Text from each `#` of a line to its end: a comment, or part of a string."""
 _FENCE = re.compile(r"^(`{3,}).*?^\1`*$", re.MULTILINE | re.DOTALL)
@@ -82,8 +87,10 @@ def check(path: Path) -> Iterator[Finding]:
     """Yield the findings of one Python file or page."""
     name = path.relative_to(ROOT).as_posix()
     read = paragraphs if path.suffix == ".md" else prose
+    is_source = path.suffix == ".py" and not name.startswith("tests/")
+    rules = (*RULES, *SOURCE_RULES) if is_source else RULES
     for line, text in sorted(read(path.read_text(encoding="utf-8"))):
-        for pattern, advice in RULES:
+        for pattern, advice in rules:
             if found := pattern.search(text):
                 start = max(0, found.start() - 20)
                 shown = " ".join(text[start : found.end() + 40].split())

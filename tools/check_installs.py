@@ -37,7 +37,7 @@ _TESTS = ("tests/image", "tests/diagnostics", "tests/test_units.py", "tests/test
 
 
 class CheckError(Exception):
-    """What was tried does not work; the output of the command says why."""
+    """The error of a trial that does not work; the output of the command says why."""
 
 
 def run(*command: str | Path, folder: Path = ROOT, **variables: str) -> str:

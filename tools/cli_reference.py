@@ -35,7 +35,7 @@ _INDEX: Final = f"""\
 
 
 class _Parameter(Protocol):
-    """What the tables show of an argument or option.
+    """The facts that the tables show of an argument or option.
 
     It is click's, or the copy of it that Typer carries in newer versions: no type names both.
     """
@@ -61,7 +61,7 @@ class _Parameter(Protocol):
 
 
 class _Command(Protocol):
-    """What the tables show of a command; likewise."""
+    """The facts that the tables show of a command; likewise."""
 
     @property
     def help(self) -> str | None: ...

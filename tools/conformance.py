@@ -59,7 +59,7 @@ FRAGMENT_LAYOUT = f"""layout {{
 }}
 """
 PLACEHOLDERS = {b"%python_sdk_paint": b"cs_python run.py"}
-"""What stands for a command in scripts of sdk-examples, which no shell runs: a test runner of its
+"""The stand-in for a command in scripts of sdk-examples, which no shell runs: a test runner of its
 authors puts a command there before."""
 PAGE_COMMAND = (
     "python tools/conformance.py csl-examples sdk-examples --unoptimised \\\n"
@@ -72,7 +72,7 @@ TIMEFORMAT="{name} $EPOCHREALTIME %R %U %S"
 {witness}
 {{ time {own} "$@" {option} 2>&3 3>&-; }} 2>> {watch}/clock
 """
-"""What stands for a command: it does what ours does, and a line says when it began and how long it
+"""The stand-in for a command: it does what ours does, and a line says when it began and how long it
 took: seconds of the clock, and of the CPU in the program and in the system."""
 WITNESSED = """case "$1" in *.py) set -- {witness} {watch}/assertions {level} "$@";; esac"""
 TAIL_LINES = 12
@@ -107,7 +107,7 @@ class Example:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it is a program to run, and not a fragment to compile."""
+        """True if it is a program to run, and not a fragment to compile."""
         return self.command[0] == "bash"
 
 
@@ -143,7 +143,7 @@ class Load:
 
     @property
     def is_high(self) -> bool:
-        """Whether others than the examples worked, too."""
+        """True if others than the examples worked, too."""
         return self.at_start > _IDLE or self.highest > self.num_cores + _IDLE
 
 
@@ -163,7 +163,7 @@ class Outcome:
     verdict: Verdict
     evidence: tuple[Evidence, ...]
     missing: str
-    """What keeps it from passing; empty: it passes."""
+    """The reason why it does not pass; empty: it passes."""
     seconds: float
     compilation: Seconds | None
     """Time of the longest call of `cslc`; None: there was none, or none ended."""
@@ -175,12 +175,12 @@ class Outcome:
 
     @property
     def has_passed(self) -> bool:
-        """Whether the verdict is a pass."""
+        """True if the verdict is a pass."""
         return self.verdict is Verdict.PASS
 
     @property
     def is_optimised(self) -> bool:
-        """Whether the compiler did what it does unless it is told not to."""
+        """True if the compiler did what it does unless it is told not to."""
         return self.level is Level.DEFAULT
 
     @property

@@ -47,7 +47,7 @@ class Evidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the simulator wrote down of one run."""
+    """The files that the simulator wrote of one run."""
 
     cycles: int
     bytes_in: int
@@ -56,7 +56,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run of a command script left behind."""
+    """The files that a run of a command script left behind."""
 
     exit_code: int | None
     """None: it was ended after too long."""
@@ -69,11 +69,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether a run passes, and why."""
+    """True if a run passes, and why."""
 
     evidence: tuple[Evidence, ...]
     missing: str
-    """What keeps it from passing; empty: it passes."""
+    """The reason why it does not pass; empty: it passes."""
 
 
 def find_records(folder: Path, spans: Sequence[tuple[float, float]]) -> tuple[Record, ...]:

@@ -34,7 +34,7 @@ RESULTS = frozenset(
 """Methods that hand over what was computed; what a script asserts before is not about that."""
 _NAME = "__conformance_witness__"
 _OPTIONS = "CompileOptions"
-"""What a layout makes to compile itself."""
+"""The calls by which a layout compiles itself."""
 
 
 class Witness:

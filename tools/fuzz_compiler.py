@@ -77,7 +77,7 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong with a source."""
+    """The failure of a source."""
 
     number: int
     seed: str

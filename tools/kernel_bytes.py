@@ -168,7 +168,7 @@ def _give_rare_instructions_to_earlier_ones(
 _ENDS = (Opcode.JUMP, Opcode.END_TASK, Opcode.RETURN)
 _JUMPS = (Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.MAP_BEGIN, Opcode.MAP_STEP)
 _CALLS = (Opcode.CALL, Opcode.JUMP)
-"""What leads to a function: the last call of another one is a jump."""
+"""The way to a function: the last call of another one is a jump."""
 
 
 def _give_rare_functions_to_callers(
@@ -262,7 +262,7 @@ def _instructions(program: TileProgram, function: Symbol) -> range:
 
 
 _ARRAYS = (*(arena.name for arena in ARENA_ELEMENTS), "schedule")
-"""What belongs to a model, not to the kernels."""
+"""The parts that belong to a model, not to the kernels."""
 
 
 def _kernel_bytes(program: TileProgram) -> int:

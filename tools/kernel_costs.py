@@ -83,7 +83,7 @@ def measure(dtype: DataType, arch: str, *, rows: RowKind) -> KernelCosts:
 
 @dataclass(frozen=True, slots=True)
 class _Questions:
-    """What the questions take by which the state machine finds a kind."""
+    """The cost of the questions by which the state machine finds a kind."""
 
     found: dict[bool, Counts] = field(default_factory=dict[bool, "Counts"])
     """By whether the kind is below the one that was asked for."""

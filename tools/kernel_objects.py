@@ -29,7 +29,7 @@ PLATFORMS = {
 
 _LINKING = ("-shared", "-nostdlib", "--strip-all", "--gc-sections", "--build-id=none", "-z", "now")
 _SYMBOLS = ("sched_yield", *(SYMBOL.format(name) for name in NUM_WORDS))
-"""What a file needs of the C library, and what it offers."""
+"""The functions that a file needs of the C library, and those that it offers."""
 _PAUSES = {
     "linux-x86_64": ("llvm.x86.sse2.pause", ""),
     "linux-aarch64": ("llvm.aarch64.hint", "i32 1"),

@@ -60,7 +60,7 @@ _LOW_HALF, _HIGH_HALF, _WORD = 0xFFFF, 0xFFFF0000, 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """What walks ask of the instructions of a program, by index."""
+    """The facts that walks ask of the instructions of a program, by index."""
 
     rows: list[tuple[Opcode, list[int]]]
     costs: list[tuple[str, ...]]
@@ -101,9 +101,9 @@ class Learnt:
     """The answer to a question of the state machine."""
 
     is_below: bool
-    """Whether the kind is below the one that was asked for."""
+    """True if the kind is below the one that was asked for."""
     counts: Counter[str]
-    """What asking took."""
+    """The cost of asking."""
 
 
 class Walk:
@@ -129,7 +129,7 @@ class Walk:
         self._before_last: tuple[Counter[str], int] = Counter(), 0
         """Operations and instructions up to the last synchronous DSD operation of the walk."""
         self.learnt: list[Learnt] = []
-        """What the last walk learnt about the kind, question by question."""
+        """The lesson of the last walk about the kind, question by question."""
         self._memory = bytearray(1 << 16)
         self._memory[program.data_address : program.data_address + len(program.data)] = bytes(
             program.data
@@ -199,7 +199,7 @@ class Walk:
 
     @property
     def before_last(self) -> Counter[str]:
-        """What the last walk counted up to its last synchronous DSD operation."""
+        """The counts of the last walk up to its last synchronous DSD operation."""
         counts, num_issued = self._before_last
         return counts + self._cost_of(self._issued[:num_issued])
 

@@ -60,7 +60,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What one round of a load took."""
+    """The cost of one round of a load."""
 
     seconds: float
     cpu_seconds: float

@@ -48,7 +48,7 @@ class Picture:
 
     serve: Serve
     link: str = "/"
-    """What follows the page's address."""
+    """The path behind the page's address."""
     act: Act
     size: tuple[int, int] = DESKTOP
     is_dark: bool = False

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "3.11"
 TOOLS = ("llvmlite==0.50.0", "numba==0.68.1", "numpy==2.4.6", "ziglang==0.13.0")
-"""What the bytes depend on; `ziglang` brings LLD for every platform."""
+"""The tools that the bytes depend on; `ziglang` brings LLD for every platform."""
 ADVICE = "run `python tools/prebuild_kernels.py` and commit what it writes"
 
 _ENVIRONMENT = {

@@ -1,6 +1,6 @@
 # pyright: basic
 # The type hints of torch and transformers are partial.
-"""What `onewafer serve` would be with PyTorch in place of its own kernels: `measure_host_values`.
+"""PyTorch in place of the own kernels of `onewafer serve`, for `measure_host_values`.
 
 Decoders of transformers compute many rows at a time, each as if it were alone.
 

@@ -1,4 +1,4 @@
-"""What training scripts of other people train on: made here, for nothing can be downloaded.
+"""Data for training scripts of other people: made here, for nothing can be downloaded.
 
 In: the folder of a script's repository. Out: data, models and metrics in it, where the script looks
 for them. All of it is made of the README of the repository or of the digits of scikit-learn.
@@ -28,14 +28,14 @@ configs:
     path: validation.jsonl
 ---
 """
-"""What says which data a folder has, in the way of the library `datasets`."""
+"""The file that says which data a folder has, in the way of the library `datasets`."""
 _SMALL: dict[str, Any] = {
     "hidden_size": 16,
     "intermediate_size": 32,
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
 }
-"""What models of transformers are made of."""
+"""The parts of which models of transformers are made."""
 _METRIC = """\
 import datasets
 import evaluate

@@ -75,7 +75,7 @@ class Script:
     repository: str
     path: str
     what: str
-    """What it trains, and how."""
+    """The training of a script: model, data, optimizer."""
     arguments: tuple[str, ...] = ()
     """Its `sys.argv[1:]`; a script with some runs in a copy of its repository."""
     rectangle: str | None = None
@@ -85,7 +85,7 @@ class Script:
     preparation: str | None = None
     """A script that prepares the text first."""
     imports_own_package: bool = False
-    """Whether it imports a package of its repository, which is not installed."""
+    """True if it imports a package of its repository, which is not installed."""
     data: Callable[[Path], None] | None = None
     """Writes what it trains on where it expects that, given the copy of its repository."""
     folder: str = ""
@@ -288,7 +288,7 @@ SCRIPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the runs of a script gave."""
+    """The results of the runs of a script."""
 
     script: Script
     losses: dict[str, list[float]]
@@ -302,7 +302,7 @@ class Outcome:
 
     @property
     def agrees(self) -> bool:
-        """Whether the losses are those of plain Python, or near them."""
+        """True if the losses are those of plain Python, or near them."""
         return self.losses["auto"] == self.losses["plain"] and self.off <= FARTHEST
 
     def row(self) -> str:

@@ -44,7 +44,7 @@ class Step:
     name: str = ""
     """The name of a file."""
     output: str | None = None
-    """What the step prints, if the page shows it."""
+    """The output of the step, if the page shows it."""
 
 
 def parse_tutorial(page: str) -> list[Step]:

@@ -11,12 +11,12 @@ from onewafer.errors import ConfigurationError
 ENGINES = ("fast", "reference")
 """The simulator's engines; the first is the default."""
 CHECKS = ("bounds", "uninitialised")
-"""What can be checked at each access to memory of a CSL program."""
+"""The checks at each access to memory of a CSL program."""
 _SPELLINGS = {"uninitialized": "uninitialised"}
 TRACE_ENDINGS = (".perfetto-trace", ".pftrace", ".log", ".txt", ".wafer-trace")
 """How names of trace files end; the ending says the format."""
 LOG_PARTS = ("inst_trace", "landing", "router", "stalls")
-"""What `SIMFABRIC_DEBUG` may ask for; the vendor's simulator knows more, which is left out."""
+"""The values of `SIMFABRIC_DEBUG`; the vendor's simulator knows more, which is left out."""
 _PREBUILT = "ONEWAFER_PREBUILT"
 _OFF = ("off", "no", "0")
 _ON = ("on", "yes", "1")

@@ -157,9 +157,9 @@ class _Sequence:
 
     dtype: DataType
     has_equal_heads: bool
-    """Whether heads of values are as wide as those of keys."""
+    """True if heads of values are as wide as those of keys."""
     is_causal: bool
-    """Whether each token attends to earlier ones only."""
+    """True if each token attends to earlier ones only."""
     parameters: list[Tensor] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
 

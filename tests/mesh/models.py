@@ -236,15 +236,15 @@ class Decoder:
     heads: int = 4
     kv_heads: int = 2
     has_rotary: bool = True
-    """Whether it has RMSNorm and rotary positions, else LayerNorm, learned ones and biases."""
+    """True if it has RMSNorm and rotary positions, else LayerNorm, learned ones and biases."""
     is_causal: bool = True
     rank: int = 0
     """Features in the middle of an adapter: two layers that add to queries; 0: there is none."""
 
     has_transform: bool = False
-    """Whether there is one more layer before the head."""
+    """True if there is one more layer before the head."""
     has_head_norms: bool = False
-    """Whether each head of queries and keys is normalised, with a weight of its own."""
+    """True if each head of queries and keys is normalised, with a weight of its own."""
 
     @property
     def graph(self) -> Graph:

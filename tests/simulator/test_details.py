@@ -21,7 +21,7 @@ LENIENT = settings(
 
 
 def is_plain(kind):
-    """Whether every engine tells it, for any detail."""
+    """Tell whether every engine tells it, for any detail."""
     return kind <= EventKind.STREAM_UNBLOCKED or kind is EventKind.PRINT
 
 

@@ -29,7 +29,12 @@ def findings(monkeypatch, tmp_path):
     ("text", "advice"),
     [
         ('"""Of a model."""\n', "begin with the subject"),
-        ('x = 1\n"""Whether what it reads is known."""\n', "name the thing"),
+        ("# Whether what it reads is known.\n", "name the thing"),
+        ('"""What a run took."""\n', "begin with the noun: what the thing is, not what it does"),
+        (
+            'x = True\n"""Whether it is read."""\n',
+            "write `True if …`, or for a function `Tell whether …`",
+        ),
         ('"""Choices than which none is as small."""\n', "write two sentences, or a comparison"),
         ('x = 1\n"""Over which it is blocked."""\n', "begin with the noun"),
         ("x = 1  # nobody reads it\n", "say who or what does it"),
@@ -44,6 +49,11 @@ def test_sentences_to_decode_are_found(findings, text, advice):
 def test_other_prose_and_strings_are_not(findings):
     text = '"""The bytes of a model, and of its cache."""\nx = "Of nobody"\n# Offsets come first.\n'
     assert findings(text) == []
+
+
+def test_tests_may_say_what_is_so(findings, tmp_path):
+    (tmp_path / "tests").mkdir()
+    assert findings('"""What is sent arrives."""\n', "tests/test_links.py") == []
 
 
 def test_pages_are_read_without_their_code(findings):

@@ -45,7 +45,7 @@ RECORD, PAGE = _ROOT / "docs/reference/coverage.json", _ROOT / "docs/reference/c
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """What to run, and where to write it."""
+    """The models to run, and the file to write."""
 
     models: Sequence[Model]
     fidelities: Sequence[Fidelity]

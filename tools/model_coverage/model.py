@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Group(StrEnum):
-    """What kind of model it is."""
+    """The kind of model."""
 
     DECODER = "transformers: decoders"
     ENCODER = "transformers: encoders"

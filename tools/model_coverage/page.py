@@ -70,7 +70,7 @@ class ModelRow:
 
     @property
     def is_right(self) -> bool:
-        """Whether its values are right in every fidelity."""
+        """True if its values are right in every fidelity."""
         return all(outcome.is_right for outcome in self.outcomes)
 
 
@@ -85,7 +85,7 @@ class Shares:
 
     @property
     def meets_goals(self) -> bool:
-        """Whether all goals are met."""
+        """True if all goals are met."""
         return (
             self.models >= MODELS_GOAL
             and self.right >= RIGHT_GOAL * self.models

@@ -48,7 +48,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one trial may take."""
+    """The limits of one trial."""
 
     cpu_seconds: int = 240
     memory_bytes: int = 6 * 2**30

@@ -1,4 +1,4 @@
-"""What was measured, as values and as JSON; the page follows from nothing else."""
+"""Measurements as values and as JSON; the page follows from nothing else."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Outcome:
 
     @property
     def is_right(self) -> bool:
-        """Whether it ran and gave what PyTorch gives, within the tolerance."""
+        """True if it ran and gave what PyTorch gives, within the tolerance."""
         if self.place is Place.FAILED or self.difference is None:
             return False
         return self.difference <= TOLERANCE

@@ -40,7 +40,7 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """What the user said of a job; None: not said."""
+    """The options of a job as the user gave them; None: not given."""
 
     batch: int | None = None
     context: int | None = None

@@ -1,4 +1,4 @@
-"""What a model takes on wafers and on clusters of GPUs: `onewafer.compare`."""
+"""Compare what a model takes on wafers and on clusters of GPUs: `onewafer.compare`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a compilation is told, from plain values: those of a command line or of a Python call."""
+"""Options of a compilation from plain values: those of a command line or of a Python call."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class CompileWarning(UserWarning):
-    """What `cslc` warns of in a program that compiles."""
+    """Warnings of `cslc` about a program that compiles."""
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

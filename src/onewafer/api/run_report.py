@@ -1,4 +1,4 @@
-"""What a run of a CSL program took, launch by launch."""
+"""The cost of a run of a CSL program, launch by launch."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Runner:
 
     @property
     def report(self) -> RunReport:
-        """What the run has taken so far."""
+        """The cycles and bytes of the run so far."""
         device = self._device
         return RunReport(
             arch=device.architecture.name,

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer import Programs
 
 NUMBERS_OF_JOBS = ("batch", "context", "concurrency", "prompt", "answer", "tokens", "sequence")
-"""What the jobs take; each has some of them."""
+"""The costs of the jobs; each job has some of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a model: a job, a system, and the options of both."""
+    """A question about a model: a job, a system, and the options of both."""
 
     kind: JobKind | None
     """None: the job that the model is for."""

@@ -1,4 +1,4 @@
-"""Whether PyTorch is installed, asked before it is imported."""
+"""True if PyTorch is installed, asked before it is imported."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Wafer:
 
     @property
     def report(self) -> Report:
-        """What the calls have cost so far: a table, JSON, or a pandas frame."""
+        """The cost of the calls so far: a table, JSON, or a pandas frame."""
         return self._session.report(ended=self._ended, is_over=self._is_over)
 
     def report_against(self, systems: str | Sequence[str]) -> Report:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DataTaskKey(StrEnum):
-    """What a data task id names."""
+    """The kind of thing that a data task id names."""
 
     COLOR = "color"
     INPUT_QUEUE = "input_queue"
@@ -65,18 +65,18 @@ class Architecture:
     num_prngs: int
     """Random generators of a PE (`@set_active_prng`)."""
     has_control_table: bool
-    """Whether a program can have its control tasks in a table apart from the others."""
+    """True if a program can have its control tasks in a table apart from the others."""
     data_task_key: DataTaskKey
     queues_need_initialization: bool
-    """Whether a queue serves a color only after `@initialize_queue`."""
+    """True if a queue serves a color only after `@initialize_queue`."""
     names_microthreads: bool
-    """Whether a program chooses the microthread of an operation (`.ut_id`); else its queues do."""
+    """True if a program chooses the microthread of an operation (`.ut_id`); else its queues do."""
     has_all_fifo_actions: bool
-    """Whether a FIFO says what happens when it is full, and may let an operation wait or fail."""
+    """True if a FIFO says what happens when it is full, and may let an operation wait or fail."""
     num_fabric_inputs: int
     """Fabric DSDs that one operation can read."""
     has_color_swap: bool
-    """Whether a router can give a wavelet the other color of its pair, `color ^ 1`."""
+    """True if a router can give a wavelet the other color of its pair, `color ^ 1`."""
     io_bytes_per_second: float
     """Bandwidth across the edge of the wafer; for models of whole systems, not of one program."""
     clock_hertz: float

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from onewafer.benchmarks.figures import Goal, Measurement
 
 Sizes: TypeAlias = "Mapping[str, int]"
-"""What can be made smaller or larger: `width`, `height`, `num_words`, …"""
+"""The sizes that can be changed: `width`, `height`, `num_words`, …"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Benchmark:
 
     name: str
     title: str
-    """What runs, in a line; `{width}` and other sizes are filled in."""
+    """The title in a line; `{width}` and other sizes are filled in."""
     measure: Measure
     sizes: Sizes
     quick_sizes: Sizes

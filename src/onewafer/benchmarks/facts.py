@@ -1,4 +1,4 @@
-"""What stands beside every figure: the computer and the versions it was measured with."""
+"""The conditions of every figure: the computer and the versions it was measured with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What benchmarks report: figures, the goals they are held against, and counts.
+"""Results of benchmarks: figures, the goals they are held against, and counts.
 
 A rate is a count by *processor* seconds, all threads together: what one core does, however busy the
 computer is. A time that people wait for is in seconds by the clock on the wall.
@@ -15,7 +15,7 @@ from onewafer.benchmarks.clock import Duration
 
 
 class Figure(StrEnum):
-    """What can be reported; the value is its name in JSON."""
+    """The kinds of figures; the value is its name in JSON."""
 
     HOPS = "wavelet_hops_per_second"
     """Link traversals between PEs; a multicast to two neighbours is two."""
@@ -39,7 +39,7 @@ class Figure(StrEnum):
 
     @property
     def label(self) -> str:
-        """What people call it, with the unit that `show` uses."""
+        """The name of the figure in tables, with the unit that `show` uses."""
         return _LABELS[self]
 
     def show(self, value: float) -> str:
@@ -125,7 +125,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What one benchmark found, in one process."""
+    """The result of one benchmark, in one process."""
 
     figures: dict[Figure, float]
     cpu_seconds: dict[Figure, float] = field(default_factory=dict[Figure, float])
@@ -139,7 +139,7 @@ class Measurement:
     peak_bytes: int | None = None
     """Most memory that the process had resident; None where the system does not say."""
     checked: str = ""
-    """What was compared with what: a sentence without a full stop."""
+    """The two sides of a comparison: a sentence without a full stop."""
 
     def to_fields(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -22,7 +22,7 @@ _NUM_ERROR_LINES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a worker is asked."""
+    """A question to a worker."""
 
     benchmark: str
     sizes: dict[str, int]

@@ -40,9 +40,9 @@ expected = values.reshape(2, 2, 4).sum(axis=1)
 assert np.array_equal(result.reshape(2, 4), expected), result
 print("SUCCESS!")
 """
-"""What a host script does at least: load, copy in, launch, copy out, compare."""
+"""The steps of the shortest host script: load, copy in, launch, copy out, compare."""
 _COMMAND = "from onewafer.cli.main import main; main()"
-"""What the installed `onewafer` does."""
+"""The code that starts the installed `onewafer`."""
 
 
 def measure_first_use(conditions: Conditions, sizes: Sizes) -> Measurement:

@@ -23,7 +23,7 @@ class Variant(StrEnum):
 
     @property
     def number(self) -> int:
-        """What the programs call it: the param `kind`."""
+        """The name that the programs know the variant by: the param `kind`."""
         return list(Variant).index(self)
 
     def places(self, width: int, height: int) -> NDArray[np.int64]:

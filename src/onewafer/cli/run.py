@@ -196,7 +196,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """What to say about a run, and where."""
+    """The outputs that the user asked for after a run, and where they go."""
 
     json_file: Path | None
     explains_placement: bool

@@ -79,7 +79,7 @@ def view(
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """What --png draws."""
+    """The quantity that --png draws."""
 
     what: str
     windows: tuple[int, ...]

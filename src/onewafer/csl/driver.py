@@ -76,9 +76,9 @@ class CompileOptions:
     """Addresses of `linksection`s, in bytes."""
     warnings_are_errors: bool = False
     optimizes: bool = True
-    """Whether the passes of `csl.optimizer` run that the language does not ask for."""
+    """True if the passes of `csl.optimizer` run that the language does not ask for."""
     by_function: bool = False
-    """Whether only those run after which a function is as it would be in any other program."""
+    """True if only those run after which a function is as it would be in any other program."""
 
 
 class Stage(StrEnum):
@@ -117,7 +117,7 @@ class Compilation:
     """None: there are errors."""
     program: ir.ProgramIr | None
     has_layout: bool
-    """Whether the entry file has a layout block; without one, it is a library or a PE program."""
+    """True if the entry file has a layout block; without one, it is a library or a PE program."""
 
 
 def compile_program(

@@ -128,5 +128,5 @@ class DiagnosticSink:
 
     @property
     def has_errors(self) -> bool:
-        """Whether any finding is an error."""
+        """True if any finding is an error."""
         return self._num_kept[Severity.ERROR] > 0

@@ -33,7 +33,7 @@ _TAB_WIDTH = 4
 _LINE_CHARACTERS = 160
 """Longer lines are cut to a window of this size."""
 _LEAD_CHARACTERS = 40
-"""What a window shows before the mark."""
+"""The lines of a window before the mark."""
 _NEARBY_LINES = 1
 """Up to this many unmarked lines between two marked ones are shown rather than elided."""
 
@@ -104,7 +104,7 @@ def _json_place(annotation: Annotation) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """What is underlined on one line: characters `[start, end)` of the line's text."""
+    """The part of a line that is underlined: characters `[start, end)` of the line's text."""
 
     start: int
     end: int

@@ -1,4 +1,4 @@
-"""What a launch did and what a PE holds: the figures that executors give and reports add up."""
+"""Activity of a launch and memory of a PE: figures that executors give and reports add up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PeMemory:
     training_bytes: int = 0
     """Gradients, and what an optimizer keeps of each parameter."""
     kept_bytes: int = 0
-    """What layers begin with that a backward pass computes again."""
+    """Prefix of the names of layers that a backward pass computes again."""
 
     @property
     def total_bytes(self) -> int:
@@ -50,7 +50,7 @@ class PeMemory:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What happened on the fabric, in counts that add up over launches."""
+    """Events on the fabric, in counts that add up over launches."""
 
     cycles: int = 0
     observed_cycles: int = 0

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Meter:
-    """What a run has simulated."""
+    """The simulated launches of a run."""
 
     pe_cycles: int = 0
     """Cycles times PEs of the rectangle."""
@@ -108,7 +108,7 @@ class AutoExecutor:
     _repeated: RepeatedLaunches = field(init=False)
     _sequences: SequenceRows = field(init=False)
     _is_refused: bool = False
-    """Whether the program cannot be emitted or compiled."""
+    """True if the program cannot be emitted or compiled."""
     _too_long: list[Launch] = field(default_factory=list["Launch"])
     """Launches that took more cycles than the limits allow."""
     _file: LaunchFile | None = None
@@ -117,7 +117,7 @@ class AutoExecutor:
     _reader: MeshEvaluator | None = None
     """None: parameters have changed since."""
     _has_pass: bool = False
-    """Whether all launches since the last one of the first entry were simulated."""
+    """True if all launches since the last one of the first entry were simulated."""
 
     def __post_init__(self) -> None:
         """Begin with nothing simulated."""

@@ -32,7 +32,7 @@ _HEADER = """\
 _MOST_LETTERS = 50
 """Letters of a folder's name; a class may have a longer one than a file system takes."""
 _IS_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-"""What the system says when a folder cannot get a name that something else has."""
+"""The errors of the system where another file or folder already has the name."""
 
 
 def check_csl_folder(folder: Path, *, is_new: bool = False) -> None:

@@ -128,7 +128,7 @@ class FabricExecutor:
 
     @property
     def figures(self) -> Figures:
-        """What is known of the program by now."""
+        """The facts that are known of the program so far."""
         device = self._device
         return Figures(
             self._memory,

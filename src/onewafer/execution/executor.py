@@ -31,12 +31,12 @@ class NotSimulated:
     needed_budget: int | None = None
     """The budget that would simulate it; None: the budget is not the reason."""
     may_be_cheaper: bool = True
-    """Whether fewer PEs or a narrower format would do, too."""
+    """True if fewer PEs or a narrower format would do, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What an executor knows of its program by now."""
+    """The facts that an executor knows of its program so far."""
 
     memory: PeMemory
     """Memory of the fullest PE; in closed form where nothing was compiled."""
@@ -61,12 +61,12 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """What a launch gave and what it cost."""
+    """The results of a launch and its cost."""
 
     launch: Launch | None
     """None: one of all rows."""
     outputs: Arrays
-    """What the wafer computed; empty: it was left to the host."""
+    """The results that the wafer computed; empty: it was left to the host."""
     activity: Activity
     """As far as it was known when the launch was made."""
     origin: Origin
@@ -85,7 +85,7 @@ class Executor(Protocol):
 
     @property
     def figures(self) -> Figures:
-        """What is known of the program by now."""
+        """The facts that are known of the program so far."""
         ...
 
     def expect(self, launch: Launch | None = None) -> int:
@@ -94,7 +94,7 @@ class Executor(Protocol):
 
     @property
     def leaves_values_to_host(self) -> bool:
-        """Whether the host computes the values, beside launches that are accounted for."""
+        """True if the host computes the values, beside launches that are accounted for."""
         ...
 
     def send(self, parameters: Arrays) -> None:

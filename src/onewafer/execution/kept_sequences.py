@@ -45,14 +45,14 @@ class WantedSequence:
 
     @property
     def places(self) -> list[_Place]:
-        """What its keys and values depend on, token after token."""
+        """The tokens on which its keys and values depend, one after the other."""
         rows = range(len(self.tokens)) if self.table_rows is None else self.table_rows
         return [*zip(self.tokens, rows, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Extended:
-    """What it took to have the sequences that were wanted."""
+    """The work that it took to have the wanted sequences."""
 
     launches: tuple[Launched, ...]
     launched: tuple[int, ...]

@@ -47,7 +47,7 @@ _LARGEST_FILE_BYTES = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class SimulatedLaunch:
-    """What the simulation of a launch told."""
+    """The result of simulating a launch."""
 
     activity: Activity
     agreement: Agreement
@@ -55,7 +55,7 @@ class SimulatedLaunch:
 
 @dataclass(frozen=True, slots=True)
 class ImageFigures:
-    """What is known of a program once it has been compiled."""
+    """The facts that are known of a program once it has been compiled."""
 
     memory: PeMemory
     num_tile_programs: int

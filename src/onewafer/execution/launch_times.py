@@ -1,4 +1,4 @@
-"""What launches of a program cost, from the few that were simulated.
+"""Times of the launches of a program, from the few that were simulated.
 
 In: activities of simulated launches. Out: the activity of any launch. A launch shape is the
 program, the entry and the numbers of rows and of slots; where rows are those of sequences, cycles
@@ -64,7 +64,7 @@ class LaunchTimes:
     _activities: dict[Launch | None, Activity] = field(
         init=False, default_factory=dict["Launch | None", Activity]
     )
-    """What launches did, as far as it has been asked for since the last one was simulated."""
+    """Activities of launches that were asked for since the last one was simulated."""
 
     def __post_init__(self) -> None:
         """Prepare the closed form."""

@@ -35,15 +35,15 @@ class Wanted:
 
     placed: Placed
     name: str
-    """What it is of: the class of a module."""
+    """The class of the module that the program is made of."""
     reason: str = "asked for"
     """Why it is compiled."""
     is_first: bool = True
-    """Whether it is the first one of that name."""
+    """True if it is the first one of that name."""
     host_stores: DataType | None = None
     """The type of the results on the host; None: the program's."""
     on_host: tuple[str, ...] = ()
-    """What the host does with arguments before the wafer begins."""
+    """The work of the host on arguments before the wafer begins."""
 
     @property
     def what(self) -> str:

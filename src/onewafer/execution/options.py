@@ -1,4 +1,4 @@
-"""What a user may choose: machine, fidelity, rectangle, number format."""
+"""Options of a run: machine, fidelity, rectangle, number format."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class WaferOptions:
     """Who draws what a dropout keeps in training: the wafer does in other fidelities than `auto`,
     whose values are the host's."""
     strict: bool = False
-    """Whether it is an error that the wafer refuses a module with parameters; else it runs on the
+    """True if it is an error that the wafer refuses a module with parameters; else it runs on the
     host."""
     simulate_budget: int = DEFAULT_SIMULATE_BUDGET
     """PE-cycles (cycles times PEs) that fidelity `auto` may simulate in a run."""

@@ -107,7 +107,7 @@ class Placed:
     candidates: tuple[Candidate, ...]
     """In the order in which they were considered, the chosen one among them."""
     is_pinned: bool
-    """Whether the user chose."""
+    """True if the user chose."""
     refused_rows: tuple[int, ...] = ()
     """Larger buckets that did not fit."""
 
@@ -151,7 +151,7 @@ def place_sequence(
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a program is trained for, besides the gradients of its graph."""
+    """The purpose of a training program, besides the gradients of its graph."""
 
     num_model: int
     """Operations of the graph that are the model; those after it, up to the gradients, its loss."""

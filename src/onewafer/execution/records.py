@@ -1,4 +1,4 @@
-"""What programs did: one record a program, from which a report is made.
+"""Records of programs: one record a program, from which a report is made.
 
 In: calls and their launches. Out: counts that add up. Unknown here: who called.
 """
@@ -30,7 +30,7 @@ _Key = TypeVar("_Key")
 
 
 class Phase(StrEnum):
-    """What a call does with a program."""
+    """The use that a call makes of a program."""
 
     PREFILL = "prefill"
     """It adds several tokens to a sequence, or begins one."""
@@ -51,12 +51,12 @@ class Phase(StrEnum):
 
     @property
     def trains(self) -> bool:
-        """Whether it is a part of a training step."""
+        """True if it is a part of a training step."""
         return self is Phase.FORWARD or self.goes_on
 
     @property
     def goes_on(self) -> bool:
-        """Whether its rows are those of another phase, too."""
+        """True if its rows are those of another phase, too."""
         return self in (Phase.LOSS, Phase.BACKWARD, Phase.CLIP, Phase.UPDATE)
 
 
@@ -108,7 +108,7 @@ def _added(one: Counter[_Key], other: Counter[_Key]) -> Counter[_Key]:
 
 @dataclass(slots=True)
 class ProgramRecord:
-    """What one compiled program did so far; it outlives the program."""
+    """The work of one compiled program so far; the record outlives the program."""
 
     module: str
     options: WaferOptions
@@ -116,18 +116,18 @@ class ProgramRecord:
     reason: str
     """Why it was compiled."""
     is_first: bool
-    """Whether it is the first one of its module."""
+    """True if it is the first one of its module."""
     placed: Placed
     """Its mesh program, and how that was chosen."""
     figures: Figures
-    """What is known of it by now."""
+    """The facts that are known of the program so far."""
     on_host: tuple[str, ...] = ()
-    """What the host does with arguments before the wafer begins, or beside it."""
+    """The work of the host on arguments before the wafer begins, or beside it."""
     not_finite: str | None = None
     """Where the first infinity or NaN came from that only the wafer had."""
     phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
     flop: int = 0
-    """What the host would have computed for all calls, by the formulas of PyTorch (`flop`)."""
+    """FLOP that the host would have computed for all calls, by the formulas of PyTorch (`flop`)."""
     repeated: int = 0
     """Forward passes of training that were made again: others had taken their place."""
     parameters_sent: int = 0
@@ -178,7 +178,7 @@ class ProgramRecord:
 
     @property
     def activity(self) -> Activity:
-        """What happened in all phases."""
+        """The sum over all phases."""
         return sum(map(self.activity_of, self.phases.values()), start=Activity())
 
     def activity_of(self, phase: PhaseRecord) -> Activity:

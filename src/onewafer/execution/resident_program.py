@@ -78,12 +78,12 @@ class ResidentProgram:
 
     @property
     def graph(self) -> Graph:
-        """What it computes, with the rows of its launches."""
+        """The graph, with the rows of its launches."""
         return self.record.program.graph
 
     @property
     def leaves_values_to_host(self) -> bool:
-        """Whether the host computes the values, beside launches that are accounted for."""
+        """True if the host computes the values, beside launches that are accounted for."""
         return self._executor.leaves_values_to_host
 
     def keep(self, tensors: Arrays, versions: Mapping[str, int] | None = None) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What a program has counted between two moments, to be counted again for the same work.
+"""The counts of a program between two moments, to be counted again for the same work.
 
 In: the counters of a program, as they are at a moment. Out: their differences, which are compared,
 and added as often as the work was done again.
@@ -58,7 +58,7 @@ class Tally:
 
     @property
     def has_sent_parameters(self) -> bool:
-        """Whether tensors that stay on the wafer were written."""
+        """True if tensors that stay on the wafer were written."""
         return any(self.numbers[name] for name in _SENT)
 
     def add_to(self, record: ProgramRecord, times: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether values that were read from a file have the types that a dataclass says.
+"""Tell whether values that were read from a file have the types that a dataclass says.
 
 The annotations are the rule, so a class says once what its fields may hold. A whole number must fit
 32 bits, signed or not: every size, index and mask of a program does, and arrays hold it.

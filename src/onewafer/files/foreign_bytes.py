@@ -24,7 +24,7 @@ DAMAGES: Final = (
     *(OverflowError, RecursionError, MemoryError, EOFError, struct.error),
     *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
 )
-"""What readers of the standard library and NumPy raise for damaged or crafted bytes."""
+"""Errors that readers of the standard library and NumPy raise for damaged or crafted bytes."""
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:

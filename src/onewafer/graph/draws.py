@@ -53,7 +53,7 @@ def draw_bits(
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What a dropout draws: which of the elements it keeps, that it scales, and which become 0.
+    """A dropout: which elements it keeps and scales, and which become 0.
 
     Elements for which less than a threshold is drawn become 0.
     """
@@ -72,7 +72,7 @@ class Draw:
 
     @property
     def factor(self) -> float:
-        """What elements that are kept are multiplied by: the inverse of their share, in f32."""
+        """The factor of elements that are kept: the inverse of their share, in f32."""
         kept = _ALL - self.threshold
         return float(np.float32(_ALL / kept)) if kept else 0.0
 

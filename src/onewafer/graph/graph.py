@@ -67,17 +67,17 @@ class Graph:
 
     @property
     def is_sequence(self) -> bool:
-        """Whether the rows of a launch are tokens of one sequence, else they are independent."""
+        """True if the rows of a launch are tokens of one sequence, else they are independent."""
         return any(operation.is_sequential for operation in self.operations)
 
     @property
     def joins_rows(self) -> bool:
-        """Whether all rows of a launch count in a result: rows of padding would, too."""
+        """True if all rows of a launch count in a result: rows of padding would, too."""
         return any(operation.joins_rows for operation in self.operations)
 
     @property
     def has_feature_maps(self) -> bool:
-        """Whether the rows of a launch are whole feature maps, which are never cut."""
+        """True if the rows of a launch are whole feature maps, which are never cut."""
         return any(isinstance(operation, OnSamples) for operation in self.operations)
 
     def tensor(self, name: str) -> Tensor:

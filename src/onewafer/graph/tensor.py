@@ -39,7 +39,7 @@ class Tensor:
 
     @property
     def is_floating(self) -> bool:
-        """Whether it is computed with, and no indices."""
+        """True if it is computed with, and no indices."""
         return self.dtype in FLOATING
 
     @property

@@ -61,15 +61,15 @@ RESULT_SHIFT = 1
 SAVES_ADDRESS = 1 << 31
 """In word 1 of a DSR: an operation leaves the register behind the elements that it used."""
 DSD_NUMBER_MASK = 0x7FFF
-"""What of the high half of word 1 is the index of the descriptor."""
+"""The bits in the high half of word 1 that are the index of the descriptor."""
 IMMEDIATE_BYTES = 2
-"""What an operand in the instruction itself adds to its size."""
+"""Bytes that an operand in the instruction itself adds to its size."""
 RETURN_STACK_DEPTH = 32
 """Return addresses that a PE holds (CALL). *assumed*"""
 
 
 class CostClass(IntEnum):
-    """What an instruction costs on the main thread; the cycles are in `arch` timing profiles."""
+    """The cost class of an instruction on the main thread; cycles are in `arch` timing profiles."""
 
     NONE = 0
     INTEGER = 1
@@ -339,7 +339,7 @@ def decode_operand(encoded: int) -> tuple[OperandMode, int]:
 
 
 class ChannelKind(IntEnum):
-    """What BLOCK and UNBLOCK name."""
+    """The kinds of tasks that BLOCK and UNBLOCK name."""
 
     LOCAL_TASK = 0
     COLOR = 1

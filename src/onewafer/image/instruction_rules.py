@@ -1,4 +1,4 @@
-"""What makes the instructions of a tile program legal: a list of rules, one a line.
+"""Rules for the instructions of a legal tile program, one a line.
 
 In: a tile program and the machine it is meant for. Out: sentences, one for each breach, that name
 the instruction. A rule never raises, whatever the program holds.

@@ -1,4 +1,4 @@
-"""What instructions cost on the main thread, as far as the code alone tells (M20, M21, M30).
+"""Costs of instructions on the main thread, as far as the code alone tells (M20, M21, M30).
 
 An instruction that needs what the one just before it gives waits for it. Such a wait is counted
 with the instruction before: it is paid on the way from one to the other, not by who jumps there.

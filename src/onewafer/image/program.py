@@ -1,4 +1,4 @@
-"""What one PE runs: the tile program and its tables.
+"""The program of one PE: the tile program and its tables.
 
 In: nothing. Out: frozen values that the compiler builds once per distinct instance and the
 simulator reads. Unknown here: where on the fabric the program runs; values that differ between
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DsdKind(IntEnum):
-    """What a data structure descriptor describes."""
+    """The kind of operand that a data structure descriptor describes."""
 
     MEM1D = 0
     MEM4D = 1
@@ -31,7 +31,7 @@ class DsdKind(IntEnum):
 
     @property
     def is_fabric(self) -> bool:
-        """Whether it describes wavelets."""
+        """True if it describes wavelets."""
         return self in (DsdKind.FABIN, DsdKind.FABOUT)
 
 
@@ -95,7 +95,7 @@ class DsdConfig:
 
 
 class FifoAction(IntEnum):
-    """What an operation does where a FIFO has no element for it, or no place (M115)."""
+    """The action of an operation where a FIFO has no element for it, or no place (M115)."""
 
     TEST_OR_SUSPEND = 0
     """End, and say so, if it is synchronous; else wait."""
@@ -120,7 +120,7 @@ class FifoBuffer:
 
 
 class TaskKind(IntEnum):
-    """What starts a task."""
+    """The event that starts a task."""
 
     LOCAL = 0
     DATA = 1
@@ -168,11 +168,11 @@ class QueueBinding:
     color: int
     is_input: bool
     control_offset: int = 0
-    """What the entries of control wavelets that come through the queue count from (M145)."""
+    """The base from which entries of control wavelets that come through the queue count (M145)."""
 
 
 class SymbolKind(IntEnum):
-    """What a name stands for."""
+    """The kind of thing that a name stands for."""
 
     VARIABLE = 0
     FUNCTION = 1
@@ -203,7 +203,7 @@ REGISTER_BYTES = 4
 
 
 class SectionKind(IntEnum):
-    """What a stretch of PE memory holds."""
+    """The contents of a stretch of PE memory."""
 
     RUNTIME = 0
     """Reserved for memcpy and start-up."""
@@ -223,7 +223,7 @@ class Section:
 
 
 class PatchTarget(IntEnum):
-    """What a patch overwrites."""
+    """The part of the program that a patch overwrites."""
 
     IMMEDIATE = 0
     """`code[location, Field.IMM]`."""
@@ -290,13 +290,13 @@ class TileProgram:
     That is M131 in `docs/explanation/machine.md`.
     """
     reaches_queues: bool = False
-    """Whether it writes to the registers of its queues (M134)."""
+    """True if it writes to the registers of its queues (M134)."""
     pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     """`[n, 2]`: byte addresses of initial data that hold addresses, and the symbols' numbers."""
     rotations: tuple[Rotation, ...] = ()
     """At most as many as the machine has counters for."""
     control_mask: int = 0
-    """What the entry of kept control wavelets is combined with at first (M143)."""
+    """The value that the entry of kept control wavelets is combined with at first (M143)."""
     unmasks_exceptions: bool = False
     """Floating point exceptions may stop it: those not in the mask, which stores set (M147)."""
     exception_mask: int = ALL_MASKED

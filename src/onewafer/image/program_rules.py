@@ -1,4 +1,4 @@
-"""What makes a tile program legal: a list of rules, one a line.
+"""Rules for legal tile programs, one a line.
 
 In: a tile program and the machine it is meant for. Out: sentences, one for each breach, that name
 the instruction, symbol or table entry. A rule never raises, whatever the program holds.

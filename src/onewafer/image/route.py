@@ -53,7 +53,7 @@ class CounterFilter:
     counts_data: bool = True
     counts_control: bool = False
     filters_control: bool = False
-    """Whether control wavelets are held back as well, unless the counter is `maximum`."""
+    """True if control wavelets are held back as well, unless the counter is `maximum`."""
     is_sparse: bool = False
     second_limit: int | None = None
     """The limit of the second round of a sparse filter; None: there is no second round."""
@@ -77,4 +77,4 @@ class ColorConfig:
     from_host: bool = False
     """The host puts wavelets in here, as if they came from the ramp."""
     to_host: bool = False
-    """What the router hands to the ramp goes to the host; the PE needs no program for that."""
+    """True if the host gets what the router hands to the ramp; the PE needs no program for that."""

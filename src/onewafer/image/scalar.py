@@ -33,17 +33,17 @@ class ScalarType(IntEnum):
 
     @property
     def is_float(self) -> bool:
-        """Whether this is a floating point type."""
+        """True if this is a floating point type."""
         return self >= ScalarType.F16
 
     @property
     def is_half(self) -> bool:
-        """Whether this is a floating point type of 16 bits."""
+        """True if this is a floating point type of 16 bits."""
         return self.is_float and self is not ScalarType.F32
 
     @property
     def is_signed(self) -> bool:
-        """Whether this is a signed integer type."""
+        """True if this is a signed integer type."""
         return self in (ScalarType.I8, ScalarType.I16, ScalarType.I32)
 
 

@@ -58,7 +58,7 @@ class WaferImage:
     """Params of the command line, for `out.json`."""
     colors: dict[str, str] = field(default_factory=dict[str, str])
     color_names: dict[str, str] = field(default_factory=dict[str, str])
-    """What the file with the layout calls its colors: name → number, for people."""
+    """Names of colors in the file with the layout: name → number, for people."""
 
     @property
     def pair_swaps(self) -> NDArray[np.uint8]:

@@ -67,7 +67,7 @@ class Arena:
     element: str | None = None
     """The type of the elements in CSL; None: the program's."""
     has_rows: bool = False
-    """Whether blocks have rows of a launch, of which only the valid ones are worked on."""
+    """True if blocks have rows of a launch, of which only the valid ones are worked on."""
 
     PARAMETERS: ClassVar[Arena]
     """Written once by the host."""
@@ -217,7 +217,7 @@ class Placement:
     columns: Distribution
     block: Block
     is_transposed: bool = False
-    """Whether the matrix on the wafer is the transposed logical one (weights)."""
+    """True if the matrix on the wafer is the transposed logical one (weights)."""
     row_order: FeatureOrder = PLAIN_ORDER
     column_order: FeatureOrder = PLAIN_ORDER
     num_rows: int | None = None
@@ -235,11 +235,11 @@ class Placement:
     sample_groups: int = 1
     """Groups of rows of PEs along y, in each of which it lies as the rest says."""
     is_cut: bool = False
-    """Whether each group has its own part of the rows of the array, else all have the same."""
+    """True if each group has its own part of the rows of the array, else all have the same."""
 
     @property
     def of_group(self) -> Placement:
-        """What a group has, as if it was alone."""
+        """The layout of a group, as if it was alone."""
         parts = self.sample_groups if self.is_cut else 1
         shape = (self.shape[0] // parts, *self.shape[1:])
         return replace(self, shape=shape, sample_groups=1, is_cut=False)
@@ -262,7 +262,7 @@ class Placement:
 
     @property
     def is_resident(self) -> bool:
-        """Whether it stays from launch to launch, as parameters do and what belongs to them."""
+        """True if it stays from launch to launch, as parameters do and what belongs to them."""
         arena = self.block.arena
         belongs_to_a_launch = arena.has_rows or arena == Arena.INDICES
         return self.role is not Role.INPUT and not belongs_to_a_launch
@@ -280,7 +280,7 @@ class Launch:
     """In the order of the rows; of different sequences."""
     entry: str = INFER
     is_evaluation: bool = False
-    """Whether a program that draws is told to draw nothing."""
+    """True if a program that draws is told to draw nothing."""
 
     @classmethod
     def at(cls, position: int, rows: int) -> Launch:
@@ -300,7 +300,7 @@ class Launch:
 
     @property
     def slot_words(self) -> tuple[int, ...]:
-        """What PEs are told of the slots (`Arena.SLOTS`), some words for each."""
+        """Words about the slots for PEs (`Arena.SLOTS`), some for each."""
         words = (
             (slot.sequence, slot.position, slot.rows, slot.first_table_row) for slot in self.slots
         )
@@ -320,7 +320,7 @@ class Launch:
 
 
 class RowKind(StrEnum):
-    """What the rows of a launch are to each other."""
+    """The relation between the rows of a launch."""
 
     INDEPENDENT = "independent"
     SEQUENCE = "sequence"

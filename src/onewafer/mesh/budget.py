@@ -43,7 +43,7 @@ MAX_QUEUES = 5
 """Queues of each kind."""
 _OF_TRAINING = (Arena.GRADIENTS, MOMENTS, SQUARES)
 _RARE = ("KV cache", "inputs of layers", "gradients and moments")
-"""What most programs have nothing of."""
+"""Arenas that most programs do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Footprint:
     training: int = 0
     """Gradients of parameters, and what an optimizer keeps of them."""
     kept: int = 0
-    """What layers begin with that a backward pass computes again."""
+    """Prefix of the names of layers that a backward pass computes again."""
 
     @property
     def total(self) -> int:

@@ -173,12 +173,12 @@ class _Side:
     leader: Places
     """The leader to which the words of each PE go first; the root, if no leader is before it."""
     adds_two: Flags
-    """Whether that leader adds a second chain after the one of its section."""
+    """True if that leader adds a second chain after the one of its section."""
     has_pes: Flags
-    """Whether there are PEs on this side of the root of each PE."""
+    """True if there are PEs on this side of the root of each PE."""
     has_leaders: Flags
     begins_with_section: Flags
-    """Whether the PE next to the root is no leader, where there are leaders."""
+    """True if the PE next to the root is no leader, where there are leaders."""
 
     @classmethod
     def east(cls, leaders: Flags, roots: Places) -> _Side:
@@ -219,7 +219,7 @@ class _Side:
 
     @property
     def is_of_first_phase(self) -> Flags:
-        """Whether words of each PE come to the root before those of the leaders."""
+        """True if words of each PE come to the root before those of the leaders."""
         return self.has_leaders & (self.num_leaders == 0)
 
     def stops(self, places: Places) -> Places:

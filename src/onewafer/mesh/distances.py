@@ -68,9 +68,9 @@ class Distances:
     slots: Sequence[Slot]
     """Whose rows the launch has, where they are tokens of sequences."""
     kept: dict[tuple[int, str], Bounded]
-    """What sequences have kept of earlier launches, by a name of its own for each tensor."""
+    """The tensors that sequences keep from earlier launches, each by a name of its own."""
     seeds: NDArray[Any] | None = None
-    """What the launch draws from, if it does."""
+    """The seeds from which the launch draws, if it does."""
     known: dict[str, Bounded] = field(default_factory=dict[str, Bounded])
 
     def of(self, name: str) -> Bounded:

@@ -180,9 +180,9 @@ class EmittedProgram:
     kept: str
     """Variable of every PE, if anything is kept from launch to launch: all of `Arena.STATE`."""
     is_sequence: bool
-    """Whether the entries take the first position and the number of valid rows, both u16."""
+    """True if the entries take the first position and the number of valid rows, both u16."""
     has_slots: bool
-    """Whether they take the number of slots instead of a position; `SLOTS` is to be written."""
+    """True if they take the number of slots instead of a position; `SLOTS` is to be written."""
     inputs: dict[str, EmittedPlacement]
     """To be written before every launch: their memory is used for results too."""
     parameters: dict[str, tuple[EmittedPlacement, ...]]
@@ -190,7 +190,7 @@ class EmittedProgram:
     outputs: dict[str, EmittedPlacement]
 
     by_function: ClassVar[bool] = True
-    """Whether it is optimised function by function. The closed form counts each kernel by itself
+    """True if it is optimised function by function. The closed form counts each kernel by itself
     (`kernel_costs`): its code may not depend on which other kernels a program has."""
 
     def arguments(self, launch: Launch) -> tuple[int, ...]:

@@ -84,7 +84,7 @@ class _Watch:
         self._launch = 0
         self._host: Arrays = {}
         self._before: NDArray[np.bool_] | None = None
-        """Whether the numbers in memory were not finite before the operation."""
+        """True if the numbers in memory were not finite before the operation."""
 
     def begin(self, launch: int, host: Arrays) -> None:
         """Go on with the next launch, for which the host has these results."""

@@ -56,9 +56,9 @@ class VectorOperation:
     stride: str = "1"
     """The largest one among its operands, a product of sizes or a number."""
     is_reduction: bool = False
-    """Whether it puts all elements into one scalar."""
+    """True if it puts all elements into one scalar."""
     is_mapped: bool = False
-    """Whether it is part of a map loop, and has been set up before."""
+    """True if it is part of a map loop, and has been set up before."""
 
     @classmethod
     def parse(cls, text: str) -> VectorOperation:

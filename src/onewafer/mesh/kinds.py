@@ -51,10 +51,10 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What the arms of several kinds begin with: the words that all of them read."""
+    """The common beginning of the arms of several kinds: the words that all of them read."""
 
     title: str
-    """What the kinds are, for a comment."""
+    """The description of the kinds, for a comment."""
     code: str
 
 
@@ -77,7 +77,7 @@ class Kind:
     task: Task = field(default=Task.STEP, compare=False, repr=False)
     """The task that asks for it: what follows a chain has one of its own."""
     is_collective: bool = field(default=False, compare=False, repr=False)
-    """Whether it moves values along an axis, in which PEs wait for one another."""
+    """True if it moves values along an axis, in which PEs wait for one another."""
 
 
 REPEAT = Kind(

@@ -1,4 +1,4 @@
-"""What the cycles of an operation wait for: instructions, memory, hops, wavelets.
+"""The limits of an operation's cycles: instructions, memory, hops, wavelets.
 
 In: a mesh program, a launch, and the closed form of it. Out: a split of every operation's cycles.
 

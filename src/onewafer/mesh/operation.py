@@ -50,9 +50,9 @@ class Traffic:
     words: Size
     """f32 numbers; a number or `[places along the other axis]`."""
     is_chain: bool
-    """Whether it goes from PE to PE towards a root, else from a root to all others."""
+    """True if it goes from PE to PE towards a root, else from a root to all others."""
     of_heads: bool = False
-    """Whether the PEs of each head of attention have a root of their own."""
+    """True if the PEs of each head of attention have a root of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class DataDependence(StrEnum):
     TARGETS = "targets of a loss"
     """Which PEs have the classes that the targets name."""
     SPECIAL_VALUES = "special values of rsqrt"
-    """Whether a number is below 2⁻¹⁰⁰, infinite or NaN."""
+    """True if a number is below 2⁻¹⁰⁰, infinite or NaN."""
 
 
 @dataclass(frozen=True)

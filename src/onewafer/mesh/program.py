@@ -71,13 +71,13 @@ class MeshProgram(ProgramShape):
     sources: tuple[int, ...]
     """For each mesh operation the index of the operation of the graph that it is a step of."""
     entries: tuple[str, ...] = (INFER,)
-    """What can be launched, by name: each does operations that follow those of the one before."""
+    """The entries by name: each does operations that follow those of the one before."""
     ends: tuple[int, ...] = ()
     """For each entry the index behind its last operation; none: the only entry does all."""
     num_prepared: int = 0
     """Operations at the beginning that are done once a launch, for all layers of the graph."""
     training: Training | None = None
-    """What it was cut for, if it trains."""
+    """The training plan that it was cut for, if it trains."""
 
     @property
     def depends_on(self) -> tuple[DataDependence, ...]:
@@ -98,7 +98,7 @@ class MeshProgram(ProgramShape):
 
     @property
     def trains(self) -> bool:
-        """Whether it has gradients."""
+        """True if it has gradients."""
         return self.training is not None
 
     @property

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BlockRows(Enum):
-    """What the rows of a block are, by the word for their number in an entry of the schedule."""
+    """The kind of rows in a block, by the word for their number in an entry of the schedule."""
 
     FIXED = None
     """As many as the block has."""
@@ -55,7 +55,7 @@ class ProgramShape:
 
     @property
     def row_kind(self) -> RowKind:
-        """What the rows of a launch are to each other."""
+        """The relation between the rows of a launch."""
         if self.sequence_rows is None:
             return RowKind.INDEPENDENT if self.sample_groups == 1 else RowKind.GROUPED
         return RowKind.SEQUENCE if self.sequences == 1 else RowKind.SEQUENCES

@@ -25,7 +25,7 @@ class Purpose:
     part: LayerPart | None
     """None: to begin and end the launch, and to repeat layers."""
     is_collective: bool = False
-    """Whether values move between PEs, else each works on its own."""
+    """True if values move between PEs, else each works on its own."""
 
 
 CONTROL = Purpose(None)

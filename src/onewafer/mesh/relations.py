@@ -38,7 +38,7 @@ class Heads:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the features lie in their logical order."""
+        """True if the features lie in their logical order."""
         return (self.members or 1) == 1 and self.swapped is None
 
     @property

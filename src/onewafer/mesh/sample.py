@@ -1,4 +1,4 @@
-"""What a sample of a kernel is: an operation of any size, and by which sizes its walks count.
+"""Samples of kernels: an operation of any size, and the sizes by which its walks count.
 
 Each family has samples of its operations, by which `tools/kernel_costs.py` measures the costs of
 kernels.
@@ -57,7 +57,7 @@ class Sizes:
     """Places by which a window begins behind the beginning of a line, and ends behind its end."""
     is_evaluation: bool = False
     is_apart: bool = False
-    """Whether the result is another block than the operand, where it may be the same."""
+    """True if the result is another block than the operand, where it may be the same."""
 
     @property
     def launch(self) -> Launch:
@@ -129,11 +129,11 @@ class Sample:
     """Products of sizes that are their strides, unless the strides are 1."""
     grid: tuple[Sizes, ...] = ROWS_AND_INNER
     rows: Collection[RowKind] = frozenset(RowKind)
-    """What rows are in the programs that may have the kind."""
+    """The kind of rows in the programs that may have the kind."""
     is_of_halves: bool = False
-    """Whether only programs have the kind that store f16."""
+    """True if only programs have the kind that store f16."""
     is_of_singles: bool = False
-    """Whether only programs have the kind that store f32."""
+    """True if only programs have the kind that store f32."""
     memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
     """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
 

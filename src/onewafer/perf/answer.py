@@ -23,7 +23,7 @@ class Choice:
     """Why this one, in a sentence."""
     num_considered: int = 1
     is_pinned: bool = False
-    """Whether the user chose."""
+    """True if the user chose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Answer:
     watts: float
     """Power of the whole system during the job."""
     energy_basis: str
-    """What the watts include, with their source."""
+    """The parts that the watts include, with their source."""
     ttft_seconds: float | None = None
     """Time to the first token: of a prompt of `context` tokens for Decode."""
     tpot_seconds: float | None = None

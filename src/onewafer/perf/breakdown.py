@@ -48,7 +48,7 @@ class Item:
     seconds: float
     limit: Limit
     is_cross_checked: bool = True
-    """Whether a simulation or a measurement stands behind the formula."""
+    """True if a simulation or a measurement stands behind the formula."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions:
-    """What the user may choose; the rest is searched for or has its usual value."""
+    """Options of the user; the rest is searched for or has its usual value."""
 
     wafer: wafer.WaferOptions = field(default_factory=wafer.WaferOptions)
     gpu: gpu.GpuOptions = field(default_factory=gpu.GpuOptions)

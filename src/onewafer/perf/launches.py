@@ -96,7 +96,7 @@ class ServedSystem(Protocol):
 
     @property
     def is_mixed(self) -> bool:
-        """Whether a launch may have new tokens and parts of several prompts together."""
+        """True if a launch may have new tokens and parts of several prompts together."""
         ...
 
     @property

@@ -47,7 +47,7 @@ class Model:
 
     @property
     def has_feature_maps(self) -> bool:
-        """Whether it works on feature maps: pictures and the like, with convolutions or pools."""
+        """True if it works on feature maps: pictures and the like, with convolutions or pools."""
         return any(segment.graph.has_feature_maps for segment in self.segments)
 
     @property

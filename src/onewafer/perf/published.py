@@ -22,7 +22,7 @@ _FOLDER = "onewafer.perf.figures"
 
 
 class Role(StrEnum):
-    """Whether a published figure tests the equations or made them."""
+    """The role of a published figure: it tests the equations, or made them."""
 
     VALIDATION = "validation"
     CALIBRATION = "calibration"

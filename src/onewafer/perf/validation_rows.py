@@ -36,12 +36,12 @@ class FigureResult:
 
     @property
     def is_hit(self) -> bool:
-        """Whether ours is within the target."""
+        """True if ours is within the target."""
         return self.error is not None and abs(self.error) <= self.target
 
     @property
     def is_validation(self) -> bool:
-        """Whether a hit says anything: it is computed, and no constant was fitted on it."""
+        """True if a hit says anything: it is computed, and no constant was fitted on it."""
         return self.ours is not None and self.figure.role is Role.VALIDATION
 
 
@@ -65,7 +65,7 @@ class ErrorStatistics:
 
     @property
     def is_hit(self) -> bool:
-        """Whether the median meets the target; true without a target."""
+        """True if the median meets the target; true without a target."""
         return self.target is None or self.median_error <= self.target
 
 
@@ -80,7 +80,7 @@ class PerfValidation:
 
     @property
     def is_hit(self) -> bool:
-        """Whether every validation figure that was computed, and every group, is in its target."""
+        """True if every validation figure that was computed, and every group, is in its target."""
         figures = (result.is_hit for result in self.figures if result.is_validation)
         return all(figures) and all(row.is_hit for row in self.statistics)
 

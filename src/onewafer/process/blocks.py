@@ -65,7 +65,7 @@ class Replacement:
 
     @property
     def is_needed(self) -> bool:
-        """Whether a block is open that needs it."""
+        """True if a block is open that needs it."""
         return self._num_blocks > 0
 
     @contextmanager

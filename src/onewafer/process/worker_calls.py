@@ -173,7 +173,7 @@ def begin_in_spawned_process(folder: str, name: str) -> str:
 
 
 _TO_THE_END = ExitStack()
-"""What a spawned process keeps open: those that it spawns in turn count, too."""
+"""Files that a spawned process keeps open; those that it spawns in turn count, too."""
 
 
 class _CountWhenLoaded(MetaPathFinder):
@@ -205,7 +205,7 @@ class _CountWhenLoaded(MetaPathFinder):
 
 class _Nesting(threading.local):
     is_inside = False
-    """Whether this thread is in a call that is counted."""
+    """True if this thread is in a call that is counted."""
 
 
 def _count_calls(module: ModuleType, calls: CallFile) -> None:

@@ -50,7 +50,7 @@ class _Refused:
 
 @dataclass(slots=True)
 class _OfModule:
-    """What was tried with one module."""
+    """The attempts with one module."""
 
     refused: _Refused
     num_exports: int = 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Progress = Callable[[str, int, int], None]
-    """What is measured, how many points are done, and of how many."""
+    """The progress of a calibration: the tensor, points done, and points in all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What can be seen of a call before it is captured: modes, hooks, arguments and parameters."""
+"""Checks of a call before it is captured: modes, hooks, arguments and parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call computes: a graph, the tensors that it is bound to, and how results go back.
+"""A captured call: a graph, the tensors that it is bound to, and how results go back.
 
 A `Capture` holds for many calls. `bind` joins it with the tensors of one, which is a launch, or
 several: a sequence each, or a part of the batch, or some rows of a sequence.
@@ -70,7 +70,7 @@ class CapturedCall:
     drawn: Drawn | None = None
     """The inputs that are random numbers."""
     written: tuple[BoundWrite, ...] = ()
-    """What it writes into buffers of the module, besides its results."""
+    """Results that it writes into buffers of the module."""
     launch: int = 0
     """The launch that it is the call of, of several."""
     start: int = 0
@@ -78,7 +78,7 @@ class CapturedCall:
 
     @property
     def graph(self) -> Graph:
-        """What the wafer computes."""
+        """The graph for the wafer."""
         return self.capture.graph
 
     @property
@@ -88,7 +88,7 @@ class CapturedCall:
 
     @property
     def is_end_of_tiles(self) -> bool:
-        """Whether it is a part of a call, with the last rows of a sequence but not the first."""
+        """True if it is a part of a call, with the last rows of a sequence but not the first."""
         return self.start > 0 and self.start == (self.capture.tiles - 1) * self.rows
 
     @property
@@ -130,7 +130,7 @@ class CapturedCall:
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether autograd would record the call now, for any tensor that it reads."""
+        """True if autograd would record the call now, for any tensor that it reads."""
         tensors = (*self.inputs.values(), *self.parameters.values())
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
@@ -167,7 +167,7 @@ class CapturedCall:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Capture:
-    """What a module computes, whatever the values of its tensors are; equal to itself only."""
+    """Identity of a computation, whatever the values of its tensors; equal to itself only."""
 
     graph: Graph
     inputs: Mapping[str, External]
@@ -178,7 +178,7 @@ class Capture:
     decided: tuple[Decision, ...] = ()
     """Masks and the like that the graph was made for."""
     on_host: tuple[str, ...] = ()
-    """What the host does with an argument before the wafer begins."""
+    """The work of the host on an argument before the wafer begins."""
     traces: Mapping[str, Trace] = field(default_factory=dict[str, "Trace"])
     """Result of the graph → where the call comes from that it was written for."""
     sequences: int = 1
@@ -186,13 +186,13 @@ class Capture:
     for. Inputs have the rows of all, one after the other, and so have parameters with more rows
     than in the graph."""
     flop: int = 0
-    """What the host would compute for the call, as `flop` counts."""
+    """FLOP of the call on the host, as `flop` counts."""
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
     """Outputs that are a loss of each launch."""
     divisors: Mapping[str, External] = field(default_factory=dict[str, External])
     """Outputs that are losses → what the host divides them by."""
     drawn: tuple[RandomInput, ...] = ()
-    """What a call draws, in this order."""
+    """The draws of a call, in this order."""
     written: tuple[Written, ...] = ()
     """Buffers that a call writes."""
     tiles: int = 1

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _CACHE_NAMES = ("cache", "past_key_values")
-"""What transformers calls the cache, among arguments and results; the second name is older."""
+"""Names of the cache among arguments and results in transformers; the second one is older."""
 
 
 class Config(Protocol):
@@ -52,19 +52,19 @@ class Request:
     cache: object | None
     """The script's, or None if it keeps none."""
     makes_cache: bool
-    """Whether the call asks for a cache without giving one."""
+    """True if the call asks for a cache without giving one."""
     returns_tuple: bool
     arguments: Mapping[str, object]
     """Token ids, mask and positions as the call gives them, by name."""
 
     @property
     def keeps_sequences(self) -> bool:
-        """Whether later calls may go on with them; else one may take the place of another."""
+        """True if later calls may go on with them; else one may take the place of another."""
         return self.makes_cache or self.cache is not None
 
     @property
     def hides_logits(self) -> bool:
-        """Whether it asks for logits behind padding."""
+        """True if it asks for logits behind padding."""
         return not all(all(row[-self.count :]) for row in self.batch.shown)
 
 

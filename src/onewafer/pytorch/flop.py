@@ -122,7 +122,7 @@ def _leave_out(*, is_left_out: bool) -> None:
 
 
 class _Counter:
-    """What the dispatcher calls while a block is open."""
+    """The mode that the dispatcher calls while a block is open."""
 
     def __init__(self) -> None:
         self.blocks = OpenBlocks["tuple[int, Callable[[int], None]]"]()
@@ -165,7 +165,7 @@ class _Thread(threading.local):
     """The state of the count in one thread."""
 
     is_inside = False
-    """Whether an operation is being computed: what its kernel calls does not count again."""
+    """True if an operation is being computed: what its kernel calls does not count again."""
     add_for_shapes: Callable[[int], None] | None = None
     """Receives the FLOP of operations on meta tensors, which have only a shape."""
 

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """What a program is for."""
+    """The purpose of a program."""
 
     sequences: int
     gives_all_rows: bool
-    """Whether it gives logits for every token of a launch, not only for the last of each sequence.
+    """True if it gives logits for every token of a launch, not only for the last of each sequence.
     """
 
     def can_do(self, other: _Size) -> bool:
@@ -58,7 +58,7 @@ class _Size:
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a module."""
+    """The known facts of a module."""
 
     look: object
     """Equal as long as the module computes the same."""

@@ -68,7 +68,7 @@ class NotTraceableError(Exception):
 
     @property
     def is_about_logs(self) -> bool:
-        """Whether it stopped at a method of a logger."""
+        """True if it stopped at a method of a logger."""
         return _LOGS in str(self)
 
 
@@ -139,7 +139,7 @@ def _call_forward(
 
 
 class Guards(Protocol):
-    """What must be so for a graph to be that of a call."""
+    """The conditions under which a graph is that of a call."""
 
     def hold(self, arguments: Mapping[str, object]) -> bool:
         """Tell whether a call of `_call_forward` with these arguments has the graph."""
@@ -180,7 +180,7 @@ class _Guards:
 
 
 class _Quiet:
-    """What Dynamo's code uses of Dynamo, without the word for a profiler that it begins with."""
+    """Names that Dynamo's code uses of Dynamo, without the profiler's label that it begins with."""
 
     def record_pregraph_bytecode_enter(self) -> None:
         """Do nothing."""
@@ -231,9 +231,9 @@ class GuardedCall:
         self._first: weakref.ref[torch.nn.Module] | None = None
         """The module that was called first."""
         self.passes_over_logs = False
-        """Whether messages that are logged once in a process are left out: they have been said."""
+        """True if messages that are logged once in a process are left out: they have been said."""
         self.can_be_shared = True
-        """Whether no call of another module has needed a graph of its own."""
+        """True if no call of another module has needed a graph of its own."""
 
     def has_room_for(self, module: torch.nn.Module) -> bool:
         """Tell whether a module may go on here; else other modules' graphs would push out its own.
@@ -248,7 +248,7 @@ class GuardedCall:
 
     @property
     def has_reached_graph(self) -> bool:
-        """Whether this thread's last call had tensor operations, which were handed to `run`."""
+        """True if this thread's last call had tensor operations, which were handed to `run`."""
         return self._current.has_reached_graph
 
     def __call__(

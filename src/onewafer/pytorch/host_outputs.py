@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class HostOutputs:
-    """What `CapturedCall.restore` makes a result from, worked out backwards on demand."""
+    """The source of a result for `CapturedCall.restore`, computed backwards on demand."""
 
     def __init__(self, call: CapturedCall, result: object) -> None:
         self._call = call

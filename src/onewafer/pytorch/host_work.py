@@ -1,4 +1,4 @@
-"""What ran on the host: calls and floating point operations by cause and place.
+"""Work of the host: calls and floating point operations by cause and place.
 
 In: calls that `session` does not take, and FLOP that `flop` counts, from any thread. Out: one
 record for each cause and place, from which a report says what would bring more to the wafer.
@@ -63,7 +63,7 @@ class HostTask:
     """Class of the outermost module, if this is a part of it, which was refused, too."""
     refusal: Refusal | None = None
     has_parameters: bool = True
-    """Whether the module has some: without, it may have no FLOP, as losses have none."""
+    """True if the module has some: without, it may have no FLOP, as losses have none."""
 
 
 @dataclass(slots=True)
@@ -173,16 +173,16 @@ class HostLedger:
     def __init__(self) -> None:
         self.works: dict[HostTask, HostWork] = {}
         self.counts_flop = False
-        """Whether `add_flop` gets what the process computes."""
+        """True if `add_flop` gets what the process computes."""
         self.sees_all_calls = True
-        """Whether every module call is offered; else what the script compiled for the wafer is."""
+        """True if every module call is offered; else what the script compiled for the wafer is."""
         self.not_counted: Counter[tuple[str, Place | None]] = Counter()
         """Operation whose FLOP nothing counts, and place → calls."""
         self._outside: dict[tuple[Cause, Place | None, Refusal | None], HostWork] = {}
         """Records of what no call does, found without making a task."""
         self._current = _Current()
         self._elsewhere = HostWork()
-        """What the host computes for the wafer, which counts as the wafer's."""
+        """Work of the host for the wafer, which counts as the wafer's."""
         self._lock = threading.Lock()
 
     def of(self, cause: Cause) -> list[tuple[HostTask, HostWork]]:

@@ -48,11 +48,11 @@ class _Nesting(threading.local):
     """Where this thread is among the module calls of a script."""
 
     is_inside = False
-    """Whether a call made now is part of a call that already runs on the wafer or the host."""
+    """True if a call made now is part of a call that already runs on the wafer or the host."""
     whole: torch.nn.Module | None = None
     """The outermost module, which the wafer refused: a call made now is one of a part of it."""
     trains = False
-    """Whether the call of that module needs a gradient."""
+    """True if the call of that module needs a gradient."""
 
 
 @contextmanager

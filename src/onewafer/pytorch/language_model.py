@@ -33,14 +33,14 @@ _SHORT = 5
 
 @dataclass(frozen=True, slots=True)
 class CausalModel:
-    """What a language model computes for the tokens of a launch."""
+    """The computation of a language model for the tokens of a launch."""
 
     call: CapturedCall
     """One input, the ids of a whole context, and one output, the logits."""
     leaves: tuple[object, ...]
     """Leaves of the captured call."""
     gives_all_rows: bool
-    """Whether there are logits for every token of a launch, not only for the last one."""
+    """True if there are logits for every token of a launch, not only for the last one."""
 
     @property
     def graph(self) -> Graph:

@@ -1,4 +1,4 @@
-"""What a session did: the records of its programs, and the calls that ran on the host.
+"""The ledger of a session: records of its programs, and calls that ran on the host.
 
 In: what `session` counts. Out: everything that a report is made from.
 """

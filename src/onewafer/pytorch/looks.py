@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Look = Hashable
-"""What tells calls of a module apart; compared, never read."""
+"""The key that tells calls of a module apart; compared, never read."""
 
 
 def look_of(

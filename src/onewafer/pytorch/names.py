@@ -1,4 +1,4 @@
-"""What a module is called in messages and reports: the name that its user knows.
+"""Names of modules in messages and reports: those that their user knows.
 
 A graph that Dynamo made of a function or of a `forward` is a module, too, of a class that no user
 has written. Its name is that of the function or of the module's class.

@@ -41,7 +41,7 @@ _LooksOfParts = weakref.WeakKeyDictionary[torch.nn.Module, Counter[Look]]
 
 
 class Parts:
-    """What a session was offered after refusals, and what it said to modules that look alike."""
+    """The parts that a session was offered after refusals, and its answers to modules alike."""
 
     def __init__(self) -> None:
         self._looks: weakref.WeakKeyDictionary[torch.nn.Module, _LooksOfParts] = (

@@ -64,7 +64,7 @@ class ModuleProgram:
         """
         self._loaded, self._ones, self._cut = loaded, ones, cut
         self.graph = graph or loaded.graph
-        """What it computes, with the rows of its bucket."""
+        """The graph, with the rows of its bucket."""
         whole = loaded.record.program.whole_launch() if self.graph.is_sequence else None
         self._launch = launch or whole
 
@@ -93,7 +93,7 @@ class ModuleProgram:
 
     @cached_property
     def _draws(self) -> bool:
-        """Whether its program draws what dropouts keep, unless it is told not to."""
+        """True if its program draws what dropouts keep, unless it is told not to."""
         return any(operation.draw is not None for operation in self.graph.operations)
 
     def _launch_from(self, start: int) -> Launch | None:

@@ -96,7 +96,7 @@ class _Namespace:
     """Names that code can rebind, and their values."""
 
     kind: str
-    """What the names are, in a message."""
+    """The kind of names, in a message."""
     prefix: str
     names: MutableMapping[str, object]
     saved: dict[str, object]
@@ -119,12 +119,12 @@ class _Namespace:
 
 
 class PythonState:
-    """What the code of a module can reach, as it is now."""
+    """The objects that the code of a module can reach, as they are now."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._namespaces: list[_Namespace] = []
         self._containers: list[tuple[str, _Container, _Container]] = []
-        """What leads to a container, in words, itself, a copy of it."""
+        """The path to a container, in words, the container, and a copy of it."""
         self._seen: dict[int, object] = {}
         """Everything that was followed, by identity; held, so that no identity comes again."""
         modules = [*cast("Iterator[tuple[str, torch.nn.Module]]", module.named_modules())]

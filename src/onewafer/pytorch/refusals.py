@@ -1,4 +1,4 @@
-"""What refusals of calls hold for: one call, calls with the same masks, parts of the module.
+"""The extent of a refusal: one call, calls with the same masks, or parts of the module.
 
 In: an exported graph in which the wafer refuses an operation. Out: an error, with the modules that
 call an operation that the wafer does not have. As parts they would be refused for it, too: they

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceRoom:
-    """What a program is to have room for."""
+    """The room that a program shall have."""
 
     sequences: int
     context: int

@@ -71,14 +71,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Alike:
-    """What is known of calls of one module that look alike."""
+    """The known facts of calls of one module that look alike."""
 
     guarded: GuardedCall | None
     """None: Dynamo cannot read the module's code, which is exported at every call instead."""
     refusal: UnsupportedOperationError | None = None
     """Why export refused it: not asked again, even if the code would now act otherwise."""
     has_worked: bool = False
-    """Whether the last of these calls was answered by a graph: it is not refused with others."""
+    """True if the last of these calls was answered by a graph: it is not refused with others."""
 
 
 _Outcome = ModuleProgram | UnsupportedOperationError
@@ -94,7 +94,7 @@ class _ThisThread(threading.local):
     depth_on_host = 0
     """How deep it is in calls for the host."""
     trains_part = False
-    """Whether its call is one of a part that is trained."""
+    """True if its call is one of a part that is trained."""
 
     def __init__(self) -> None:
         self.unsaid: list[str] = []
@@ -126,7 +126,7 @@ class Session:
         self._programs: weakref.WeakKeyDictionary[torch.nn.Module, dict[Graph, _Outcome]] = (
             weakref.WeakKeyDictionary()
         )
-        """What a module's graphs became."""
+        """The programs of a module's graphs."""
         self._program_of: weakref.WeakKeyDictionary[
             torch.nn.Module, weakref.WeakKeyDictionary[Capture, ModuleProgram]
         ] = weakref.WeakKeyDictionary()
@@ -137,7 +137,7 @@ class Session:
         self._guarded: weakref.WeakValueDictionary[Look, GuardedCall] = (
             weakref.WeakValueDictionary()
         )
-        """What modules that look alike share, as long as one of them is alive."""
+        """The common state of modules that look alike, as long as one of them is alive."""
         self._parts, self._trained_parts = Parts(), Parts()
         self._attempts = Attempts()
         self._this_thread = _ThisThread()
@@ -338,7 +338,7 @@ class Session:
 
     @property
     def is_on_host(self) -> bool:
-        """Whether this thread makes calls now that are to run on the host."""
+        """True if this thread makes calls now that are to run on the host."""
         return self._this_thread.depth_on_host > 0
 
     @contextmanager

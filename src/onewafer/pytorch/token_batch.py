@@ -17,7 +17,7 @@ class TokenBatch:
     ids: tuple[tuple[int, ...], ...]
     """The token in each column, for each sequence."""
     shown: tuple[tuple[bool, ...], ...]
-    """Whether it is one of the sequence; else it is padding."""
+    """True if it is one of the sequence; else it is padding."""
     positions: tuple[tuple[int, ...], ...]
     """Its position; 0 of padding, which has none."""
 
@@ -33,12 +33,12 @@ class TokenBatch:
 
     @property
     def has_padding(self) -> bool:
-        """Whether anything is hidden."""
+        """True if anything is hidden."""
         return not all(map(all, self.shown))
 
     @property
     def is_plain(self) -> bool:
-        """Whether positions are how many tokens of the sequence come before."""
+        """True if positions are how many tokens of the sequence come before."""
         sequences = range(self.num_sequences)
         return all(
             self.positions_of(sequence) == (*range(len(self.tokens_of(sequence))),)

@@ -1,4 +1,4 @@
-"""What a script's cache stands for; needs transformers.
+"""The tokens that a script's cache stands for; needs transformers.
 
 A script passes a `DynamicCache` from call to call, asks it how long it is, cuts it, and takes other
 sequences of it: beams. Where the host computes the values, it stays as it is, and its first layer
@@ -51,7 +51,7 @@ class WaferLayer(CacheLayerMixin):
 
     @property
     def has_host_data(self) -> bool:
-        """Whether the host has computed its keys and values, which now count."""
+        """True if the host has computed its keys and values, which now count."""
         return self._host is not None
 
     @property

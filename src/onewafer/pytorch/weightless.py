@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LARGE = 1 << 24
 """Elements from which a tensor is no mask of places or the like, but a weight."""
 _FILLED = (torch.zeros, torch.ones, torch.rand, torch.randn)
-"""What makes tensors with elements, from their shape."""
+"""Functions that make tensors with elements, from their shape."""
 
 
 def build_weightless(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:

@@ -22,7 +22,7 @@ class Written:
 
     buffer: External
     value: External | Running
-    """What the host computes, or what follows from an output of the graph."""
+    """A result that the host computes, or that follows from an output of the graph."""
 
     @classmethod
     def of(cls, buffer: External, value: object) -> Written:
@@ -52,7 +52,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class BoundWrite:
-    """What one call writes."""
+    """The buffers that one call writes."""
 
     buffer: torch.Tensor
     value: torch.Tensor | Running

@@ -164,7 +164,7 @@ class RecordingFile:
         except (OSError, _arrow().ArrowException, *DAMAGES) as error:
             raise self._damaged(error) from error
         self.has_spans = set(SPAN_COLUMNS) <= set(names)
-        """Whether the run was traced."""
+        """True if the run was traced."""
         self.columns: tuple[str, ...] = tuple(n for n in names if n not in SPAN_COLUMNS)
         """The columns with a number a PE."""
         return cast("Mapping[bytes, bytes]", metadata or {})

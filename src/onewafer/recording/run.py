@@ -1,4 +1,4 @@
-"""What a recording says of a run beside its program: the header, and the names of its columns.
+"""The description of a run in a recording: the header, and the names of its columns.
 
 In: nothing. Out: plain values, in the words of no simulator and no mesh.
 
@@ -32,9 +32,9 @@ SRAM_COLUMNS = tuple(f"sram_{kind.name.lower()}_bytes" for kind in SectionKind)
 
 
 WINDOW_COUNTERS = ("busy_cycles", "wait_cycles", "wavelets")
-"""What is counted in each window: as `busy_cycles`, waits for all reasons, wavelets over links."""
+"""Counters of each window: as `busy_cycles`, waits for all reasons, wavelets over links."""
 WINDOW_PART = "part"
-"""What each PE is at when a window ends: a number of `RunHeader.parts`."""
+"""The part that each PE is at when a window ends: a number of `RunHeader.parts`."""
 
 
 def file_of_program(path: Path, number: int) -> Path:
@@ -129,10 +129,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """What is known of a run as a whole."""
+    """The description of a run as a whole."""
 
     title: str
-    """What ran: the folder of the program, or the module of a model."""
+    """The subject of the run: the folder of the program, or the module of a model."""
     arch: str
     profile: str
     """Timing profile: `sdk` or `silicon`."""

@@ -48,7 +48,7 @@ class Spans:
     """Those in which a wait waited: short waits of one kind are one span. All cycles of others."""
     thread: NDArray[np.int8]
     is_open: NDArray[np.bool_]
-    """Whether it had not ended when the run did."""
+    """True if it had not ended when the run did."""
     kind: Words
     """One of `SPAN_KINDS`."""
     name: Words

@@ -1,4 +1,4 @@
-"""What `SdkLayout.compile` leaves: a folder that `SdkRuntime` opens."""
+"""The folder that `SdkLayout.compile` writes and `SdkRuntime` opens."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _HELP = {
     "a list of positions, or use a second color",
 }
 _USUAL = frozenset({"route-without-sender"})
-"""What a region painted as a whole gives at its rim."""
+"""The ports of a region that is painted as a whole, at its rim."""
 
 
 def for_script(findings: Iterable[Diagnostic]) -> list[Diagnostic]:

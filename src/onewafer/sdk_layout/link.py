@@ -1,4 +1,4 @@
-"""What carries data between ports, or between a port and the host."""
+"""Links: they carry data between ports, or between a port and the host."""
 
 from __future__ import annotations
 

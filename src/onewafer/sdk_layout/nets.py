@@ -34,7 +34,7 @@ class Net:
     pes: NDArray[np.bool_]
     """`[y, x]`: the PEs that use the net's value, those of its paths once it is routed."""
     has_switches: bool = False
-    """Whether a PE has more than one switch position for it."""
+    """True if a PE has more than one switch position for it."""
 
     @property
     def name(self) -> str:

@@ -26,7 +26,7 @@ Path = tuple[Pe, ...]
 """Neighbouring PEs from the first end to the last, both included."""
 
 HOP_COST = 10
-"""What other costs are measured by: a path takes a detour of n hops to save n times this."""
+"""The unit of other costs: a path takes a detour of n hops to save n times this."""
 _TURN_COST = 2
 _OTHER_SIDE_COST = 3 * HOP_COST
 """For leaving a port by another side than its region's."""
@@ -169,7 +169,7 @@ class _Effort:
 
     @property
     def is_spent(self) -> bool:
-        """Whether none are left."""
+        """True if none are left."""
         return self.num_steps <= 0
 
 

@@ -42,7 +42,7 @@ class _Parts:
     system: ServedSystem
     values: Values
     remarks: tuple[str, ...]
-    """What the user should know, a sentence each."""
+    """Remarks for the user, a sentence each."""
 
 
 def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:

@@ -1,4 +1,4 @@
-"""What the user decides about a server, apart from HTTP."""
+"""Options of a server, apart from HTTP."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _NUM_SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class QueueAndColor:
-    """What an operation waits for."""
+    """The resource that an operation waits for."""
 
     queue: int
     """Negative: the color has none of its own."""
@@ -121,7 +121,7 @@ def describe_deadlock(
 
 
 Line = tuple[str, tuple[int, int, int | None]]
-"""What, and where: (x, y, since which cycle)."""
+"""The item, and its place: (x, y, since which cycle)."""
 
 
 def _describe_element(element: StuckElement, state: MachineState) -> Iterable[Line]:

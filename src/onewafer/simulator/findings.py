@@ -1,4 +1,4 @@
-"""What a program did that the machine allows but is rarely intended, and what is an error.
+"""Findings: what the machine allows but is rarely intended, and errors.
 
 Engines count them as they happen; the caller of the machine reports them at the end.
 """
@@ -21,7 +21,7 @@ class Checking:
 
     @property
     def follows_accesses(self) -> bool:
-        """Whether it needs an engine that looks at each access."""
+        """True if it needs an engine that looks at each access."""
         return self.bounds or self.uninitialised
 
 

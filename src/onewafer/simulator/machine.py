@@ -151,7 +151,7 @@ class Machine:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing can happen until the host does something."""
+        """True if nothing can happen until the host does something."""
         return self._is_at_rest
 
     @property

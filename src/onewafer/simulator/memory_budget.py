@@ -1,4 +1,4 @@
-"""Whether a program fits into the memory of the computer that simulates it: said before it starts.
+"""True if a program fits into the memory of the computer that simulates it: said before it starts.
 
 need = Σ over tile programs: PEs × (engine state + pages of SRAM that hold its variables)
 

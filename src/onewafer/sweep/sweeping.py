@@ -32,7 +32,7 @@ _LEAST_BATCHES = 8
 
 @dataclass(slots=True)
 class Summary:
-    """What a sweep has come to."""
+    """The state of a sweep."""
 
     target: Path
     num_points: int
@@ -41,7 +41,7 @@ class Summary:
     counts: Counter[Status] = field(default_factory=Counter[Status])
     first_failure: str | None = None
     is_whole: bool = True
-    """Whether every point has an outcome."""
+    """True if every point has an outcome."""
 
 
 def sweep(

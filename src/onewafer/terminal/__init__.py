@@ -1,4 +1,4 @@
-"""What a person sees on a terminal or in a notebook, once for all commands and the Python API.
+"""The terminal and the notebook, as a person sees them, once for all commands and the Python API.
 
 Names of `console`, which loads Rich, are loaded when they are first used.
 """

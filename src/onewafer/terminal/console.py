@@ -35,7 +35,7 @@ class PlainConsole(Console):
 
     @property
     def is_watched(self) -> bool:
-        """Whether output is seen as it is written, so that a line can renew itself.
+        """True if output is seen as it is written, so that a line can renew itself.
 
         `is_terminal` is about colors: `FORCE_COLOR` makes it true for a file and for a pipe, as in
         the commands that a cell of a notebook runs.

@@ -19,7 +19,7 @@ class _Shell(Protocol):
 
 
 class _Publisher(Protocol):
-    """What sends output to the cell that runs."""
+    """The function that sends output to the cell that runs."""
 
     def publish(
         self, data: Mapping[str, str], *, transient: Mapping[str, str], update: bool

@@ -1,4 +1,4 @@
-"""What a command is doing, and how much of it is done: a line on stderr that renews itself.
+"""Progress: what a command is doing, in a line on stderr that renews itself.
 
 Where stderr is a file, steps that are counted are told now and then, a line each. Rich is loaded
 when there is a line that renews itself.

@@ -38,7 +38,7 @@ class StandingLine:
         self._file: io.FileIO | None = None
         self._is_shown = False
         self._is_at_start = True
-        """Whether the cursor is where a line begins."""
+        """True if the cursor is where a line begins."""
         self._lock = threading.RLock()
 
     def show(self, say: Callable[[], str]) -> None:

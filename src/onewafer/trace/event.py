@@ -1,4 +1,4 @@
-"""What a simulated wafer can tell: events, and a recorder that keeps them in memory.
+"""Events of a simulated wafer, and a recorder that keeps them in memory.
 
 "The same cycles" of two engines means: the same events of the kinds up to `STREAM_UNBLOCKED`, and
 `PRINT`. The others say why these come when they do; only the reference engine tells them, and only
@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class EventKind(IntEnum):
-    """What happened; the comment says what `subject` and `value` of the event are."""
+    """The kind of event; the comment says what `subject` and `value` of the event are."""
 
     TASK_START = 0
     """First instruction of a task. Task id; program counter."""
@@ -37,7 +37,7 @@ class EventKind(IntEnum):
     """A DSD operation issues. Microthread (8: main thread); program counter | elements << 16 |
     1 << 32 if its sources share memory banks (M13)."""
     WAIT = 9
-    """What an operation, or the main thread before one, waits for has changed. Microthread (8: main
+    """An operation, or the main thread before one, waits for another cause. Microthread (8: main
     thread); `wait_of` says reason, color and queue."""
     QUEUED = 10
     """An operation writes a wavelet into an output queue. Color | queue << 8; payload."""
@@ -46,7 +46,7 @@ class EventKind(IntEnum):
     mask; the ramp only if it is delivered) << 16 | those behind which it has the other color of its
     pair << 24 | output queue it came from << 32; payload."""
     HELD = 12
-    """What the oldest wavelet of a buffer or queue waits for has changed. Color | `Direction` it
+    """The oldest wavelet of a buffer or queue waits for another cause. Color | `Direction` it
     comes from << 8 | output queue << 16; 1 + `StallReason`, 0: nothing any more."""
 
     # Detail.INSTRUCTIONS
@@ -62,7 +62,7 @@ class Detail(IntEnum):
     """How much is told; each level includes those before it."""
 
     EVENTS = 0
-    """What both engines tell."""
+    """The events that both engines tell."""
     CAUSES = 1
     """Why: what waits for what, and the route of every wavelet."""
     INSTRUCTIONS = 2
@@ -76,7 +76,7 @@ NO_COLOR, NO_QUEUE = 0xFF, 0xFF
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a DSD operation waits for."""
+    """The resource that a DSD operation waits for."""
 
     reason: int
     """A `StallReason`; −1: nothing any more."""

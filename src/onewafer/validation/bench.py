@@ -34,7 +34,7 @@ class Stopwatch:
         EventKind.TIMESTAMP,
         EventKind.TASK_START,
     )
-    """What it takes; an engine need not tell it anything else."""
+    """The cycles of a measurement; an engine need not tell it anything else."""
 
     def __init__(self) -> None:
         """Start with nothing seen."""

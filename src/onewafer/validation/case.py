@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """Whether a published figure tests the model or made it."""
+    """The role of a published figure: it tests the model, or made it."""
 
     VALIDATION = "validation"
     """No constant of the catalog was fitted on the figure or taken from it."""
@@ -54,7 +54,7 @@ class Point:
     label: str
     theirs: float
     sizes: tuple[int, ...] = ()
-    """What `measure` needs to know, in the order that the case defines."""
+    """The arguments of `measure`, in the order that the case defines."""
     work: int = 0
     """Roughly the wavelet-hops, or DSD elements and instructions, that it takes to simulate."""
 
@@ -121,7 +121,7 @@ class CaseResult:
 
     @property
     def is_hit(self) -> bool:
-        """Whether every measured point is within the target."""
+        """True if every measured point is within the target."""
         return self.num_hits == len(self.results)
 
     @property

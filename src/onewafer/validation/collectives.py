@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _RAMP_CYCLES = 2
 """T_R of NOWR; the formulas are theirs, whatever the catalog says."""
 _STEP = 2 * _RAMP_CYCLES + 1
-"""What each dependent PE adds."""
+"""The term that each dependent PE adds."""
 _NUM_WORDS = (1, 16, 256, 4096)
 _NUM_PES = (4, 16, 64, 256, 512)
 _SQUARES = (4, 16, 64, 256, 484)

@@ -14,7 +14,7 @@ _NUM_ELEMENTS = 512
 
 
 class _Loop(IntEnum):
-    """What `scalar_loop.csl` runs, as it numbers them."""
+    """The loops of `scalar_loop.csl`, as it numbers them."""
 
     SUM = 0
     DOT = 1

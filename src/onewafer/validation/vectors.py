@@ -15,7 +15,7 @@ _SHORT, _LONG = 64, 1024
 
 
 class _Operation(IntEnum):
-    """What `vector.csl` runs, as it numbers them."""
+    """The operations of `vector.csl`, as it numbers them."""
 
     COPY_F16 = 0
     COPY_F32 = 1

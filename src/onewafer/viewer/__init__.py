@@ -1,4 +1,4 @@
-"""What people look at: listings, pictures of routes."""
+"""Pictures and listings for people: costs, routes, recorded runs."""
 
 from onewafer.viewer.costs import Cost, instruction_costs, total
 from onewafer.viewer.program_listing import (

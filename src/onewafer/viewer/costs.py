@@ -1,4 +1,4 @@
-"""What each instruction of a tile program costs, as far as the program alone says.
+"""Costs of the instructions of a tile program, as far as the program alone says.
 
 In: a code array and a timing profile. Out: a `Cost` for each instruction. The rules are those of
 `docs/explanation/machine.md`; what only a run knows (which way a branch goes, how long a vector is,
@@ -57,7 +57,7 @@ class Cost:
     has_bank_conflict: bool = False
     """A DSD operation that is slower because its sources cannot be read in one cycle (M13)."""
     why: Why = field(default=(), compare=False)
-    """What the least cycles are spent for."""
+    """The reasons for which the least cycles are spent."""
 
     def __str__(self) -> str:
         """Return `7`, `1–2` or `≥ 9`."""

@@ -34,7 +34,7 @@ _SMALLEST_LEVEL = 128
 
 
 class Unit(StrEnum):
-    """What the values of a map are."""
+    """The meaning of the values of a map."""
 
     SHARE = "share"
     """A part of the cycles, 0 to 1."""
@@ -50,7 +50,7 @@ class Unit(StrEnum):
 
     @property
     def is_ordered(self) -> bool:
-        """Whether a value is more than another one."""
+        """True if a value is more than another one."""
         return self not in (Unit.PROGRAM, Unit.PART)
 
 

@@ -1,4 +1,4 @@
-"""What the page asks for, by path: the answers of the server, and what a file for a browser holds.
+"""The parts of the page by path: answers of the server, and contents of a file for a browser.
 
 In: a recording. Out: bytes of JSON, codes and routes.
 

@@ -40,7 +40,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class RouterCell:
-    """What the router of a PE does with the color."""
+    """The route of the color in the router of a PE."""
 
     config: ColorConfig | None
     """None: it does not know the color."""
@@ -63,12 +63,12 @@ class RouterCell:
 
 @dataclass(frozen=True, slots=True)
 class ColorMap:
-    """What to draw of a color."""
+    """The choice of what to draw of a color."""
 
     color: int
     names: tuple[str, ...]
     shown: Rectangle
-    """What part of the program."""
+    """The part of the program."""
     columns: tuple[Stretch, ...]
     rows: tuple[Stretch, ...]
     cells: dict[tuple[int, int], RouterCell]
@@ -87,12 +87,12 @@ class ColorMap:
 
     @property
     def title(self) -> str:
-        """What the color is called."""
+        """The name of the color."""
         return f"color {self.color}" + (f" ({'/'.join(self.names)})" if self.names else "")
 
     @property
     def is_folded(self) -> bool:
-        """Whether a column or row stands for several."""
+        """True if a column or row stands for several."""
         return any(len(stretch) > 1 for stretch in (*self.columns, *self.rows))
 
 

@@ -29,7 +29,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
-"""What a browser may do with a page: run and ask for what its server has, nothing else."""
+"""The policy of a page in a browser: it runs and asks for what its server has, nothing else."""
 _MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",

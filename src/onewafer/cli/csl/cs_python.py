@@ -61,7 +61,7 @@ Everything else is handed to Python, its own options (-c, -m, -X …) included
 (`python --help`).
 """
 _CONTAINER_PREFIXES = ("SINGULARITYENV_", "APPTAINERENV_")
-"""What the SDK's container hands on to what runs in it; the last one wins."""
+"""Options that the SDK's container hands on to the program in it; the last one wins."""
 _PATHS_OF_CONTAINER = ("PATH", "PREPEND_PATH", "APPEND_PATH", "LD_LIBRARY_PATH")
 _OF_PYTHON = (
     "--version", "--help-all", "--help-env", "--help-xoptions", "--check-hash-based-pycs",

@@ -47,7 +47,7 @@ MAX_CHANNELS = 16
 _LARGEST_NUMBER = 10**18
 """Largest value of an option; a wafer has no sizes near it, and the machine's numbers hold it."""
 _Bound = TypeVar("_Bound", str, int)
-"""What an option binds to a name."""
+"""The value that an option binds to a name."""
 _USAGE = "usage: cslc [options] file.csl"
 _HINT = f"without --arch it is compiled for {DEFAULT_ARCHITECTURE}; for WSE-3, add --arch=wse3"
 

@@ -1,4 +1,4 @@
-"""What commands read from the folder of a compiled program, and how users name a PE."""
+"""The files that commands read from the folder of a compiled program, and how users name a PE."""
 
 from __future__ import annotations
 

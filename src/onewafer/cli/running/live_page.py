@@ -105,7 +105,7 @@ class _Page:
 
     @property
     def has_run(self) -> bool:
-        """Whether something is recorded that was not there before."""
+        """True if something is recorded that was not there before."""
         from onewafer.viewer.awaited_run import states_of_programs  # noqa: PLC0415  # likewise
 
         return states_of_programs(self._file) != self._before

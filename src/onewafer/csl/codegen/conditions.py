@@ -48,7 +48,7 @@ def with_conditions(items: Sequence[Instruction | Label]) -> Items:
 
 
 class _Ways(NamedTuple):
-    """What stands behind a branch, with its condition."""
+    """The code behind a branch, with its condition."""
 
     then: list[Instruction]
     otherwise: list[Instruction]

@@ -54,7 +54,7 @@ class Emitter(ABC):
     wanted: dict[Words, None] = field(default_factory=dict[Words, None])
     """Constants that were loaded into temporaries."""
     optimizes: bool = True
-    """Whether numbers may stand in instructions, and descriptors share a register."""
+    """True if numbers may stand in instructions, and descriptors share a register."""
     span: Span | None = None
 
     @abstractmethod

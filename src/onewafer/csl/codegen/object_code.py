@@ -60,7 +60,7 @@ class ScalarOperand:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What an instruction needs for an effect, in `rc` (M153): a register is, or is not, zero."""
+    """The condition of an instruction's effect, in `rc` (M153): the register is zero, or not."""
 
     register: Register
     is_set: bool
@@ -141,7 +141,7 @@ class Instruction:
 
     @property
     def has_immediate(self) -> bool:
-        """Whether its second operand, or what it stores, is a number in it."""
+        """True if its second operand, or what it stores, is a number in it."""
         if self.rb != ZERO:
             return False
         if self.opcode is Opcode.STORE:
@@ -156,7 +156,7 @@ class Instruction:
 
     @property
     def ends_flow(self) -> bool:
-        """Whether the next instruction is reached only through a label."""
+        """True if the next instruction is reached only through a label."""
         return self.opcode in _ENDS_FLOW
 
 

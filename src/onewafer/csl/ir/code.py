@@ -1,4 +1,4 @@
-"""What runs: variables, expressions, statements and functions, which contain each other.
+"""Code: variables, expressions, statements and functions, which contain each other.
 
     statement  := SetLocal | Store | Evaluate | If | Loop | Labelled | Map | Break | Continue
                 | Return | TailCall | DsdStatement | LoadDsr | Activate | SetBlocked
@@ -112,7 +112,7 @@ class Global:
     section: str = ""
     """Its `linksection`."""
     is_local: bool = False
-    """Whether it belongs to a function, and only while that runs."""
+    """True if it belongs to a function, and only while that runs."""
     parts: tuple[Part, ...] = ()
     """Fields with symbols, if it is a variable of structs."""
 

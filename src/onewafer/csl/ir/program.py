@@ -1,4 +1,4 @@
-"""What the parts of a program add up to: tasks, exports, instances."""
+"""The parts of a program as a whole: tasks, exports, instances."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class InstanceIr:
     reaches_registers: bool = False
     """Loads and stores may go to the registers of the router."""
     reaches_queues: bool = False
-    """Whether it writes to the addresses of queues, too."""
+    """True if it writes to the addresses of queues, too."""
     rotations: tuple[Rotation, ...] = ()
     """`@bind_rotating_tasks`."""
     control_mask: int = 0

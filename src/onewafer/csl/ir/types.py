@@ -47,12 +47,12 @@ class WideType(Enum):
 
     @property
     def is_signed(self) -> bool:
-        """Whether this is a signed integer type."""
+        """True if this is a signed integer type."""
         return self is WideType.I64
 
     @property
     def is_float(self) -> bool:
-        """Whether it is a floating-point type, as for a `ScalarType`."""
+        """True if it is a floating-point type, as for a `ScalarType`."""
         return False
 
 

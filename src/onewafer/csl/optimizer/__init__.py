@@ -60,4 +60,4 @@ FUNCTION_PASSES: Final[dict[str, Pass]] = {
 }
 """The passes with `-O1`: `values`, and which functions are inlined, look at the whole program."""
 REQUIRED_PASSES: Final[dict[str, Pass]] = {"inline": expand_inline}
-"""What stands in the place of passes with `-O0`."""
+"""The passes of `-O0`."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Place: TypeAlias = tuple[ir.Global, int, ScalarType]
     """A variable, bytes from its start, and the type of the number there."""
     _Known: TypeAlias = dict[_Place, ir.ReadLocal | ir.Immediate]
-    """What stands at each place."""
+    """The known value of each place."""
 
 _HARMLESS = (
     *(*walk.EXITS, ir.If, ir.Labelled, ir.Loop, ir.LoadDsr, ir.Activate, ir.SetBlocked),

@@ -18,7 +18,7 @@ _UNITS: Final[dict[type, int]] = {
     ir.Loop: 2,
     ir.Labelled: 0,
 }
-"""What is no single instruction: a DSD is two words, and a loop jumps back."""
+"""Nodes that take several instructions: a DSD is two words, and a loop jumps back."""
 _UNITS_OF_REGISTER: Final = 2
 """The load of a data structure register."""
 

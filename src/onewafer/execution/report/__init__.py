@@ -1,4 +1,4 @@
-"""What programs cost: values and tables, from the records of their calls."""
+"""Costs of programs: values and tables, from the records of their calls."""
 
 from onewafer.execution.report.building import report_program
 from onewafer.execution.report.energy import joules_of

@@ -1,4 +1,4 @@
-"""What a token or sample costs: a column a phase, a row a part of the layers."""
+"""The cost of a token or sample: a column a phase, a row a part of the layers."""
 
 from __future__ import annotations
 

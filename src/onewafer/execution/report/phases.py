@@ -1,4 +1,4 @@
-"""What a token or a sample costs in each phase, and which parts of the layers cost it."""
+"""The cost of a token or a sample in each phase, and the parts of the layers that cause it."""
 
 from __future__ import annotations
 

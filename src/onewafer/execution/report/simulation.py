@@ -1,4 +1,4 @@
-"""What fidelity `auto` simulated and derived, and what could be simulated instead."""
+"""Simulated and derived launches of fidelity `auto`, and how to simulate more."""
 
 from __future__ import annotations
 

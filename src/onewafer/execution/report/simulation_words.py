@@ -1,4 +1,4 @@
-"""What was simulated and what derived, in the words of a table."""
+"""Simulated and derived launches, in the words of a table."""
 
 from __future__ import annotations
 

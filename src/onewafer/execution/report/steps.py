@@ -1,4 +1,4 @@
-"""What a training step costs: a column for each of its launches."""
+"""The cost of a training step: a column for each of its launches."""
 
 from __future__ import annotations
 

@@ -50,12 +50,12 @@ class SimulationReport:
 
 @dataclass(frozen=True, slots=True)
 class PartReport:
-    """What a part of the layers costs a token or sample."""
+    """The cost of a part of the layers, for a token or sample."""
 
     part: LayerPart | None
     """None: to begin and end launches, and to repeat layers."""
     is_collective: bool
-    """Whether values move between PEs, else each works on its own."""
+    """True if values move between PEs, else each works on its own."""
     cycles_per_row: float | None
     """Measured, the mean of all PEs, waiting included; None where nothing was simulated."""
     busy_fraction: float | None
@@ -106,10 +106,10 @@ class StepReport:
     seconds: float
     samples_per_second: float
     bytes_in: float
-    """What comes to the wafer for all its launches, and what is sent again because the host has
+    """Bytes that come to the wafer for all its launches, and those sent again because the host has
     changed it; without padding, and without the parameters that were sent once."""
     bytes_out: float
-    """What goes to the host."""
+    """Bytes that go to the host."""
     repeated: int
     """Forward passes of all steps that were made again: others had taken their place."""
     joules: float | None = None
@@ -123,7 +123,7 @@ class CacheReport:
     bytes_per_token: int
     """On the whole wafer, over all layers."""
     bytes_per_token_per_pe: float
-    """What a PE reserves, shared out over the positions of all sequences."""
+    """Bytes that a PE reserves, shared out over the positions of all sequences."""
     context: int
     """Positions of a sequence that there is room for."""
     longest_context: int | None
@@ -139,7 +139,7 @@ class TensorReport:
     first: str
     """The name of the first one."""
     operation: str
-    """What defines them: `input`, or a kind of operation of the graph."""
+    """The origin of the tensors: `input`, or a kind of operation of the graph."""
     count: int
     features: int
     axis: Axis
@@ -159,7 +159,7 @@ class PlacementReport:
     refused_rows: tuple[int, ...]
     """Rows of larger launches that no rectangle had room for."""
     is_pinned: bool
-    """Whether the user chose the rectangle."""
+    """True if the user chose the rectangle."""
     candidates: tuple[Candidate, ...]
     """In the order in which they were considered."""
     tensors: tuple[TensorReport, ...]
@@ -195,7 +195,7 @@ class ProgramReport:
     """None: nothing stays from launch to launch."""
     placement: PlacementReport
     on_host: tuple[str, ...]
-    """What the host does with arguments before the wafer begins."""
+    """The work of the host on arguments before the wafer begins."""
     not_finite: str | None
     """Where the first infinity or NaN came from that only the wafer had."""
     calls: int
@@ -203,7 +203,7 @@ class ProgramReport:
     samples: int
     """Tokens if `is_in_tokens`, without padding."""
     is_in_tokens: bool
-    """Whether rows are tokens of sequences, also the patches that a picture is cut into."""
+    """True if rows are tokens of sequences, also the patches that a picture is cut into."""
     flop: int
     """FLOP of the script, without padding."""
     cycles: int

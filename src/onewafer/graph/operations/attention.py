@@ -55,7 +55,7 @@ class _Attending(Operation):
 
     @property
     def draw(self) -> Draw | None:
-        """What it draws from the seeds of a launch; None: nothing."""
+        """The draw of dropout from the seeds of a launch; None: nothing is drawn."""
         return self.drawn
 
     @property
@@ -79,7 +79,7 @@ class _Attending(Operation):
 
     @property
     def has_dropout(self) -> bool:
-        """Whether shares are multiplied by factors, those of the graph or that are drawn."""
+        """True if shares are multiplied by factors, those of the graph or that are drawn."""
         return self.factors is not None or self.draw is not None
 
     def drawn_factors(self, launch: Launch, keys: int) -> Array:

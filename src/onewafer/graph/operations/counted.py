@@ -103,9 +103,9 @@ class Opaque(_Counted):
     flop_per_element: float
     """Floating point operations for each element of the result."""
     keeps_rows: bool
-    """Whether the result has the rows of the first input, however many those are."""
+    """True if the result has the rows of the first input, however many those are."""
     is_view: bool = False
-    """Whether no element moves: the result is a view."""
+    """True if no element moves: the result is a view."""
     refusal: str = field(default="", compare=False)
     """The line of the model's code and the reason why the wafer does not run it, as a run says."""
 
@@ -130,7 +130,7 @@ class Opaque(_Counted):
 
     @property
     def moves_data(self) -> bool:
-        """Whether it reads and writes: it is no view."""
+        """True if it reads and writes: it is no view."""
         return not self.is_view
 
     def count_flop(self, tensors: Tensors) -> int:

@@ -34,7 +34,7 @@ class Dropout(OfElement):
 
     @property
     def draw(self) -> Draw:
-        """What it draws."""
+        """The draw."""
         return Draw(self.number, self.threshold, self.result.shape[-1])
 
     def unnumbered(self) -> Dropout:

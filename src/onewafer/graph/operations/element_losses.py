@@ -149,7 +149,7 @@ class ElementLoss(_OfElements):
     function: LossFunction
     reduction: Reduction = Reduction.MEAN
     scale: float = 1.0
-    """What the result is multiplied by: 1 / β makes a Huber loss with δ = β the smooth L1 loss."""
+    """Factor of the result: 1 / β makes a Huber loss with δ = β the smooth L1 loss."""
     delta: float = 1.0
     """δ of `HUBER`."""
     weights: ParameterName | None = None
@@ -219,7 +219,7 @@ class ElementLossGradient(_OfElements):
 
 
 class _Elements(NamedTuple):
-    """What a loss is of: elements, what they should be, δ, and weights of features."""
+    """The operands of a loss: elements, their targets, δ, and weights of features."""
 
     values: Array
     targets: Array

@@ -41,7 +41,7 @@ _ONE = (1, 1)
 
 
 class Reduction(StrEnum):
-    """What a loss makes of the losses of rows or elements."""
+    """The reduction of the losses of rows or elements."""
 
     NONE = "none"
     MEAN = "mean"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Role(Enum):
-    """What a name stands for."""
+    """The kind of thing that a name stands for."""
 
     VALUE = auto()
     INDEX = auto()

@@ -142,7 +142,7 @@ class _NormGradient(_Norm):
 
     part = None
     _is_centred: ClassVar[bool]
-    """Whether the mean of each group is taken from it first."""
+    """True if the mean of each group is taken from it first."""
 
     gradient: ValueName
 
@@ -161,7 +161,7 @@ class _NormGradient(_Norm):
 
 
 class _NormInputGradient(_NormGradient):
-    """What a gradient says of the input, less what the mean and the scale of each group take."""
+    """The gradient of the input, less the parts along the mean and the scale of each group."""
 
     __slots__ = ()
 
@@ -260,7 +260,7 @@ class RmsNormWeightGradient(_NormWeightGradient):
     groups: int = 1
     """Groups of consecutive features of equal size."""
     is_shared: bool = True
-    """Whether all groups have the same weight: the sum runs over them, too."""
+    """True if all groups have the same weight: the sum runs over them, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +280,7 @@ class LayerNormWeightGradient(_NormWeightGradient):
     groups: int = 1
     """Groups of consecutive features of equal size."""
     is_shared: bool = True
-    """Whether all groups have the same weight: the sum runs over them, too."""
+    """True if all groups have the same weight: the sum runs over them, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, Tensor]
     """The tensors of a graph by their names, or those before an operation."""
     Backward = BackwardPass["Operation"]
-    """What the rules of gradients write to."""
+    """The writer of the rules of gradients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Operation(ABC):
     """
 
     is_sequential: ClassVar[bool] = False
-    """Whether the rows of a launch belong together, in their order."""
+    """True if the rows of a launch belong together, in their order."""
     has_all_rows: ClassVar[bool] = False
-    """Whether its result must have all rows of a launch."""
+    """True if its result must have all rows of a launch."""
     joins_rows: ClassVar[bool] = False
-    """Whether all rows of a launch contribute to its result, or to each row of it."""
+    """True if all rows of a launch contribute to its result, or to each row of it."""
     gives_indices: ClassVar[bool] = False
-    """Whether its result is indices, not numbers."""
+    """True if its result is indices, not numbers."""
 
     part: ClassVar[LayerPart | None] = None
     """The part of the layer that it is of wherever it stands."""
@@ -70,7 +70,7 @@ class Operation(ABC):
     element_flop: ClassVar[int] = 1
     """Floating point operations for each element of its result."""
     is_product: ClassVar[bool] = False
-    """Whether it is a product of matrices and nothing else."""
+    """True if it is a product of matrices and nothing else."""
 
     result: Tensor
 
@@ -168,12 +168,12 @@ class Operation(ABC):
 
     @property
     def draw(self) -> Draw | None:
-        """What it draws from the seeds of a launch; None: nothing."""
+        """The draw from the seeds of a launch; None: nothing is drawn."""
         return None
 
     @property
     def moves_data(self) -> bool:
-        """Whether it reads and writes: it is no view."""
+        """True if it reads and writes: it is no view."""
         return True
 
     @property

@@ -38,7 +38,7 @@ class BatchedMatmul(OnSamples):
     rows: int
     """Rows of the left operand and of the result that belong to a sample."""
     is_transposed: bool
-    """Whether the features of the right operand are what is summed over, not its rows."""
+    """True if the features of the right operand are what is summed over, not its rows."""
 
     @property
     def sample_rows(self) -> int:

@@ -177,7 +177,7 @@ class Device:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is loaded and not stopped."""
+        """True if it is loaded and not stopped."""
         return self._phase is _Phase.LOADED
 
     def load(self) -> None:
@@ -281,7 +281,7 @@ class Device:
 
     @property
     def has_lost_trace(self) -> bool:
-        """Whether files were asked for and could not be written; stderr says why."""
+        """True if files were asked for and could not be written; stderr says why."""
         return any(
             part is not None and part.failure is not None
             for part in (self._recording, self._recorder)

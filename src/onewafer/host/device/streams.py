@@ -45,7 +45,7 @@ class Reception:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of it has come."""
+        """True if all of it has come."""
         return all(len(words) == self.num_words for words in self._words.values())
 
     @property

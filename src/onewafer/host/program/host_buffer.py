@@ -39,7 +39,7 @@ class MemcpyOrder(IntEnum):
 
 
 class Replication(IntEnum):
-    """Whether a host array holds data for each PE, or shares it."""
+    """True if a host array holds data for each PE, or shares it."""
 
     NONE = 0
     ALONG_ROWS = 1

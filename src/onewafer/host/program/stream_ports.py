@@ -33,7 +33,7 @@ class StreamPort:
     y: int
     color: int
     is_input: bool
-    """Whether the host sends."""
+    """True if the host sends."""
     size: int | None = None
     """Wavelets in one use, as the program says; None: it does not say."""
 

@@ -65,7 +65,7 @@ class RecordingOptions:
     sample_every: int | None = None
     """The length of windows in cycles; None: it is not sampled."""
     is_live: bool = False
-    """Whether the file is written again and again while the run goes on."""
+    """True if the file is written again and again while the run goes on."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RecordingOptions:
@@ -155,7 +155,7 @@ class RunRecorder:
 
     @property
     def sampler(self) -> Sampler | None:
-        """What looks at the machine in the middle of a run; None: nothing."""
+        """The observer in the middle of a run; None: nothing observes."""
         return self._samples
 
     def finish_with(self, owner: object, *, ended_well: bool = False) -> None:

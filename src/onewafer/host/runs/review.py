@@ -27,7 +27,7 @@ def checking_of(settings: Settings) -> Checking:
 
 
 class RunReview:
-    """What the observer of a run is told of it, each thing once: a script may go on after an error.
+    """Findings that the observer of a run is told, each once: a script may go on after an error.
 
     Without a host, words for the host are not missed: they could not have been received.
     """
@@ -40,7 +40,7 @@ class RunReview:
         self._is_wanted = is_wanted
         self._has_host = has_host
         self._has_warned = False
-        """Whether it has warned of operations on a busy microthread."""
+        """True if it has warned of operations on a busy microthread."""
 
     def warn(self, machine: Machine, leftovers: str | None = None) -> None:
         """Say what is known so far, if it is wanted."""

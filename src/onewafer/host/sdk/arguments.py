@@ -1,4 +1,4 @@
-"""What scripts pass to the runtime: handles, colors, sizes and files, checked."""
+"""Arguments of scripts to the runtime, checked: handles, colors, sizes and files."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class _ScoresCollective(AttentionStep):
 
     @property
     def of_heads(self) -> bool:
-        """Whether the PEs of each head have a root of their own."""
+        """True if the PEs of each head have a root of their own."""
         return self.shape.segments is not None
 
     def words(self, program: ProgramShape, launch: Launch) -> Array:

@@ -52,7 +52,7 @@ class AttentionShape:
     table: int
     """Offset of its shares in the arena of tables."""
     is_apart: bool = False
-    """Whether every PE has only the scores of its own heads; else it has those of all heads, most
+    """True if every PE has only the scores of its own heads; else it has those of all heads, most
     of them −0 until they are summed. Blocks of features then end where heads end, or are whole
     parts of one head."""
     sequences: int = 1
@@ -60,7 +60,7 @@ class AttentionShape:
 
     @property
     def has_slots(self) -> bool:
-        """Whether launches may have rows of several sequences."""
+        """True if launches may have rows of several sequences."""
         return self.sequences > 1
 
     @property

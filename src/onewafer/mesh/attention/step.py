@@ -1,4 +1,4 @@
-"""What the steps of attention have in common: their shape, their words, the PEs they walk on.
+"""Common parts of the steps of attention: their shape, words, and the PEs they walk on.
 
     Share ─▶ Append ─▶ Score (─▶ BiasScores) ─▶ ReduceScores, BroadcastScores along A ─▶ FindMaxima
     ─▶ ChainMax, Broadcast along B ─▶ Weigh ─▶ SumValues ─▶ ChainReduce, Broadcast along B ─▶ Divide
@@ -138,7 +138,7 @@ class AttentionStep(MeshOperation):
 
     @property
     def is_kept(self) -> bool:
-        """Whether the keys and values that it has stay from launch to launch."""
+        """True if the keys and values that it has stay from launch to launch."""
         cache: Block | None = getattr(self, "cache", None)
         return self.shape.is_causal if cache is None else cache.arena == Arena.STATE
 

@@ -276,7 +276,7 @@ class _BackFromNorm(_OfStatistics):
     __slots__ = ()
 
     slowed = "fadds"
-    """What waits for banks where the result and the gradient begin in the same ones."""
+    """The elements that wait for banks where result and gradient begin in the same ones."""
 
     result: Block
     """Another one than the gradient, and than the input."""

@@ -92,7 +92,7 @@ class SoftplusGradient(MeshOperation):
     result: Block
     gradient: Block
     value: Block
-    """What the function was applied to."""
+    """The operand of the function."""
     beta: float
     threshold: float
 

@@ -56,7 +56,7 @@ class ActivationGradient(MeshOperation):
     result: Block
     gradient: Block
     value: Block
-    """What the function was applied to."""
+    """The operand of the function."""
     function: ActivationFunction
 
     @property

@@ -239,7 +239,7 @@ class ReluGradient(MeshOperation):
     result: Block
     gradient: Block
     value: Block
-    """What a `Relu` gave."""
+    """The result of a `Relu`."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

@@ -93,7 +93,7 @@ def _of_differences(
 
 
 class _Extra(NamedTuple):
-    """What a loss has besides: CSL for it, from the first of its words in the schedule."""
+    """The words of a loss besides its operands: CSL, from the first of them in the schedule."""
 
     code: str = "0"
     num_words: int = 0

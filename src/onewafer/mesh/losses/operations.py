@@ -59,7 +59,7 @@ class Targets:
     ignored: int
     """The target of rows that do not count."""
     is_mean: bool
-    """Whether the loss is divided by how many rows count."""
+    """True if the loss is divided by how many rows count."""
 
     def first(self, memories: Memories) -> Integers:
         """Return the first class of each PE, `[height, width]`."""

@@ -67,7 +67,7 @@ _BEGINNING = Beginning(
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """What the loss of a row is, beyond its targets."""
+    """The loss of a row, beyond its targets."""
 
     targets: Targets
     room: Block
@@ -79,11 +79,11 @@ class Weighted:
     own: float
     """The factor of the target, to be multiplied with its weight."""
     is_logarithm: bool
-    """Whether logits are logarithms of shares already."""
+    """True if logits are logarithms of shares already."""
 
     @property
     def factors(self) -> tuple[np.float32, np.float32]:
-        """What is shared, and the target's own."""
+        """The shared part, and the target's own."""
         return np.float32(self.shared), np.float32(self.own)
 
     def words(self) -> tuple[int | Block, ...]:

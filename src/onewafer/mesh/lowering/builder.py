@@ -87,7 +87,7 @@ class Builder:
         graph = uses.graph
         self._uses, self._training, self._graph, self._whole = uses, training, graph, whole
         self.losses: dict[tuple[str, str], Callable[[Block, Block], MeshOperation]] = {}
-        """What makes the gradient of a loss, by its logits and targets.
+        """Maker of the gradient of a loss, by its logits and targets.
 
         It takes the block of the result, and that of the gradient of the loss.
         """
@@ -99,7 +99,7 @@ class Builder:
         self.angles: dict[tuple[str, Layout, int], Block] = {}
         """Rows of tables of `Rotary`, looked up once a launch."""
         self.left = LeftForGradients()
-        """What a forward pass leaves for its backward pass."""
+        """Results of a forward pass that are saved for its backward pass."""
         self.shapes: dict[object, AttentionShape] = {}
         """Shapes of attention whose shares are worked out once a launch."""
         self.sequences = sequences
@@ -136,7 +136,7 @@ class Builder:
         self._ends: dict[str, int] = {}
         """Entry → operations up to its end, of a program that trains."""
         self._added, self._reserved = list[Placement](), dict[Arena, int]()
-        """What is no tensor of the graph: inputs and outputs, and arenas."""
+        """The blocks that are no tensors of the graph: inputs and outputs, and arenas."""
         self._operations, self._sources = list["MeshOperation"](), list[int]()
         self._num_prepared = 0
         """Operations before those of the first operation of the graph."""
@@ -152,7 +152,7 @@ class Builder:
 
     @property
     def is_sequence(self) -> bool:
-        """Whether the rows of a launch are tokens of one sequence."""
+        """True if the rows of a launch are tokens of one sequence."""
         return self._uses.is_sequence
 
     @property
@@ -169,7 +169,7 @@ class Builder:
 
     @property
     def trains_in_tiles(self) -> bool:
-        """Whether it trains with sequences that take several launches."""
+        """True if it trains with sequences that take several launches."""
         return self.trains and self._rows is not None and self.context > self._rows
 
     @property
@@ -507,12 +507,12 @@ class Builder:
 
     @property
     def trains(self) -> bool:
-        """Whether the program trains."""
+        """True if the program trains."""
         return self._training is not None
 
     @property
     def recomputes(self) -> bool:
-        """Whether the backward pass computes something of the forward pass again."""
+        """True if the backward pass computes something of the forward pass again."""
         return self._training is not None and len(self._training.originals) > 0
 
     def original(self, name: str) -> str:

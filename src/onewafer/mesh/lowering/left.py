@@ -1,4 +1,4 @@
-"""What lowerings of a forward pass leave for those of its backward pass."""
+"""Results that lowerings of a forward pass save for those of its backward pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LeftForGradients:
     norms: dict[tuple[str, float, int, bool], NormTotals] = field(
         default_factory=dict[tuple[str, float, int, bool], "NormTotals"]
     )
-    """What norms have found of rows, by input, epsilon, groups and whether means are taken."""
+    """Statistics of rows from norms, by input, epsilon, groups and whether means are taken."""
     batch_means: dict[str, Block] = field(default_factory=dict[str, "Block"])
     """Means of features over all rows, by the input."""
     batch_variances: dict[str, Block] = field(default_factory=dict[str, "Block"])
@@ -26,11 +26,11 @@ class LeftForGradients:
     batch_norms: dict[tuple[str, float], BatchStatistics] = field(
         default_factory=dict[tuple[str, float], "BatchStatistics"]
     )
-    """What norms over a batch have found, by input and epsilon."""
+    """Statistics of norms over a batch, by input and epsilon."""
     group_norms: dict[tuple[str, int, float], BatchStatistics] = field(
         default_factory=dict[tuple[str, int, float], "BatchStatistics"]
     )
-    """What norms of groups have found, by input, groups and epsilon."""
+    """Statistics of norms of groups, by input, groups and epsilon."""
     angles: dict[tuple[str, Layout, int], Block] = field(
         default_factory=dict[tuple[str, "Layout", int], "Block"]
     )

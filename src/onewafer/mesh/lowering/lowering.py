@@ -24,7 +24,7 @@ class Lowering(ABC, Generic[OperationType]):
     """How one kind of graph operation becomes mesh operations; a member of `LOWERINGS`."""
 
     works_in_place = False
-    """Whether the result may take the block of an operand that is read no more."""
+    """True if the result may take the block of an operand that is read no more."""
     bounded_types: ClassVar[tuple[DataType, ...]] = ()
     """Types of results for which `bound` has an answer."""
 

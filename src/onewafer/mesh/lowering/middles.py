@@ -109,7 +109,7 @@ class _Axis:
     """Chains that end in the middle besides the first one."""
     before: _Side
     has_before: Counts
-    """Whether there are PEs before the middle."""
+    """True if there are PEs before the middle."""
     after: _Side
 
 

@@ -1,4 +1,4 @@
-"""What a program that trains has besides the operations of its graph: entries, and gradients."""
+"""Entries and gradients: the parts of a training program besides the operations of its graph."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _NORM_GRADIENT = Module(
 
 @dataclass(frozen=True, slots=True)
 class NormTotals:
-    """What the forward pass of a norm has found of each row and group, over all PEs; f32."""
+    """Statistics of each row and group from the forward pass of a norm, over all PEs; f32."""
 
     squares: Block
     sums: Block | None

@@ -55,7 +55,7 @@ class OverGroups(MeshOperation):
     __slots__ = ()
 
     takes_short_way: ClassVar = False
-    """Whether its kernel walks over no pieces where a row is one, of the only group."""
+    """True if its kernel walks over no pieces where a row is one, of the only group."""
 
     input: Block
     groups: Groups

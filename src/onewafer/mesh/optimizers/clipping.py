@@ -67,7 +67,7 @@ class AddSquares(MeshOperation):
     copied: tuple[Axis, ...] = ()
     """The axes along which all PEs have the same; the first one counts them."""
     goes_on: bool = field(default=False, kw_only=True)
-    """Whether the number is there already, else it begins with 0."""
+    """True if the number is there already, else it begins with 0."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

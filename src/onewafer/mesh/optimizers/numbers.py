@@ -72,7 +72,7 @@ class Adam(Optimizer):
     """The options of `torch.optim.Adam`, with their names."""
 
     is_decoupled: ClassVar[bool] = False
-    """Whether weights decay by themselves, else as a part of the gradient."""
+    """True if weights decay by themselves, else as a part of the gradient."""
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)

@@ -99,7 +99,7 @@ class StepOperation(MeshOperation):
     __slots__ = ()
 
     arenas: ClassVar[tuple[Arena, ...]] = ()
-    """What it keeps of each parameter from step to step."""
+    """The state that it keeps of each parameter from step to step."""
 
     parameters: Block
     """A row."""

@@ -118,7 +118,7 @@ class LookUpPositions(MeshOperation):
     axis: Axis
     """The axis over which the rows of the table are blocked."""
     has_slots: bool = False
-    """Whether launches may have rows of several sequences."""
+    """True if launches may have rows of several sequences."""
 
     @property
     def kind(self) -> Kind:

@@ -55,7 +55,7 @@ class AiconfiguratorTables:
     """The folder name in the package: `h100_sxm`."""
     engine: str
     fuses_conversion: bool = False
-    """Whether the engine's norms and activations write fp8 or fp4 themselves."""
+    """True if the engine's norms and activations write fp8 or fp4 themselves."""
 
     @property
     def source(self) -> str:

@@ -47,9 +47,9 @@ class Conditions:
     known_share: float = 0.0
     """The share of each prompt that was in the cache already."""
     has_block_scales: bool = False
-    """Whether fp8 weights have one scale for 128 × 128 weights, whatever the row says."""
+    """True if fp8 weights have one scale for 128 × 128 weights, whatever the row says."""
     has_dynamic_scales: bool = False
-    """Whether fp8 products search for the scale of their rows."""
+    """True if fp8 products search for the scale of their rows."""
 
     def fits(self, point: ServingPoint) -> bool:
         """Tell whether a run is one of these."""

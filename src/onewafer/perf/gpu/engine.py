@@ -30,9 +30,9 @@ class Engine:
     memory_fraction: float
     """Share of a GPU's memory that it uses."""
     fuses_conversion: bool
-    """Whether norms and gates write the narrow formats of the products after them."""
+    """True if norms and gates write the narrow formats of the products after them."""
     reserves_answers: bool
-    """Whether a request begins only when the cache has room for its whole answer."""
+    """True if a request begins only when the cache has room for its whole answer."""
 
     def overhead_seconds(self, sequences: float) -> float:
         """Return the engine's own time in a step."""

@@ -159,7 +159,7 @@ class Convolution:
     """Elements of feature maps and of weights that are read and written."""
     number_format: NumberFormat
     is_dense: bool = False
-    """Whether there is one tap, so that it is a product of matrices."""
+    """True if there is one tap, so that it is a product of matrices."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class GpuOptions:
     cache: Precision | None = None
     """Format of keys and values; None: fp8 with weights in fp8 or fp4, else bf16."""
     has_block_scales: bool = False
-    """Whether fp8 weights have one scale for 128 × 128 weights."""
+    """True if fp8 weights have one scale for 128 × 128 weights."""
     engine: str = "trtllm"
     """`trtllm`, `vllm` or `sglang`."""
     plan: Plan | None = None
@@ -34,7 +34,7 @@ class GpuOptions:
     """Kernels measured on a card at hand, which stand in for all tables; None: those of
     aiconfigurator-core, if it is installed."""
     uses_tables: bool = True
-    """Whether the tables of aiconfigurator-core may be used."""
+    """True if the tables of aiconfigurator-core may be used."""
 
     @property
     def formats(self) -> Formats:

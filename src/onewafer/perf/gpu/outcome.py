@@ -38,7 +38,7 @@ class Outcome:
     """Times of a request under a load."""
 
     has_room: bool = True
-    """Whether all requests are running, none waiting for another to end."""
+    """True if all requests are running, none waiting for another to end."""
 
     def score(self, goal: Goal) -> tuple[float, float, float]:
         """Return a score, larger is better: the goal first, then the other quantity.
@@ -139,7 +139,7 @@ class Bench:
 
     @property
     def is_served(self) -> bool:
-        """Whether a serving engine runs the job: the model generates tokens one after the other."""
+        """True if a serving engine runs the job: the model generates tokens one after the other."""
         return self.model.model.cached_features > 0
 
     @property

@@ -60,7 +60,7 @@ class Profile:
         return f"kernels measured on {self.device} by `onewafer calibrate gpu` ({self.software})"
 
     def is_of(self, gpu: Gpu) -> bool:
-        """Whether it was measured on this GPU, by the name that the driver reports."""
+        """Tell whether it was measured on this GPU, by the name that the driver reports."""
         return gpu.name.upper() in self.device.upper().split()
 
     def gemm(self, number_format: NumberFormat) -> Points | None:

@@ -60,7 +60,7 @@ class ServingPoint:
 
     @property
     def is_calibration(self) -> bool:
-        """Whether constants may be fitted on this run; its error is then reported nowhere."""
+        """True if constants may be fitted on this run; its error is then reported nowhere."""
         return is_calibration(self.id)
 
 

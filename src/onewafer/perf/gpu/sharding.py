@@ -75,9 +75,9 @@ class Product:
     inputs: int
     rows: Rows
     is_quantized: bool
-    """Whether the weight has the precision of the job; that of the head stays in bf16."""
+    """True if the weight has the precision of the job; that of the head stays in bf16."""
     is_choice: bool = False
-    """Whether it chooses experts: every GPU has the whole weight, in bf16."""
+    """True if it chooses experts: every GPU has the whole weight, in bf16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Sweep:
     flop: int = 0
     """FLOP of a sample."""
     is_product: bool = False
-    """Whether tensor cores do the arithmetic."""
+    """True if tensor cores do the arithmetic."""
 
 
 Part = Product | Attend | Mix | Fused | Exchange | ImplicitProduct | Sweep
@@ -225,7 +225,7 @@ class _Cluster:
 
     @property
     def is_free(self) -> bool:
-        """Whether a product does it while it writes its result, or nothing is to be done."""
+        """True if a product does it while it writes its result, or nothing is to be done."""
         return all(
             isinstance(operation, AddBias) or (isinstance(operation, Opaque) and operation.is_view)
             for operation in self.members

@@ -79,9 +79,9 @@ class WeightedMaps:
     fixed: int
     """Elements of the weight, or of its gradient."""
     is_dense: bool
-    """Whether the window has one tap."""
+    """True if the window has one tap."""
     adds_samples: bool = False
-    """Whether samples are added up: the result is the gradient of a weight."""
+    """True if samples are added up: the result is the gradient of a weight."""
 
     def kernel(self, samples: int, number_format: NumberFormat) -> ConvolutionKernel:
         """Return the kernel for some samples."""

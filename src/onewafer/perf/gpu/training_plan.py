@@ -52,21 +52,21 @@ class TrainingPlan:
     micro_batch: int = 1
     """Sequences that go through a stage at once."""
     shards_weights: bool = False
-    """Whether weights and gradients are sharded over replicas, too, and gathered layer by layer."""
+    """True if weights and gradients are sharded over replicas, too, and gathered layer by layer."""
     recompute: Recompute = Recompute.NONE
     gathers_context: bool = False
-    """Whether attention waits until keys and values of the whole sequence are gathered, so that any
+    """True if attention waits until keys and values of the whole sequence are gathered, so that any
     mask is possible, instead of beginning with those that are there."""
     is_overlapped: bool = True
-    """Whether products hide communication of tensor, pipeline and data parallelism."""
+    """True if products hide communication of tensor, pipeline and data parallelism."""
     expert: int = 1
     """Groups of GPUs of a stage among which experts are dealt out."""
     expert_tensor: int = 1
     """GPUs that share each expert."""
     overlaps_experts: bool = True
-    """Whether tokens go to experts and back while another micro-batch is computed."""
+    """True if tokens go to experts and back while another micro-batch is computed."""
     sends_once: bool = True
-    """Whether a token goes once to each domain and GPU that has experts of it, instead of once to
+    """True if a token goes once to each domain and GPU that has experts of it, instead of once to
     each expert."""
 
     @property
@@ -142,7 +142,7 @@ class PinnedPlan:
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the user chose anything."""
+        """True if the user chose anything."""
         return any(getattr(self, field.name) is not None for field in fields(self))
 
 

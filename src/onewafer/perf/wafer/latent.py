@@ -48,7 +48,7 @@ class LatentForm:
     group: int = 8
     """Most query heads that share a copy of the latent vectors."""
     is_expanded: bool = False
-    """Whether heads have keys and values of their own as long as a prompt is read."""
+    """True if heads have keys and values of their own as long as a prompt is read."""
 
     def copies(self, heads: int) -> int:
         """Return how often the latent vectors are kept, so that all copies have as many heads.

@@ -46,7 +46,7 @@ class Demand:
     job: Job | None = None
     """The job that all of it follows from, if a layout for it can be kept."""
     can_wait: bool = False
-    """Whether sequences may wait until others have ended; then all launches are full."""
+    """True if sequences may wait until others have ended; then all launches are full."""
     forms: tuple[LatentForm, ...] = (USUAL_FORM,)
     """Forms of attention to latent vectors that are tried."""
 

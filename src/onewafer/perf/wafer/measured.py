@@ -121,7 +121,7 @@ class Measured:
 
     @property
     def is_turned(self) -> bool:
-        """Whether the result lies along the other axis than the input."""
+        """True if the result lies along the other axis than the input."""
         given = self._program.with_role(Role.INPUT)[0]
         return given.columns is not self._program.with_role(Role.OUTPUT)[0].columns
 

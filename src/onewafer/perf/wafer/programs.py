@@ -95,7 +95,7 @@ class LoadPrograms:
 
     @cached_property
     def has_feature_maps(self) -> bool:
-        """Whether the model works on maps."""
+        """True if the model works on maps."""
         return any(graph.has_feature_maps for graph in self.graphs)
 
     @property

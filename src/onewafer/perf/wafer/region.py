@@ -114,7 +114,7 @@ class Regions:
 
     @property
     def has_feature_maps(self) -> bool:
-        """Whether the model works on maps."""
+        """True if the model works on maps."""
         return self._programs.has_feature_maps
 
     @property
@@ -134,7 +134,7 @@ class Regions:
 
     @cached_property
     def _caches(self) -> tuple[tuple[tuple[int, int, float], ...], ...]:
-        """What each piece keeps for all sequences: positions, features, bytes of an element.
+        """Tensors that a piece keeps for all sequences: positions, features, bytes of an element.
 
         Each attention keeps keys and as many values.
         """

@@ -47,7 +47,7 @@ class Sketch:
 
     @property
     def has_points(self) -> bool:
-        """Whether it knows any program."""
+        """True if it knows any program."""
         return bool(self._points)
 
     def num_points(self, rows: int) -> int:

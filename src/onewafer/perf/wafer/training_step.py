@@ -167,7 +167,7 @@ class StreamedTraining:
 
     @property
     def has_experts(self) -> bool:
-        """Whether tokens choose among networks."""
+        """True if tokens choose among networks."""
         operations = (op for piece in self._pieces for op in piece.graph.operations)
         return any(isinstance(operation, Experts) for operation in operations)
 

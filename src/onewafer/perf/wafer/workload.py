@@ -52,7 +52,7 @@ class Load:
     sequences: int = 1
     """Whose caches are kept."""
     are_sequences: bool = False
-    """Whether each row is of a sequence of its own, and wants logits of its own."""
+    """True if each row is of a sequence of its own, and wants logits of its own."""
     form: LatentForm = USUAL_FORM
     """Form of attention to latent vectors."""
 

@@ -1,4 +1,4 @@
-"""What `torch.cuda` and `torch.accelerator` say when the device is the wafer.
+"""Answers of `torch.cuda` and `torch.accelerator` where the device is the wafer.
 
 Work is done when a call returns: there is nothing to wait for, and every stream is the same. Times
 between events are the wafer's: simulated cycles of the launches between them ÷ clock. What the host
@@ -66,7 +66,7 @@ _QUESTIONS = ("is_available", "device_count", "current_accelerator")
 
 @dataclass(frozen=True, slots=True)
 class DeviceProperties:
-    """What scripts print of a device."""
+    """Properties that scripts print of a device."""
 
     name: str
     total_memory: int

@@ -1,4 +1,4 @@
-"""Whether the script sees a CUDA device, and what it asked before it did.
+"""True if the script sees a CUDA device, and what it asked before it did.
 
 A script that only asks (`torch.cuda.is_available()`) gets PyTorch's own answer, so that it runs as
 under plain `python`. A script that insists (`.cuda()`, `device="cuda"`) would fail there: from that
@@ -53,7 +53,7 @@ class CudaAlias(StrEnum):
 
 
 class Presence:
-    """Whether the wafer is the script's CUDA device."""
+    """True if the wafer is the script's CUDA device."""
 
     def __init__(self, announce: Callable[[str], None], alias: CudaAlias) -> None:
         """`announce` gets one line when the script first uses the device."""

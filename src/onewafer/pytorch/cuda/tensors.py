@@ -41,7 +41,7 @@ _LENGTHS_SECOND = (torch._VF._pack_padded_sequence, torch._VF._pad_packed_sequen
 
 
 class OnDevice:
-    """What the classes of such tensors have in common."""
+    """The common base of the classes of such tensors."""
 
     @classmethod
     def __torch_function__(
@@ -71,12 +71,12 @@ class OnDevice:
 
     @property
     def is_cuda(self) -> bool:
-        """Whether the tensor is on a CUDA device."""
+        """True if the tensor is on a CUDA device."""
         return self.device == DEVICE
 
     @property
     def is_cpu(self) -> bool:
-        """Whether the tensor is in host memory."""
+        """True if the tensor is in host memory."""
         return not self.is_cuda
 
     def get_device(self) -> int:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 _HALF = 1 << 31
 DRAWN = "drawing what dropout keeps"
-"""What the host does for a graph with dropout."""
+"""The work of the host for a graph with dropout."""
 DRAWN_NUMBERS = "drawing random numbers"
-"""What it does for one with numbers of a normal distribution."""
+"""The work of the host for a graph with numbers of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class RandomInput(ABC):
     """An input of a graph whose elements are drawn."""
 
     is_factor: ClassVar[bool]
-    """Whether its elements only scale those of another tensor, and are 1 in an evaluation."""
+    """True if its elements only scale those of another tensor, and are 1 in an evaluation."""
 
     name: str
     """The input of the graph."""
@@ -51,7 +51,7 @@ class RandomInput(ABC):
 
     @property
     def is_on_wafer(self) -> bool:
-        """Whether the wafer draws it, from seeds."""
+        """True if the wafer draws it, from seeds."""
         return False
 
     @abstractmethod
@@ -72,7 +72,7 @@ class DropoutFactors(RandomInput):
 
     @property
     def is_on_wafer(self) -> bool:
-        """Whether the wafer draws it, from seeds."""
+        """True if the wafer draws it, from seeds."""
         return self.number is not None
 
     @property
@@ -101,7 +101,7 @@ class NormalNumbers(RandomInput):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What a call has drawn."""
+    """The draws of a call."""
 
     inputs: dict[str, torch.Tensor]
     """Input of the graph → its elements."""

@@ -34,7 +34,7 @@ class FeatureMaps:
     sides: tuple[int, ...]
     """Pixels along each spatial dimension."""
     is_batch: bool
-    """Whether PyTorch's tensor has a dimension for the samples."""
+    """True if PyTorch's tensor has a dimension for the samples."""
 
     @property
     def features(self) -> int:

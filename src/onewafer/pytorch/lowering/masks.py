@@ -1,4 +1,4 @@
-"""What is added to the scores of an attention: masks, and biases by position and head.
+"""Masks, and biases by position and head, that are added to the scores of an attention.
 
 A graph knows attention to all rows, causal attention, and attention with a bias. Which of them a
 model needs depends on the elements of its masks, and is decided again for every call; the elements
@@ -30,7 +30,7 @@ _RANK = 4
 
 
 class Visibility(IntEnum):
-    """What all that is added to the scores of an attention does."""
+    """The effect of everything that is added to the scores of an attention."""
 
     ALL = 0
     """Nothing: every row sees every row."""

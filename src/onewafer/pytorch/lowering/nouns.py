@@ -1,4 +1,4 @@
-"""What users call an operation of the graph."""
+"""Names that users have for the operations of the graph."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class _Kind:
 
     @property
     def _is_view(self) -> bool:
-        """Whether the result is a view of its argument."""
+        """True if the result is a view of its argument."""
         schema = getattr(self._node.target, "_schema", None)
         aliases = [] if schema is None else [value.alias_info for value in schema.returns]
         return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)

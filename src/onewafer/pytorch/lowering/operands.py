@@ -1,4 +1,4 @@
-"""What a node of an exported graph stands for while it is lowered.
+"""Operands: the values of the nodes of an exported graph while it is lowered.
 
     operand := External                  a tensor that the host has: an argument, a parameter, or
                                          what is computed of such without the wafer
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Origin(IntEnum):
-    """What the elements of a tensor that the host has depend on, at most."""
+    """The most that the elements of a tensor of the host may depend on."""
 
     CONSTANT = 0
     """Nothing that changes."""
@@ -174,7 +174,7 @@ class Value:
     tensor: Tensor
     layout: Layout
     is_wide: bool = False
-    """Whether the module has converted it to float32 for now; it is stored as float16."""
+    """True if the module has converted it to float32 for now; it is stored as float16."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -230,7 +230,7 @@ class Gate:
     function: ActivationFunction
     """The activation function that it is a part of."""
     is_shifted: bool = False
-    """Whether 1 is added."""
+    """True if 1 is added."""
     what = "a part of GELU"
 
 
@@ -265,7 +265,7 @@ class MeanSquare:
     factor: float = 1.0
     """The squares are those of this times the value, `c²` if they are those of `c · value`."""
     is_centred: bool = False
-    """Whether the squares are those of the value less its mean."""
+    """True if the squares are those of the value less its mean."""
     what = "a mean of squares"
 
 
@@ -284,7 +284,7 @@ class Normalised:
     value: Value
     epsilon: float
     is_centred: bool = False
-    """Whether the mean is subtracted first."""
+    """True if the mean is subtracted first."""
     what = "a normalised tensor"
 
 
@@ -414,7 +414,7 @@ class Running:
     momentum: float
     """The weight of the batch's own."""
     correction: float
-    """What the batch's own is multiplied by first."""
+    """The factor of the batch's own statistics."""
     what = "a running statistic of batches"
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 Operands = Operand | tuple[Operand, ...]
-"""What a node stands for: one tensor or several."""
+"""The value of a node: one tensor or several."""
 
 _WITHOUT_EFFECT = frozenset({"aten._assert_tensor_metadata.default"})
 """Checks that export has made already."""
@@ -45,7 +45,7 @@ _OF_MASKS = frozenset(
     f"aten.{name}"
     for name in ("add.Tensor", "where.self", "where.ScalarOther", "masked_fill.Scalar")
 )
-"""What joins masks of a call with learned biases, tensors by head, query and key."""
+"""The operation that joins masks of a call with learned biases: by head, query and key."""
 _MASK_RANK = 4
 
 
@@ -145,7 +145,7 @@ class Call:
 
 
 _FAST_PATHS = frozenset({"transformer_encoder_layer_fwd", "multi_head_attention"})
-"""What evaluations of `nn.TransformerEncoder` and `nn.MultiheadAttention` may be one call of."""
+"""Calls that evaluations of `nn.TransformerEncoder` and `nn.MultiheadAttention` may be one of."""
 
 
 def _show(argument: object) -> str:

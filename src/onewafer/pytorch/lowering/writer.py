@@ -83,19 +83,19 @@ class GraphWriter:
     dtype: DataType | None
     """None: that of the tensors, which must then have one."""
     for_counts: bool = False
-    """Whether the graph is only counted: it then has operations without a form, too."""
+    """True if the graph is only counted: it then has operations without a form, too."""
     keeps_order: bool = False
-    """Whether arguments are sent with their rows in the order that they have in memory, though
+    """True if arguments are sent with their rows in the order that they have in memory, though
     the module looks at them in another."""
     has_other_order: bool = False
-    """Whether an operation was refused since its samples and tokens have changed places."""
+    """True if an operation was refused since its samples and tokens have changed places."""
     inputs: dict[str, External] = field(default_factory=dict[str, External])
     """Graph input → a tensor of its shape."""
     parameters: dict[str, External] = field(default_factory=dict[str, External])
     decided: dict[int, Decision] = field(default_factory=dict[int, Decision])
     """By the identity of tensors whose elements the graph depends on: it holds for equal ones."""
     on_host: list[str] = field(default_factory=list[str])
-    """What the host does with an argument before the wafer begins."""
+    """The work of the host on an argument before the wafer begins."""
     sequences: int | None = None
     """How many sequences the rows are, one after the other; None: no operation has asked."""
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
@@ -103,7 +103,7 @@ class GraphWriter:
     divisors: dict[str, External] = field(default_factory=dict[str, External])
     """Outputs that are losses → what the host divides them by."""
     drawn: list[RandomInput] = field(default_factory=list["RandomInput"])
-    """What a call draws, in this order, whether the result needs it or not."""
+    """The draws of a call, in this order, whether the result needs them or not."""
     samples: int | None = None
     """The number of samples whose feature maps the rows are; None: there are no feature maps."""
     node: Node | None = None
@@ -120,7 +120,7 @@ class GraphWriter:
     _derived: dict[tuple[object, ...], External | tuple[External, ...] | None] = field(
         default_factory=dict[tuple[object, ...], "External | tuple[External, ...] | None"]
     )
-    """What the host computes, by operation and operands; those are kept, so identities hold."""
+    """Results of the host, by operation and operands; those are kept, so identities hold."""
     _computed: dict[int, tuple[Form, Value]] = field(
         default_factory=dict[int, tuple["Form", Value]]
     )

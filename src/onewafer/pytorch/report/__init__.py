@@ -1,4 +1,4 @@
-"""What a run cost: values, JSON and a table.
+"""The report of a run: values, JSON and a table. In: the ledger of a session. Out: a `Report`.
 
 In: the ledger of a session. Out: a `Report`.
 """

@@ -1,4 +1,4 @@
-"""What people want to know first: how much ran on the wafer, why not more, and what to change."""
+"""The headline: how much ran on the wafer, why not more, and what to change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ran on the host, one entry a cause, and what would bring more of it to the wafer.
+"""Work of the host, one entry a cause, and what would bring more of it to the wafer.
 
 In: the records of a ledger. Out: values in which nothing is guessed: each piece of advice follows
 from FLOP that were counted at a place, for a cause.
@@ -175,7 +175,7 @@ _WHAT_IS_OFFERED = {
     True: "in the `forward` of an `nn.Module`",
     False: 'in what `torch.compile(…, backend="onewafer")` gets',
 }
-"""Whether all module calls are seen → where code is offered to the wafer."""
+"""True if all module calls are seen → where code is offered to the wafer."""
 
 
 def _advise_modules(

@@ -41,9 +41,9 @@ class FlopReport:
     share: float | None
     """Share of the wafer, 0 to 1; None: there were none."""
     is_whole: bool = True
-    """Whether they were counted from the beginning; else since the first graph was compiled."""
+    """True if they were counted from the beginning; else since the first graph was compiled."""
     not_counted: tuple[NotCounted, ...] = ()
-    """What the host has run besides, most calls first: with any, the share is an upper bound."""
+    """Other work of the host, most calls first: with any, the share is an upper bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ class HostCause:
     """Share of all FLOP, 0 to 1; None: they were not counted."""
     parts: tuple[HostCalls, ...]
     has_parameters: bool = True
-    """Whether any of the modules has."""
+    """True if any of the modules has."""
 
 
 class AdviceKind(StrEnum):
-    """What to change."""
+    """The change to make."""
 
     NO_GRAD = "no_grad"
     """Calls need a gradient that no backward pass asks for."""
@@ -137,7 +137,7 @@ class OnSystem:
     mfu: float | None = None
     """Model FLOP utilisation, 0 to 1."""
     limit: str | None = None
-    """What most of the time is waited for."""
+    """The cause of most of the time."""
     error: KnownError | None = None
     """The error of such figures; None: nothing of the kind was published."""
     energy_basis: str | None = None
@@ -152,7 +152,7 @@ class Elsewhere:
     work: str
     """In words: `a training step of 64 samples`."""
     is_in_tokens: bool
-    """Whether its rows are tokens, else samples."""
+    """True if its rows are tokens, else samples."""
     here: OnSystem
     there: tuple[OnSystem, ...]
     """In the order in which the user named them."""
@@ -164,7 +164,7 @@ class RunValues:
 
     version: str
     ended: str | None
-    """What ended the script early; None: nothing did."""
+    """The cause that ended the script early; None: nothing did."""
     flop: FlopReport | None
     """None: they were not counted."""
     advice: tuple[Advice, ...]
@@ -173,7 +173,7 @@ class RunValues:
     recompilations: int
     """Compilations of a module beyond its first."""
     host: tuple[HostCause, ...]
-    """What ran on the host, a cause each, most FLOP first."""
+    """Work of the host, an entry a cause, most FLOP first."""
     inner_calls: tuple[InnerCalls, ...]
     """Calls on the wafer that the code of such a module made."""
     workers: tuple[WorkerCalls, ...]

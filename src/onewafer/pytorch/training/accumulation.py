@@ -50,7 +50,7 @@ class Accumulation:
 
     @property
     def adds(self) -> bool:
-        """Whether it does."""
+        """True if it does."""
         return self._program is not None
 
     def begin(self, bound: Mapping[str, torch.Tensor], program: TrainingProgram) -> bool:

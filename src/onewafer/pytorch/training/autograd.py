@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     """Gradients of results, or of operands; None: there is none."""
 
 Context = Any
-"""What a node keeps from its forward pass to its backward pass."""
+"""Tensors that a node saves in its forward pass for its backward pass."""
 
 
 class Launcher(Protocol):
-    """What nodes ask to launch for them, or to account for it."""
+    """The launcher of nodes: it launches for them, or accounts for it."""
 
     def launch(self, call: TrainingCall) -> Tensors:
         """Return the results of a call, computed on the wafer."""
@@ -90,13 +90,13 @@ def recording() -> Generator[None]:
 
 @dataclass(slots=True)
 class _HostGraph:
-    """What the host has computed, as a graph of autograd of its own."""
+    """Results of the host, as a graph of autograd of its own."""
 
     leaves: Sequence[object]
     """Where it begins: for each tensor of the script, one that may have the same memory."""
     results: Tensors
     is_shared: bool = False
-    """Whether the graph of its gradients has been asked for, which has this one inside."""
+    """True if the graph of its gradients has been asked for, which has this one inside."""
 
     @classmethod
     def of(

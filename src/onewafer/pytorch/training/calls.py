@@ -74,7 +74,7 @@ class Programs(Protocol):
 
     @property
     def takes_losses(self) -> bool:
-        """Whether the wafer takes losses of its results."""
+        """True if the wafer takes losses of its results."""
         ...
 
     def note_loss(self, loss: Loss | None) -> None:
@@ -103,7 +103,7 @@ class TakenLoss:
 
     @property
     def given(self) -> Sequence[torch.Tensor]:
-        """What the script has given besides the result."""
+        """Arguments of the script besides the result."""
         return (self.target,) if self.weights is None else (self.target, self.weights)
 
     def of(self, target: torch.Tensor) -> TakenLoss:
@@ -155,7 +155,7 @@ class TrainingCall:
 
     @property
     def compute_graph(self) -> Callable[..., object]:
-        """What computes it on the host from the leaves of its arguments."""
+        """The function that computes it on the host from the leaves of its arguments."""
         return self._compute
 
     @property
@@ -457,7 +457,7 @@ class LossOfCall:
     on_host: Callable[[torch.Tensor], torch.Tensor]
     """Computes it there."""
     source: torch.Tensor | None = None
-    """What it is taken of, if that is not the argument of its function."""
+    """The result that it is taken of, if that is not the argument of its function."""
 
     def differentiate(
         self, value: torch.Tensor, seed: torch.Tensor, *, create_graph: bool

@@ -29,9 +29,9 @@ class Copy:
         self.now: memoryview | None = None
         """These elements, where bytes are compared; None: PyTorch compares."""
         self.noted: Any = bytearray()
-        """What they were, in that case."""
+        """The bits that they had, in that case."""
         self._elements: torch.Tensor | None = None
-        """What they were, in the other case."""
+        """The tensors that they were, in the other case."""
 
     def take(self) -> None:
         """Note the elements of now."""

@@ -75,7 +75,7 @@ class Event:
 
 
 class Following:
-    """What a session follows until it is known: passes, clipping, steps."""
+    """Passes, clipping and steps that a session follows until they are known."""
 
     def __init__(self, repeats: Repeats, optimizers: Optimizers) -> None:
         """Take what repeats what is known, and the optimizers that there are."""
@@ -85,7 +85,7 @@ class Following:
         self._summaries: weakref.WeakKeyDictionary[object, dict[object, object]] = (
             weakref.WeakKeyDictionary()
         )
-        """What the last passes with a capture, or the last steps of an optimizer, have counted."""
+        """The counts of the last passes with a capture, or of the last steps of an optimizer."""
         self._followed: _Followed | None = None
         self._last: tuple[weakref.ref[Capture], TrainingProgram] | None = None
         """The capture and the program of the last pass that was looked at."""

@@ -79,7 +79,7 @@ class Held:
     unfollowed_rows: int = 0
     """Rows of passes since the last step, or since they were accounted for."""
     is_stepped: bool = False
-    """Whether a step has come since they were accounted for."""
+    """True if a step has come since they were accounted for."""
 
     @classmethod
     def of_homes(

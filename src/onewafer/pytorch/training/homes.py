@@ -56,7 +56,7 @@ class Home:
     cut: Cut
     """The parameter's pieces in the program."""
     gradient: torch.Tensor | None = None
-    """What the host computed, whose values stand for those of the wafer; None: the wafer did."""
+    """Results of the host whose values stand for those of the wafer; None: the wafer computed."""
     version: int = 0
     """The version of the gradient, as it was."""
 

@@ -1,4 +1,4 @@
-"""What a training loop calls besides modules, offered to the wafer: losses, clipping, steps.
+"""Calls of a training loop besides modules, offered to the wafer: losses, clipping, steps.
 
 The functions of PyTorch are replaced while a script runs, as `nn.Module.__call__` is. A tracer sees
 PyTorch's own.
@@ -63,7 +63,7 @@ class _Nesting(threading.local):
     """Where this thread is."""
 
     is_stepping = False
-    """Whether it is inside a step that was offered: what that calls is a part of it."""
+    """True if it is inside a step that was offered: what that calls is a part of it."""
 
 
 def _current() -> Training | None:

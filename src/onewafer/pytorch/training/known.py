@@ -1,4 +1,4 @@
-"""What a step that was followed before looks like, so that another one can be told to be the same.
+"""Known steps: how a step that was followed before looks, so that another one is recognised.
 
 The guards of a capture see the code and the shapes of a call. The rest is here: hooks, modules and
 parameters by their identity, elements of parameters, the loss, and the options of an optimizer.
@@ -90,7 +90,7 @@ class KnownModule:
         self.hits = self.misses = 0
         """Passes that were repeated to their end, and those that went on otherwise."""
         self.is_over = False
-        """Whether its passes go on otherwise too often: all of them are followed."""
+        """True if its passes go on otherwise too often: all of them are followed."""
 
     def find(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -133,7 +133,7 @@ class KnownModule:
 
 @dataclass(frozen=True, slots=True)
 class LossLook:
-    """What decides what a loss is, besides the result that it is taken of."""
+    """The key of a loss, besides the result that it is taken of."""
 
     kind: str
     shape: torch.Size
@@ -276,7 +276,7 @@ class Deed:
     """Something that was followed, and that is done again: a pass, clipping, a step."""
 
     tallies: tuple[tuple[TrainingProgram, Tally], ...]
-    """What it counts on each program."""
+    """The counts of the step, by program."""
     is_step: bool = False
     count: int = field(default=0)
     """How often it was done without being accounted for yet."""
@@ -315,7 +315,7 @@ class KnownPass:
     cuts: Mapping[torch.Tensor, Cut]
     """The pieces of the parameters that get gradients."""
     flop: int
-    """What the host computes in the backward pass."""
+    """Work of the host in the backward pass."""
     version: int
     """The version of the optimizers that there were."""
     rows: int

@@ -56,11 +56,11 @@ class LivePass:
     arguments: tuple[tuple[object, ...], dict[str, object]]
     """The arguments of the call."""
     state: torch.Tensor | None
-    """What PyTorch's generator was before the call, if it draws."""
+    """The state of PyTorch's generator before the call, if it draws."""
     results: Mapping[str, weakref.ref[torch.Tensor]]
     """By the outputs that they are."""
     work: HostWork
-    """What the host has done in backward passes since the call."""
+    """Work of the host in backward passes since the call."""
     stage: Stage = Stage.CALLED
     version: int = 0
     """The version of the result that the loss is taken of."""
@@ -68,19 +68,19 @@ class LivePass:
     """Its shape."""
     target: torch.Tensor | None = None
     origin: Node | None = None
-    """What the backward pass begins at: the node of the loss, or of a result that is one."""
+    """The node at which the backward pass begins: of the loss, or of a result that is one."""
     value: torch.Tensor | None = None
     """The loss, if it is one number."""
     before: Gradients | None = None
     """The gradients that the backward pass adds to; None: there are none."""
     adds: bool = False
-    """Whether they are those of passes before, which are on the wafer; else they are 0."""
+    """True if they are those of passes before, which are on the wafer; else they are 0."""
     first_node: int = 0
     """The number of the first node of the call in autograd's graph."""
     is_hooked: bool = False
-    """Whether a script has registered a hook of a tensor since the call."""
+    """True if a script has registered a hook of a tensor since the call."""
     has_hooks: bool = False
-    """Whether hooks may compute something in the backward pass, or change what it gives."""
+    """True if hooks may compute something in the backward pass, or change what it gives."""
 
     def seeded(self) -> torch.Tensor | None:
         """Return the result that the loss is taken of, if it is still there."""
@@ -93,7 +93,7 @@ class LivePass:
 
     @property
     def is_next_to_go_back(self) -> bool:
-        """Whether a backward pass comes next."""
+        """True if a backward pass comes next."""
         return self.stage is (Stage.COMPARED if self.known.look else Stage.CALLED)
 
     def leads_only_to(self, tensor: torch.Tensor) -> bool:

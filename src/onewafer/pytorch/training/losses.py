@@ -45,7 +45,7 @@ class Loss(ABC):
     """A loss with its options, of one output of a model."""
 
     needs_all_rows: ClassVar[bool] = False
-    """Whether every row of a launch counts: a batch has exactly so many."""
+    """True if every row of a launch counts: a batch has exactly so many."""
 
     output: str
     """The output of the graph that is compared."""
@@ -119,7 +119,7 @@ class ClassLoss(Loss):
 
     ignored: int = _IGNORED
     has_weights: bool = False
-    """Whether classes have weights, which are a parameter of the graph."""
+    """True if classes have weights, which are a parameter of the graph."""
     smoothing: float = 0.0
 
     @classmethod
@@ -212,7 +212,7 @@ class OfElements(Loss):
     function: ClassVar[LossFunction]
 
     scale: float = 1.0
-    """What the mean or the sum is multiplied by."""
+    """The factor of the mean or the sum."""
     delta: float = 1.0
     """δ of Huber's loss."""
     num_weights: int = 0

@@ -1,4 +1,4 @@
-"""What is known of one module that is trained: its programs, and what usually follows a call."""
+"""The state of a module in training: its programs, and what usually follows a call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.optimizers import Optimizers, Step
 
     _Key = tuple[object, ...]
-    """What decides which program is one of a captured call."""
+    """The key of a program of a captured call."""
 
     class Load(Protocol):
         """Loads a program; takes why it is compiled, and whether it is the module's first one."""
@@ -72,9 +72,9 @@ class TrainedModule:
         self.usual_loss: Loss | None = None
         """The loss that was taken last; None: none has been, or the script has another one."""
         self.takes_losses = True
-        """Whether the wafer takes losses: not if several are added up for one result."""
+        """True if the wafer takes losses: not if several are added up for one result."""
         self.knows_loss = not guesses_loss
-        """Whether any call has been followed so far."""
+        """True if any call has been followed so far."""
         self._known: weakref.WeakKeyDictionary[Capture, dict[_Key, TrainingProgram]] = (
             weakref.WeakKeyDictionary()
         )
@@ -82,7 +82,7 @@ class TrainedModule:
         self._inference: weakref.WeakKeyDictionary[Capture, ModuleProgram | None] = (
             weakref.WeakKeyDictionary()
         )
-        """What computes without a gradient, as a part of one of these programs."""
+        """The program that computes without a gradient, as a part of one of these."""
         self._cut: weakref.WeakKeyDictionary[Capture, Capture] = weakref.WeakKeyDictionary()
         """Captures whose batches take several launches, as they are cut."""
         self._room = Room(self._find, architecture, options)

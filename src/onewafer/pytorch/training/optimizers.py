@@ -182,7 +182,7 @@ def order_states(optimizer: torch.optim.Optimizer, first: int) -> None:
 
 
 class States:
-    """What an optimizer keeps of the parameters of a step: on the host as PyTorch has it."""
+    """The state of an optimizer for the parameters of a step, on the host as PyTorch has it."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, step: type[StepOperation]) -> None:
         self._states = cast("dict[torch.Tensor, dict[str, Any]]", optimizer.state)

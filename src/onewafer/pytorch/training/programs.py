@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a program is to do."""
+    """The plan of a program."""
 
     graph: Graph
     """The model, with the rows of a launch."""
@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def trained(self) -> Trained:
-        """What its graph does not say."""
+        """The facts that its graph does not say."""
         return Trained(len(self.graph.operations), self.steps, self.context)
 
     @property
@@ -352,7 +352,7 @@ class TrainingProgram:
 
     @property
     def can_clip(self) -> bool:
-        """Whether it has entries that clip its gradients."""
+        """True if it has entries that clip its gradients."""
         return NORM in self._entries
 
     def update(self, index: int, numbers: Array) -> Arrays:

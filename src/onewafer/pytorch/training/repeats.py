@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     Kwargs = dict[str, object]
 
 NOT_REPEATED = object()
-"""What there is in place of a result if a step has to be followed."""
+"""The stand-in for a result if a step has to be followed."""
 _MOST_MISSES = 3
 """Steps that go on otherwise, more than an eighth of all, after which none is repeated."""
 
@@ -67,7 +67,7 @@ _IN_HOOK = Refusal("a hook of the script trained the module during its own backw
 
 
 class Follower(Protocol):
-    """What follows steps one by one, and goes on with one that does not end as it is known to."""
+    """The follower of steps: one by one, or on with one that does not end as it is known to."""
 
     @property
     def homes(self) -> Homes:
@@ -112,12 +112,12 @@ class Repeats:
         """Gradients of passes that were not followed."""
         self._uncounted: list[Deed] = []
         self._work = HostWork()
-        """What the host has done in backward passes of the pass that is recognised."""
+        """Work of the host in backward passes of the pass that is recognised."""
         self.loss_work = HostWork()
-        """What the host does in the call of a module that takes its loss."""
+        """Work of the host in the call of a module that takes its loss."""
         self._clipped: tuple[Deed, Sequence[Held]] | None = None
         self._stepped: KnownStep | None = None
-        """What is done now."""
+        """The present activity."""
         self._loss: torch.Tensor | None = None
         """The last loss that was not followed, if it is known."""
         self._cycles = 0
@@ -238,7 +238,7 @@ class Repeats:
 
     @property
     def has_loss(self) -> bool:
-        """Whether the loss of the pass that is recognised was taken."""
+        """True if the loss of the pass that is recognised was taken."""
         return self._live is not None and self._live.stage is Stage.COMPARED
 
     def go_back(self, tensor: torch.Tensor, original: Callable[..., None]) -> bool:

@@ -1,4 +1,4 @@
-"""What would do where a module that is trained does not fit: each is laid out, nothing is guessed.
+"""Remedies where a module in training does not fit: each is laid out, nothing is guessed.
 
 `mesh.verify` names bytes by arena and a rectangle, where the whole batch is one launch. Here are
 the others: launches of a part of the batch, a smaller batch where it cannot be cut, a shorter
@@ -28,7 +28,7 @@ _RECTANGLE = re.compile(r"use a rectangle of at least (\d+×\d+) PEs")
 
 
 class Room:
-    """What has room on the wafer."""
+    """A configuration that has room on the wafer."""
 
     def __init__(
         self, place: Callable[[Plan], object], architecture: Architecture, options: WaferOptions

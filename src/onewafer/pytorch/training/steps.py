@@ -47,7 +47,7 @@ class Part:
     homes: Mapping[torch.nn.Parameter, Home]
     states: States
     numbers: NDArray[Any]
-    """What the host writes for the step."""
+    """The values that the host writes for the step."""
 
     def take(self) -> None:
         """Take the step on the wafer, and write what it gives into the tensors of the host."""

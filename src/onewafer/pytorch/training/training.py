@@ -58,7 +58,7 @@ class _Result:
 
 
 class Training:
-    """What one session trains."""
+    """The modules that one session trains."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What computes logits, as the queue of sequences sees it (`host.py`)."""
+"""The source of logits, as the queue of sequences sees it (`host.py`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Chunk:
     """The position of the first, from 0."""
     tokens: Sequence[int]
     wants_logits: bool
-    """Whether a token is chosen behind the last."""
+    """True if a token is chosen behind the last."""
 
 
 class Computation(Protocol):

@@ -1,4 +1,4 @@
-"""What happens to a request, in order: the stream that every dialect writes in its own form.
+"""Events of a request, in order: the stream that every dialect writes in its own form.
 
     Started  (Delta | CallDelta)*  Ended    one Ended for each answer; answers interleave
     Completed                               once, at the end, in the item of the last Ended
@@ -117,7 +117,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemTimes:
-    """What the request took on the system that is served, in its own time: never the host's."""
+    """Times of the request on the served system, by its own clock: never the host's."""
 
     system: str
     """`cs3`, `cs3x6`, `h100x8`."""
@@ -146,7 +146,7 @@ class SystemTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostTimes:
-    """What this computer took to compute the values, in seconds by its clock."""
+    """Seconds that this computer took to compute the values, by its clock."""
 
     ttft_seconds: float
     total_seconds: float
@@ -154,7 +154,7 @@ class HostTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """What a simulated wafer did for answers; other answers may have had rows of its launches."""
+    """Work of a simulated wafer for answers; other answers may have had rows of its launches."""
 
     launches: int = 0
     cycles: int = 0
@@ -180,7 +180,7 @@ class Completed:
     times: SystemTimes
     host: HostTimes
     is_synthetic: bool
-    """Whether the text was made up, not computed by the model (`--values none`)."""
+    """True if the text was made up, not computed by the model (`--values none`)."""
     simulated: Simulated | None = None
     """The launches that computed the text (`--values fabric`); None: no wafer computed it."""
     lengths: tuple[Lengths, ...] = ()

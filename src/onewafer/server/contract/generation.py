@@ -1,4 +1,4 @@
-"""What a client asks for, in no dialect: the one request type that all dialects translate to.
+"""The request of a client, in no dialect: the one request type that all dialects translate to.
 
 A dialect reads a body into a `Generation`, and writes the `Event`s (`events.py`) that answer it.
 Everything here was checked by the dialect: numbers are in range, texts are Unicode.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _TURN_CHARACTERS = 40
-"""What the template writes around a turn."""
+"""The role that the template writes around a turn."""
 
 
 class Role(StrEnum):
@@ -109,7 +109,7 @@ class Tool:
 
 
 class ToolUse(StrEnum):
-    """Whether the model calls a tool."""
+    """True if the model calls a tool."""
 
     NONE = "none"
     AUTO = "auto"
@@ -127,7 +127,7 @@ class Tools:
     only: str | None = None
     """The one tool that must be called; `use` is REQUIRED."""
     is_parallel: bool = True
-    """Whether an answer may have several calls."""
+    """True if an answer may have several calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,20 +167,19 @@ class Sampling:
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
     """Token → what is added to its logit."""
     frequency_penalty: float = 0.0
-    """What is taken from the logit of a token for each time that it is in the answer."""
+    """Amount taken from the logit of a token for each time that it is in the answer."""
     presence_penalty: float = 0.0
-    """What is taken from the logit of a token that is in the answer."""
+    """Amount taken from the logit of a token that is in the answer."""
     repetition_penalty: float = 1.0
-    """What the logit of a token is made smaller by that is in the prompt or the answer: divided if
-    it is positive, else multiplied."""
+    """Divisor of positive logits of tokens in the prompt or the answer, factor of negative ones."""
     min_tokens: int = 0
     """The answer cannot end before it has so many tokens."""
     ignores_end: bool = False
-    """Whether the model cannot end the answer: it has all the tokens that it may have."""
+    """True if the model cannot end the answer: it has all the tokens that it may have."""
 
     @property
     def has_penalties(self) -> bool:
-        """Whether earlier tokens change the logits of the next one."""
+        """True if earlier tokens change the logits of the next one."""
         has_additive = bool(self.frequency_penalty or self.presence_penalty)
         return has_additive or self.repetition_penalty != 1
 
@@ -208,7 +207,7 @@ class Generation:
     top_logprobs: int | None = None
     """Alternatives beside each token, 0 or more; None: no log probabilities."""
     echo: bool = False
-    """Whether an answer begins with the prompt (completions only)."""
+    """True if an answer begins with the prompt (completions only)."""
     arrival_seconds: float | None = None
     """When it comes, in wafer time, if the client says so (pace `virtual`)."""
 
@@ -230,5 +229,5 @@ class Generation:
 
     @property
     def is_free(self) -> bool:
-        """Whether answers may be any text: there is no schema to follow, and no tool to call."""
+        """True if answers may be any text: there is no schema to follow, and no tool to call."""
         return isinstance(self.form, FreeForm) and not self.tools.tools

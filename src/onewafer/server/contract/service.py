@@ -1,4 +1,4 @@
-"""What the HTTP side asks of the rest of the server: the only thing that it knows of it."""
+"""The service: the only thing that the HTTP side knows of the rest of the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Health(StrEnum):
-    """What the server can do at present."""
+    """The present abilities of the server."""
 
     LOADING = "loading"
     READY = "ready"
@@ -35,7 +35,7 @@ class ServedModel:
     system: str
     """Where it runs: `cs3`, `h100x8`."""
     is_synthetic: bool
-    """Whether answers are made up (`--values none`)."""
+    """True if answers are made up (`--values none`)."""
     fingerprint: str
     """A short text that is the same for the same model, version and options."""
     values: str = "host"
@@ -59,7 +59,7 @@ class Service(Protocol):
 
     @property
     def health(self) -> Health:
-        """What it can do at present."""
+        """The present abilities."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What each dialect offers: it reads a body, and writes the answer."""
+"""The interface of a dialect: it reads a body, and writes the answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What an answer says of itself whatever its text is."""
+    """The envelope of an answer, the same whatever its text is."""
 
     id: str
     """The name of the request, without the prefix of a dialect."""

@@ -1,4 +1,4 @@
-"""What an answer took: `time_info` as Cerebras writes it, and the `onewafer` object."""
+"""Times of an answer: `time_info` as Cerebras writes it, and the `onewafer` object."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class ClientTool(Wire):
 
 
 class ToolChoice(Wire):
-    """What the model may do with the tools."""
+    """The use that the model may make of the tools."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None

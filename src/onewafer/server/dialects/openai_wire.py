@@ -81,7 +81,7 @@ Stop: TypeAlias = Annotated[
 
 
 class StreamOptions(Wire):
-    """What a stream has beside its text."""
+    """Extras of a stream beside its text."""
 
     include_usage: bool | None = None
 

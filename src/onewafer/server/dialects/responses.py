@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from onewafer.server.contract.json_values import Json
 
 LOGPROBS = "message.output_text.logprobs"
-"""What `include` names for log probabilities."""
+"""Values of `include` for log probabilities."""
 
 
 class MessageItem(Wire):

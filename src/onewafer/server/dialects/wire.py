@@ -18,7 +18,7 @@ MAX_MESSAGE_LENGTH = 400
 """Characters of a message about a body: some quote it."""
 
 Unknown: TypeAlias = Literal["ignore", "forbid"]
-"""What happens to fields that a wire type does not name."""
+"""The treatment of fields that a wire type does not name."""
 
 
 class Wire(BaseModel):

@@ -1,4 +1,4 @@
-"""What a request takes on another system that has nothing else to do."""
+"""The time of a request on another system that has nothing else to do."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class EngineOptions:
 
     pace: Pace = Pace.HOST
     is_synthetic: bool = False
-    """Whether values are made up, in no time: then the system's clock is the clock of the day."""
+    """True if values are made up, in no time: then the system's clock is the clock of the day."""
     most_waiting: int = 256
     """Answers that may wait for a slot; with more, requests are refused."""
     context_length: int = 2_048
@@ -241,7 +241,7 @@ class Engine:
 
     @property
     def _is_live(self) -> bool:
-        """Whether the clock of the served system is that of the day."""
+        """True if the clock of the served system is that of the day."""
         return self.options.pace is Pace.WAFER and self.options.is_synthetic
 
     def _horizon(self) -> float:

@@ -1,4 +1,4 @@
-"""What the engine asks of the text side: prompts as tokens, and answers as events."""
+"""The text side, as the engine sees it: prompts as tokens, and answers as events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Grammar(Protocol):
-    """What answers may look like."""
+    """The form that answers may have."""
 
     def begin(self) -> Constraint:
         """Return the grammar at the beginning of an answer."""
@@ -25,7 +25,7 @@ class AnswerText(Protocol):
 
     @property
     def has_ended(self) -> bool:
-        """Whether `Ended` was among the events."""
+        """True if `Ended` was among the events."""
         ...
 
     def take(self, produced: Produced) -> Sequence[Event]:

@@ -18,10 +18,10 @@ class Mailbox:
         self.loop = asyncio.get_running_loop()
         self._outbox = outbox
         self._written: list[Event] = []
-        """What the engine has written and not sent."""
+        """Events that the engine has written and not sent."""
         self._failure: Exception | None = None
         self._arrived: list[Event] = []
-        """What has come and was not taken: of the event loop."""
+        """Events that have come and were not taken: of the event loop."""
         self._failed: Exception | None = None
         self._waiting: asyncio.Future[None] | None = None
         """Whoever waits for mail; an `asyncio.Event` would keep a line of them."""

@@ -69,9 +69,9 @@ class Answer:
     sequence: SequenceRequest
     text: AnswerText
     times: SequenceTimes | None = None
-    """What it took, when its last token has left."""
+    """The time that it took, when its last token has left."""
     simulated: Simulated | None = None
-    """What a simulated wafer computed of it, if one computes the values."""
+    """The work of a simulated wafer for it, if one computes the values."""
     last_left: float | None = None
     """When a token left the served system last."""
 
@@ -126,7 +126,7 @@ class Request:
 
     @property
     def is_done(self) -> bool:
-        """Whether all tokens have left the served system."""
+        """True if all tokens have left the served system."""
         return all(answer.times is not None for answer in self.answers)
 
     def completed(

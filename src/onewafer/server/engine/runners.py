@@ -84,7 +84,7 @@ class EngineTurns:
         self._next: asyncio.Handle | None = None
         """The turn that the loop will call."""
         self._is_soon = False
-        """Whether it comes without a sleep."""
+        """True if it comes without a sleep."""
 
     def do(self, work: Callable[[], object]) -> None:
         """Let the next turn, which is soon, begin by calling something."""

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What answers need, when it is there."""
+    """The tools of answers, when they are there."""
 
     model: ServedModel
     language: Language
     engine: Engine
     system: ServedSystem
     notes: tuple[str, ...] = ()
-    """What the user should know, a sentence each."""
+    """Remarks for the user, a sentence each."""
     against: ServedSystem | None = None
     """Another system, that each answer is compared with."""
 
@@ -79,7 +79,7 @@ class LiveService:
 
     @property
     def health(self) -> Health:
-        """What it can do at present."""
+        """The present abilities."""
         if self._is_draining:
             return Health.DRAINING
         return Health.LOADING if self._loaded is None else Health.READY

@@ -1,4 +1,4 @@
-"""What stands at each address."""
+"""Endpoints: the answer of each address."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ARRIVAL_HEADER = b"x-onewafer-arrival-seconds"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What endpoints work with."""
+    """The parts of the server that endpoints work with."""
 
     service: Service
     options: HttpOptions
@@ -53,7 +53,7 @@ class Parts:
 
     @property
     def health(self) -> Health:
-        """What the server can do at present."""
+        """The present abilities of the server."""
         return Health.DRAINING if self.open_answers.is_draining else self.service.health
 
 
@@ -88,7 +88,7 @@ class CountTokens:
     parts: Parts
     read: Callable[[Json, Envelope], Generation]
     kind: Mapping[str, Json] = field(default_factory=dict[str, "Json"])
-    """What the answer says of itself."""
+    """The envelope of the answer."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a prompt and write its number of tokens."""

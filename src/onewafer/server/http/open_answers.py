@@ -35,7 +35,7 @@ class OpenAnswers:
 
     def __init__(self, ping_seconds: float) -> None:
         self.is_draining = False
-        """Whether new requests are refused, because the server ends."""
+        """True if new requests are refused, because the server ends."""
         self._ping_seconds = ping_seconds
         self._answers: set[OpenAnswer] = set()
         self._is_idle = asyncio.Event()

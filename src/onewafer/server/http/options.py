@@ -1,4 +1,4 @@
-"""What the user decides about the HTTP side."""
+"""Options of the HTTP side."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ class HttpOptions:
     ping_seconds: float = 15.0
     """A stream that was silent for so long says that it is there."""
     is_strict: bool = False
-    """Whether OpenAI's dialects refuse unknown fields, as Cerebras does (`--strict cerebras`)."""
+    """True if OpenAI's dialects refuse unknown fields, as Cerebras does (`--strict cerebras`)."""

@@ -98,7 +98,7 @@ class HttpServer:
 
     @property
     def is_started(self) -> bool:
-        """Whether requests are answered."""
+        """True if requests are answered."""
         return self._server.started
 
     async def serve(self) -> None:

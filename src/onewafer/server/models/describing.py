@@ -1,4 +1,4 @@
-"""What a served model computes, for the equations of systems: captured without its weights."""
+"""The computation of a served model, for the equations of systems: captured without weights."""
 
 from __future__ import annotations
 

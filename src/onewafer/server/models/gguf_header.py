@@ -43,7 +43,7 @@ BLOCKS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What the beginning of a file says."""
+    """The facts at the beginning of a file."""
 
     num_weights: int
     """Elements of all tensors."""

@@ -45,7 +45,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextModel:
-    """What reads prompts and writes answers."""
+    """The tokenizer, which reads prompts and writes answers."""
 
     id: str
     """The name that clients see."""

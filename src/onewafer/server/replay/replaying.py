@@ -105,7 +105,7 @@ def replay(
 
 
 class _Record:
-    """What happened to the requests of a trace."""
+    """The fate of the requests of a trace."""
 
     def __init__(self, requests: dict[int, TraceRequest]) -> None:
         self._requests = requests

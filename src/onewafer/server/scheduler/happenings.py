@@ -1,4 +1,4 @@
-"""What a timeline tells as its clock goes on."""
+"""Happenings that a timeline tells as its clock goes on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceTimes:
-    """What one answer took, in seconds on the clock of the served system."""
+    """Times of one answer, in seconds on the clock of the served system."""
 
     arrival_seconds: float
     first_launch_seconds: float

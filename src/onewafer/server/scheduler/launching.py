@@ -21,7 +21,7 @@ class Part(NamedTuple):  # not a frozen dataclass: a launch is made in half the 
     """Position of the first of them."""
     rows: int
     is_last: bool
-    """Whether the prompt ends with them: a token of the answer comes out."""
+    """True if the prompt ends with them: a token of the answer comes out."""
 
 
 class Entering(NamedTuple):
@@ -32,7 +32,7 @@ class Entering(NamedTuple):
     parts: tuple[Part, ...]
     """Parts of prompts."""
     rows: Rows
-    """What the time of their launch depends on."""
+    """The quantities that the time of their launch depends on."""
     yielding: tuple[Sequence, ...]
     """Sequences that get a token of it."""
 
@@ -92,7 +92,7 @@ class Ready:
     prompts: deque[tuple[float, Sequence]] = field(default_factory=deque[tuple[float, "Sequence"]])
 
     has_read: bool = False
-    """Whether the last launch was a part of a prompt."""
+    """True if the last launch was a part of a prompt."""
 
     def __bool__(self) -> bool:
         """Tell whether a launch could have rows."""
@@ -122,7 +122,7 @@ class Ready:
 
     @property
     def has_one_token(self) -> bool:
-        """Whether the next launch has one new token, where launches have rows of one kind."""
+        """True if the next launch has one new token, where launches have rows of one kind."""
         return len(self.tokens) == 1 and (self.has_read or not self.prompts)
 
     def take_token(self) -> Sequence:

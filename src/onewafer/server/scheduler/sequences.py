@@ -47,9 +47,9 @@ class Sequence:
     computed: list[int] = field(default_factory=list[int])
     """Tokens that are known: the answer may be longer."""
     is_known: bool = False
-    """Whether `computed` is the whole answer."""
+    """True if `computed` is the whole answer."""
     has_come: bool = False
-    """Whether it has reached the system."""
+    """True if it has reached the system."""
     is_given_up: bool = False
     launches: int = 0
     joules: float = 0.0

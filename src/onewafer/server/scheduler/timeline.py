@@ -98,12 +98,12 @@ class Timeline:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no sequence is there or to come."""
+        """True if no sequence is there or to come."""
         return not (self._sequences or self._events)
 
     @property
     def lacks_token(self) -> bool:
-        """Whether the next event needs a token that was not told yet."""
+        """True if the next event needs a token that was not told yet."""
         if not self._events or self._events[0][0] > min(self._enters_at):
             return False
         event = self._events[0][2]

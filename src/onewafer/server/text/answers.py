@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPlan:
-    """What is known of an answer before its first token."""
+    """The facts of an answer before its first token."""
 
     request_id: str
     answer: int
@@ -84,16 +84,16 @@ class AnswerText:
         self._stops = StopTexts(plan.stops)
         self._reader = None if plan.calls is None else CallReader(plan.calls)
         self._is_plain = self._reader is None and not plan.stops
-        """Whether all text may go at once."""
+        """True if all text may go at once."""
         self._holds_nothing = self._is_plain and not plan.has_logprobs
-        """Whether a token that is whole characters is text at once, whatever came before."""
+        """True if a token that is whole characters is text at once, whatever came before."""
         self._pending = _Pending()
         self._num_tokens = 0
         self._has_ended = False
 
     @property
     def has_ended(self) -> bool:
-        """Whether its end was among the events."""
+        """True if its end was among the events."""
         return self._has_ended
 
     @property

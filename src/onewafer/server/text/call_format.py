@@ -26,17 +26,17 @@ class CallFormat:
     """The texts around the name and the arguments of a call."""
 
     begin: str
-    """What announces a call anywhere in a text; empty: a call is the whole answer."""
+    """The text that announces a call; empty: a call is the whole answer."""
     arguments: str
     """The key of the arguments."""
     end: str
-    """What follows the object."""
+    """The text behind the object."""
     between: str = "\n"
-    """What stands between two calls."""
+    """The text between two calls."""
 
     @property
     def is_whole_answer(self) -> bool:
-        """Whether a call stands alone: no text before it, no second one."""
+        """True if a call stands alone: no text before it, no second one."""
         return not self.begin
 
     @property

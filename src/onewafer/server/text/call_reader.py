@@ -62,7 +62,7 @@ class CallReader:
         """Text that has come, and is not read yet."""
         self._heads = StopTexts((form.head,))
         self._is_plain = False
-        """Whether it is known that the answer is no call."""
+        """True if it is known that the answer is no call."""
         self._num_calls = 0
         self._brackets = Brackets()
 
@@ -73,7 +73,7 @@ class CallReader:
 
     @property
     def is_outside(self) -> bool:
-        """Whether no call is open."""
+        """True if no call is open."""
         return self._place is _Place.TEXT
 
     def push(self, text: str) -> Iterator[Part]:

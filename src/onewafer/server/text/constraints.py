@@ -37,7 +37,7 @@ _NO_OBJECT: Final = r"/([^{](.|\n)*)?/"
 
 
 class Grammar:
-    """What answers of a request may look like; each answer follows it for itself."""
+    """The grammar of the answers of a request; each answer follows it for itself."""
 
     def __init__(self, grammar: str, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary

@@ -38,7 +38,7 @@ class PieceReader:
         self.is_exact = all(map(_stands_alone, control.values())) and (
             "Metaspace" not in str(self._literal.pre_tokenizer)  # it asks what comes first
         )
-        """Whether the tokens are those that the tokenizer has for the whole text."""
+        """True if the tokens are those that the tokenizer has for the whole text."""
         self._read_lately = lru_cache(_KEPT_PIECES)(self._read)
 
     def read(self, text: str, *, mark: str = "") -> list[int]:

@@ -1,4 +1,4 @@
-"""Whether a JSON schema can be followed, and which part of it cannot.
+"""True if a JSON schema can be followed, and which part of it cannot.
 
 llguidance says what is wrong, not where; the part is found by asking about smaller and smaller
 ones. Its own limits bound the steps that a grammar takes to build and to follow.

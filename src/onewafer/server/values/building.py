@@ -37,7 +37,7 @@ class HostOptions:
     num_threads: int | None = None
     """None: one for each core."""
     keeps_prefixes: bool = True
-    """Whether beginnings of prompts are kept; never with one slot."""
+    """True if beginnings of prompts are kept; never with one slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class _Sequence:
 
     @property
     def is_reading(self) -> bool:
-        """Whether a part of the prompt is still to be read."""
+        """True if a part of the prompt is still to be read."""
         return self.num_read < len(self.request.prompt)
 
 

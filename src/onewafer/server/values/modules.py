@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from onewafer.server.contract.computation import Chunk
 
 _CACHES: Final = ("cache", "past_key_values", "cache_params")
-"""What versions and families of models call the keys and values of earlier tokens."""
+"""Names of the keys and values of earlier tokens in versions and families of models."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ MOST_A_STEP = 64
 _SHORTEST, _LONGEST = 100, 400
 """Tokens of a text that no limit cuts off."""
 _CLOSING: Final = ("}", "]", '"', "0", "null", "true")
-"""What brings an answer in JSON to its end, the quickest first; inside a string only a quote."""
+"""Tokens that bring an answer in JSON to its end, the quickest first; in a string only a quote."""
 _QUOTE: Final = '"'
 
 

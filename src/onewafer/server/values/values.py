@@ -1,4 +1,4 @@
-"""What computes tokens, as the engine sees it: sequences begin, advance together, and end."""
+"""The source of tokens, as the engine sees it: sequences begin, advance together, and end."""
 
 from __future__ import annotations
 

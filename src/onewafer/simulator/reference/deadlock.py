@@ -1,4 +1,4 @@
-"""What the engine holds when nothing moves any more, in the words of the report (M81)."""
+"""The engine when nothing moves any more, in the words of the report (M81)."""
 
 from __future__ import annotations
 

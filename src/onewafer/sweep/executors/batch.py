@@ -41,10 +41,10 @@ MOST_ENDS = 2
 
 @dataclass(slots=True)
 class Survivors:
-    """What becomes of batches whose workers died under them."""
+    """The fate of batches whose workers died under them."""
 
     remedy: str
-    """What a user could do about a task that ends its workers."""
+    """The remedy for a task that ends its workers."""
     _ends: Counter[str] = field(default_factory=Counter[str])
     """Workers that a task has ended alone, by its key."""
 

@@ -50,7 +50,7 @@ class RayCluster:
     workers: int | None
     """Cores of a local cluster; None: all that there are."""
     memory_bytes: int
-    """What a task may take."""
+    """The resources that a task may take."""
     share: Share
 
     def outcomes(self, batches: Sequence[Batch]) -> Generator[tuple[str, Outcome]]:

@@ -50,7 +50,7 @@ class Ranged:
     """Values of a grid; None: not said."""
     is_log: bool
     is_whole: bool
-    """Whether all values are whole numbers, as both ends are."""
+    """True if all values are whole numbers, as both ends are."""
 
     @property
     def values(self) -> tuple[Plain, ...]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Number = int | float | Fraction
 
 TABLES = ("instruction_cycles.", "elements_per_cycle.")
-"""What the names of entries of tables begin with."""
+"""Prefix of the names of entries of tables."""
 _CLOCK = "clock"
 _MOST_PARTS = 64
 """Denominator of a link's rate."""

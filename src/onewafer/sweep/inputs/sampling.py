@@ -40,7 +40,7 @@ class Sampling(StrEnum):
 
     @property
     def is_by_chance(self) -> bool:
-        """Whether a study says how many points, and with which seed."""
+        """True if a study says how many points, and with which seed."""
         return self in (Sampling.RANDOM, Sampling.LATIN)
 
 

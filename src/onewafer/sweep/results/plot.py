@@ -44,7 +44,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """What the user wants to see; None: chosen by what differs."""
+    """The wishes of the user; None: chosen by what differs."""
 
     form: Form | None = None
     x: str | None = None

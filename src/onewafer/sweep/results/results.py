@@ -32,7 +32,7 @@ _USUAL_FIGURES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What to show; the defaults show all points in the order of the study."""
+    """The points to show; the defaults show all, in the order of the study."""
 
     columns: tuple[str, ...] = ()
     """Empty: the inputs that differ, and the objectives."""

@@ -30,7 +30,7 @@ _ITEM = ("name", "seconds", "limit")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file of results says about its study."""
+    """The description of a study in a file of results."""
 
     title: str
     axes: tuple[str, ...]

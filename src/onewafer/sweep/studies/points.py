@@ -37,7 +37,7 @@ class Point:
     """The digest that it is known by."""
     inputs: Mapping[str, Plain]
     work: Task | Outcome
-    """What is to be done; or why nothing can be."""
+    """The work of the point; or why there is none."""
 
 
 @cache

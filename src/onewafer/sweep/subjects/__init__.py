@@ -1,4 +1,4 @@
-"""What studies can be about, one file each."""
+"""Subjects of studies, one file each."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ _LIMITS = (
 )
 """Changes that leave all programs as they are, and their cycles."""
 _ASKED = ("need", "weight_bytes")
-"""What filters may ask about a point beside its inputs and its machine."""
+"""Facts that filters may ask about a point beside its inputs and its machine."""
 _MOST_KEPT = 3
 """Groups of points whose programs are kept: neighbours come one after the other."""
 _FIGURES = (
@@ -155,7 +155,7 @@ class ComparedTask:
 
     @property
     def group(self) -> str:
-        """What the programs of a point depend on: not the sizes of the wafer, nor its links."""
+        """The key of the programs of a point: without the sizes of the wafer, or its links."""
         changes = self.variant.changes.split(",")
         timing = [change for change in changes if change.partition("=")[0] not in _LIMITS]
         options = [one for one in self.options if one[0] in ("density", _WAFER_PRECISION)]

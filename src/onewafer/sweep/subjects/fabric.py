@@ -1,4 +1,4 @@
-"""What simulated points share: a machine (`arch`, `profile`, numbers that differ), free inputs."""
+"""Simulated points: a machine (`arch`, `profile`, changed numbers) and free inputs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class OnFabric:
     __slots__ = ()
 
     free_inputs: ClassVar[str]
-    """What the names of those begin with, as `params.`; the rest is for the user's own code."""
+    """Prefix of their names, as `params.`; the rest is for the user's own code."""
 
     def prefixes(self) -> Collection[str]:
         """Return what other inputs begin with: the user's own, entries of tables."""

@@ -1,4 +1,4 @@
-"""What came out of a point: figures and a breakdown, or the reason why there are none."""
+"""The outcome of a point: figures and a breakdown, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Item:
     name: str
     seconds: float
     limit: str = ""
-    """What this part waits for, where that is known."""
+    """The cause of this part's time, where that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

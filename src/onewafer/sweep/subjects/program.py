@@ -173,7 +173,7 @@ class CslTask:
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """What a run has taken."""
+    """The cost of a run."""
 
     cycles: int
     """From the start of the fabric to the stop."""

@@ -1,4 +1,4 @@
-"""What a study is about: what its points may set, and the work of one point.
+"""The subject of a study: what its points may set, and the work of one point.
 
 A study has one subject: `[compare]`, `[csl]` or `[script]`.
 """
@@ -26,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a worker may take of its computer."""
+    """The resources that a worker may take of its computer."""
 
     memory_bytes: int | None = None
     """For a simulation; None: what is available."""
@@ -56,7 +56,7 @@ class Subject(Protocol):
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """What an answer has."""
+        """The columns of an answer."""
         ...
 
     @property

@@ -44,13 +44,13 @@ _CHUNK = struct.Struct("<IIqq")
 _CHECK = struct.Struct("<I")
 _HEAD_BYTES = _CHUNK.size + _CHECK.size
 _CHUNK_EVENTS = 1 << 14
-"""What a process that is killed loses at most; small traces would be lost as a whole."""
+"""The most that a process loses if it is killed; small traces would be lost as a whole."""
 _DTYPES = ("<i8", "<u2", "<u2", "u1", "<i8", "<i8")
 _EVENT_BYTES = sum(np.dtype(dtype).itemsize for dtype in _DTYPES)
 _HEADER_BYTES = 1 << 28
 """At most; that of a whole wafer has a hundredth."""
 _REPEATED = frozenset((EventKind.HOP, EventKind.RAMP_ARRIVAL))
-"""What `MOVE` says as well."""
+"""The extra facts of `MOVE`."""
 
 
 class TraceWriter:

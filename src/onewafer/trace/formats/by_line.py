@@ -49,12 +49,12 @@ _ORDER = {
         )
     )
 }
-"""What comes first in a cycle: what ends there, then an instruction, then what it begins."""
+"""The order within a cycle: what ends there, then an instruction, then what it begins."""
 
 
 @dataclass(slots=True)
 class LineCost:
-    """What a source line took, on all PEs."""
+    """The cost of a source line, on all PEs."""
 
     place: str
     """`file:line`; empty: no line asked for these instructions."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Reason(StrEnum):
-    """What a cycle is spent for. Those from `RESULT` on only a run knows."""
+    """The reasons for which a cycle is spent. Those from `RESULT` on only a run knows."""
 
     ISSUE = "issue"
     """Instructions take their issue slots (M20)."""
@@ -25,7 +25,7 @@ class Reason(StrEnum):
     DSR_WAIT = "DSR wait"
     """A DSD operation needs a DSR that was loaded just before (M30)."""
     SETUP = "set-up"
-    """What a DSD operation takes before its first element and after its last one (M30, M31)."""
+    """Cycles of a DSD operation before its first element and after its last one (M30, M31)."""
     ELEMENTS = "elements"
     """Elements of a synchronous DSD operation; from the fabric, if they are there (M32, M33)."""
     BANK_CONFLICT = "bank conflict"

@@ -84,13 +84,13 @@ class LogPart(StrEnum):
     """A kind of lines, by the name that it has in `SIMFABRIC_DEBUG`."""
 
     INSTRUCTIONS = "inst_trace"
-    """What each PE executes."""
+    """The program of each PE."""
     LANDINGS = "landing"
     """Wavelets where they come, and where they go on."""
     ROUTERS = "router"
     """Wavelets in queues and routers."""
     STALLS = "stalls"
-    """What operations wait for."""
+    """The resources that operations wait for."""
 
 
 ALL_PARTS: Final = frozenset(LogPart)
@@ -144,7 +144,7 @@ def write_sim_log(
 
 
 class _Pe:
-    """What a PE does."""
+    """The state of a PE."""
 
     __slots__ = ("address", "live", "pc_of", "shown", "task")
 

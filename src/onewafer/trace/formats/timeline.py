@@ -61,7 +61,7 @@ class PeTimeline:
     threads: dict[int, list[Slice]]
     """By microthread; 8: the main thread."""
     router: dict[str, list[Slice]]
-    """What wavelets waited for: by `C4 from WEST`."""
+    """The causes of waiting wavelets: by `C4 from WEST`."""
     departures: dict[Direction, list[int]]
     """Cycles in which wavelets left by a link, or to the ramp."""
 

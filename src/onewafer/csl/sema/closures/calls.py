@@ -61,7 +61,7 @@ class FunctionCode:
     body: Execute
     size: int
     is_pure: bool = True
-    """Whether no call of it has had an effect so far."""
+    """True if no call of it has had an effect so far."""
 
 
 @dataclass(slots=True)

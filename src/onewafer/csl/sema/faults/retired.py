@@ -17,7 +17,7 @@ class Retired:
 
     last_sdk: str
     instead: str
-    """What to write now."""
+    """The form to write now."""
 
     def message(self, construct: str) -> str:
         """Return the sentence of the error."""

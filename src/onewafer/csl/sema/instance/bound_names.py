@@ -1,4 +1,4 @@
-"""What the names of a function stand for, scope by scope."""
+"""The meanings of the names of a function, scope by scope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What explicit DSRs hold at a statement, as far as the loads before it say."""
+"""The contents of explicit DSRs at a statement, as far as the loads before it tell."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Instance:
         self.reports = reports
         self.report = reports.report
         self.has_read_program = False
-        """Whether values depend on coordinates of a PE or colors of queues, besides params."""
+        """True if values depend on coordinates of a PE or colors of queues, besides params."""
         self.decisions = Decisions()
         self.coordinates = (Scalar(t.U16, 0), Scalar(t.U16, 0))
         """Coordinates of the PE in the rectangle."""
@@ -110,7 +110,7 @@ class Instance:
         """The handlers that run when a queue has become empty, by (it is an output queue,
         number)."""
         self.reaches_registers = self.reaches_queues = self.unmasks_exceptions = False
-        """Whether loads and stores may go to registers: of the router; queues; and exceptions."""
+        """True if loads and stores may go to registers: of the router; queues; and exceptions."""
         self.rotations: list[tuple[Rotation, Span]] = []
         """Tasks that are replaced by another task once in a number of times."""
         self.control_tables = ControlTables()

@@ -1,4 +1,4 @@
-"""What `break` and `continue` may name."""
+"""The blocks and loops that `break` and `continue` may name."""
 
 from __future__ import annotations
 

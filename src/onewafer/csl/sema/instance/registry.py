@@ -57,7 +57,7 @@ class Builtin:
     """Arguments where a run-time variable stands for itself, not for its value."""
     has_effect: bool = False
     is_recordable: bool = False
-    """Whether its effect can be kept for later, see `grouping`."""
+    """True if its effect can be kept for later, see `grouping`."""
     is_internal: bool = False
     """Only our own library modules may use it."""
 

@@ -1,4 +1,4 @@
-"""What the analysis of an instance collects: its tasks, colors, FIFOs and registers."""
+"""The state of the analysis of an instance: its tasks, colors, FIFOs and registers."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ NO_IDS: Value = Struct((), ())
 
 @dataclass(slots=True)
 class DsrState:
-    """What is known about an explicit DSR from one `@load_to_dsr`, or from all so far."""
+    """The known contents of an explicit DSR, from one `@load_to_dsr` or from all so far."""
 
     descriptor: DsdDescriptor | None
     config: DsdConfig | None
@@ -134,7 +134,7 @@ class DsrState:
 
     @property
     def is_of_fabric(self) -> bool:
-        """Whether it was loaded with a DSD of the fabric."""
+        """True if it was loaded with a DSD of the fabric."""
         return self.descriptor is not None and self.descriptor.kind.is_fabric
 
 

@@ -51,7 +51,7 @@ class LayoutContext(Context):
         self.entry: TileCode | None = None
         """The file of the layout block, with its params."""
         self.runs_entry = False
-        """Whether a PE runs it, too."""
+        """True if a PE runs it, too."""
         self.tiles: dict[tuple[int, int], TileCode | None] = {}
         self.exports: dict[str, Export] = {}
         self.export_spans: dict[str, Span] = {}
@@ -63,7 +63,7 @@ class LayoutContext(Context):
 
     @property
     def has_rectangle(self) -> bool:
-        """Whether the size of the program is known."""
+        """True if the size of the program is known."""
         return self._table is not None
 
     @property

@@ -52,7 +52,7 @@ class Context:
 
     @property
     def has_read_program(self) -> bool:
-        """Whether values may depend on coordinates of a PE or colors of queues, besides params."""
+        """True if values may depend on coordinates of a PE or colors of queues, besides params."""
         return False
 
     def how_to_bind(self, module: Module, name: str) -> str:

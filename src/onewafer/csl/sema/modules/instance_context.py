@@ -26,7 +26,7 @@ class InstanceContext(Context):
 
     @property
     def has_read_program(self) -> bool:
-        """Whether values may depend on coordinates of a PE or colors of queues, besides params."""
+        """True if values may depend on coordinates of a PE or colors of queues, besides params."""
         return self.instance.has_read_program
 
     def is_root(self, declaration: ast.Variable) -> bool:

@@ -56,7 +56,7 @@ class _Expressions(dict[ast.Expression, Evaluate]):
 
 
 class Owner(Program, Protocol):
-    """What a module is part of, as it binds its params and exports its variables."""
+    """The owner of a module, which binds its params and exports its variables."""
 
     session: Session
 

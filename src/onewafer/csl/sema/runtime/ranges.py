@@ -32,7 +32,7 @@ class CountedLoop:
 
     counter: RuntimeLocal
     test: ir.Expression
-    """Whether there is another round."""
+    """True if there is another round."""
     steps: tuple[ir.Statement, ...]
     """After each round."""
 

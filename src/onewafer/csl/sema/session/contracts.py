@@ -1,4 +1,4 @@
-"""What stages of the analysis know of one another where an import would lead back to them."""
+"""The interfaces between stages of the analysis where an import would lead back to them."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ class Layout(Protocol):
 
     @property
     def has_rectangle(self) -> bool:
-        """Whether the size of the program is known."""
+        """True if the size of the program is known."""
         ...

@@ -76,7 +76,7 @@ class AnalysisOptions:
 
 
 class StageMemory:
-    """What stages of the analysis remember, each in an object of a class of its own."""
+    """The memory of the stages of the analysis, each in an object of a class of its own."""
 
     def __init__(self) -> None:
         self._kept: dict[type, object] = {}
@@ -103,7 +103,7 @@ class SourceCode(StageMemory):
 
     @property
     def is_library(self) -> bool:
-        """Whether the file is one of our own library modules."""
+        """True if the file is one of our own library modules."""
         return self.file.source.path.startswith("<")
 
     def _add(self, declaration: ast.TopDeclaration, sink: DiagnosticSink) -> None:
@@ -150,9 +150,9 @@ class Session(StageMemory):
         self.max_depth = MAX_CALL_DEPTH if depth is None else min(depth, MAX_CALL_DEPTH)
         self.layout: Layout | None = None
         self.is_single_file = False
-        """Whether the entry has no layout block: every function of it is analysed."""
+        """True if the entry has no layout block: every function of it is analysed."""
         self.is_called_at_run_time = False
-        """Whether comptime code runs for a call that a task or function makes: see `frozen`."""
+        """True if comptime code runs for a call that a task or function makes: see `frozen`."""
 
     @contextmanager
     def frozen(self, *, is_frozen: bool = True) -> Generator[None]:

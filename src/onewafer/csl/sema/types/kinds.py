@@ -189,17 +189,17 @@ class StructType:
     origin: object | None = None
     """The `struct { … }` that made it, by identity; None: it is anonymous."""
     is_union: bool = False
-    """Whether all fields of a value but one are undefined."""
+    """True if all fields of a value but one are undefined."""
     qualifier: str = ""
     """`packed` or `extern`."""
     name: StructName | None = field(default=None, init=False, repr=False, compare=False)
     """The key by which pointers to it are compared, if it contains one; else None."""
     known_layout: Layout | None = field(default=None, init=False, repr=False, compare=False)
-    """What `layout_of` has computed."""
+    """The result of `layout_of`, kept."""
 
     @property
     def is_overlaid(self) -> bool:
-        """Whether all fields begin at the same byte: an `extern union`."""
+        """True if all fields begin at the same byte: an `extern union`."""
         return self.is_union and self.qualifier == "extern"
 
     def __str__(self) -> str:

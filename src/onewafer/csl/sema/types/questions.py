@@ -1,4 +1,4 @@
-"""What is asked of a type: whether it is a number, whether run time has values of it."""
+"""Predicates of types: whether one is a number, whether run time has values of it."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ class Module(Protocol):
 
     @property
     def context(self) -> Program:
-        """What it is part of."""
+        """The owner of the module."""
         ...
 
     @property
@@ -323,7 +323,7 @@ class Module(Protocol):
 
 
 class Program(Protocol):
-    """What modules are part of: the layout program, or the program of an instance."""
+    """The owner of modules: the layout program, or the program of an instance."""
 
     kind: Where
     is_layout: bool
@@ -332,7 +332,7 @@ class Program(Protocol):
 
     @property
     def has_read_program(self) -> bool:
-        """Whether values may depend on coordinates of a PE or colors of queues, besides params."""
+        """True if values may depend on coordinates of a PE or colors of queues, besides params."""
         ...
 
     def report(self, fault: Fault) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of a value of any kind: its type, whether it is known, a key, a text."""
+"""Predicates of values of any kind: type, whether it is known, a key, a text."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs in every cycle: the loop, and the two halves of a PE that it looks at."""
+"""The kernels of every cycle: the loop, and the two halves of a PE that it looks at."""

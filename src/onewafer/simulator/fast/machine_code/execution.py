@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Execution(Enum):
-    """What the call of an entry executes."""
+    """The machine code that the call of an entry executes."""
 
     PREBUILT = "prebuilt"
     """Machine code that came with the package, made of exactly these sources."""

@@ -56,7 +56,7 @@ class _Folder(UserProvidedCacheLocator):
 
 
 class _Contents(CompileResultCacheImpl):
-    """What a file holds: a kernel, and the digest of its bytes."""
+    """The contents of a file: a kernel, and the digest of its bytes."""
 
     # Numba's own places depend on the place and the date of a single file.
     _locator_classes = (_Folder,)
@@ -136,7 +136,7 @@ def keep_on_disk(dispatcher: Any, folder: Path) -> None:  # noqa: ANN401  # of N
 
 
 class Keeping(Enum):
-    """Whether the machine code of an entry is on disk."""
+    """True if the machine code of an entry is on disk."""
 
     KEPT = "kept"
     NOT_YET = "not yet"

@@ -1,5 +1,5 @@
 # ruff: noqa: ANN401
-"""What kernels can do that Python has no word for, and how they get the `Arrays`.
+"""Abilities of kernels that Python has no word for, and how they get the `Arrays`.
 
 Here is what Python does with it, where kernels run as Python functions; `lowering` says what
 compiled kernels do.

@@ -38,7 +38,7 @@ NUM_WORDS = {
 SYMBOL = "onewafer_{}"
 """The name of an entry in a file."""
 FAILED = -1
-"""What an entry returns if a kernel raised an exception; none does."""
+"""The result of an entry whose kernel raised an exception; none does."""
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 

@@ -1,1 +1,1 @@
-"""What the arrays say to people: counters, errors, deadlocks."""
+"""Reports from the arrays, for people: counters, errors, deadlocks."""

@@ -1,4 +1,4 @@
-"""What the arrays hold when nothing moves any more, in the words of the report (M81).
+"""The arrays when nothing moves any more, in the words of the report (M81).
 
 Only the PEs that it may mention are turned into objects.
 """

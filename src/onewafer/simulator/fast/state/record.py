@@ -13,7 +13,7 @@ from enum import Enum, auto
 
 
 class Holds(Enum):
-    """What a field holds. Cycles are relative to `clock[BASE]` here, and absolute in snapshots."""
+    """The contents of a field. Cycles are relative to `clock[BASE]`, and absolute in snapshots."""
 
     NUMBER = auto()
     WORD = auto()
@@ -28,7 +28,7 @@ class Holds(Enum):
 
     @property
     def is_cycle(self) -> bool:
-        """Whether it moves with the base."""
+        """True if it moves with the base."""
         return self not in (Holds.NUMBER, Holds.WORD)
 
 

@@ -217,7 +217,7 @@ class ComputeElement:
 
     @property
     def waits_for_empty_queue(self) -> bool:
-        """Whether a queue shall tell when it is empty (M136)."""
+        """True if a queue shall tell when it is empty (M136)."""
         return self.queue_registers is not None and self.queue_registers.is_asked
 
     @property

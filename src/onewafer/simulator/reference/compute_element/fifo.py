@@ -56,7 +56,7 @@ class Fifo:
 
     @property
     def is_as_loaded(self) -> bool:
-        """Whether no operation ever put anything in, or looked for something."""
+        """True if no operation ever put anything in, or looked for something."""
         return not self.width and not self.found_empty and not self.found_full
 
     def extent(self, *, is_written: bool) -> int | None:

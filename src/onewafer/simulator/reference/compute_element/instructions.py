@@ -48,7 +48,7 @@ _UPPER = 0xFFFF_0000
 
 
 class Processor(Protocol):
-    """What an instruction reads and changes of the processor that runs it."""
+    """The state that an instruction reads and changes of its processor."""
 
     x: int
     y: int

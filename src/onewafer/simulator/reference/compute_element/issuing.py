@@ -43,7 +43,7 @@ _DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 
 
 class Issuer(Processor, Protocol):
-    """What a DSD operation is made of: the processor, and what leads to other units."""
+    """The parts of a DSD operation: the processor, and the ways to other units."""
 
     channels: dict[int, Channel]
     queues: list[OutputQueue]

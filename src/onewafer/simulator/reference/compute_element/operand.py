@@ -215,10 +215,10 @@ class InputOperand:
         self.flags = flags
         """See `arithmetic.outputs`."""
         self.is_packed = bool(flags & PACKS) and num_bytes == HALF_BYTES
-        """Whether each wavelet has two elements (M150)."""
+        """True if each wavelet has two elements (M150)."""
         self._rest = 0
         self.is_progress = True
-        """Whether the wavelet that was taken last is an element, and no data to drop (M99)."""
+        """True if the wavelet that was taken last is an element, and no data to drop (M99)."""
         self.stride = 1
         self._mask = (1 << 8 * num_bytes) - 1
 
@@ -260,7 +260,7 @@ class OutputOperand:
         self.stride = 1
         self.written = 0
         self.is_packed = bool(flags & PACKS) and num_bytes == HALF_BYTES
-        """Whether each wavelet has two elements (M150)."""
+        """True if each wavelet has two elements (M150)."""
         self._mask = DATA_BITS if flags & HAS_INDEX else (1 << 8 * num_bytes) - 1
         self._mark = flags & INDEX_BITS | (CONTROL_MARK if flags & IS_CONTROL else 0)
 

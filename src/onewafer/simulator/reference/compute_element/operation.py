@@ -104,17 +104,17 @@ class Operation:
         self.fifo_dest = self.dest if isinstance(self.dest, FifoOperand) else None
         self.is_fabric = bool(self.inputs) or self.output is not None
         self.is_stepwise = self.is_fabric or bool(self.fifo_sources) or self.fifo_dest is not None
-        """Whether elements are executed one at a time (M33, M111)."""
+        """True if elements are executed one at a time (M33, M111)."""
         fabric = [*self.inputs, *filter(None, (self.output,))]
         self.is_packed = any(operand.is_packed for operand in fabric)
-        """Whether two elements at a time are executed: those that share wavelets (M150)."""
+        """True if two elements at a time are executed: those that share wavelets (M150)."""
         has_fifo = bool(self.fifo_sources) or self.fifo_dest is not None
         if self.is_packed and (has_fifo or not all(operand.is_packed for operand in fabric)):
             raise SimulationError(UNPACKED_OPERAND)
         self.shares_banks = False
-        """Whether its sources take turns at the banks (M13)."""
+        """True if its sources take turns at the banks (M13)."""
         self.is_prepared = False
-        """Whether a map loop has set it up before it issues (M122)."""
+        """True if a map loop has set it up before it issues (M122)."""
         self.accumulator = self._find_accumulator()
         self.next_element = 0
         self.start = 0
@@ -131,28 +131,28 @@ class Operation:
 
     @property
     def is_endless(self) -> bool:
-        """Whether the operation never ends by itself (M35)."""
+        """True if the operation never ends by itself (M35)."""
         return self.is_fabric and self.length == ENDLESS
 
     @property
     def is_complete(self) -> bool:
-        """Whether the last element has been executed."""
+        """True if the last element has been executed."""
         return self.next_element == self.length and not self.is_endless
 
     @property
     def is_all_or_nothing(self) -> bool:
-        """Whether only the last element reaches the destination: a FIFO may end it (M112)."""
+        """True if only the last element reaches the destination: a FIFO may end it (M112)."""
         is_scalar = isinstance(self.dest, PointerOperand)
         return is_scalar and self.config is None and bool(self.fifo_sources)
 
     @property
     def is_reduction(self) -> bool:
-        """Whether several elements go into one scalar."""
+        """True if several elements go into one scalar."""
         return isinstance(self.dest, PointerOperand) and self.length > 1
 
     @property
     def ends_on_control(self) -> bool:
-        """Whether a control wavelet ends the operation (M98)."""
+        """True if a control wavelet ends the operation (M98)."""
         return self.config is not None and self.config.ends_on_control
 
     @property

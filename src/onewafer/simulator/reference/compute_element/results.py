@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LastResult:
-    """What the last synchronous operation of a PE wrote, and when it ended."""
+    """The last result of a synchronous operation of a PE, and when it ended."""
 
     __slots__ = ("_timing", "end", "first", "last", "wait")
 

@@ -1,4 +1,4 @@
-"""What lies between units: links, the buffers behind them, queues and channels (M40–M55).
+"""The buffers between units: links, the buffers behind them, queues and channels (M40–M55).
 
 What waits for a router is a `Source`: a buffer behind a link, or an output queue of the compute
 element. What waits for a compute element is in a `Channel`.

@@ -161,7 +161,7 @@ class QueueRegisters:
 
     @property
     def is_asked(self) -> bool:
-        """Whether some queue shall tell when it is empty."""
+        """True if some queue shall tell when it is empty."""
         return asked_of(self._flushes) != 0
 
     def tell(self) -> None:

@@ -43,12 +43,12 @@ class Route:
 
     @property
     def goes_to_host(self) -> bool:
-        """Whether the host takes what goes to the ramp (M73)."""
+        """True if the host takes what goes to the ramp (M73)."""
         return self.channel is not None and self.channel.element is None
 
     @property
     def has_ramp(self) -> bool:
-        """Whether the compute element is a receiver."""
+        """True if the compute element is a receiver."""
         return bool(self.transmit >> Direction.RAMP & 1)
 
 
@@ -113,22 +113,22 @@ class Switch:
 
     @property
     def is_as_loaded(self) -> bool:
-        """Whether nothing has changed the switch."""
+        """True if nothing has changed the switch."""
         return self.state == self._state_at_load()
 
     @property
     def has_filter(self) -> bool:
-        """Whether a filter stands between router and ramp."""
+        """True if a filter stands between router and ramp."""
         return self._config.filter is not None
 
     @property
     def counts(self) -> bool:
-        """Whether the filter has a counter."""
+        """True if the filter has a counter."""
         return isinstance(self._config.filter, CounterFilter)
 
     @property
     def goes_to_host(self) -> bool:
-        """Whether the host takes what the router hands to the ramp (M73)."""
+        """True if the host takes what the router hands to the ramp (M73)."""
         return self._config.to_host
 
     def rewire(self) -> None:

@@ -1,4 +1,4 @@
-"""What the parts of the engine know of one another, before any of them is described."""
+"""The interfaces between parts of the engine, before any of them is described."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Unit(Protocol):
 
     @property
     def is_router(self) -> bool:
-        """Whether it is a router."""
+        """True if it is a router."""
         ...
 
 
@@ -40,7 +40,7 @@ class Receiver(Unit, Protocol):
 
     @property
     def waits_for_empty_queue(self) -> bool:
-        """Whether a queue shall tell when it is empty (M136)."""
+        """True if a queue shall tell when it is empty (M136)."""
         ...
 
     @property
@@ -58,7 +58,7 @@ class User(Protocol):
 
     @property
     def kind(self) -> DsdOperation:
-        """What it computes."""
+        """The operation that it computes."""
         ...
 
     @property
