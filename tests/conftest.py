@@ -46,6 +46,7 @@ SETTINGS = "_hypothesis_internal_use_settings"  # what `@settings` sets; it has 
 gc.disable()  # until all tests are known
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
+os.environ["ONEWAFER_RAISE_OWN_ERRORS"] = "1"  # the host hides no bug of ours
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

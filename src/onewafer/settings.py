@@ -57,6 +57,9 @@ class Settings:
     `sim.log`: some of `LOG_PARTS`."""
     is_strict: bool = False
     """`ONEWAFER_STRICT`: whether what a program is warned of at the end of a run is an error."""
+    raises_own_errors: bool = False
+    """`ONEWAFER_RAISE_OWN_ERRORS`: whether an unforeseen error of onewafer in a call of a module
+    ends the script, in place of the call running on the host."""
     checks: tuple[str, ...] = ()
     """`ONEWAFER_CHECK`: some of `CHECKS`, separated by commas, or `all`."""
     api_key: str | None = field(default=None, repr=False)
@@ -85,6 +88,7 @@ class Settings:
             is_live=_switch("ONEWAFER_LIVE", default=False),
             log_parts=_log_parts("SIMFABRIC_DEBUG"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
+            raises_own_errors=_switch("ONEWAFER_RAISE_OWN_ERRORS", default=False),
             checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
             api_key=os.environ.get("ONEWAFER_API_KEY") or None,
         )

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import DynamicCache, LlamaForCausalLM, StaticCache
+from transformers.cache_utils import DynamicLayer
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.execution import Fidelity, Launched, Phase, WaferOptions
@@ -79,11 +80,16 @@ class Wafer:
         self.reasons = []
         self._depth = 0
         options = {"fidelity": Fidelity.MODEL, "context": 32, "rows_per_launch": 4} | options
-        self._generation = Generation(self._build, self._no_interception, WaferOptions(**options))
+        self._generation = Generation(
+            self._build, self._no_interception, self._leave, WaferOptions(**options)
+        )
 
     @property
     def launches(self):
         return [launch for program in self.programs for launch in program.launches]
+
+    def _leave(self, _module, error, _flop):
+        raise error
 
     def _build(self, module, graph, context, sequences):
         assert module is self.model
@@ -305,6 +311,17 @@ def test_other_caches_are_refused():
         filled = cache_of(model(IDS, use_cache=True))
     with pytest.raises(UnsupportedOperationError, match="that the host computed"):
         read_request(model, (IDS,), {CACHE: filled})
+
+
+class WithoutLength:
+    """A layer of a cache that does not say how many tokens it has, as those of Mamba do not."""
+
+
+def test_caches_with_layers_of_other_classes_are_refused():
+    cache = DynamicCache()
+    cache.layers = [DynamicLayer(), WithoutLength()]
+    with pytest.raises(UnsupportedOperationError, match="its cache has a WithoutLength; only keys"):
+        read_request(build("llama"), (IDS,), {CACHE: cache})
 
 
 def test_what_depends_on_the_number_of_tokens_is_refused():

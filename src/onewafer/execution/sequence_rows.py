@@ -88,6 +88,12 @@ class SequenceRows:
         )
         self._entry, self._trains = program.entries[0], program.trains
         self._launch_rows = program.sequence_rows or 0
+        self._of_tokens = frozenset(
+            tensor.name for tensor in program.graph.inputs if tensor.shape[0] == self._launch_rows
+        )
+        """Inputs with a row for each token; others say, for instance, which token is asked for."""
+        self._of_launch: Arrays = {}
+        """The other inputs of the latest launch."""
         self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 
     def note(self, inputs: Arrays, launch: Launch | None) -> None:
@@ -98,13 +104,15 @@ class SequenceRows:
         """
         if not self._remembers or launch is None or launch.entry != self._entry:
             return
+        of_tokens = {n: array for n, array in inputs.items() if n in self._of_tokens}
+        self._of_launch = {n: array for n, array in inputs.items() if n not in of_tokens}
         for first, part in launch.each_slot():
             (slot,) = part.slots
             rows = self._rows[slot.sequence]
             end = slot.position + slot.rows if self._trains else None
             rows[slot.position : end] = [
                 _Row(
-                    {name: array[first + row] for name, array in inputs.items()},
+                    {name: array[first + row] for name, array in of_tokens.items()},
                     slot.first_table_row + row,
                 )
                 for row in range(slot.rows)
@@ -134,7 +142,8 @@ class SequenceRows:
             for row in self._rows[slot.sequence][slot.position : slot.position + slot.rows]
         ]
         padding = self._launch_rows - len(rows)
-        return {
+        of_tokens = {
             name: np.pad(np.stack([row[name] for row in rows]), ((0, padding), (0, 0)))
             for name in rows[0]
         }
+        return {**self._of_launch, **of_tokens}

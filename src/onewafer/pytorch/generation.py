@@ -23,7 +23,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.execution import Fidelity
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.causal_calls import cache_name, cache_of, config_of, read_request, with_cache
-from onewafer.pytorch.host_calls import errors_of_script
+from onewafer.pytorch.host_calls import errors_of_script, is_own_error
 from onewafer.pytorch.language_model import capture_causal
 from onewafer.pytorch.resident_model import ResidentModel
 
@@ -82,13 +82,16 @@ class Generation:
         self,
         build: Callable[[torch.nn.Module, Graph, int, int], ResidentProgram],
         on_host: Callable[[], AbstractContextManager[object]],
+        leave: Callable[[torch.nn.Module, Exception, int], object],
         options: WaferOptions,
     ) -> None:
         """Take what loads a program, and a context in which module calls run on the host.
 
         `build` gets the module, the graph, how many tokens a sequence may have at most, and how
-        many sequences there are.
+        many sequences there are. `leave` gets the module, an error of ours and the FLOP
+        of a call that the host has answered, and refuses later ones.
         """
+        self._leave = leave
         self._build = build
         self._on_host = on_host
         self._options = options
@@ -132,13 +135,23 @@ class Generation:
         with self._on_host(), errors_of_script():
             answer = module(*args, **kwargs)
         logits = to_numpy(answer[0].detach())
-        resident.logits(request.batch, request.count, num_given=request.num_given, host=logits)
+        try:
+            resident.logits(request.batch, request.count, num_given=request.num_given, host=logits)
+        except Exception as error:
+            if not is_own_error(error):
+                raise
+            self.forget(module)
+            self._leave(module, error, resident.count_flop(request.batch, request.num_given))
         cache = request.cache or cache_of(answer)
         if cache is not None:
             from onewafer.pytorch.wafer_cache import note_batch  # noqa: PLC0415  # an extra
 
             note_batch(cache, request.batch)
         return answer
+
+    def forget(self, module: torch.nn.Module) -> None:
+        """Forget the programs of a module."""
+        self._known.pop(module, None)
 
     def _resident(self, module: torch.nn.Module, request: Request) -> ResidentModel:
         """Return a program that can answer; it needs no more rows than the last ones for one."""

@@ -6,13 +6,30 @@ handed on as it is.
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from onewafer.errors import InternalError, OnewaferError
+from onewafer.errors import (
+    CompileError,
+    GraphError,
+    HostError,
+    ImageError,
+    InternalError,
+    LongRunError,
+    OnewaferError,
+    SimulationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+
+class _ThisThread(threading.local):
+    """The script's code in this thread."""
+
+    num_runs = 0
+    """How often it was run inside calls on the wafer."""
 
 
 class HostCallError(Exception):
@@ -26,6 +43,7 @@ class HostCallError(Exception):
 @contextmanager
 def errors_of_script() -> Generator[None]:
     """Mark what is raised inside as raised by the script's code."""
+    _THIS_THREAD.num_runs += 1
     try:
         yield
     except Exception as error:
@@ -38,17 +56,53 @@ def run_marked(function: Callable[[], object]) -> object:
         return function()
 
 
-def with_own_errors(function: Callable[[], object]) -> object:
-    """Return what a function of ours returns, and say of unforeseen errors that they are ours.
+def with_own_errors(
+    function: Callable[[], object], refuse: Callable[[Exception], OnewaferError]
+) -> object:
+    """Return what a function of ours returns; an error of ours in it is refused, or said to be one.
 
-    Errors of the script's code come out as the script would see them without a wafer.
+    `refuse` makes a refusal of it, so that the host makes the call. Where the script's code has run
+    already, the host cannot do it once more. Errors of that code come out as the script would see
+    them without a wafer.
     """
+    num_runs = _THIS_THREAD.num_runs
     try:
         return function()
-    except OnewaferError:
-        raise
     except HostCallError as failure:
         error = failure.error
-    except Exception as unforeseen:
-        raise InternalError(f"{type(unforeseen).__name__}: {unforeseen}") from unforeseen
+    except Exception as found:
+        if not is_own_error(found):
+            raise
+        if _THIS_THREAD.num_runs == num_runs:
+            raise refuse(found) from found
+        if isinstance(found, OnewaferError):
+            raise
+        raise InternalError(f"{type(found).__name__}: {found}") from found
     raise error  # outside the handler, so that it has no other context than its own
+
+
+def is_own_error(error: Exception) -> bool:
+    """Tell whether an error in a call of ours is a bug of ours, and none of the user's."""
+    if isinstance(error, OnewaferError):
+        return isinstance(error, _OURS) and not isinstance(error, LongRunError)
+    return not isinstance(error, HostCallError)
+
+
+class HeldResult:
+    """A result of the host that is there whatever becomes of the wafer's account of it."""
+
+    def __init__(self, compute: Callable[[], object]) -> None:
+        self._compute = compute
+        self.is_there = False
+        self.value: object = None
+
+    def __call__(self) -> object:
+        """Compute it."""
+        self.value = run_marked(self._compute)
+        self.is_there = True
+        return self.value
+
+
+_OURS = (CompileError, GraphError, HostError, ImageError, InternalError, SimulationError)
+"""Errors that only a program of ours can raise in the call of a module."""
+_THIS_THREAD = _ThisThread()

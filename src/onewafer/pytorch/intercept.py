@@ -131,6 +131,8 @@ class _Router:
     ) -> object:
         """Return the result of a call that begins a step like ones before, or NOT_REPEATED."""
         nesting, session = self.nesting, self.session
+        if session.training.is_broken:
+            return NOT_REPEATED
         repeats = session.training.repeats
         takes_loss = repeats.takes_loss(module, args)
         known = None if takes_loss else repeats.find(module, args, kwargs)

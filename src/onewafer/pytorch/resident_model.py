@@ -125,20 +125,25 @@ class ResidentModel:
         """Note that the host has computed logits behind padding."""
         self._program.note_on_host("computing the logits behind padding")
 
+    def count_flop(self, batch: TokenBatch, num_given: int | None) -> int:
+        """Return the FLOP of a call that gives some columns, the last ones; None: all."""
+        given = batch.num_columns if num_given is None else num_given
+        graph, cached = with_rows(self._graph, given), batch.num_columns - given
+        flop = (
+            op.count_product_flop(graph.by_name, cached_tokens=cached) for op in graph.operations
+        )
+        return batch.num_sequences * sum(flop)
+
     def _count_call(self, extended: Extended, batch: TokenBatch, num_given: int) -> None:
         """Count a call that gave some columns, the last ones."""
         shown = np.array(batch.shown)
         new = np.minimum(extended.launched, shown[:, -num_given:].sum(axis=1))
         is_decode = new.max() == 1 and (shown.sum(axis=1) > new)[new > 0].all()
-        graph, cached = with_rows(self._graph, num_given), batch.num_columns - num_given
-        flop = (
-            op.count_product_flop(graph.by_name, cached_tokens=cached) for op in graph.operations
-        )
         self._program.count_call(
             Phase.DECODE if is_decode else Phase.PREFILL,
             extended.launches,
             rows=int(new.sum()),
-            flop=batch.num_sequences * sum(flop),
+            flop=self.count_flop(batch, num_given),
             again=sum(extended.launched) - int(new.sum()),
         )
 

@@ -12,7 +12,7 @@ import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch._dynamo import config as dynamo_config
@@ -42,12 +42,13 @@ from onewafer.pytorch.capture import DRAWS, capture, check_call, check_indices
 from onewafer.pytorch.causal_calls import has_cache, is_language_model
 from onewafer.pytorch.generation import Generation
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
-from onewafer.pytorch.host_calls import run_marked, with_own_errors
+from onewafer.pytorch.host_calls import HeldResult, is_own_error, with_own_errors
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger
 from onewafer.pytorch.looks import look_of
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.names import name_of_module
+from onewafer.pytorch.own_errors import OwnErrors
 from onewafer.pytorch.parts import Parts, look_alike
 from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.refusals import OutsideTableError, RefusedError
@@ -141,7 +142,14 @@ class Session:
         self._parts, self._trained_parts = Parts(), Parts()
         self._attempts = Attempts()
         self._this_thread = _ThisThread()
-        self._generation = Generation(self._load_sequences, self._calls_on_host, options)
+        self._own_errors = OwnErrors(options)
+        self._left: weakref.WeakKeyDictionary[
+            torch.nn.Module, dict[Look | None, UnsupportedOperationError]
+        ] = weakref.WeakKeyDictionary()
+        """Calls that are left to the host since there was an error of ours in one like them."""
+        self._generation = Generation(
+            self._load_sequences, self._calls_on_host, self._leave_answered, options
+        )
         self._siblings: dict[WaferOptions, Session] = {}
         self._loader = Loader(
             options,
@@ -157,6 +165,7 @@ class Session:
             self.ledger.host,
             self._working,
             self._calls_on_host,
+            self._own_errors.refuse,
             leaves_values_to_host=options.fidelity is not Fidelity.FABRIC,
         )
         """The losses, backward passes and steps of training loops."""
@@ -243,7 +252,8 @@ class Session:
             return self._call(module, args, kwargs)
 
         with taking_turn(), self._working():
-            result = with_own_errors(compute)
+            self._check_left(module, args, kwargs)
+            result = with_own_errors(compute, partial(self._leave, module, args, kwargs))
             self._warn()
             return result
 
@@ -255,8 +265,12 @@ class Session:
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot train it.
         """
         with taking_turn(), self._working():
+            self._check_left(module, args, kwargs)
             try:
-                result = with_own_errors(partial(self._admission.call, module, args, kwargs))
+                result = with_own_errors(
+                    partial(self._admission.call, module, args, kwargs),
+                    partial(self._leave, module, args, kwargs),
+                )
             except RefusedError as error:
                 self._trained_parts.keep_unknown(module, error.parts)
                 raise
@@ -299,8 +313,11 @@ class Session:
         part: torch.nn.Module,
         arguments: tuple[tuple[object, ...], Mapping[str, object]],
     ) -> object:
-        look = look_of(part, *arguments)
+        def find() -> object:
+            return look_of(part, *arguments)
+
         with taking_turn():
+            look = cast("Look", with_own_errors(find, partial(self._leave, part, *arguments)))
             parts.admit(whole, part, look)
             try:
                 result = run(part, *arguments)
@@ -322,9 +339,50 @@ class Session:
             return self._run_training(module, call, partial(module.forward, *args))
 
         with taking_turn(), self._working():
-            result = with_own_errors(compute)
+            self._check_left(module, args, {})
+            result = with_own_errors(compute, partial(self._leave, module, args, {}))
             self._warn()
             return result
+
+    def _check_left(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> None:
+        """Refuse a call like one in which there was an error of ours."""
+        left = self._left.get(module)
+        if left is None:
+            return
+        refusal = left.get(None) or left.get(look_of(module, args, kwargs))
+        if refusal is not None:
+            raise refusal.again()
+
+    def _leave(
+        self,
+        module: torch.nn.Module,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        error: Exception,
+    ) -> UnsupportedOperationError:
+        """Return the refusal of a call with an error of ours; others like it are refused at once.
+
+        What the wafer has of the module is forgotten: nobody knows its state.
+        """
+        refusal = self._own_errors.refuse(error)
+        for known in (self._programs, self._program_of, self._trained, self._calls):
+            known.pop(module, None)
+        self._generation.forget(module)
+        try:
+            look = look_of(module, args, kwargs)
+        except Exception:  # noqa: BLE001  # it may be where the error was
+            look = None
+        self._left.setdefault(module, {})[look] = refusal
+        return refusal
+
+    def _leave_answered(self, module: torch.nn.Module, error: Exception, flop: int) -> None:
+        """Count a call that the host had answered when there was an error of ours as the host's."""
+        refusal = self._own_errors.refuse(error)
+        self._left.setdefault(module, {})[None] = refusal
+        work = self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal.refusal)
+        work.flop += flop
 
     def _note_unsaid(self, text: str) -> None:
         self._this_thread.unsaid.append(text)
@@ -533,8 +591,15 @@ class Session:
         program = program or programs.get(call.capture)
         if program is None:
             program = programs[call.capture] = self._program_for(module, call.capture)
-        with self._calls_on_host():
-            return program.run(call, partial(run_marked, on_host))
+        held = HeldResult(on_host)
+        try:
+            with self._calls_on_host():
+                return program.run(call, held)
+        except Exception as error:
+            if not held.is_there or not is_own_error(error):
+                raise
+            self._leave_answered(module, error, call.capture.flop)
+        return held.value
 
     def _program_for(self, module: torch.nn.Module, captured: Capture) -> ModuleProgram:
         """Return the program of a graph: placed once, compiled unless another led to it too.

@@ -207,6 +207,8 @@ _NOTING: dict[type[CacheLayerMixin], type[_Noting]] = {
     DynamicLayer: NotingLayer,
     DynamicSlidingWindowLayer: NotingWindowLayer,
 }
+_KNOWN = frozenset((WaferLayer, *_NOTING, *_NOTING.values()))
+"""The classes of layers whose tokens are known, or that note them."""
 
 
 def _cut(batch: TokenBatch | None, num_columns: int) -> TokenBatch | None:
@@ -248,6 +250,10 @@ def batch_of(cache: object) -> TokenBatch | None:
         msg = f"its cache is a {type(cache).__name__}; only a DynamicCache can stay on the wafer"
         raise UnsupportedOperationError(msg)
     layers = cast("list[CacheLayerMixin]", cache.layers)
+    other = next((type(layer) for layer in layers if type(layer) not in _KNOWN), None)
+    if other is not None:  # whose state may be of anything, and which need not know its length
+        msg = f"its cache has a {other.__name__}; only keys and values can stay on the wafer"
+        raise UnsupportedOperationError(msg)
     if all(_is_empty(layer) for layer in layers):
         return None
     first = layers[0]

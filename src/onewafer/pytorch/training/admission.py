@@ -78,8 +78,7 @@ class Admission:
             raise
         if guarded.num_graphs > num_graphs:
             self._attempts.note_success(module, look)
-        training = self._training
-        training.following.note_call((module, args, kwargs), guarded, training.outputs_in, result)
+        self._training.note_call((module, args, kwargs), guarded, result)
         return result
 
     def warn(self) -> None:

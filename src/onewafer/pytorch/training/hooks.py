@@ -68,6 +68,8 @@ class _Nesting(threading.local):
 
 def _current() -> Training | None:
     process_id, training = _BLOCKS.current or (None, None)
+    if training is None or training.is_broken:
+        return None
     return training if process_id == os.getpid() else None
 
 

@@ -19,6 +19,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from onewafer.errors import Refusal, UnsupportedOperationError
 from onewafer.pytorch.captured import WaferResult
+from onewafer.pytorch.host_calls import is_own_error
 from onewafer.pytorch.host_work import Cause, HostWork
 from onewafer.pytorch.tracing import leaving_turn
 from onewafer.pytorch.training.accumulation import Accumulation
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from onewafer.pytorch.captured import CapturedCall
+    from onewafer.pytorch.guarded import GuardedCall
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.training.modules import TrainedModule
     from onewafer.pytorch.training.steps import Part
@@ -65,13 +67,18 @@ class Training:
         host: HostLedger,
         working: Callable[[], AbstractContextManager[None]],
         calls_on_host: Callable[[], AbstractContextManager[None]],
+        refuse: Callable[[Exception], UnsupportedOperationError],
         *,
         leaves_values_to_host: bool,
     ) -> None:
         """Take where work of the host is counted.
 
-        The others are entered: while the wafer is at work, and around calls for the host.
+        The others are entered: while the wafer is at work, and around calls for the host. `refuse`
+        makes the refusal of an error of ours.
         """
+        self._refuse = refuse
+        self._broken: UnsupportedOperationError | None = None
+        """Why nothing is trained any more: an error of ours; None: there was none."""
         self._host, self._working, self._calls_on_host = host, working, calls_on_host
         self._leaves_values_to_host = leaves_values_to_host
         self.optimizers = Optimizers()
@@ -100,12 +107,14 @@ class Training:
 
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot train it.
         """
+        if self._broken is not None:
+            raise self._broken.again()
         call = TrainingCall(trained, captured, on_host.func)
         trained.check(call)
         self.flush()
         leaves = on_host.args
         if self._leaves_values_to_host:
-            self.following.watch(call, leaves)
+            self._note(lambda: self.following.watch(call, leaves))
             with self._host.recording(_AGAIN):
                 results = _apply(CallOnHost, self, call, *leaves)
             self._pending = call, tuple(result.detach() for result in results)
@@ -185,7 +194,7 @@ class Training:
             value = on_host(*args, **options)
             self._account(lambda: self._account_loss(taken.call, taken.taken, value))
             taken.call.watch(taken, source)
-            self.following.note_loss(kind, taken, args, options)
+            self._note(lambda: self.following.note_loss(kind, taken, args, options))
             return value
         try:
             return _apply(LossOnWafer, self, taken, source)
@@ -273,11 +282,15 @@ class Training:
         compute: Callable[[], Gradients],
     ) -> Gradients:
         """Return what `compute` gives, the gradients of leaves, and account for it as launches."""
+        if self._broken is not None:
+            return compute()
         with self._host.doing(HostWork()) as work:
             found = compute()
         own, adding = self._take_pending(call), Accumulation(self.homes)
         self._account(lambda: call.backward(gradients, adding, values=own, flop=work.flop), work)
-        self.following.note_backward(call, gradients, work.flop, adds=adding.adds)
+        self._note(
+            lambda: self.following.note_backward(call, gradients, work.flop, adds=adding.adds)
+        )
         for leaf, gradient in zip(leaves, found, strict=True):
             home = self.homes.find(leaf)
             if home is not None and gradient is not None:
@@ -412,7 +425,7 @@ class Training:
             for part in parts:
                 part.note_step(self.homes)
             stepped = [parameter for part in parts for parameter in part.homes]
-            self.following.note_step(optimizer, event, stepped)
+            self._note(lambda: self.following.note_step(optimizer, event, stepped))
             return result
         num_states = len(optimizer.state)
         for part in parts:
@@ -450,8 +463,39 @@ class Training:
             with leaving_turn(), self._lock, self._host.computing_for_wafer(), torch.no_grad():
                 launch()
         except UnsupportedOperationError as error:
-            counted = self._count("training", error)
-            counted.flop += work.flop if work else 0
+            refusal = error
+        except Exception as error:
+            if not is_own_error(error):
+                raise
+            refusal = self._broken = self._refuse(error)
+        else:
+            return
+        counted = self._count("training", refusal)
+        counted.flop += work.flop if work else 0
+
+    def _note(self, note: Callable[[], object]) -> None:
+        """Note something that was done; an error of ours in it ends the training on the wafer."""
+        try:
+            note()
+        except Exception as error:
+            if not is_own_error(error):
+                raise
+            self._broken = self._refuse(error)
+            self._count("training", self._broken)
+
+    def note_call(
+        self,
+        call: tuple[torch.nn.Module, tuple[object, ...], Mapping[str, object]],
+        guarded: GuardedCall,
+        result: object,
+    ) -> None:
+        """Note the call of a module that `run` has answered."""
+        self._note(lambda: self.following.note_call(call, guarded, self.outputs_in, result))
+
+    @property
+    def is_broken(self) -> bool:
+        """True if an error of ours has left all training to the host."""
+        return self._broken is not None
 
     def _count(self, name: str, error: UnsupportedOperationError) -> HostWork:
         refusal: Refusal = error.refusal
