@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from onewafer.arch import load_architecture
 from onewafer.execution import ProgramRecord, launch_files
@@ -331,3 +331,22 @@ def test_all_positions_of_the_example_are_within_one_percent_of_the_fabric(monke
     assert origins(wafer)[0] <= 4
     assert derived != simulated  # some were derived
     assert derived == pytest.approx(simulated, rel=0.01)
+
+
+def test_a_batch_of_sequences_may_have_inputs_of_one_row():
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        pad_token_id=0,
+    )
+    model, ids = LlamaForSequenceClassification(config).eval(), torch.tensor([[1, 2, 3], [4, 5, 6]])
+    wafer = session()
+    with torch.no_grad(), intercept_calls(wafer):
+        answers = [model(ids).logits for _ in range(2)]
+    with torch.no_grad():
+        assert all(torch.equal(answer, model(ids).logits) for answer in answers)
+    assert report_of(wafer).calls == 2
