@@ -44,10 +44,12 @@ def run(*command: str | Path, folder: Path = ROOT, **variables: str) -> str:
     """Run a command in a clean environment and return its output."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment |= {"NO_COLOR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment |= {"ONEWAFER_RAISE_OWN_ERRORS": "on"}  # the host hides no bug of ours
     done = subprocess.run(  # noqa: S603 - our own commands
         list(map(str, command)),
         cwd=folder,
-        env={**environment, "NO_COLOR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables},
+        env={**environment, **variables},
         text=True,
         capture_output=True,
         check=False,

@@ -14,6 +14,7 @@ rounds, and the median of the ratios of rounds. The last column is what is asked
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import time
 from itertools import islice
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     Loop = Callable[[], Iterator[None]]
     """Takes a step each time it is asked."""
+
+os.environ["ONEWAFER_RAISE_OWN_ERRORS"] = "on"  # the host hides no bug of ours
 
 AT_MOST = 1.5
 EXAMPLE = Path(__file__).parents[1] / "examples" / "digits.py"

@@ -120,7 +120,12 @@ class Script:
 
 
 def _run_quietly(command: list[str], place: Path, modules: str = "") -> None:
-    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": modules}
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "agg",
+        "PYTHONPATH": modules,
+        "ONEWAFER_RAISE_OWN_ERRORS": "on",  # the host hides no bug of ours
+    }
     subprocess.run(  # noqa: S603  # runs this file, or a published script
         command, cwd=place, env=environment, check=True, stdout=subprocess.DEVNULL
     )

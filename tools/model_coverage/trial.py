@@ -7,6 +7,7 @@ session's ledger with the reason.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from typing import TYPE_CHECKING, cast
@@ -22,6 +23,8 @@ from tools.model_coverage.record import Fallback, Outcome, Place
 if TYPE_CHECKING:
     from onewafer.pytorch.ledger import Ledger
     from tools.model_coverage.model import Model
+
+os.environ["ONEWAFER_RAISE_OWN_ERRORS"] = "on"  # the host hides no bug of ours
 
 _MOST_CHARACTERS = 300
 """Most characters of a message; longer ones are cut."""

@@ -364,7 +364,7 @@ class Session:
     ) -> UnsupportedOperationError:
         """Return the refusal of a call with an error of ours; others like it are refused at once.
 
-        What the wafer has of the module is forgotten: nobody knows its state.
+        Programs of the module are forgotten, since their state is unknown.
         """
         refusal = self._own_errors.refuse(error)
         for known in (self._programs, self._program_of, self._trained, self._calls):
