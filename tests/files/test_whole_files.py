@@ -1,5 +1,7 @@
 """Output files appear whole or not at all."""
 
+import errno
+
 import pytest
 
 from onewafer.files.whole_files import new_sibling, try_to_write, whole_file, write_text
@@ -26,6 +28,24 @@ def test_an_end_in_the_middle_leaves_what_stood_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_half()
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("named", [None, "partial"])
+def test_an_error_names_the_file_and_not_what_is_beside_it(named, tmp_path):
+    path = tmp_path / "file"
+
+    def fill_the_disk():
+        with whole_file(path) as target:
+            raise OSError(errno.ENOSPC, "[errno 28] in C++", *([str(target)] if named else []))
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        fill_the_disk()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_error_about_another_file_stays_as_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match="other"), whole_file(tmp_path / "file"):
+        (tmp_path / "other").open()
 
 
 def test_a_link_is_written_through(tmp_path):

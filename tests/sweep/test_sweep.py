@@ -111,6 +111,18 @@ def test_a_sweep_that_was_killed_goes_on_with_what_it_had(tmp_path, capsys, monk
     assert len(asked) == 3 + 2
 
 
+@pytest.mark.parametrize("name", ["running.jsonl", "points.parquet"])
+def test_a_full_disk_is_said_with_the_file(name, tmp_path, capsys):
+    study = write_study(tmp_path, DECODE)
+    folder = study.with_suffix(".sweep")
+    folder.mkdir()
+    (folder / name).symlink_to("/dev/full")
+    code, _, err = sweep(capsys, study, "--fresh")
+
+    assert code == 1
+    assert err.endswith(f"onewafer: {folder / name}: No space left on device\n")
+
+
 def test_a_point_that_fails_is_recorded_and_the_sweep_goes_on(tmp_path, capsys):
     text = DECODE.replace("[axes]", "[axes]\ndensity = [0.0, 1.0]")
     study = write_study(tmp_path, text)

@@ -32,17 +32,36 @@ def check_file(path: Path, *, most_bytes: int | None = None) -> None:
 def whole_file(path: Path) -> Generator[Path]:
     """Yield where to write; it becomes `path` if the block ends well, and is removed if not.
 
-    A link or a device (`/dev/stdout`) is written in place instead of being replaced.
+    A link or a device (`/dev/stdout`) is written in place instead of being replaced. Errors of the
+    system name `path`.
     """
-    if _is_written_in_place(path):
-        yield path
-        return
-    partial = new_sibling(path, ".partial")
+    with naming(path):
+        if _is_written_in_place(path):
+            yield path
+            return
+        partial = new_sibling(path, ".partial")
+        try:
+            with naming(path, partial):
+                yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, partial: Path | None = None) -> Generator[None]:
+    """Let errors of the system in the block name `path`, where they name no file, or `partial`.
+
+    A full disk has no name where bytes are written, and libraries tell of it in other words.
+    """
     try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        names = (error.filename, error.filename2)
+        if error.filename is None or (partial is not None and str(partial) in map(str, names)):
+            error.filename, error.filename2 = str(path), None
+            error.strerror = os.strerror(error.errno) if error.errno else error.strerror
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

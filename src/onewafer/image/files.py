@@ -25,7 +25,7 @@ import numpy as np
 from onewafer.errors import ImageError, InternalError
 from onewafer.files.field_types import FieldTypes
 from onewafer.files.foreign_bytes import DAMAGES, parse_array, read_member
-from onewafer.files.whole_files import check_file
+from onewafer.files.whole_files import check_file, whole_file
 from onewafer.image.program import (
     DsdConfig,
     DsdDescriptor,
@@ -115,8 +115,9 @@ def save(image: WaferImage, folder: Path) -> None:
     """Write `image` into `folder`, which is made if it is missing; older files are replaced."""
     encoded = encode_image(image)
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / ARRAYS_FILE, encoded.arrays)
-    _replace(folder / STRUCTURE_FILE, encoded.structure)
+    for name, content in ((ARRAYS_FILE, encoded.arrays), (STRUCTURE_FILE, encoded.structure)):
+        with whole_file(folder / name) as target:
+            target.write_bytes(content)
 
 
 def encode_image(image: WaferImage) -> ImageBytes:
@@ -135,13 +136,6 @@ def encode_image(image: WaferImage) -> ImageBytes:
 
 def _checksum(body: str, arrays: bytes) -> str:
     return hashlib.sha256(body.encode() + b"\n" + arrays).hexdigest()
-
-
-def _replace(path: Path, payload: bytes) -> None:
-    """Write a file so that no reader ever sees half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(payload)
-    partial.replace(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from onewafer.csl.driver import DiskFiles, Stage, run_stages
 from onewafer.csl.sema import MAX_CALL_DEPTH, explain_instances
 from onewafer.diagnostics import DiagnosticSink, render, to_json
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
+from onewafer.files.whole_files import write_text
 from onewafer.image import route_table
 from onewafer.terminal import cut_words, quoted
 from onewafer.units import count_of, format_bytes
@@ -396,7 +397,7 @@ def _compile(arguments: argparse.Namespace) -> int:
         print(route_table(compilation.image), end="")
     write_folder(compilation.image, folder, _OUTPUT)
     if json_path is not None:
-        json_path.write_text(parameters_to_json(compilation.image), encoding="utf-8")
+        write_text(json_path, parameters_to_json(compilation.image))
     print(_summary(compilation.image, options, folder))
     return 0
 

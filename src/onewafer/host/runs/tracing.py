@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 import weakref
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -53,7 +53,7 @@ from onewafer.trace.formats import (
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from onewafer.arch import Architecture, Timing
     from onewafer.host.runs.progress import RunObserver
@@ -267,7 +267,7 @@ def save_trace(
         OSError: the file cannot be written; nothing of it is left, and the error carries its name.
         TraceError: the trace lacks the detail for it.
     """
-    with _naming(path), whole_file(path) as target:
+    with whole_file(path) as target:
         match path.suffix:
             case ".wafer-trace":
                 shutil.copyfile(events, target)
@@ -280,16 +280,6 @@ def save_trace(
             case _:
                 with target.open("wb") as file:
                     write_perfetto(trace, file)
-
-
-@contextmanager
-def _naming(path: Path) -> Generator[None]:
-    """Let errors of the block be about `path`, not about what is hidden beside it, or nothing."""
-    try:
-        yield
-    except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
 
 
 def _printed(trace: Trace) -> Iterator[tuple[int, str]]:

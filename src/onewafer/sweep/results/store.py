@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
-from onewafer.files.whole_files import whole_file
+from onewafer.files.whole_files import naming, whole_file
 from onewafer.sweep.inputs.plain import to_json
 from onewafer.sweep.results.rows import Header, outcome_of, read_header, write_rows
 from onewafer.sweep.studies.requirements import arrow, parquet
@@ -50,8 +50,9 @@ class Store:
     def keep(self, key: str, outcome: Outcome) -> None:
         """Keep an outcome; it is on disk when this returns."""
         self.known[key] = outcome
-        self.lines.write(to_json({"key": key, **outcome.to_mapping()}) + "\n")
-        self.lines.flush()
+        with naming(self.folder / _RUNNING):
+            self.lines.write(to_json({"key": key, **outcome.to_mapping()}) + "\n")
+            self.lines.flush()
 
     def finish(self, study: Study, points: tuple[Point, ...]) -> Path:
         """Write the files of a study whose points are known, all or some; return the first."""
@@ -80,7 +81,7 @@ def open_store(folder: Path, *, is_fresh: bool) -> Generator[Store]:
         lines = (folder / _RUNNING).open("a+", encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{folder}: {error.strerror or error}") from None
-    with lines:
+    try:
         try:
             fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -93,6 +94,9 @@ def open_store(folder: Path, *, is_fresh: bool) -> Generator[Store]:
             store.known.update(_read_earlier(folder / _EARLIER))
             store.known.update(_read_lines(lines))
         yield store
+    finally:
+        with naming(folder / _RUNNING):  # what could not be written is written once more here
+            lines.close()
 
 
 def read_table(path: Path) -> tuple[Any, Header]:
