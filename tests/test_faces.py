@@ -9,7 +9,7 @@ from pathlib import Path
 import onewafer
 
 PACKAGE = Path(onewafer.__file__).parent
-ROOMS = (["files"], ["process"])
+ROOMS = (["files"], ["process"], ["web_pages"])
 """Packages without a face: each of their modules stands for itself."""
 
 
