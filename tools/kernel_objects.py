@@ -77,7 +77,8 @@ def compile_entries() -> str:
     import llvmlite.binding as llvm  # noqa: PLC0415  # as above
     from numba import int64  # noqa: PLC0415  # as above
 
-    from onewafer.simulator.fast.kernels import counting, loop  # noqa: PLC0415  # as above
+    from onewafer.simulator.fast.kernels import loop  # noqa: PLC0415  # as above
+    from onewafer.simulator.fast.kernels.bookkeeping import counting  # noqa: PLC0415  # as above
 
     array = int64[::1]
     signatures: dict[Any, Any] = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from onewafer.simulator import StopReason
-from onewafer.simulator.snapshot import UNKNOWN
+from onewafer.simulator.state.snapshot import UNKNOWN
 
 SLICE_CYCLES = 7
 """Short and odd, so that cuts fall everywhere."""

@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from onewafer.errors import DeadlockError, SimulationError
 from onewafer.geometry import Direction
 from onewafer.simulator import LoadedProgram, StallReason
-from onewafer.simulator.loading import load_state
 from onewafer.simulator.reference import ReferenceEngine
+from onewafer.simulator.state.loading import load_state
 from onewafer.trace import Detail, EventKind, EventRecorder, wait_of
 from tests.simulator.feature_generation import feature_programs
 from tests.simulator.generation import programs

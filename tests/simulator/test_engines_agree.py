@@ -18,8 +18,8 @@ from onewafer.image import DsdOperation, ScalarType, make_image
 from onewafer.simulator import LoadedProgram, StopReason
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.fast.state import fields
-from onewafer.simulator.loading import load_state
 from onewafer.simulator.reference import ReferenceEngine
+from onewafer.simulator.state.loading import load_state
 from onewafer.trace import EventRecorder
 from tests.simulator.assembly import WSE3, Kernel, eastward, sender
 from tests.simulator.feature_generation import feature_programs

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from onewafer.image import TEARDOWN_TASK, DsdKind, Field, FifoAction, Opcode, TaskKind, verify
 from onewafer.simulator import Checking
 from onewafer.simulator.arithmetic.queue_words import FLUSHED_SHIFT
-from onewafer.simulator.loading import load_state, written_at_load
 from onewafer.simulator.reference import ReferenceEngine
+from onewafer.simulator.state.loading import load_state, written_at_load
 from onewafer.trace import EventKind
 from tests.simulator.feature_generation import feature_programs, queue_programs
 from tests.simulator.test_engines_agree import LENIENT, observe

@@ -11,8 +11,8 @@ from onewafer.errors import DeadlockError, ImageError, SimulationError
 from onewafer.image import DsdOperation, ScalarType, make_image, verify
 from onewafer.simulator import LoadedProgram, Machine, StopReason
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.loading import HOST_STREAM_WORDS, load_state
 from onewafer.simulator.reference import ReferenceEngine
+from onewafer.simulator.state.loading import HOST_STREAM_WORDS, load_state
 from tests.simulator.assembly import (
     EAST,
     RAMP,

@@ -16,8 +16,8 @@ from onewafer.image import (
     make_image,
 )
 from onewafer.simulator import ENGINES, LoadedProgram, Machine, StopReason
-from onewafer.simulator.loading import load_state
 from onewafer.simulator.reference import ReferenceEngine
+from onewafer.simulator.state.loading import load_state
 from onewafer.trace import EventRecorder
 from tests.simulator.assembly import (
     EAST,

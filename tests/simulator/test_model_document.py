@@ -47,7 +47,7 @@ def test_rule_says_its_source_and_names_its_tests(rule):
 def test_tests_and_engine_cite_only_rules_that_exist():
     engine = "\n".join(
         path.read_text(encoding="utf-8")
-        for path in sorted(Path(reference.__file__).parent.glob("*.py"))
+        for path in sorted(Path(reference.__file__).parent.rglob("*.py"))
     )
     cited = {f"M{number}" for number in re.findall(r"\bM(\d+)\b", TESTS + engine)}
     assert cited <= set(RULES)

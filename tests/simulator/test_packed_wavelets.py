@@ -18,7 +18,7 @@ from tests.simulator.assembly import (
     talker,
 )
 from tests.simulator.generation import PeBuilder, programs
-from tests.simulator.test_checkpoint import MAKERS, SLICES, assert_cuts_change_nothing
+from tests.simulator.state.test_checkpoint import MAKERS, SLICES, assert_cuts_change_nothing
 from tests.simulator.test_engines_agree import LENIENT, assert_agreement
 
 COLOR = 3

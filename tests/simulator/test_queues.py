@@ -36,7 +36,7 @@ from tests.simulator.assembly import (
     route,
 )
 from tests.simulator.feature_generation import queue_programs
-from tests.simulator.test_checkpoint import (
+from tests.simulator.state.test_checkpoint import (
     MAKERS,
     SLICES,
     assert_cuts_change_nothing,

@@ -6,15 +6,15 @@
 from typing import TYPE_CHECKING
 
 from onewafer.simulator.arithmetic import float_to_half, half_to_float, largest_half
-from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
-from onewafer.simulator.findings import NO_CHECKING, BusyIssue, Checking
-from onewafer.simulator.leftovers import Leftover
-from onewafer.simulator.loading import host_streams
 from onewafer.simulator.machine import Machine
-from onewafer.simulator.memory_budget import NotEnoughMemoryError
-from onewafer.simulator.messages import BUSY_ADVICE, place
+from onewafer.simulator.protocol.engine import Engine, LoadedProgram, StopReason
+from onewafer.simulator.protocol.findings import NO_CHECKING, BusyIssue, Checking
+from onewafer.simulator.protocol.leftovers import Leftover
+from onewafer.simulator.protocol.messages import BUSY_ADVICE, place
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
-from onewafer.simulator.statistics import Activity, StallReason, Statistics, Total
+from onewafer.simulator.state.loading import host_streams
+from onewafer.simulator.state.memory_budget import NotEnoughMemoryError
+from onewafer.simulator.state.statistics import Activity, StallReason, Statistics, Total
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.machine_code.kept import keep_on_disk

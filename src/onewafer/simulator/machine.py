@@ -9,15 +9,20 @@ import numpy as np
 
 from onewafer.errors import CheckpointError, DeadlockError, SimulationError
 from onewafer.simulator.arithmetic.control import is_control
-from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_checkpoint
-from onewafer.simulator.engine import LoadedProgram, StopReason
-from onewafer.simulator.findings import NO_CHECKING
-from onewafer.simulator.leftovers import find_leftovers
-from onewafer.simulator.loading import check_program, host_streams, load_state, written_at_load
-from onewafer.simulator.memory_budget import refuse_without_memory
-from onewafer.simulator.messages import place
+from onewafer.simulator.protocol.engine import LoadedProgram, StopReason
+from onewafer.simulator.protocol.findings import NO_CHECKING
+from onewafer.simulator.protocol.leftovers import find_leftovers
+from onewafer.simulator.protocol.messages import place
+from onewafer.simulator.protocol.waiting import find_waiting
 from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
-from onewafer.simulator.waiting import find_waiting
+from onewafer.simulator.state.checkpoint import check_image, read_checkpoint, write_checkpoint
+from onewafer.simulator.state.loading import (
+    check_program,
+    host_streams,
+    load_state,
+    written_at_load,
+)
+from onewafer.simulator.state.memory_budget import refuse_without_memory
 from onewafer.trace import Detail
 
 if TYPE_CHECKING:
@@ -28,11 +33,11 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
-    from onewafer.simulator.findings import BusyIssue, Checking
-    from onewafer.simulator.leftovers import Leftover
+    from onewafer.simulator.protocol.findings import BusyIssue, Checking
+    from onewafer.simulator.protocol.leftovers import Leftover
+    from onewafer.simulator.protocol.waiting import WaitingOperation
     from onewafer.simulator.selection import Selection
-    from onewafer.simulator.statistics import Activity, Statistics
-    from onewafer.simulator.waiting import WaitingOperation
+    from onewafer.simulator.state.statistics import Activity, Statistics
     from onewafer.trace import EventSink
 
 

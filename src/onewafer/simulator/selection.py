@@ -9,15 +9,15 @@ from onewafer.errors import ConfigurationError
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.fast.kernels.loop import run_cycles
 from onewafer.simulator.fast.machine_code.execution import Execution, execution, why_compiled
-from onewafer.simulator.findings import NO_CHECKING
+from onewafer.simulator.protocol.findings import NO_CHECKING
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.simulator.engine import EngineFactory
-    from onewafer.simulator.findings import Checking
+    from onewafer.simulator.protocol.engine import EngineFactory
+    from onewafer.simulator.protocol.findings import Checking
 
 ENGINES: dict[str, EngineFactory] = {"fast": FastEngine, "reference": ReferenceEngine}
 """Engines by the name that users give."""

@@ -190,7 +190,7 @@ def test_ctrl_c_is_a_sentence_and_a_checkpoint(endless, engine):
 
 
 SECOND = """
-from onewafer.simulator import checkpoint
+from onewafer.simulator.state import checkpoint
 checkpoint._write_blocks = lambda *_: os.kill(os.getpid(), signal.SIGINT)
 """
 

@@ -295,7 +295,7 @@ def test_a_signal_while_a_checkpoint_is_written_leaves_nothing(
         seen.extend(tmp_path.iterdir())
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("onewafer.simulator.checkpoint._write_blocks", interrupt)
+    monkeypatch.setattr("onewafer.simulator.state.checkpoint._write_blocks", interrupt)
     with pytest.raises(action):
         interruption.leave_checkpoint(machine, "it", tmp_path)
     assert seen

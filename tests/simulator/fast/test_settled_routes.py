@@ -12,7 +12,7 @@ from onewafer.image import DsdConfig, DsdOperation, ScalarType, make_image
 from onewafer.simulator import LoadedProgram
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.loading import load_state
+from onewafer.simulator.state.loading import load_state
 from tests.simulator.assembly import (
     EAST,
     RAMP,

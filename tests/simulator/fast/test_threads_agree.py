@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from onewafer.simulator import LoadedProgram, StopReason
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.fast.kernels import loop, signals
+from onewafer.simulator.fast.kernels import loop
+from onewafer.simulator.fast.kernels.bookkeeping import signals
 from onewafer.simulator.fast.machine_code.execution import Execution, execution
 from onewafer.simulator.fast.state import fields
 from onewafer.simulator.fast.threads import sharing, team
-from onewafer.simulator.loading import load_state
+from onewafer.simulator.state.loading import load_state
 from tests.simulator.cutting import cutting, without_wakes
 from tests.simulator.feature_generation import feature_programs
 from tests.simulator.generation import programs

@@ -13,11 +13,10 @@ import numpy as np
 from onewafer.errors import DeadlockError, SimulationError
 from onewafer.geometry import Direction
 from onewafer.image import SymbolKind
-from onewafer.simulator import messages
-from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.build.building import build
 from onewafer.simulator.fast.build.injection import Collector, Injector
-from onewafer.simulator.fast.kernels.counting import count_totals
+from onewafer.simulator.fast.kernels.bookkeeping.counting import count_totals
+from onewafer.simulator.fast.kernels.bookkeeping.recording import EVENTS_PER_PE
 from onewafer.simulator.fast.kernels.loop import (
     EVENTS_FULL,
     FAULTED,
@@ -28,7 +27,6 @@ from onewafer.simulator.fast.kernels.loop import (
     wake_elements,
     wake_routers,
 )
-from onewafer.simulator.fast.kernels.recording import EVENTS_PER_PE
 from onewafer.simulator.fast.machine_code.native import bind
 from onewafer.simulator.fast.reports.counters import (
     count_bulk,
@@ -50,9 +48,11 @@ from onewafer.simulator.fast.threads.sharing import (
     with_arrays,
 )
 from onewafer.simulator.fast.threads.team import Team
-from onewafer.simulator.findings import BusyIssue
-from onewafer.simulator.rim import without_exits
-from onewafer.simulator.statistics import Activity, StallReason, Statistics, Total
+from onewafer.simulator.protocol import messages
+from onewafer.simulator.protocol.engine import StopReason
+from onewafer.simulator.protocol.findings import BusyIssue
+from onewafer.simulator.protocol.rim import without_exits
+from onewafer.simulator.state.statistics import Activity, StallReason, Statistics, Total
 from onewafer.trace import Event, EventKind
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import Symbol
-    from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.state.arrays import Arrays
     from onewafer.simulator.fast.threads.sharing import Division
-    from onewafer.simulator.leftovers import Waiting
-    from onewafer.simulator.snapshot import Snapshot
+    from onewafer.simulator.protocol.engine import LoadedProgram
+    from onewafer.simulator.protocol.leftovers import Waiting
+    from onewafer.simulator.state.snapshot import Snapshot
 
 _BUDGET = 1 << 22
 """Units and instructions between two looks at signals: well under a second."""

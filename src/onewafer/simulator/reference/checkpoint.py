@@ -22,7 +22,7 @@ from onewafer.simulator.reference.compute_element.operand import (
 )
 from onewafer.simulator.reference.compute_element.operation import Operation
 from onewafer.simulator.reference.fabric.buffers import LinkBuffer, OutputQueue
-from onewafer.simulator.snapshot import (
+from onewafer.simulator.state.snapshot import (
     BLOCK,
     FIFO,
     INPUT,
@@ -35,7 +35,7 @@ from onewafer.simulator.snapshot import (
     make_table,
     rows_of,
 )
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.fabric.buffers import Channel, Source
     from onewafer.simulator.reference.fabric.router import Router
     from onewafer.simulator.reference.fabric.units import Schedule
-    from onewafer.simulator.snapshot import Snapshot, Table
+    from onewafer.simulator.state.snapshot import Snapshot, Table
 
 _MAIN_THREADS = (MainThread.IDLE, MainThread.RUNNING, MainThread.WAITING, MainThread.STALLED)
 """By the number of the state in a snapshot."""

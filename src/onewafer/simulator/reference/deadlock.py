@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.deadlock import (
+from onewafer.simulator.protocol.deadlock import (
     HeldWavelet,
     LiveOperation,
     QueueAndColor,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.fabric.buffers import Source
     from onewafer.simulator.reference.fabric.router import Router
     from onewafer.simulator.reference.fabric.switch import Route
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.state.schema import MachineState
 
 
 def report_deadlock(

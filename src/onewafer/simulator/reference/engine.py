@@ -16,11 +16,11 @@ import numpy as np
 from onewafer.errors import DeadlockError, SimulationError
 from onewafer.geometry import Direction
 from onewafer.image import PatchTarget
-from onewafer.simulator.engine import LoadedProgram, StopReason
-from onewafer.simulator.findings import BusyIssue
-from onewafer.simulator.leftovers import Waiting
-from onewafer.simulator.loading import HOST_STREAM_WORDS, changeable_colors, host_streams
-from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
+from onewafer.simulator.protocol.engine import LoadedProgram, StopReason
+from onewafer.simulator.protocol.findings import BusyIssue
+from onewafer.simulator.protocol.leftovers import Waiting
+from onewafer.simulator.protocol.messages import blocked_stream, no_such_function, wrong_arguments
+from onewafer.simulator.protocol.rim import without_exits
 from onewafer.simulator.reference.checkpoint import (
     export_channels,
     export_elements,
@@ -48,9 +48,9 @@ from onewafer.simulator.reference.fabric.buffers import Channel, OutputQueue
 from onewafer.simulator.reference.fabric.router import Router
 from onewafer.simulator.reference.fabric.units import NEVER
 from onewafer.simulator.reference.wiring import wire_routers
-from onewafer.simulator.rim import without_exits
-from onewafer.simulator.snapshot import HOST_QUEUE, Snapshot
-from onewafer.simulator.statistics import Activity, StallReason, Statistics
+from onewafer.simulator.state.loading import HOST_STREAM_WORDS, changeable_colors, host_streams
+from onewafer.simulator.state.snapshot import HOST_QUEUE, Snapshot
+from onewafer.simulator.state.statistics import Activity, StallReason, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

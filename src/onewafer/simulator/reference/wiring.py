@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
-from onewafer.simulator.loading import UNROUTED
 from onewafer.simulator.reference.fabric.buffers import LinkBuffer
 from onewafer.simulator.reference.fabric.switch import Route, Switch
+from onewafer.simulator.state.loading import UNROUTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

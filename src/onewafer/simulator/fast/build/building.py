@@ -21,16 +21,16 @@ from onewafer.simulator.fast.build.wiring import (
 from onewafer.simulator.fast.kernels.epoch import EPOCH_CYCLES
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import Arrays
-from onewafer.simulator.loading import changeable_colors
+from onewafer.simulator.state.loading import changeable_colors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import WaferImage
-    from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.build.tables import ProgramLayout, ProgramTables
     from onewafer.simulator.fast.build.wiring import Arena, Fabric
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.protocol.engine import LoadedProgram
+    from onewafer.simulator.state.schema import MachineState
 
     Integers = NDArray[np.int64]
 

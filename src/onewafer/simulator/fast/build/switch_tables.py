@@ -18,7 +18,7 @@ from onewafer.simulator.arithmetic.registers import (
     ways_at_load,
 )
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.loading import UNROUTED, fabric_color
+from onewafer.simulator.state.loading import UNROUTED, fabric_color
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence

@@ -24,13 +24,13 @@ from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.exceptions import can_raise
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.loading import (
+from onewafer.simulator.state.loading import (
     UNBOUND,
     data_task_color,
     fabric_color,
     input_attachments,
 )
-from onewafer.simulator.state import MAIN_THREAD
+from onewafer.simulator.state.schema import MAIN_THREAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS
 from onewafer.simulator.fast.build.tables import fifo_words
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
+from onewafer.simulator.state.loading import HOST_STREAM_WORDS, host_streams
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.kernels.agenda import NUM_SLOTS
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import NUM_SLOTS
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.machine_code.native import opened
 from onewafer.simulator.fast.state import fields as f

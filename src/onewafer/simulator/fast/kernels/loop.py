@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.kernels.agenda import (
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import (
     NUM_SLOTS,
     count_pes,
     deal_out,
@@ -23,17 +23,8 @@ from onewafer.simulator.fast.kernels.agenda import (
     share_of,
     wake_element,
 )
-from onewafer.simulator.fast.kernels.compute_element.data_path import serve
-from onewafer.simulator.fast.kernels.compute_element.elements import stream
-from onewafer.simulator.fast.kernels.compute_element.main_thread import attend
-from onewafer.simulator.fast.kernels.compute_element.staging import settle
-from onewafer.simulator.fast.kernels.epoch import rebase
-from onewafer.simulator.fast.kernels.fabric.queues import look_again
-from onewafer.simulator.fast.kernels.fabric.registers import settle_register
-from onewafer.simulator.fast.kernels.fabric.router import route_wavelets
-from onewafer.simulator.fast.kernels.fetching import fetch_ahead
-from onewafer.simulator.fast.kernels.recording import has_room_for_events
-from onewafer.simulator.fast.kernels.signals import (
+from onewafer.simulator.fast.kernels.bookkeeping.recording import has_room_for_events
+from onewafer.simulator.fast.kernels.bookkeeping.signals import (
     NUM_BUSY,
     NUM_LEAN,
     NUM_LOOKS,
@@ -46,6 +37,15 @@ from onewafer.simulator.fast.kernels.signals import (
     is_complete,
     meet,
 )
+from onewafer.simulator.fast.kernels.compute_element.data_path import serve
+from onewafer.simulator.fast.kernels.compute_element.elements import stream
+from onewafer.simulator.fast.kernels.compute_element.main_thread import attend
+from onewafer.simulator.fast.kernels.compute_element.staging import settle
+from onewafer.simulator.fast.kernels.epoch import rebase
+from onewafer.simulator.fast.kernels.fabric.queues import look_again
+from onewafer.simulator.fast.kernels.fabric.registers import settle_register
+from onewafer.simulator.fast.kernels.fabric.router import route_wavelets
+from onewafer.simulator.fast.kernels.fetching import fetch_ahead
 from onewafer.simulator.fast.machine_code.compilation import entry, kernel, merged, shared
 from onewafer.simulator.fast.machine_code.native import load_signal, opened, store_signal
 from onewafer.simulator.fast.state import fields as f

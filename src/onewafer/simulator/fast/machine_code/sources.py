@@ -24,9 +24,10 @@ _IMAGE = "instruction program register_addresses route scalar"
 _MODULES = {
     "": "geometry",
     "image": f"__init__ {_IMAGE}",
-    "simulator": "sram state statistics",
+    "simulator/state": "schema sram statistics",
     "simulator/arithmetic": f"__init__ {_ARITHMETIC}",
-    "simulator/fast/kernels": "agenda counting epoch fetching loop recording signals",
+    "simulator/fast/kernels": "epoch fetching loop",
+    "simulator/fast/kernels/bookkeeping": "agenda counting recording signals",
     "simulator/fast/kernels/compute_element": """
         computing controls data_path elements exceptions main_thread memory operation packing rings
         scalars staging tasks watched words

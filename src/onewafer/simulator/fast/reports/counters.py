@@ -8,7 +8,7 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import HazardError, Place, SimulationError
 from onewafer.image import DsdOperation
-from onewafer.simulator import messages
 from onewafer.simulator.arithmetic.exceptions import NAMES
 from onewafer.simulator.arithmetic.queue_words import INPUT_QUEUE_REGISTER
 from onewafer.simulator.arithmetic.registers import kind_of, number_of
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.loading import unbound_queue_message
+from onewafer.simulator.protocol import messages
+from onewafer.simulator.state.loading import unbound_queue_message
 
 if TYPE_CHECKING:
     from onewafer.image import TileProgram
-    from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.state.arrays import Arrays
+    from onewafer.simulator.protocol.engine import LoadedProgram
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import DsdOperation, SwitchPosition
-from onewafer.simulator.deadlock import (
+from onewafer.simulator.fast.state import fields as f
+from onewafer.simulator.protocol.deadlock import (
     HeldWavelet,
     LiveOperation,
     QueueAndColor,
@@ -20,16 +21,15 @@ from onewafer.simulator.deadlock import (
     StuckRouter,
     describe_deadlock,
 )
-from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.loading import UNROUTED
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.loading import UNROUTED
+from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import WaferImage
-    from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.state.arrays import Arrays
+    from onewafer.simulator.protocol.engine import LoadedProgram
 
 
 def report_deadlock(

@@ -13,22 +13,22 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import IN_MAP
-from onewafer.simulator import snapshot as tables
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
 from onewafer.simulator.fast.build.switch_tables import find_turned
 from onewafer.simulator.fast.reports.counters import count_link_wavelets, count_of_blocks
 from onewafer.simulator.fast.snapshots.columns import WORD, kept_columns
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.leftovers import Waiting
-from onewafer.simulator.snapshot import Snapshot, dtype_of
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.protocol.leftovers import Waiting
+from onewafer.simulator.state import snapshot as tables
+from onewafer.simulator.state.snapshot import Snapshot, dtype_of
+from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import WaferImage
-    from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.state.arrays import Arrays
+    from onewafer.simulator.protocol.engine import LoadedProgram
 
     Integers = NDArray[np.int64]
     Columns = dict[str, Integers]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.simulator import snapshot as tables
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.record import Holds
+from onewafer.simulator.state import snapshot as tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.simulator.fast.state.record import Field
-    from onewafer.simulator.snapshot import Table
+    from onewafer.simulator.state.snapshot import Table
 
     Integers = NDArray[np.int64]
 

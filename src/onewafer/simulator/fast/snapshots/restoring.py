@@ -8,7 +8,6 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import DSD_OPERATIONS, NUM_COLORS, DsdOperation
-from onewafer.simulator import snapshot as tables
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
 from onewafer.simulator.arithmetic.outputs import (
     ADVANCES,
@@ -19,7 +18,7 @@ from onewafer.simulator.arithmetic.outputs import (
     UNMARKS,
 )
 from onewafer.simulator.fast.build.switch_tables import derive_sets
-from onewafer.simulator.fast.kernels.agenda import NUM_SLOTS
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import NUM_SLOTS
 from onewafer.simulator.fast.kernels.compute_element.exceptions import RAISING_BITS
 from onewafer.simulator.fast.kernels.compute_element.operation import ENDLESS
 from onewafer.simulator.fast.reports.counters import count_link_wavelets
@@ -28,7 +27,8 @@ from onewafer.simulator.fast.snapshots.columns import restore_columns, signed, s
 from onewafer.simulator.fast.snapshots.rebinding import attach_all, home_colors
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.record import Holds
-from onewafer.simulator.state import FIRST_THREAD
+from onewafer.simulator.state import snapshot as tables
+from onewafer.simulator.state.schema import FIRST_THREAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from onewafer.simulator.fast.build.injection import Injector
     from onewafer.simulator.fast.state.arrays import Arrays
-    from onewafer.simulator.snapshot import Snapshot, Table
+    from onewafer.simulator.state.snapshot import Snapshot, Table
 
     Integers = NDArray[np.int64]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from onewafer.image import NUM_COLORS
 from onewafer.simulator.fast.state.record import Holds, Record
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.statistics import StallReason
 
 NEVER = 1 << 62
 """A cycle that does not come."""

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.settings import available_cores
-from onewafer.simulator.fast.kernels.agenda import NUM_SLOTS
-from onewafer.simulator.fast.kernels.signals import num_signals
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import NUM_SLOTS
+from onewafer.simulator.fast.kernels.bookkeeping.signals import num_signals
 from onewafer.simulator.fast.state import fields as f
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.state.arrays import Arrays
+    from onewafer.simulator.protocol.engine import LoadedProgram
 
     Integers = NDArray[np.int64]
 

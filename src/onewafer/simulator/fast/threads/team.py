@@ -12,6 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from onewafer.simulator.fast.kernels.bookkeeping.signals import (
+    CLOSED,
+    NUM_BUSY,
+    NUM_LEAN,
+    NUM_LOOKS,
+)
 from onewafer.simulator.fast.kernels.loop import (
     HELP_FUTILE,
     HELP_UNWANTED,
@@ -19,7 +25,6 @@ from onewafer.simulator.fast.kernels.loop import (
     PAUSED,
     run_cycles,
 )
-from onewafer.simulator.fast.kernels.signals import CLOSED, NUM_BUSY, NUM_LEAN, NUM_LOOKS
 from onewafer.simulator.fast.state import fields as f
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from onewafer.errors import SimulationError
 from onewafer.image import Opcode, ScalarType, SymbolKind, decode_operand
 from onewafer.simulator.arithmetic.registers import NO_REGISTER
-from onewafer.simulator.messages import never_written, outside_variable, outside_variables
+from onewafer.simulator.protocol.messages import never_written, outside_variable, outside_variables
 from onewafer.simulator.reference.compute_element.compute_element import ComputeElement
 from onewafer.simulator.reference.compute_element.memory import ADDRESS_MASK, Memory
 from onewafer.simulator.reference.compute_element.operand import (

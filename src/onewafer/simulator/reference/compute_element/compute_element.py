@@ -26,9 +26,8 @@ from onewafer.simulator.arithmetic.registers import (
     kind_of,
     number_of,
 )
-from onewafer.simulator.findings import NO_CHECKING
-from onewafer.simulator.loading import UNBOUND, unbound_queue_message
-from onewafer.simulator.messages import busy_microthread, place
+from onewafer.simulator.protocol.findings import NO_CHECKING
+from onewafer.simulator.protocol.messages import busy_microthread, place
 from onewafer.simulator.reference.compute_element.counter import CycleCounter
 from onewafer.simulator.reference.compute_element.data_path import DataPath
 from onewafer.simulator.reference.compute_element.element_program import arguments_of
@@ -43,8 +42,9 @@ from onewafer.simulator.reference.compute_element.results import LastResult
 from onewafer.simulator.reference.fabric.buffers import Channel, OutputQueue
 from onewafer.simulator.reference.fabric.queue_registers import queue_registers_of
 from onewafer.simulator.reference.fabric.units import NEVER
-from onewafer.simulator.state import FIRST_THREAD, MAIN_THREAD
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.loading import UNBOUND, unbound_queue_message
+from onewafer.simulator.state.schema import FIRST_THREAD, MAIN_THREAD
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import Detail, Event, EventKind, Wait
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import DsdDescriptor, Symbol
-    from onewafer.simulator.findings import Checking
+    from onewafer.simulator.protocol.findings import Checking
     from onewafer.simulator.reference.compute_element.element_program import ElementProgram
     from onewafer.simulator.reference.compute_element.operand import Operand
     from onewafer.simulator.reference.compute_element.operation import Operation, OperationTiming
     from onewafer.simulator.reference.compute_element.picker import Ready
     from onewafer.simulator.reference.fabric.router import Router
     from onewafer.simulator.reference.fabric.units import Schedule
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.state.schema import MachineState
     from onewafer.trace import EventSink
 
 _WORD = 0xFFFF_FFFF

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 from onewafer.errors import HazardError, SimulationError
 from onewafer.image import FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, is_control
-from onewafer.simulator.messages import conflict, fifo_fault
+from onewafer.simulator.protocol.messages import conflict, fifo_fault
 from onewafer.simulator.reference.compute_element.exceptions import check_exceptions
 from onewafer.simulator.reference.fabric.units import NEVER, Unit
-from onewafer.simulator.state import MAIN_THREAD
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.schema import MAIN_THREAD
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import NO_QUEUE, EventKind, Wait
 
 if TYPE_CHECKING:

@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING
 
 from onewafer.image import DSD_OPERATIONS, DsdOperation, SymbolKind, Task, TaskKind
 from onewafer.simulator.arithmetic import canonical
-from onewafer.simulator.loading import (
-    UNBOUND,
-    ColorAttachment,
-    data_task_color,
-    fabric_color,
-    input_attachments,
-)
 from onewafer.simulator.reference.compute_element.exceptions import Raised
 from onewafer.simulator.reference.compute_element.instructions import (
     Instruction,
@@ -21,6 +14,13 @@ from onewafer.simulator.reference.compute_element.instructions import (
     with_condition,
 )
 from onewafer.simulator.reference.compute_element.watching import watching
+from onewafer.simulator.state.loading import (
+    UNBOUND,
+    ColorAttachment,
+    data_task_color,
+    fabric_color,
+    input_attachments,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from onewafer.errors import SimulationError
 from onewafer.image import ALL_MASKED, MASKABLE
 from onewafer.simulator.arithmetic.exceptions import NAMES, is_exceptions_register
-from onewafer.simulator.messages import unmasked_exceptions
+from onewafer.simulator.protocol.messages import unmasked_exceptions
 from onewafer.simulator.reference.compute_element.memory import ADDRESS_MASK
 
 if TYPE_CHECKING:
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.state.schema import MachineState
 
 
 class Raised:

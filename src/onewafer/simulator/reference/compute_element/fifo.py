@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import SimulationError
 from onewafer.image import NO_TASK, FifoAction, fifo_length
-from onewafer.simulator.messages import fifo_width
+from onewafer.simulator.protocol.messages import fifo_width
 
 if TYPE_CHECKING:
     from onewafer.image import FifoBuffer, TileProgram

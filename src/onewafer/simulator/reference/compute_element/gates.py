@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.image import ChannelKind
-from onewafer.simulator.loading import channel_color
+from onewafer.simulator.state.loading import channel_color
 
 if TYPE_CHECKING:
     from onewafer.image import TileProgram
     from onewafer.simulator.reference.fabric.queue_registers import QueueRegisters
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.state.schema import MachineState
 
 _WORD = 0xFFFF_FFFF
 

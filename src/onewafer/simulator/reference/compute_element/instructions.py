@@ -26,9 +26,9 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element, unary
 from onewafer.simulator.arithmetic.registers import NO_REGISTER
-from onewafer.simulator.messages import CALLS_TOO_DEEP
+from onewafer.simulator.protocol.messages import CALLS_TOO_DEEP
 from onewafer.simulator.reference.compute_element.operand import to_signed16
-from onewafer.simulator.state import RETURN_STACK_DEPTH
+from onewafer.simulator.state.schema import RETURN_STACK_DEPTH
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:

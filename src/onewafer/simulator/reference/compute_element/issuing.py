@@ -16,7 +16,7 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
-from onewafer.simulator.messages import EMPTY_DSR
+from onewafer.simulator.protocol.messages import EMPTY_DSR
 from onewafer.simulator.reference.compute_element.element_program import ELEMENT_BYTES
 from onewafer.simulator.reference.compute_element.fifo import FifoOperand
 from onewafer.simulator.reference.compute_element.instructions import Processor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import SimulationError
-from onewafer.simulator.messages import outside_memory
+from onewafer.simulator.protocol.messages import outside_memory
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation, FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK
 from onewafer.simulator.arithmetic.outputs import ADVANCES, NUM_PACKED
 from onewafer.simulator.arithmetic.undefined import carry_of
-from onewafer.simulator.messages import UNPACKED_OPERAND
+from onewafer.simulator.protocol.messages import UNPACKED_OPERAND
 from onewafer.simulator.reference.compute_element.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.compute_element.operand import (
     ENDLESS,
@@ -25,13 +25,13 @@ from onewafer.simulator.reference.compute_element.operand import (
     share_banks,
 )
 from onewafer.simulator.reference.fabric.units import NEVER
-from onewafer.simulator.state import MAIN_THREAD
+from onewafer.simulator.state.schema import MAIN_THREAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onewafer.arch import Timing
-    from onewafer.simulator.statistics import StallReason
+    from onewafer.simulator.state.statistics import StallReason
 
 _RANK_OF_PRIORITY = (0, 2, 3)
 _MAIN_RANK = 1

@@ -9,7 +9,7 @@ from onewafer.arch import DataTaskKey
 from onewafer.errors import Place, SimulationError
 from onewafer.image import TaskKind
 from onewafer.simulator.arithmetic.control import control_task_of, entry_of, is_control
-from onewafer.simulator.messages import unbound_control_task
+from onewafer.simulator.protocol.messages import unbound_control_task
 from onewafer.simulator.reference.fabric.units import Unit
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.compute_element.element_program import ElementProgram
     from onewafer.simulator.reference.fabric.buffers import Channel
     from onewafer.simulator.reference.fabric.units import Schedule
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.state.schema import MachineState
 
 LAUNCH_ID = 31
 """The picker's number for a launched function: after every task id (M62)."""

@@ -14,7 +14,7 @@ from onewafer.simulator.reference.fabric.units import Unit
 
 if TYPE_CHECKING:
     from onewafer.simulator.reference.fabric.units import Receiver, Schedule, User
-    from onewafer.simulator.statistics import StallReason
+    from onewafer.simulator.state.statistics import StallReason
 
 
 class Forwarding(Unit, Protocol):

@@ -31,9 +31,9 @@ from onewafer.simulator.arithmetic.queue_words import (
     written_flushes,
 )
 from onewafer.simulator.arithmetic.registers import NO_REGISTER, kind_of, number_of
-from onewafer.simulator.loading import color_now
-from onewafer.simulator.messages import cannot_bind
+from onewafer.simulator.protocol.messages import cannot_bind
 from onewafer.simulator.reference.fabric.units import Unit
+from onewafer.simulator.state.loading import color_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.fabric.buffers import Channel, OutputQueue
     from onewafer.simulator.reference.fabric.router import Router
     from onewafer.simulator.reference.fabric.units import Schedule
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.state.schema import MachineState
 
 
 class Owner(Unit, Protocol):

@@ -27,7 +27,7 @@ from onewafer.simulator.arithmetic.registers import (
 )
 from onewafer.simulator.reference.fabric.buffers import Link, Source
 from onewafer.simulator.reference.fabric.units import NEVER
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import Event, EventKind
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onewafer.simulator.arithmetic.control import control_task_of, entry_of
-from onewafer.simulator.fast.kernels.agenda import wake_attention
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import wake_attention
 from onewafer.simulator.fast.kernels.fabric.fifo import ready_cycle
 from onewafer.simulator.fast.kernels.fabric.marks import is_control_next
 from onewafer.simulator.fast.kernels.fabric.switching import marked_word

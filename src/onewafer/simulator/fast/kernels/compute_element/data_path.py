@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.image import FifoAction
-from onewafer.simulator.fast.kernels.agenda import note, wake_attention, wake_element
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import note, wake_attention, wake_element
+from onewafer.simulator.fast.kernels.bookkeeping.recording import record
 from onewafer.simulator.fast.kernels.compute_element.computing import perform
 from onewafer.simulator.fast.kernels.compute_element.elements import (
     execute,
@@ -31,13 +32,12 @@ from onewafer.simulator.fast.kernels.compute_element.tasks import control_arrive
 from onewafer.simulator.fast.kernels.compute_element.watched import serve_watched
 from onewafer.simulator.fast.kernels.fabric.fifo import ready_cycle, room_cycle
 from onewafer.simulator.fast.kernels.fabric.marks import is_control_next
-from onewafer.simulator.fast.kernels.recording import record
 from onewafer.simulator.fast.machine_code.compilation import kernel, merged, shared
 from onewafer.simulator.fast.machine_code.native import trailing_zeros
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import int64
-from onewafer.simulator.state import FIRST_THREAD
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.schema import FIRST_THREAD
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:

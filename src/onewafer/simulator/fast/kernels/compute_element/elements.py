@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.kernels.agenda import note, wake_attention, wake_element, wake_router
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import (
+    note,
+    wake_attention,
+    wake_element,
+    wake_router,
+)
+from onewafer.simulator.fast.kernels.bookkeeping.recording import record
 from onewafer.simulator.fast.kernels.compute_element.computing import clear_source, compute_elements
 from onewafer.simulator.fast.kernels.compute_element.exceptions import kind_of
 from onewafer.simulator.fast.kernels.compute_element.staging import settle
@@ -27,10 +33,9 @@ from onewafer.simulator.fast.kernels.fabric.marks import (
     tag_from_ramp,
     unmark,
 )
-from onewafer.simulator.fast.kernels.recording import record
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from onewafer.image import (
     PrintForm,
     ScalarType,
 )
-from onewafer.simulator.fast.kernels.agenda import note, wake_attention
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import note, wake_attention
+from onewafer.simulator.fast.kernels.bookkeeping.recording import MAIN_THREAD_EVENTS, record
 from onewafer.simulator.fast.kernels.compute_element.data_path import (
     arm,
     find_lone_operation,
@@ -40,12 +41,11 @@ from onewafer.simulator.fast.kernels.fabric.registers import (
     read_register,
     write_register,
 )
-from onewafer.simulator.fast.kernels.recording import MAIN_THREAD_EVENTS, record
 from onewafer.simulator.fast.machine_code.compilation import kernel, merged, shared
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import Arrays, int64
-from onewafer.simulator.state import RETURN_STACK_DEPTH
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.schema import RETURN_STACK_DEPTH
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import EventKind
 
 MAX_INSTRUCTIONS = 1 << 16

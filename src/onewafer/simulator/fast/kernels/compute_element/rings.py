@@ -6,7 +6,7 @@ Only DSD operations of the same PE touch them, so they need no time stamps.
 from __future__ import annotations
 
 from onewafer.image import NO_TASK, NUM_FIFO_SIDES
-from onewafer.simulator.fast.kernels.agenda import wake_attention
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import wake_attention
 from onewafer.simulator.fast.kernels.compute_element.memory import read, write
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.state import fields as f

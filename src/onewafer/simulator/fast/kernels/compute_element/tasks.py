@@ -5,7 +5,8 @@ from __future__ import annotations
 from onewafer.image import NO_TASK, ChannelKind
 from onewafer.simulator.arithmetic.control import control_task_of, entry_of
 from onewafer.simulator.arithmetic.integer import wrap
-from onewafer.simulator.fast.kernels.agenda import wake_attention, wake_router
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import wake_attention, wake_router
+from onewafer.simulator.fast.kernels.bookkeeping.recording import record
 from onewafer.simulator.fast.kernels.compute_element.controls import (
     ready_controls,
     way_of_number,
@@ -14,12 +15,11 @@ from onewafer.simulator.fast.kernels.fabric.fifo import ready_cycle, take
 from onewafer.simulator.fast.kernels.fabric.marks import is_control_next, unmark
 from onewafer.simulator.fast.kernels.fabric.queues import home_of_color
 from onewafer.simulator.fast.kernels.fabric.switching import marked_word
-from onewafer.simulator.fast.kernels.recording import record
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.machine_code.native import trailing_zeros
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import Arrays, int64
-from onewafer.simulator.state import FIRST_THREAD
+from onewafer.simulator.state.schema import FIRST_THREAD
 from onewafer.trace import EventKind
 
 _TASK_START = int(EventKind.TASK_START)

@@ -15,7 +15,13 @@ from onewafer.simulator.arithmetic.outputs import (
     NUM_PACKED,
     UNMARKS,
 )
-from onewafer.simulator.fast.kernels.agenda import note, wake_attention, wake_element, wake_router
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import (
+    note,
+    wake_attention,
+    wake_element,
+    wake_router,
+)
+from onewafer.simulator.fast.kernels.bookkeeping.recording import record
 from onewafer.simulator.fast.kernels.compute_element.computing import (
     clear_source,
     hand_on_carry,
@@ -41,7 +47,6 @@ from onewafer.simulator.fast.kernels.fabric.marks import (
     tag_from_ramp,
     unmark,
 )
-from onewafer.simulator.fast.kernels.recording import record
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import Arrays, int64

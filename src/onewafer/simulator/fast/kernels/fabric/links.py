@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
-from onewafer.simulator.fast.kernels.agenda import enlist, wake_element
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import enlist, wake_element
 from onewafer.simulator.fast.kernels.fabric.fifo import put
 from onewafer.simulator.fast.machine_code.compilation import kernel
 from onewafer.simulator.fast.state import fields as f

@@ -34,7 +34,7 @@ from onewafer.simulator.arithmetic.queue_words import (
     written_flushes,
 )
 from onewafer.simulator.arithmetic.registers import kind_of, number_of
-from onewafer.simulator.fast.kernels.agenda import wake_attention, wake_router
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import wake_attention, wake_router
 from onewafer.simulator.fast.kernels.fabric.fifo import capacity_of
 from onewafer.simulator.fast.kernels.fabric.switch_rows import row_of
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared

@@ -45,7 +45,7 @@ from onewafer.simulator.arithmetic.registers import (
     switch_word,
     transmit_of,
 )
-from onewafer.simulator.fast.kernels.agenda import wake_router
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import wake_router
 from onewafer.simulator.fast.kernels.fabric.queues import (
     attach,
     find_queue_register,

@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
-from onewafer.simulator.fast.kernels.agenda import (
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import (
     note,
     wake_attention,
     wake_element,
     wake_router,
 )
+from onewafer.simulator.fast.kernels.bookkeeping.recording import record
 from onewafer.simulator.fast.kernels.fabric.fifo import (
     WORD,
     capacity_of,
@@ -33,12 +34,11 @@ from onewafer.simulator.fast.kernels.fabric.links import announce, carry, end_wa
 from onewafer.simulator.fast.kernels.fabric.registers import begin_cycle
 from onewafer.simulator.fast.kernels.fabric.switch_routes import settled_ports, still_waits
 from onewafer.simulator.fast.kernels.fabric.switching import serve_switched
-from onewafer.simulator.fast.kernels.recording import record
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.machine_code.native import trailing_zeros
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import int64
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:

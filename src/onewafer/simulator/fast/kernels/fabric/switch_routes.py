@@ -15,7 +15,7 @@ from onewafer.geometry import Direction
 from onewafer.simulator.fast.kernels.fabric.marks import holds_marked
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.state.arrays import Arrays

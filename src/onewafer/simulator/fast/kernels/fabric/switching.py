@@ -29,7 +29,13 @@ from onewafer.simulator.arithmetic.filters import (
     passes_count,
 )
 from onewafer.simulator.arithmetic.registers import ALL_POP
-from onewafer.simulator.fast.kernels.agenda import note, wake_attention, wake_element, wake_router
+from onewafer.simulator.fast.kernels.bookkeeping.agenda import (
+    note,
+    wake_attention,
+    wake_element,
+    wake_router,
+)
+from onewafer.simulator.fast.kernels.bookkeeping.recording import record
 from onewafer.simulator.fast.kernels.fabric.fifo import (
     WORD,
     head_of,
@@ -42,11 +48,10 @@ from onewafer.simulator.fast.kernels.fabric.fifo import (
 from onewafer.simulator.fast.kernels.fabric.links import carry, end_wait, send, wait
 from onewafer.simulator.fast.kernels.fabric.marks import set_tag, unmark
 from onewafer.simulator.fast.kernels.fabric.switch_routes import unsettle_routes
-from onewafer.simulator.fast.kernels.recording import record
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import Arrays, int64
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import EventKind
 
 _RAMP = int(Direction.RAMP)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.image import NUM_COLORS, OUTPUT_QUEUE_WORDS, ROUTER_WORDS, WORD_BYTES
 from onewafer.simulator.arithmetic import queue_words
-from onewafer.simulator.state import RETURN_STACK_DEPTH
+from onewafer.simulator.state.schema import RETURN_STACK_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

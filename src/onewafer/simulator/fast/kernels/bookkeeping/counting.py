@@ -12,7 +12,7 @@ from onewafer.geometry import Direction
 from onewafer.simulator.fast.machine_code.compilation import entry, kernel
 from onewafer.simulator.fast.machine_code.native import opened, trailing_zeros
 from onewafer.simulator.fast.state import fields as f
-from onewafer.simulator.statistics import StallReason, Total
+from onewafer.simulator.state.statistics import StallReason, Total
 
 if TYPE_CHECKING:
     import numpy as np

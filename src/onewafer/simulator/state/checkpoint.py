@@ -30,11 +30,11 @@ from onewafer.errors import CheckpointError, ConfigurationError, ImageError
 from onewafer.files.foreign_bytes import DAMAGES, parse_array, read_member
 from onewafer.files.whole_files import whole_file
 from onewafer.image import decode_image, encode_image
-from onewafer.simulator.loading import check_program, num_fifos, num_rotations
-from onewafer.simulator.snapshot import COLUMNS, Snapshot, dtype_of
-from onewafer.simulator.soundness import check_snapshot
-from onewafer.simulator.state import MachineState, make_state
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.loading import check_program, num_fifos, num_rotations
+from onewafer.simulator.state.schema import MachineState, make_state
+from onewafer.simulator.state.snapshot import COLUMNS, Snapshot, dtype_of
+from onewafer.simulator.state.soundness import check_snapshot
+from onewafer.simulator.state.statistics import StallReason
 from onewafer.terminal import quoted
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from onewafer.host.runs.limits import RunLimits
 from onewafer.image import Opcode, ScalarType, make_image
 from onewafer.settings import available_memory
 from onewafer.simulator import Machine
-from onewafer.simulator.memory_budget import (
+from onewafer.simulator.state.memory_budget import (
     ENGINE_BYTES,
     NotEnoughMemoryError,
     memory_need,
 )
-from onewafer.simulator.sram import PAGE_BYTES
+from onewafer.simulator.state.sram import PAGE_BYTES
 from tests.simulator.assembly import WSE3, Kernel
 
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from onewafer.image import ChannelKind, DsdOperation, Field, Opcode, TaskKind, channel
 from onewafer.simulator.arithmetic.queue_words import NUM_QUEUES, asked_of
-from onewafer.simulator.messages import place
-from onewafer.simulator.state import MAIN_THREAD
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.protocol.messages import place
+from onewafer.simulator.state.schema import MAIN_THREAD
+from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from onewafer.geometry import Direction
     from onewafer.image import TileProgram
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.state.schema import MachineState
 
 _NUM_SHOWN = 4
 

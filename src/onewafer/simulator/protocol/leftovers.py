@@ -13,7 +13,7 @@ import numpy as np
 
 from onewafer.image import DsdKind, TaskKind
 from onewafer.simulator.arithmetic.control import CONTROL_MARK
-from onewafer.simulator.loading import (
+from onewafer.simulator.state.loading import (
     data_task_color,
     fabric_color,
     host_streams,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import TileProgram, WaferImage
-    from onewafer.simulator.snapshot import Table
-    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.state.schema import MachineState
+    from onewafer.simulator.state.snapshot import Table
 
 _NUM_SHOWN = 4
 

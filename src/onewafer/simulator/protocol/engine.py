@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from onewafer.simulator.findings import NO_CHECKING
+from onewafer.simulator.protocol.findings import NO_CHECKING
 from onewafer.trace import Detail
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import WaferImage
-    from onewafer.simulator.findings import BusyIssue, Checking
-    from onewafer.simulator.leftovers import Waiting
-    from onewafer.simulator.snapshot import Snapshot
-    from onewafer.simulator.state import MachineState
-    from onewafer.simulator.statistics import Activity, Statistics
+    from onewafer.simulator.protocol.findings import BusyIssue, Checking
+    from onewafer.simulator.protocol.leftovers import Waiting
+    from onewafer.simulator.state.schema import MachineState
+    from onewafer.simulator.state.snapshot import Snapshot
+    from onewafer.simulator.state.statistics import Activity, Statistics
     from onewafer.trace import EventSink
 
 

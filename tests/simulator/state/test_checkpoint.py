@@ -51,7 +51,7 @@ from tests.simulator.feature_generation import ENTRIES, feature_programs
 from tests.simulator.generation import programs, shared_links
 from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES, events_before_failure, observe
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 ENGINES = ("fast", "reference")
 MOV32 = DsdOperation.MOV32
 MODEL_TESTS = (

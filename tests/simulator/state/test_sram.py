@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.errors import SimulationError
-from onewafer.simulator.sram import PAGE_BYTES, allocate, nonzero_stretches
+from onewafer.simulator.state.sram import PAGE_BYTES, allocate, nonzero_stretches
 
 WAFER_PES, SRAM_BYTES = 900_000, 48 * 1024
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onewafer.geometry import Direction
 from onewafer.image import make_image
-from onewafer.simulator.rim import without_exits
+from onewafer.simulator.protocol.rim import without_exits
 from tests.simulator.assembly import (
     RAMP,
     boot,

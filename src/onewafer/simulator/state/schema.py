@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.image import NUM_COLORS, NUM_FIFO_SIDES, RETURN_STACK_DEPTH
-from onewafer.simulator import sram
 from onewafer.simulator.arithmetic.queue_words import NUM_QUEUES
+from onewafer.simulator.state import sram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

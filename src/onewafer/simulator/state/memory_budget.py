@@ -3,7 +3,7 @@
 need = Σ over tile programs: PEs × (engine state + pages of SRAM that hold its variables)
 
 A page counts as touched if a variable lies in it. What an engine keeps for a PE is measured, see
-`tests/simulator/test_memory_budget.py`.
+`tests/simulator/state/test_memory_budget.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from onewafer.errors import SimulationError
 from onewafer.image import REGISTER_BYTES, SectionKind
 from onewafer.settings import available_memory
-from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
-from onewafer.simulator.sram import PAGE_BYTES
+from onewafer.simulator.state.loading import HOST_STREAM_WORDS, host_streams
+from onewafer.simulator.state.sram import PAGE_BYTES
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:

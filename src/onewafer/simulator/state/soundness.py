@@ -13,8 +13,8 @@ import numpy as np
 from onewafer.image import NUM_COLORS, RETURN_STACK_DEPTH, DsdOperation, PopMode
 from onewafer.simulator.arithmetic.queue_words import NO_COLOR
 from onewafer.simulator.arithmetic.registers import NUM_WAYS
-from onewafer.simulator.snapshot import BLOCK, FIFO, INPUT, NEVER, NONE, OUTPUT, SCALAR
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.snapshot import BLOCK, FIFO, INPUT, NEVER, NONE, OUTPUT, SCALAR
+from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import TileProgram, WaferImage
-    from onewafer.simulator.snapshot import Snapshot
+    from onewafer.simulator.state.snapshot import Snapshot
 
     Integers = NDArray[np.int64]
     Counter = Callable[[Integers, Callable[[TileProgram], int]], Integers]

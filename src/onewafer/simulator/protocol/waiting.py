@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.snapshot import INPUT, NONE, OUTPUT
-from onewafer.simulator.statistics import StallReason
+from onewafer.simulator.state.snapshot import INPUT, NONE, OUTPUT
+from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from onewafer.simulator.snapshot import Snapshot
+    from onewafer.simulator.state.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ from onewafer.image import (
     verify,
 )
 from onewafer.simulator.arithmetic.queue_words import NO_COLOR, NUM_QUEUES
-from onewafer.simulator.sram import allocate, nonzero_stretches
-from onewafer.simulator.state import FIRST_THREAD, MachineState, make_state
+from onewafer.simulator.state.schema import FIRST_THREAD, MachineState, make_state
+from onewafer.simulator.state.sram import allocate, nonzero_stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

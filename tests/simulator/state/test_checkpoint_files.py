@@ -15,7 +15,7 @@ from onewafer.errors import CheckpointError
 from onewafer.image import make_image
 from onewafer.simulator import Machine
 from tests.simulator.assembly import EAST, RAMP, SILICON, WEST, WSE2, WSE3, receiver, route, sender
-from tests.simulator.test_checkpoint import tables
+from tests.simulator.state.test_checkpoint import tables
 from tests.simulator.test_engines_agree import LENIENT
 
 ENGINES = ("fast", "reference")
@@ -267,7 +267,7 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("onewafer.simulator.checkpoint._write_array", full)
+    monkeypatch.setattr("onewafer.simulator.state.checkpoint._write_array", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
         midway().save_checkpoint(path)
     assert [*tmp_path.iterdir()] == [path]
