@@ -1,12 +1,14 @@
-"""A contract of import-linter: no module of a package imports itself through others.
+"""A contract of import-linter: no module, or folder, of a package imports itself through others.
 
     [[tool.importlinter.contracts]]
     name = "…"
     type = "without_rings"
     packages = ["onewafer.graph"]
+    of_folders = true
 
 Imports for type checkers count: whoever reads one file of a ring has to read all of them. A package
-is a module, too, so its files import each other directly and not through its face.
+is a module, too, so its files import each other directly and not through its face. Of folders, the
+files that lie in a folder count as one: nouns that its subfolders need lie in a subfolder, too.
 """
 
 from __future__ import annotations
@@ -38,11 +40,28 @@ def find_ring(imports: Mapping[str, Collection[str]]) -> list[str]:
     return []
 
 
+def join_folders(
+    imports: Mapping[str, Collection[str]], packages: Collection[str]
+) -> dict[str, list[str]]:
+    """Return what each folder imports from others, of what each module imports.
+
+    >>> join_folders({"a": ["a.b.c"], "a.b": [], "a.b.c": ["a.d"], "a.d": []}, ["a", "a.b"])
+    {'a': ['a.b'], 'a.b': ['a']}
+    """
+    folders = {name: name if name in packages else name.rpartition(".")[0] for name in imports}
+    joined: dict[str, list[str]] = {folder: [] for folder in folders.values()}
+    for name, imported in imports.items():
+        own = folders[name]
+        joined[own] += {folders[other] for other in imported} - {own}
+    return {folder: sorted(set(others)) for folder, others in joined.items()}
+
+
 class WithoutRings(Contract):
-    """Packages whose modules do not import each other in a ring."""
+    """Packages whose modules, or folders, do not import each other in a ring."""
 
     type_name = "without_rings"
     packages = fields.SetField(subfield=fields.StringField())
+    of_folders = fields.BooleanField(required=False, default=False)
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: FBT001  # its API
         """Look for a ring in each package."""
@@ -54,15 +73,17 @@ class WithoutRings(Contract):
                 name: sorted(graph.find_modules_directly_imported_by(name) & modules)
                 for name in sorted(modules)
             }
+            if self.of_folders:
+                imports = join_folders(
+                    imports, {name for name in modules if graph.find_children(name)}
+                )
             rings += [ring] if (ring := find_ring(imports)) else []
         return ContractCheck(kept=not rings, metadata={"rings": rings})
 
     def render_broken_contract(self, check: ContractCheck) -> None:
         """Print each ring."""
         for ring in check.metadata["rings"]:
-            output.print_error("These modules import each other in a ring:", bold=True)
+            output.print_error("These import each other in a ring:", bold=True)
             for importer, imported in pairwise(ring):
                 output.print_error(f"  {importer} imports {imported}")
-            output.print_error(
-                "Move what several of them need into a module that imports none of them."
-            )
+            output.print_error("Move what several of them need into one that imports none of them.")
