@@ -28,7 +28,7 @@ def check(tmp_path, monkeypatch):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
-        options = {"packages": ["made_up"], "of_folders": of_folders}
+        options = {"packages": ["made_up"], "of_folders": str(of_folders)}
         contract = WithoutRings(name="", session_options={}, contract_options=options)
         return contract.check(grimp.build_graph("made_up", cache_dir=None), verbose=False)
 
