@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# It comes first, so that a Ctrl-C during the imports behind it is one line.
+from onewafer.host.runs import short_traceback as _  # noqa: F401
+
+# isort: split
 from onewafer.host.device.device import Device
 from onewafer.host.program.bindir import find_folder
 from onewafer.host.program.exports import suggest
@@ -32,7 +36,6 @@ from onewafer.host.runs.recorder import (
 from onewafer.host.runs.review import checking_of
 from onewafer.host.runs.samplers import Sampler
 from onewafer.host.runs.samples import Whereabouts, addresses_of
-from onewafer.host.runs.short_traceback import install_short_tracebacks
 from onewafer.host.runs.simulation_record import LaunchReport
 from onewafer.host.runs.tracing import convert_trace
 from onewafer.host.sdk.arrays import input_array_to_u32, memcpy_view
@@ -49,7 +52,6 @@ from onewafer.host.sdk.platform import (
 )
 from onewafer.host.sdk.runtime import SdkRuntime, Task
 from onewafer.host.sdk.timing import calculate_cycles, float_to_hex, make_u48, sub_ts
-from onewafer.settings import wants_short_tracebacks
 
 __all__ = [
     "AT_THE_END",
@@ -104,7 +106,3 @@ __all__ = [
     "sub_ts",
     "suggest",
 ]
-
-# A script's only entry point is this import.
-if wants_short_tracebacks():
-    install_short_tracebacks()

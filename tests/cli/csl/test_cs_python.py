@@ -10,13 +10,19 @@ from pathlib import Path
 import pytest
 
 import onewafer
+from tests.cli.running.test_process import INTERRUPTED_IMPORT
 
 MODULE = [sys.executable, "-m", "onewafer.cli.csl.cs_python"]
 
 
 def run(*arguments, cwd):
     return subprocess.run(
-        [*MODULE, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+        [*MODULE, *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -32,6 +38,23 @@ def test_a_script_sees_what_python_gives_it(tmp_path):
     first, second = result.stdout.splitlines()
     assert first == f"__main__ ['run.py', '--name', 'out dir'] beside {tmp_path.resolve()}"
     assert second == sys.executable
+
+
+@pytest.mark.parametrize("module", ["numpy", "onewafer.host.sdk.runtime"])
+def test_a_ctrl_c_during_the_imports_of_a_script_is_one_line(module, tmp_path):
+    script = (
+        f"{INTERRUPTED_IMPORT.format(module=module)}import cerebras.sdk.runtime.sdkruntimepybind"
+    )
+    (tmp_path / "run.py").write_text(script)
+    result = run("run.py", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "\ncs_python: interrupted\n")
+
+
+def test_without_a_script_it_says_how_it_is_used(tmp_path):
+    result = run(cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("usage: cs_python [options] script.py")
+    assert run("-", cwd=tmp_path).stdout == ""  # the script is the input, and empty
 
 
 def test_a_script_gets_what_the_environment_gives_to_a_container(tmp_path, monkeypatch):

@@ -159,6 +159,52 @@ def test_commands_end_as_always_if_a_stream_is_closed(tmp_path, command, code, c
     assert "Traceback" not in result.stdout + result.stderr
 
 
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Interrupter:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+            import _ssl, _sqlite3  # C code, and time for the signal
+sys.meta_path.insert(0, Interrupter())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("onewafer", "onewafer.terminal"),
+        ("onewafer", "typer"),
+        ("onewafer", "onewafer.cli.sweep"),
+        ("cslc", "onewafer.cli.running.process"),
+        ("cslc", "numpy"),
+        ("cslc", "onewafer.csl.sema"),
+        ("cs_python", "onewafer.settings"),
+        ("sdk_debug_shell", "onewafer.csl.driver"),
+    ],
+)
+def test_a_ctrl_c_during_the_imports_is_one_line(name, module):
+    start = f"from onewafer.cli.commands import {name}; {name}()"
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT.format(module=module) + start],
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+    assert (result.returncode, result.stderr) == (130, f"\n{name}: interrupted\n")
+
+
+def test_a_ctrl_c_that_the_caller_ignores_is_ignored():
+    start = "signal.signal(signal.SIGINT, signal.SIG_IGN)\nfrom onewafer.cli.commands import cslc"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{INTERRUPTED_IMPORT.format(module='numpy')}{start}; cslc()", "-h"],
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("end", ["return 7", "raise KeyboardInterrupt"])
 def test_a_program_may_close_its_streams_itself(end):
     code = f"""

@@ -58,7 +58,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
   --help                  show this (also --onewafer-help)
 
 Everything else is handed to Python, its own options (-c, -m, -X …) included
-(`python --help`).
+(`python --help`). In the place of a script, - reads one from the input, and -i asks for lines.
 """
 _CONTAINER_PREFIXES = ("SINGULARITYENV_", "APPTAINERENV_")
 """Options that the SDK's container hands on to the program in it; the last one wins."""
@@ -79,7 +79,7 @@ def execute(arguments: Sequence[str]) -> int:
 
     It returns, with an exit code, only if there is nothing to run.
     """
-    if arguments and arguments[0] in _HELP_OPTIONS:
+    if not arguments or arguments[0] in _HELP_OPTIONS:
         sys.stdout.write(HELP)
         return 0
     try:

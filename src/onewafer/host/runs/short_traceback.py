@@ -6,12 +6,13 @@ What our code called and caught on the way (NumPy, a file that is missing) is ou
 from __future__ import annotations
 
 import sys
-from traceback import TracebackException
+from traceback import TracebackException, walk_tb
 from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError, OnewaferError
 from onewafer.host.runs.interruption import Interruption
 from onewafer.process.tracebacks import drop_own_frames
+from onewafer.settings import wants_short_tracebacks
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,6 +35,8 @@ def show_error(
     match error:
         case _ if place is not None:
             sys.stderr.write(f"\n{place}\n")
+        case KeyboardInterrupt() if _is_in_import(traceback):
+            sys.stderr.write("\ncs_python: interrupted\n")
         case InternalError():
             sys.__excepthook__(kind, error, traceback)
         case OnewaferError() | KeyboardInterrupt():
@@ -42,3 +45,14 @@ def show_error(
             sys.stderr.write("".join(shown.format()))
         case _:
             sys.__excepthook__(kind, error, traceback)
+
+
+def _is_in_import(traceback: TracebackType | None) -> bool:
+    """Tell whether modules were being loaded: where that was says nothing to the user."""
+    files = (frame.f_code.co_filename for frame, _ in walk_tb(traceback))
+    return any(file.startswith("<frozen importlib") for file in files)
+
+
+# A script's only entry point is an import, of which this is the first one.
+if wants_short_tracebacks():
+    install_short_tracebacks()
