@@ -14,7 +14,6 @@ from onewafer.benchmarks import (
     Conditions,
     Figure,
     Measurement,
-    WrongResultError,
     communication,
     find_benchmark,
     local_work,
@@ -27,6 +26,7 @@ from onewafer.benchmarks.execution import Execution
 from onewafer.benchmarks.runner import Request
 from onewafer.errors import ConfigurationError, InternalError
 from onewafer.host import Device
+from onewafer.known_answers import WrongResultError
 
 ENGINES = ("reference", "fast")
 WORKLOADS = {
@@ -108,7 +108,7 @@ def test_results_of_no_run_are_wrong():
     device = Device(workload.compile(), workload.architecture())
     device.load()
     workload.prepare(device)
-    with pytest.raises(WrongResultError, match=r"result\[0\] of PE \(0, 1\) is 0.0, NumPy"):
+    with pytest.raises(WrongResultError, match=r"'result'\[0\] of PE \(0, 1\) is 0.0, NumPy"):
         workload.check(device)
 
 

@@ -12,7 +12,7 @@ from onewafer.benchmarks.plots import draw, require_matplotlib
 from onewafer.benchmarks.report import TABLE_COLUMNS, Results, render, to_json
 from onewafer.benchmarks.runner import Outcome, run_benchmark
 from onewafer.benchmarks.variants import Variant
-from onewafer.benchmarks.workload import Workload, WrongResultError
+from onewafer.benchmarks.workload import Workload
 
 __all__ = [
     "BENCHMARKS",
@@ -30,7 +30,6 @@ __all__ = [
     "Sizes",
     "Variant",
     "Workload",
-    "WrongResultError",
     "all_reduce",
     "draw",
     "find_benchmark",

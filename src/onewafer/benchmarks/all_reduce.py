@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.benchmarks.rounding import check_bits, check_bound
 from onewafer.benchmarks.variants import Variant
 from onewafer.benchmarks.workload import Workload
+from onewafer.known_answers import check_bits, check_bound
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.benchmarks.workload import Workload, WrongResultError
+from onewafer.benchmarks.workload import Workload
 from onewafer.geometry import Rectangle
+from onewafer.known_answers import check_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,18 +32,10 @@ def pattern(height: int, width: int, num_elements: int) -> NDArray[np.float32]:
     return ((3 * x + 5 * y + 7 * i) % 17 - 8).astype(np.float32)
 
 
-def compare(
-    device: Device, expected: NDArray[np.float32], rectangle: Rectangle, *, symbol: str = "result"
-) -> None:
-    """Raise `WrongResultError` unless a variable of the PEs of a rectangle holds `expected`."""
-    found = device.read(symbol, expected.shape[2], rectangle)
-    wrong = np.argwhere(found != expected)
-    if len(wrong):
-        y, x, i = (int(index) for index in wrong[0])
-        raise WrongResultError(
-            f"{symbol}[{i}] of PE ({rectangle.x + x}, {rectangle.y + y}) is {found[y, x, i]}, "
-            f"NumPy computes {expected[y, x, i]}; {len(wrong):,} of {found.size:,} are wrong"
-        )
+def compare(device: Device, expected: NDArray[np.float32], rectangle: Rectangle) -> None:
+    """Raise `WrongResultError` unless `result` of the PEs of a rectangle is `expected`."""
+    found = device.read("result", expected.shape[2], rectangle)
+    check_bits("result", found, expected, corner=(rectangle.x, rectangle.y))
 
 
 def chain_reduce(sizes: Sizes) -> Workload:

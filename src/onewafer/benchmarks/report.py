@@ -13,7 +13,7 @@ from rich.text import Text
 from onewafer.benchmarks.catalog import BENCHMARKS
 from onewafer.benchmarks.figures import Figure, median_cpu
 from onewafer.benchmarks.runner import MET_IN_CPU_TIME
-from onewafer.terminal import to_text
+from onewafer.terminal import labelled, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,14 +98,14 @@ def render(results: Results) -> RenderableType:
         parts += [_rate_table(results.outcomes), Text()]
     if failed := [outcome for outcome in results.outcomes if outcome.measurement is None]:
         parts.append(Text("Not measured", style="bold"))
-        parts += [_labelled(outcome.benchmark.name, outcome.failure) for outcome in failed]
+        parts += [labelled(outcome.benchmark.name, outcome.failure) for outcome in failed]
         parts.append(Text())
     if missed := [outcome for outcome in results.outcomes if _needs_finding(outcome)]:
         parts.append(Text("Why goals are missed, as far as known", style="bold"))
         findings: dict[str, list[str]] = {}
         for outcome in missed:
             findings.setdefault(outcome.benchmark.finding, []).append(outcome.benchmark.name)
-        parts += [_labelled(", ".join(names), finding) for finding, names in findings.items()]
+        parts += [labelled(", ".join(names), finding) for finding, names in findings.items()]
         parts.append(Text())
     if results.not_run:
         parts += [Text(f"Not run: {', '.join(results.not_run)}."), Text()]
@@ -217,14 +217,6 @@ def _describe_repeats(outcomes: Sequence[Outcome]) -> str:
     several = max(repeats, default=0)
     parts = [f"medians of {several} runs after a first"] if several else []
     return ", ".join(parts + (["large ones run once"] if 0 in repeats else []))
-
-
-def _labelled(label: str, text: str) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="cyan", no_wrap=True)
-    grid.add_column()
-    grid.add_row(label, Text(text))
-    return grid
 
 
 def _outcome_fields(outcome: Outcome) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from onewafer.terminal.text import printable
 from onewafer.terminal.user_text import cut, cut_words, escaped, quoted, visible
 
 if TYPE_CHECKING:
-    from onewafer.terminal.console import PlainConsole, stdout_console, to_text
+    from onewafer.terminal.console import PlainConsole, labelled, stdout_console, to_text
 
 __all__ = [
     "SHOWN_COLUMNS",
@@ -29,6 +29,7 @@ __all__ = [
     "escaped",
     "find_notebook",
     "frame_of_entries",
+    "labelled",
     "make_frame",
     "printable",
     "progress_bar",

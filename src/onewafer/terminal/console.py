@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import ProgressColumn, TextColumn
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from onewafer.terminal.text import printable
@@ -88,3 +89,12 @@ def to_text(renderable: RenderableType, columns: int) -> str:
     with console.capture() as capture:
         console.print(renderable)
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def labelled(label: str, text: str) -> Table:
+    """Return a label and, beside it, a text of any number of lines."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column()
+    grid.add_row(label, Text(text))
+    return grid

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer import __version__
-from onewafer.terminal import to_text
+from onewafer.terminal import labelled, to_text
 from onewafer.validation.case import Kind
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ def render(results: Sequence[CaseResult], *, engine: str) -> RenderableType:
     parts: list[RenderableType] = [table]
     if missed := [result for result in results if not result.is_hit]:
         parts += [Text("\nWhy cases miss, as far as known", style="bold")]
-        parts += [_labelled(result.case.name, result.case.finding) for result in missed]
+        parts += [labelled(result.case.name, result.case.finding) for result in missed]
     if shortened := [result for result in results if result.skipped]:
         parts += [Text(f"\nPoints too large for the {engine} engine, not run", style="bold")]
         parts += [
-            _labelled(result.case.name, "; ".join(point.label for point in result.skipped))
+            labelled(result.case.name, "; ".join(point.label for point in result.skipped))
             for result in shortened
         ]
     return Group(*parts, Text(), _summary(results, engine))
@@ -127,8 +127,8 @@ def render_details(result: CaseResult) -> RenderableType:
         table.add_row(Text(point.label), _number(point.theirs), "–", "–", "–", "not run")
     return Group(
         Text(f"\n{case.name}: {case.quantity} ({case.unit})", style="bold"),
-        _labelled("how", case.rule),
-        _labelled(case.kind, case.basis),
+        labelled("how", case.rule),
+        labelled(case.kind, case.basis),
         table,
     )
 
@@ -199,14 +199,6 @@ def _errors_by_profile(results: Sequence[CaseResult]) -> list[str]:
                 f"{num_far} of {len(errors)} points further off than {100 * _FAR:g} %."
             )
     return lines
-
-
-def _labelled(label: str, text: str) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="cyan", no_wrap=True)
-    grid.add_column()
-    grid.add_row(label, Text(text))
-    return grid
 
 
 def _number(value: float) -> str:

@@ -12,24 +12,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.benchmarks.workload import WrongResultError
+from onewafer.errors import InternalError
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import NDArray
 
 UNIT_ROUNDOFF = 2.0**-24
 """Unit roundoff of f32, to nearest."""
 
 
-def check_bits(name: str, found: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
-    """Raise `WrongResultError` unless two arrays `[height, width, num_elements]` are equal."""
-    wrong = found.view(np.uint32) != np.ascontiguousarray(expected).view(np.uint32)
+class WrongResultError(InternalError):
+    """A program ran to its end and its values are not those that NumPy computes."""
+
+
+def check_bits(
+    name: str, found: NDArray[Any], expected: NDArray[Any], *, corner: tuple[int, int] = (0, 0)
+) -> None:
+    """Raise `WrongResultError` unless two arrays `[height, width, num_elements]` are equal.
+
+    `corner` is the PE, x and y, of the first elements.
+    """
+    bits = np.dtype(f"u{found.itemsize}")
+    wrong = found.view(bits) != np.ascontiguousarray(expected, found.dtype).view(bits)
     if wrong.any():
         y, x, element = (int(i) for i in np.argwhere(wrong)[0])
         raise WrongResultError(
-            f"'{name}'[{element}] of PE ({x}, {y}) is {found[y, x, element]!r}, "
-            f"NumPy computes {expected[y, x, element]!r} ({int(wrong.sum()):,} of {found.size:,} "
-            "values differ)"
+            f"'{name}'[{element}] of PE ({corner[0] + x}, {corner[1] + y}) is "
+            f"{found[y, x, element]}, NumPy computes {expected[y, x, element]} "
+            f"({int(wrong.sum()):,} of {found.size:,} values differ)"
         )
 
 
