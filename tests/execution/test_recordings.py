@@ -1,14 +1,18 @@
 """Recordings of programs that execution runs: tensors, sources, a file for each program."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.execution import Fidelity, Recordings, Simulation
 from onewafer.execution.executable import build_executor
-from onewafer.graph import DataType
+from onewafer.execution.recorded_operations import DescribedProgram
+from onewafer.graph import DataType, ScriptName
 from onewafer.host import RecordingOptions
-from onewafer.mesh import shard
-from onewafer.recording import WINDOW_PART, RecordingFile, column_of_window
+from onewafer.mesh import Arena, Estimator, shard
+from onewafer.recording import WINDOW_STEP, RecordingFile, column_of_step, column_of_window
 from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
@@ -40,8 +44,48 @@ def test_each_program_has_a_file_that_says_where_its_tensors_lie(tmp_path):
     assert {"pe.csl", "matmul.csl"} <= set(first.sources)
     assert second.header.width == 1
     assert {"MLP", "begin and end"} <= set(header.parts)
-    parts = [
-        first.column(column_of_window(number, WINDOW_PART)) for number in range(len(header.windows))
+    steps = [
+        first.column(column_of_window(number, WINDOW_STEP)) for number in range(len(header.windows))
     ]
-    seen = {header.parts[number] for number in np.unique(parts)}
+    seen = {header.part_of_step[number + 1] for number in np.unique(steps)}
     assert "MLP" in seen
+
+
+def test_operations_have_their_lines_layers_and_the_cycles_that_were_seen(tmp_path):
+    names = {
+        "0.weight": ScriptName("fc1.weight"),
+        "0.product": ScriptName(source="model.py:9"),
+    }
+    graph = replace(mlp([8, 8], batch=4, dtype=DataType.F32), script_names=names)
+    program = shard(graph, width=2, height=1, architecture=WSE3)
+    recordings = Recordings(tmp_path / "run.parquet", print, RecordingOptions(8))
+    executor = build_executor(program, WSE3, Fidelity.FABRIC, Simulation(recordings=recordings))
+    sent = {item.name: item.shape for item in graph.parameters}
+    executor.send({name: np.ones(shape, np.float32) for name, shape in sent.items()})
+    launched = executor.run({item.name: np.ones(item.shape, np.float32) for item in graph.inputs})
+    recordings.finish(flop_share=0.25)
+    file = RecordingFile(tmp_path / "run.parquet")
+    linear, *_ = operations = file.header.operations
+
+    assert (linear.title, linear.launch, linear.source) == ("linear, fc1", "infer", "model.py:9")
+    assert linear.shape == (4, 8)
+    assert file.header.flop_share == 0.25
+    assert dict(file.header.memory)["weights"] == program.arena_bytes(Arena.PARAMETERS)
+    assert [t.name for t in file.header.tensors][0] == "fc1.weight"
+    in_use = program.arena_bytes(Arena.ACTIVATIONS)
+    assert 0 < max(operation.activation_bytes for operation in operations) <= in_use
+    closed_form = sum(one.work_cycles + one.collective_cycles for one in operations)
+    assert closed_form == pytest.approx(launched.activity.cycles, rel=0.1)
+    seen = [file.column(column_of_step(step)).mean() for step in (0, 1)]
+    assert seen == pytest.approx([linear.work_cycles, linear.collective_cycles], rel=0.2, abs=20)
+
+
+def test_layers_that_repeat_are_one_operation_with_the_cycles_of_all():
+    program = shard(mlp([4] * 9, dtype=DataType.F32), width=2, height=2, architecture=WSE3)
+    estimator = Estimator(program, WSE3)
+    operations = DescribedProgram(program).operations(estimator)
+
+    assert len(operations) < len(program.graph.operations)
+    assert sum(operation.rounds for operation in operations) == len(program.graph.operations)
+    cycles = sum(one.work_cycles + one.collective_cycles for one in operations)
+    assert cycles == sum(one.cycles for one in estimator.estimate().operations)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from onewafer.image import make_image
-from onewafer.recording import SPAN_KINDS, RunHeader, Spans, Words, write_recording
+from onewafer.recording import SPAN_KINDS, Moves, RunHeader, Spans, Words, write_recording
 from tests.simulator.assembly import WSE3, Kernel, eastward
 
 SOURCES = {"east.csl": "line one\nline two"}
@@ -36,14 +36,18 @@ def make_spans(num_pes, rows):
     )
 
 
+def make_moves(num_pes, rows):
+    """Return moves of rows: PE, cycle, color, side."""
+    pes, *columns = np.array(sorted(rows)).reshape(-1, 4).T
+    return Moves(np.searchsorted(pes, np.arange(num_pes + 1)), *columns)
+
+
 def _numbered(column, known):
     texts = tuple(dict.fromkeys((*known, *column)))
     return np.array([texts.index(text) for text in column], np.int32), texts
 
 
-def record(
-    path, columns=None, *, width=3, height=2, image=None, sources=None, spans=None, **header
-):
+def record(path, columns=None, *, width=3, height=2, image=None, sources=None, traced=(), **header):
     """Write a recording; its busy cycles are 0, 10, 20, … unless columns are given."""
     chosen = image if image is not None else make_program(width, height)
     about = {
@@ -62,6 +66,6 @@ def record(
         columns or {"program": chosen.program_of_pe, "busy_cycles": busy},
         image=chosen,
         sources=SOURCES if sources is None else sources,
-        spans=spans,
+        traced=traced,
     )
     return path

@@ -9,6 +9,8 @@ import pytest
 from onewafer.errors import RecordingError
 from onewafer.recording import (
     SPAN_COLUMNS,
+    Operation,
+    Provenance,
     RecordingFile,
     RunHeader,
     Split,
@@ -16,7 +18,7 @@ from onewafer.recording import (
     parquet,
     write_recording,
 )
-from tests.recording.recordings import make_spans, record
+from tests.recording.recordings import make_moves, make_spans, record
 
 
 @pytest.fixture
@@ -46,10 +48,39 @@ def test_header_goes_there_and_back(tmp_path):
     split = Split("x", (((0, 4), (8, 12)), ()))
     tensor = Tensor("w", "parameter", "MLP", "f16", (3, 4), "parameter_w", 24, 0, 0)
     ended = "PE (1, 0) waits"
+    operation = Operation(
+        name="linear",
+        layer="0",
+        launch="infer",
+        part="MLP",
+        source="model.py:41",
+        shape=(8, 4),
+        work_cycles=90,
+        collective_cycles=10,
+        rounds=12,
+        activation_bytes=64,
+    )
+    told = {
+        "operations": (operation,),
+        "memory": (("code", 4096), ("weights", 24)),
+        "provenance": Provenance(
+            "train.py", ("--lr", "1"), "2026-12-02T21:45:26Z", "054db5710de4+"
+        ),
+        "flop_share": 0.5,
+        "spans_until": 7,
+    }
     path = record(
-        tmp_path / "run.parquet", ending=ended, tensors=(tensor,), splits=(split,), cycles=1 << 40
+        tmp_path / "run.parquet",
+        ending=ended,
+        tensors=(tensor,),
+        splits=(split,),
+        cycles=1 << 40,
+        **told,
     )
     header = RecordingFile(path).header
+
+    assert {name: getattr(header, name) for name in told} == told
+    assert header.parts == ("begin and end", "MLP", "MLP, collectives")
 
     assert (header.tensors, header.splits, header.ending) == ((tensor,), (split,), ended)
     assert header.cycles == 1 << 40
@@ -70,10 +101,12 @@ SPANS = [
     (1, 5, 40, 12, 8, False, "wait", "input empty C3", ""),
     (4, 7, 100, 93, 2, True, "operation", "mov32", "east.csl:2"),
 ]
+MOVES = [(1, 9, 3, 1), (2, 10, 3, 1), (2, 11, 3, 4)]
+"""PE, cycle, color, side."""
 
 
 def test_spans_go_there_and_back(tmp_path):
-    path = record(tmp_path / "run.parquet", spans=make_spans(6, SPANS))
+    path = record(tmp_path / "run.parquet", traced=(make_spans(6, SPANS), make_moves(6, MOVES)))
     file = RecordingFile(path)
     spans = file.spans
 
@@ -81,6 +114,9 @@ def test_spans_go_there_and_back(tmp_path):
     assert spans.end_cycle.tolist() == [50, 40, 100]
     assert [spans.name.texts[n] for n in spans.name.numbers] == [row[7] for row in SPANS]
     assert spans.is_open.tolist() == [False, False, True]
+    moves = file.moves
+    assert moves.first.tolist() == [0, 0, 1, 3, 3, 3, 3]
+    assert list(zip(moves.cycle, moves.color, moves.side, strict=True)) == [m[1:] for m in MOVES]
     assert "span_name" not in file.row(1, 0)
 
 
@@ -90,7 +126,7 @@ def test_a_file_without_spans_has_none(path):
 
 def test_pandas_has_a_row_a_span_in_one_line(tmp_path):
     pandas = pytest.importorskip("pandas")
-    path = record(tmp_path / "run.parquet", spans=make_spans(6, SPANS))
+    path = record(tmp_path / "run.parquet", traced=(make_spans(6, SPANS), make_moves(6, MOVES)))
 
     lists = pandas.read_parquet(path, columns=["x", "y", *SPAN_COLUMNS])
     frame = lists.explode(list(SPAN_COLUMNS)).dropna()
@@ -112,14 +148,22 @@ def test_pandas_has_a_row_a_span_in_one_line(tmp_path):
 )
 def test_damaged_spans_are_refused_when_they_are_read(tmp_path, column, value, said):
     row = (*SPANS[0][:column], value, *SPANS[0][column + 1 :])
-    path = record(tmp_path / "run.parquet", spans=make_spans(6, [row]))
+    path = record(tmp_path / "run.parquet", traced=(make_spans(6, [row]), make_moves(6, MOVES)))
 
     with pytest.raises(RecordingError, match=said):
         _ = RecordingFile(path).spans
 
 
+def test_a_wavelet_that_goes_to_no_side_is_refused(tmp_path):
+    traced = (make_spans(6, SPANS), make_moves(6, [(1, 9, 3, 5)]))
+    path = record(tmp_path / "run.parquet", traced=traced)
+
+    with pytest.raises(RecordingError, match="a wavelet goes to no side"):
+        _ = RecordingFile(path).moves
+
+
 def test_spans_that_are_not_whole_are_refused(tmp_path):
-    path = record(tmp_path / "run.parquet", spans=make_spans(6, SPANS))
+    path = record(tmp_path / "run.parquet", traced=(make_spans(6, SPANS), make_moves(6, MOVES)))
     table = pq.read_table(path)
     shorter = table["span_thread"].take([0, 0, 2, 3, 4, 5])
     place = table.column_names.index("span_thread")
@@ -152,11 +196,11 @@ def plain(path):
 
 def newer(path):
     about = pq.read_metadata(path).metadata[b"onewafer"]
-    rewrite(path, {b"onewafer": about.replace(b'"version": 1', b'"version": 99')})
+    rewrite(path, {b"onewafer": about.replace(b'"version": 2', b'"version": 99')})
 
 
 def without_header(path):
-    rewrite(path, {b"onewafer": b'{"format": "onewafer recording", "version": 1, "header": 3}'})
+    rewrite(path, {b"onewafer": b'{"format": "onewafer recording", "version": 2, "header": 3}'})
 
 
 def fewer_rows(path):

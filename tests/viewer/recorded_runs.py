@@ -9,7 +9,8 @@ import numpy as np
 
 from onewafer.image import Opcode, ScalarType, SourceLocation, make_image
 from onewafer.recording import (
-    WINDOW_PART,
+    WINDOW_STEP,
+    Operation,
     RecordedLaunch,
     RecordingFile,
     Split,
@@ -19,10 +20,24 @@ from onewafer.recording import (
 )
 from onewafer.viewer.followed_runs import FollowedRuns
 from onewafer.viewer.page_server import address_of, listen, make_server
-from tests.recording.recordings import make_spans, record
+from tests.recording.recordings import make_moves, make_spans, record
 from tests.simulator.assembly import WSE3, Kernel, eastward
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
+OPERATIONS = (
+    Operation(
+        name="linear",
+        layer=EVIL,
+        launch="first",
+        part="MLP",
+        source="sum.csl:2",
+        shape=(2, 8),
+        work_cycles=90,
+        collective_cycles=10,
+        rounds=1,
+        activation_bytes=64,
+    ),
+)
 SOURCE = "one\ntwo\nvar total: f32 = 7; // <b>bold</b>\n"
 
 
@@ -48,9 +63,8 @@ def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True, cy
     """Record two programs on a rectangle, all numbers different from PE to PE."""
     image = make_grid(width, height)
     windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
-    parts = ("begin and end", "MLP", "MLP, collectives")  # also of runs without windows
     launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
-    told = {"windows": windows, "parts": parts, "launches": launches, "is_over": is_over}
+    told = {"windows": windows, "operations": OPERATIONS, "launches": launches, "is_over": is_over}
     told["cycles"] = cycles
     return record_image(path, image, shift, **told)
 
@@ -101,8 +115,9 @@ def record_traced(path, width=3, height=2, **header):
             (pe, at + 100, at + 200, 60, 8, False, "wait", "input empty C3", "sum.csl:3"),
             (pe, at + 200, 1000, 800 - at, 2, True, "operation", "fmovs", "sum.csl:2"),
         ]
+    moves = make_moves(num_pes, [(pe, 100 * pe, 3, 1) for pe in range(num_pes - 1)])
     image = make_grid(width, height)
-    return record_image(path, image, spans=make_spans(num_pes, rows), **header)
+    return record_image(path, image, traced=(make_spans(num_pes, rows), moves), **header)
 
 
 def sampled(num_pes, num_windows):
@@ -114,7 +129,7 @@ def sampled(num_pes, num_windows):
         columns[column_of_window(number, "busy_cycles")] = busy.astype(np.uint32)
         columns[column_of_window(number, "wait_cycles")] = (pes % 50).astype(np.uint32)
         columns[column_of_window(number, "wavelets")] = (pes % 7 + number).astype(np.uint32)
-        columns[column_of_window(number, WINDOW_PART)] = ((pes + number) % 3).astype(np.int8)
+        columns[column_of_window(number, WINDOW_STEP)] = ((pes + number) % 3 - 1).astype(np.int16)
     return columns
 
 

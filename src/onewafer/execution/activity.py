@@ -37,15 +37,20 @@ class PeMemory:
     @property
     def total_bytes(self) -> int:
         """All of it."""
-        return (
-            self.code_bytes
-            + self.weight_bytes
-            + self.activation_bytes
-            + self.cache_bytes
-            + self.buffer_bytes
-            + self.training_bytes
-            + self.kept_bytes
+        return sum(num_bytes for _, num_bytes in self.parts())
+
+    def parts(self) -> tuple[tuple[str, int], ...]:
+        """Return each part that it has with its bytes."""
+        parts = (
+            ("code", self.code_bytes),
+            ("weights", self.weight_bytes),
+            ("gradients and moments", self.training_bytes),
+            ("KV cache", self.cache_bytes),
+            ("inputs of layers", self.kept_bytes),
+            ("buffers", self.buffer_bytes),
+            ("activations", self.activation_bytes),
         )
+        return tuple((name, num_bytes) for name, num_bytes in parts if num_bytes)
 
 
 @dataclass(frozen=True, slots=True)

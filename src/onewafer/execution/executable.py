@@ -93,15 +93,17 @@ class FabricExecutor:
         )
         self.image = compile_program(options, MemoryFiles(self._emitted.files))
         self._architecture, self._simulation = architecture, simulation
+        self._memory = measure_memory(self.image, program)
         self._recorder: RunRecorder | None = None
         if simulation.recordings is not None:
-            self._recorder = simulation.recordings.begin(program, self._emitted)
+            self._recorder = simulation.recordings.begin(
+                program, self._emitted, self._estimator, self._memory
+            )
             self._recorder.finish_with(self, ended_well=True)
         self._device = self._load()
         self._sampler = PurposeSampler(program, self.image, self._emitted.position)
         self._multiplied: dict[str, NDArray[np.floating[Any]]] = {}
         """Parameters that are multiplied by one another on the way, as they were sent last."""
-        self._memory = measure_memory(self.image, program)
 
     def _load(self) -> Device:
         simulation = self._simulation

@@ -1,15 +1,14 @@
 """Recordings of the programs that are simulated: one file each, with where tensors lie.
 
 In: a file that a user named, and emitted programs. Out: recorders; the second program of a run has
-`NAME-2` for its file.
+`NAME-2` for its file. `recorded_operations` says what a model computes, in the script's words.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.execution.sampling import see_purposes
-from onewafer.graph import layer_parts
+from onewafer.execution.recorded_operations import DescribedProgram, see_steps
 from onewafer.host import AT_THE_END, Recorded, RecordingOptions, RunRecorder
 from onewafer.mesh import Distribution, held_indices
 from onewafer.recording import (
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from onewafer.mesh import EmittedPlacement, EmittedProgram, MeshProgram
+    from onewafer.execution.activity import PeMemory
+    from onewafer.mesh import EmittedPlacement, EmittedProgram, Estimator, MeshProgram
     from onewafer.settings import Settings
 
 _AXES = {Distribution.BLOCKED_X: "x", Distribution.BLOCKED_Y: "y", Distribution.LOCAL: ""}
@@ -67,33 +67,45 @@ class Recordings:
         """The files, those that are still to be written included."""
         return tuple(recorder.path for recorder in self._recorders)
 
-    def begin(self, program: MeshProgram, emitted: EmittedProgram) -> RunRecorder:
-        """Return the recorder of a program.
+    def begin(
+        self,
+        program: MeshProgram,
+        emitted: EmittedProgram,
+        estimator: Estimator,
+        memory: PeMemory,
+    ) -> RunRecorder:
+        """Return the recorder of a program, given its closed form and what takes its memory.
 
         Raises:
             ConfigurationError: its file cannot be written.
         """
         path = file_of_program(self._path, len(self._recorders) + 1)
-        tensors, splits = describe_tensors(program, emitted)
-        _, whereabouts = see_purposes(program, emitted.position)
+        described = DescribedProgram(program)
+        tensors, splits = describe_tensors(described, emitted)
         subject = Recorded(
-            program.graph.name, SourceTexts(emitted.files), tensors, splits, whereabouts
+            program.graph.name,
+            SourceTexts(emitted.files),
+            tensors,
+            splits,
+            described.operations(estimator),
+            memory.parts(),
+            see_steps(program, emitted.position),
+            described.texts(),
         )
         recorder = RunRecorder(path, subject, self._say, self._options)
         self._recorders.append(recorder)
         return recorder
 
-    def finish(self) -> None:
-        """Write what has not been written."""
+    def finish(self, flop_share: float | None = None) -> None:
+        """Write what has not been written, with the wafer's share of the script's FLOP."""
         for recorder in self._recorders:
-            recorder.finish(ended_well=True)
+            recorder.finish(ended_well=True, flop_share=flop_share)
 
 
 def describe_tensors(
-    program: MeshProgram, emitted: EmittedProgram
+    described: DescribedProgram, emitted: EmittedProgram
 ) -> tuple[tuple[Tensor, ...], tuple[Split, ...]]:
     """Return the tensors that the host knows, and how their dimensions lie over the PEs."""
-    parts = _parts_of_tensors(program)
     numbers: dict[Split, int] = {}
     tensors: list[Tensor] = []
     for item in _placements(emitted):
@@ -107,9 +119,9 @@ def describe_tensors(
         num_bytes = placement.num_elements * placement.dtype.num_bytes
         tensors.append(
             Tensor(
-                name=placement.name,
+                name=described.name_of(placement.name),
                 role=str(placement.role),
-                part=parts.get(placement.name, ""),
+                part=described.part_of(placement.name),
                 dtype=str(placement.dtype),
                 shape=placement.shape,
                 symbol=item.symbol,
@@ -126,13 +138,3 @@ def _placements(emitted: EmittedProgram) -> Iterator[EmittedPlacement]:
         yield from items
     yield from emitted.inputs.values()
     yield from emitted.outputs.values()
-
-
-def _parts_of_tensors(program: MeshProgram) -> dict[str, str]:
-    """Return the part of the layer that first reads each parameter, or gives each result."""
-    graph = program.graph
-    found: dict[str, str] = {}
-    for operation, part in zip(graph.operations, layer_parts(graph), strict=True):
-        for name in (*operation.parameter_operands, operation.result.name):
-            found.setdefault(name, str(part))
-    return found

@@ -16,6 +16,8 @@ from onewafer.host import Whereabouts, addresses_of
 from onewafer.mesh import purposes_of_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from onewafer.image import WaferImage
@@ -63,7 +65,9 @@ class PurposeSampler:
         self.next_look = 0
         self._looks = looks
         self._addresses = addresses_of(image, position)
-        self._purposes, self._whereabouts = see_purposes(program, position)
+        words = purposes_of_words(program)
+        self._purposes = tuple(dict.fromkeys(words))
+        self._whereabouts = see_words(position, list(map(self._purposes.index, words)))
         self._num_launches = 0
         self._begin_counts()
 
@@ -105,21 +109,14 @@ class PurposeSampler:
         self._cycle_before = 0
 
 
-def see_purposes(program: MeshProgram, position: str) -> tuple[tuple[Purpose, ...], Whereabouts]:
-    """Return the purposes of a program, and how to see which of them each PE is at."""
-    words = purposes_of_words(program)
-    purposes = tuple(dict.fromkeys(words))
-    number = {purpose: index for index, purpose in enumerate(purposes)}
+def see_words(position: str, numbers: Sequence[int]) -> Whereabouts:
+    """Return how to see the number of the word of the schedule that each PE is at.
+
+    `position` is the variable with its place, `numbers` has one for each word.
+    """
     # The variable stands behind the words that were read; 0 is behind the last ones, too.
-    of_position = [number[words[at - 1]] for at in range(len(words) + 1)]
-    names = tuple(map(_describe, purposes))
-    return purposes, Whereabouts(position, np.array(of_position, np.int8), names)
-
-
-def _describe(purpose: Purpose) -> str:
-    if purpose.part is None:
-        return "begin and end"
-    return f"{purpose.part}, collectives" if purpose.is_collective else str(purpose.part)
+    of_position = [numbers[at - 1] for at in range(len(numbers) + 1)]
+    return Whereabouts(position, np.array(of_position, np.int16))
 
 
 def _busy_cycles(machine: Machine) -> NDArray[np.int64]:

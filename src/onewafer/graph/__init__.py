@@ -6,7 +6,7 @@ from onewafer.graph.draws import MOST_FEATURES, NUM_SEEDS, SEEDS, Draw, are_draw
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.factors import draw_factors, without_factors
 from onewafer.graph.gradients import Gradients, derive_gradients
-from onewafer.graph.graph import Graph
+from onewafer.graph.graph import Graph, ScriptName
 from onewafer.graph.inputs_of_one_row import inputs_of_one_row
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import layer_parts
@@ -41,6 +41,7 @@ __all__ = [
     "Gradients",
     "Graph",
     "GraphError",
+    "ScriptName",
     "Segment",
     "Slot",
     "Tensor",

@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class ScriptName:
+    """The script's words for a tensor of a graph."""
+
+    name: str = ""
+    """The path of a parameter in its module, as `layers.0.weight`; empty: it is none."""
+    source: str = ""
+    """`file:line` of the call that computes it; empty: it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """One model with static shapes."""
 
@@ -44,6 +54,10 @@ class Graph:
     parameters: tuple[Tensor, ...]
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
+    script_names: Mapping[str, ScriptName] = field(
+        default_factory=dict[str, ScriptName], repr=False, compare=False
+    )
+    """Tensors by name → what the script calls them, as far as it is known."""
     by_name: Mapping[str, Tensor] = field(init=False, repr=False, compare=False)
     """All tensors by their names; of several with one name, which is a mistake, the first."""
 

@@ -25,4 +25,5 @@ def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
         tuple(map(tensor, graph.parameters)),
         tuple(operation.renamed(names) for operation in graph.operations),
         tuple(names.get(name, name) for name in graph.outputs),
+        {names.get(name, name): known for name, known in graph.script_names.items()},
     )

@@ -52,7 +52,14 @@ from onewafer.mesh.lowering.training import (
 )
 from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import MeshProgram
-from onewafer.mesh.purposes import Purpose, purposes_of_words, split_estimate
+from onewafer.mesh.purposes import (
+    Purpose,
+    Step,
+    purposes_of_words,
+    split_estimate,
+    steps,
+    steps_of_words,
+)
 from onewafer.mesh.reference import MeshEvaluator, evaluate
 from onewafer.mesh.shard import (
     MAX_POSITIONS,
@@ -102,6 +109,7 @@ __all__ = [
     "Purpose",
     "Redistribute",
     "Role",
+    "Step",
     "Update",
     "Waits",
     "check_rectangle",
@@ -126,6 +134,8 @@ __all__ = [
     "smallest_rectangle",
     "split_estimate",
     "split_waits",
+    "steps",
+    "steps_of_words",
     "training_bytes",
     "verify",
 ]

@@ -70,6 +70,8 @@ class MeshProgram(ProgramShape):
     operations: tuple[MeshOperation, ...]
     sources: tuple[int, ...]
     """For each mesh operation the index of the operation of the graph that it is a step of."""
+    activations_in_use: tuple[int, ...] = ()
+    """For each operation of the graph the elements of `Arena.ACTIVATIONS` that are live then."""
     entries: tuple[str, ...] = (INFER,)
     """The entries by name: each does operations that follow those of the one before."""
     ends: tuple[int, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.graph import LayerPart, layer_parts
-from onewafer.mesh.schedule import build_schedule, operations_of
+from onewafer.mesh.schedule import build_schedule, first_rounds, operations_of
 
 if TYPE_CHECKING:
     from onewafer.mesh.cost import Estimate
@@ -40,14 +40,45 @@ def purposes(program: MeshProgram) -> tuple[Purpose, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The work of an operation of the graph, or its collectives, in an entry of the program."""
+
+    entry: str
+    source: int
+    """Index of the operation of the graph."""
+    is_collective: bool
+
+
+def steps(program: MeshProgram) -> tuple[Step, ...]:
+    """Return the step that each mesh operation is a part of; a repetition is that of round 1."""
+    entries = [name for name in program.entries for _ in program.operations[program.stretch(name)]]
+    return tuple(
+        Step(
+            entries[first],
+            program.sources[first],
+            is_collective=program.operations[first].kind.is_collective,
+        )
+        for first in first_rounds(build_schedule(program))
+    )
+
+
+def steps_of_words(program: MeshProgram) -> tuple[Step | None, ...]:
+    """Return the step that each word of the schedule belongs to; None: it begins and ends."""
+    known, schedule = steps(program), build_schedule(program)
+    words: list[Step | None] = []
+    for entry, index in zip(schedule, operations_of(schedule), strict=True):
+        words += [None if index is None else known[index]] * len(entry.words)
+    return tuple(words)
+
+
 def purposes_of_words(program: MeshProgram) -> tuple[Purpose, ...]:
     """Return the purpose of the entry that each word of the schedule belongs to."""
-    known = purposes(program)
-    schedule = build_schedule(program)
-    words: list[Purpose] = []
-    for entry, index in zip(schedule, operations_of(schedule), strict=True):
-        words += [CONTROL if index is None else known[index]] * len(entry.words)
-    return tuple(words)
+    parts = layer_parts(program.graph)
+    return tuple(
+        CONTROL if step is None else Purpose(parts[step.source], step.is_collective)
+        for step in steps_of_words(program)
+    )
 
 
 def split_estimate(

@@ -76,26 +76,17 @@ def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:
     return tuple(indices)
 
 
-def steps_of(schedule: Sequence[Entry]) -> tuple[int | None, ...]:
-    """Return for each step of a launch, repetitions included, which operation it is.
-
-    None: a REPEAT, at the end of each round, or the STOP.
-    """
+def first_rounds(schedule: Sequence[Entry]) -> tuple[int, ...]:
+    """Return for each operation the one of the first round that it repeats, or itself."""
     indices = operations_of(schedule)
-    steps: list[int | None] = []
-    at, rounds, ahead = 0, 0, 0
-    while at < len(schedule):
-        entry, index = schedule[at], indices[at]
-        steps.append(None if index is None else index + ahead)
-        at += 1
-        if entry.kind is not REPEAT:
-            continue
-        if rounds < entry.n:
-            length = _num_repeated([len(e.words) for e in schedule[:at]], entry.left)
-            rounds, ahead, at = rounds + 1, ahead + length, at - 1 - length
-        else:
-            rounds, ahead = 0, 0
-    return tuple(steps)
+    firsts: list[int] = []
+    for at, (entry, index) in enumerate(zip(schedule, indices, strict=True)):
+        if index is not None:
+            firsts.append(index)
+        elif entry.kind is REPEAT:
+            length = _num_repeated([len(e.words) for e in schedule[: at + 1]], entry.left)
+            firsts += firsts[-length:] * entry.n
+    return tuple(firsts)
 
 
 def _num_repeated(words: Sequence[int], num_words: int) -> int:

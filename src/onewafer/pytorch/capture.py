@@ -14,6 +14,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +30,7 @@ from onewafer.graph import (
     Graph,
     GraphError,
     NegativeLogLikelihood,
+    ScriptName,
     table_rows,
     verify_graph,
 )
@@ -48,7 +50,7 @@ from onewafer.pytorch.lowering import (
 )
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.names import name_of_module
-from onewafer.pytorch.places import Owner, owner_of
+from onewafer.pytorch.places import Owner, owner_of, users_place
 from onewafer.pytorch.program_flop import count_program_flop
 from onewafer.pytorch.refusals import (
     OutsideTableError,
@@ -172,6 +174,7 @@ def _write(
     results = tuple(_read_results(program, writer, operands))
     written = tuple(_read_writes(program, writer, operands))
     graph = finish(writer)
+    graph = replace(graph, script_names=dict(_script_names(writer, graph)))
     try:
         verify_graph(graph)
     except GraphError as error:  # rows of one launch must go together, which no operation sees
@@ -197,6 +200,22 @@ def _write(
         tuple(writer.drawn),
         written,
     )
+
+
+def _script_names(writer: GraphWriter, graph: Graph) -> Iterator[tuple[str, ScriptName]]:
+    """Yield what the script calls parameters and results.
+
+    A result whose call is in no line of the script comes from the line that calls the module.
+    """
+    for name, external in writer.parameters.items():
+        yield name, ScriptName(" + ".join(dict.fromkeys(external.paths())))
+    caller = users_place()
+    called = "" if caller is None else f"{caller.file}:{caller.line}"
+    for operation in graph.operations:
+        trace = writer.traces.get(operation.result.name)
+        line = None if trace is None else trace.innermost()
+        source = called if line is None else f"{line.file}:{line.number}"
+        yield operation.result.name, ScriptName(source=source)
 
 
 def _find_needed(graph: torch.fx.Graph) -> list[Node]:
@@ -337,6 +356,7 @@ def _bind_placeholders(
     names = {id(v): f"p_{k.replace('.', '_')}" for k, v in parameters.items()} | {
         id(v): f"b_{k.replace('.', '_')}" for k, v in buffers.items()
     }
+    paths = {id(v): k for k, v in (parameters | buffers).items()}
     operands: dict[Node, Operands] = {}
     used = set[str]()
     arguments = enumerate(leaves)
@@ -355,7 +375,8 @@ def _bind_placeholders(
                 name = names.get(id(value), name)  # unless another has it: `a.b` reads like `a_b`
             used.add(name)
             is_held = position is None or id(value) in names or position in of_module
-            operands[node] = External(name, value, _origin(value, is_held=is_held), position)
+            origin, path = _origin(value, is_held=is_held), paths.get(id(value), "")
+            operands[node] = External(name, value, origin, position, path=path)
     return operands
 
 

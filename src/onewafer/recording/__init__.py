@@ -1,41 +1,48 @@
 """Contract 5, a run → viewers: what every PE did, and what it ran, in one Parquet file.
 
-`run` and `spans` say what a recording holds, `parquet` and `span_columns` how it lies in the file,
+`run` and `spans` say what a recording holds, `parquet` and `list_columns` how it lies in the file,
 `sources` where the texts of the programs come from.
 """
 
+from onewafer.recording.list_columns import MOVE_COLUMNS, SPAN_COLUMNS
 from onewafer.recording.parquet import RecordingFile, load_arrow, require_arrow, write_recording
+from onewafer.recording.provenance import Provenance, read_provenance
 from onewafer.recording.run import (
     NOT_WAITING,
     SRAM_COLUMNS,
     WAVELET_COLUMNS,
     WINDOW_COUNTERS,
-    WINDOW_PART,
+    WINDOW_STEP,
+    Operation,
     RecordedLaunch,
     RunHeader,
     Split,
     Tensor,
     Window,
     column_of_register,
+    column_of_step,
     column_of_wait,
     column_of_window,
     file_of_program,
     ranges_of,
 )
 from onewafer.recording.sources import FindSource, SourceFiles, SourceTexts, read_sources
-from onewafer.recording.span_columns import SPAN_COLUMNS
-from onewafer.recording.spans import MAIN_THREAD, SPAN_KINDS, Spans, Words
+from onewafer.recording.spans import MAIN_THREAD, SPAN_KINDS, Moves, Spans, Words
 
 __all__ = [
     "MAIN_THREAD",
+    "MOVE_COLUMNS",
     "NOT_WAITING",
     "SPAN_COLUMNS",
     "SPAN_KINDS",
     "SRAM_COLUMNS",
     "WAVELET_COLUMNS",
     "WINDOW_COUNTERS",
-    "WINDOW_PART",
+    "WINDOW_STEP",
     "FindSource",
+    "Moves",
+    "Operation",
+    "Provenance",
     "RecordedLaunch",
     "RecordingFile",
     "RunHeader",
@@ -47,11 +54,13 @@ __all__ = [
     "Window",
     "Words",
     "column_of_register",
+    "column_of_step",
     "column_of_wait",
     "column_of_window",
     "file_of_program",
     "load_arrow",
     "ranges_of",
+    "read_provenance",
     "read_sources",
     "require_arrow",
     "write_recording",

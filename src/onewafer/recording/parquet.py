@@ -26,22 +26,28 @@ from onewafer.errors import ConfigurationError, ImageError, RecordingError
 from onewafer.files.foreign_bytes import DAMAGES, inflate
 from onewafer.files.whole_files import check_file, whole_file
 from onewafer.image import decode_image, encode_image
-from onewafer.recording.run import WINDOW_COUNTERS, WINDOW_PART, RunHeader, column_of_window
-from onewafer.recording.span_columns import SPAN_COLUMNS, lists_of, spans_in
+from onewafer.recording.list_columns import (
+    MOVE_COLUMNS,
+    SPAN_COLUMNS,
+    Lists,
+    lists_in,
+    lists_of,
+)
+from onewafer.recording.run import WINDOW_COUNTERS, WINDOW_STEP, RunHeader, column_of_window
+from onewafer.recording.spans import Moves, Spans
 from onewafer.settings import available_memory
 from onewafer.terminal import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from onewafer.image import WaferImage
-    from onewafer.recording.spans import Spans
 
 FORMAT: Final = "onewafer recording"
-VERSION: Final = 1
+VERSION: Final = 2
 _HEADER, _IMAGE, _SOURCES = b"onewafer", b"onewafer.image", b"onewafer.sources"
 _MAGIC: Final = b"PAR1"
 _LEVEL: Final = 3
@@ -85,11 +91,11 @@ def write_recording(
     *,
     image: WaferImage,
     sources: Mapping[str, str],
-    spans: Spans | None = None,
+    traced: Sequence[Spans | Moves] = (),
 ) -> None:
     """Write a recording, whole or not at all; `columns` have a number for each PE, in any shape.
 
-    `spans` are those of a run that was traced.
+    `traced` are the spans and moves of a run that was traced.
 
     Raises:
         ConfigurationError: PyArrow is not installed.
@@ -112,8 +118,10 @@ def write_recording(
         _SOURCES: _deflated(json.dumps(dict(sources)).encode()),
     }
     arrays = {"x": place[1], "y": place[0]} | {n: c.reshape(-1) for n, c in columns.items()}
-    lists = {} if spans is None else lists_of(spans, pa)
-    table = pa.table({name: pa.array(column) for name, column in arrays.items()} | lists)
+    table = {name: pa.array(column) for name, column in arrays.items()}
+    for lists in traced:
+        table |= lists_of(lists, pa)
+    table = pa.table(table)
     with (
         whole_file(path) as target,
         _parquet().ParquetWriter(
@@ -163,9 +171,10 @@ class RecordingFile:
             metadata = self._file.metadata.metadata
         except (OSError, _arrow().ArrowException, *DAMAGES) as error:
             raise self._damaged(error) from error
-        self.has_spans = set(SPAN_COLUMNS) <= set(names)
-        """True if the run was traced."""
-        self.columns: tuple[str, ...] = tuple(n for n in names if n not in SPAN_COLUMNS)
+        self.is_traced = {*SPAN_COLUMNS, *MOVE_COLUMNS} <= set(names)
+        """True if there are spans and moves."""
+        lists = (*SPAN_COLUMNS, *MOVE_COLUMNS)
+        self.columns: tuple[str, ...] = tuple(n for n in names if n not in lists)
         """The columns with a number a PE."""
         return cast("Mapping[bytes, bytes]", metadata or {})
 
@@ -223,10 +232,22 @@ class RecordingFile:
         Raises:
             RecordingError: they are damaged.
         """
-        if not self.has_spans:
+        return self._traced(Spans)
+
+    @cached_property
+    def moves(self) -> Moves | None:
+        """Wavelets by PE; None: the run was not traced.
+
+        Raises:
+            RecordingError: they are damaged.
+        """
+        return self._traced(Moves)
+
+    def _traced(self, kind: type[Lists]) -> Lists | None:
+        if not self.is_traced:
             return None
         try:
-            return spans_in(self._lists, self.header.num_pes)
+            return lists_in(kind, self._lists, self.header.num_pes)
         except (OSError, AttributeError, _arrow().ArrowException, *DAMAGES) as error:
             raise self._damaged(error) from error
 
@@ -293,7 +314,7 @@ _AGAIN: Final = "record the run again"
 
 def _needed(header: RunHeader) -> set[str]:
     """Return the columns without which no recording with this header is whole."""
-    counters = (*WINDOW_COUNTERS, WINDOW_PART) if header.parts else WINDOW_COUNTERS
+    counters = (*WINDOW_COUNTERS, WINDOW_STEP) if header.operations else WINDOW_COUNTERS
     windows = range(len(header.windows))
     sampled = {column_of_window(number, name) for number in windows for name in counters}
     return {"x", "y", "program"} | sampled

@@ -2,20 +2,24 @@
 
 In: nothing. Out: plain values, in the words of no simulator and no mesh.
 
-    recording := header, columns, spans, image, sources
+    recording := header, columns, spans, moves, image, sources
     column    := a number for each PE, PE y · width + x
     tensor    := a name, a symbol, and two splits: of its rows and of its columns
     split     := an axis of the rectangle, and for each coordinate the indices that lie there
+    operation := what a model computes in a launch, the line of the script that asks for it
+    step      := 2 i: the work of operation i; 2 i + 1: its collectives; −1: begin and end
     window    := cycles of the run between two looks; a column of its own for each counter
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
 
 from onewafer.geometry import Direction
 from onewafer.image import SectionKind
+from onewafer.recording.provenance import UNKNOWN, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +37,8 @@ SRAM_COLUMNS = tuple(f"sram_{kind.name.lower()}_bytes" for kind in SectionKind)
 
 WINDOW_COUNTERS = ("busy_cycles", "wait_cycles", "wavelets")
 """Counters of each window: as `busy_cycles`, waits for all reasons, wavelets over links."""
-WINDOW_PART = "part"
-"""The part that each PE is at when a window ends: a number of `RunHeader.parts`."""
+WINDOW_STEP = "step"
+"""The step that each PE is at when a window ends."""
 
 
 def file_of_program(path: Path, number: int) -> Path:
@@ -54,6 +58,15 @@ def column_of_window(number: int, counter: str) -> str:
     'window_3_busy_cycles'
     """
     return f"window_{number}_{counter}"
+
+
+def column_of_step(step: int) -> str:
+    """Return the column with the cycles that a PE was at a step of the model.
+
+    >>> column_of_step(4)
+    'step_4_cycles'
+    """
+    return f"step_{step}_cycles"
 
 
 def column_of_register(number: int) -> str:
@@ -111,6 +124,37 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of a model in a launch; of layers that repeat, those of all."""
+
+    name: str
+    """`linear`, `linear weight gradient`."""
+    layer: str
+    """The path of the layer in the model, as `layers.0.mlp`; empty: not known."""
+    launch: str
+    """The function whose launches do it."""
+    part: str
+    """The part of a layer that it belongs to (`attention`, `MLP`, …)."""
+    source: str
+    """`file:line` of the script; empty: not known."""
+    shape: tuple[int, ...]
+    """Shape of the result."""
+    work_cycles: int
+    """In one launch, by the closed form: each PE on its own."""
+    collective_cycles: int
+    """Likewise: values move between PEs."""
+    rounds: int
+    """Layers that do the same."""
+    activation_bytes: int
+    """Bytes of a PE that hold activations while it runs."""
+
+    @property
+    def title(self) -> str:
+        """Its name, and its layer if that is known: `linear, layers.0.mlp`."""
+        return ", ".join(filter(None, (self.name, self.layer)))
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedLaunch:
     """A function that the host launched."""
 
@@ -152,8 +196,13 @@ class RunHeader:
     """One after the other; empty: the run was not sampled."""
     is_over: bool = True
     """False: the run goes on, and its recording is written again and again."""
-    parts: tuple[str, ...] = ()
-    """The parts of a model: the number in a column of `WINDOW_PART` is an index."""
+    operations: tuple[Operation, ...] = ()
+    """What a model computes, in the order of its launches."""
+    memory: tuple[tuple[str, int], ...] = ()
+    """What a model takes of the memory of the fullest PE, in bytes: code, weights, …"""
+    provenance: Provenance = UNKNOWN
+    flop_share: float | None = None
+    """Which share of the script's FLOP ran on the wafer; None: not known."""
     spans_until: int | None = None
     """The cycle from which on spans of a traced run are left out; None: all are there."""
     num_spans_left_out: int = 0
@@ -162,6 +211,17 @@ class RunHeader:
     def num_pes(self) -> int:
         """PEs of the rectangle."""
         return self.width * self.height
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of a model, each once: its work and its collectives are two."""
+        return tuple(dict.fromkeys(self.part_of_step)) if self.operations else ()
+
+    @property
+    def part_of_step(self) -> tuple[str, ...]:
+        """The part that each step belongs to, from step −1 on."""
+        named = ((one.part, f"{one.part}, collectives") for one in self.operations)
+        return ("begin and end", *(part for both in named for part in both))
 
     def to_record(self) -> dict[str, Any]:
         """Return the header for `json.dumps`."""
@@ -174,28 +234,35 @@ class RunHeader:
         Raises:
             KeyError, TypeError, ValueError: it is none.
         """
-        header = cls(
-            title=str(record["title"]),
-            arch=str(record["arch"]),
-            profile=str(record["profile"]),
-            engine=str(record["engine"]),
-            clock_hertz=float(record["clock_hertz"]),
-            width=int(record["width"]),
-            height=int(record["height"]),
-            cycles=int(record["cycles"]),
-            ending=str(record["ending"]),
-            reasons=tuple(map(str, record["reasons"])),
-            launches=tuple(map(_launch, record["launches"])),
-            tensors=tuple(map(_tensor, record["tensors"])),
-            splits=tuple(map(_split, record["splits"])),
-            windows=tuple(map(_window, record.get("windows", ()))),
-            parts=tuple(map(str, record.get("parts", ()))),
-            is_over=bool(record.get("is_over", True)),
-            spans_until=None if (until := record.get("spans_until")) is None else int(until),
-            num_spans_left_out=int(record.get("num_spans_left_out", 0)),
-        )
+        header: RunHeader = _made_of(cls, record)
         _check_numbers(header)
         return header
+
+
+@cache
+def _hints(cls: type[Any]) -> Mapping[str, Any]:
+    return get_type_hints(cls)
+
+
+def _made_of(cls: type[Any], record: Mapping[str, Any]) -> Any:  # noqa: ANN401  # one of `cls`
+    """Return the value of a class of this file that a record has; what has a default may lack."""
+    hints = _hints(cls)
+    named = [one.name for one in fields(cls) if one.name in record or one.default is MISSING]
+    return cls(**{name: _value_of(hints[name], record[name]) for name in named})
+
+
+def _value_of(hint: Any, found: Any) -> Any:  # noqa: ANN401  # any annotation of a field here
+    """Return a value for an annotation: a plain one, None, a tuple, one of a class of this file."""
+    arguments = get_args(hint)
+    if is_dataclass(hint):
+        return _made_of(cast("type[Any]", hint), found)
+    if get_origin(hint) is not tuple:
+        if arguments and found is None:
+            return None
+        return arguments[0](found) if arguments else hint(found)  # `int | None` has arguments
+    if arguments[-1] is Ellipsis:
+        return tuple(_value_of(arguments[0], item) for item in found)
+    return tuple(_value_of(one, item) for one, item in zip(arguments, found, strict=True))
 
 
 def ranges_of(indices: NDArray[np.intp]) -> tuple[tuple[int, int], ...]:
@@ -213,34 +280,6 @@ def ranges_of(indices: NDArray[np.intp]) -> tuple[tuple[int, int], ...]:
         else:
             ranges.append((number, number + 1))
     return tuple(ranges)
-
-
-def _launch(record: Mapping[str, Any]) -> RecordedLaunch:
-    start, end = int(record["start_cycle"]), int(record["end_cycle"])
-    return RecordedLaunch(str(record["name"]), start, end)
-
-
-def _tensor(record: Mapping[str, Any]) -> Tensor:
-    return Tensor(
-        name=str(record["name"]),
-        role=str(record["role"]),
-        part=str(record["part"]),
-        dtype=str(record["dtype"]),
-        shape=tuple(map(int, record["shape"])),
-        symbol=str(record["symbol"]),
-        num_bytes=int(record["num_bytes"]),
-        rows=int(record["rows"]),
-        columns=int(record["columns"]),
-    )
-
-
-def _window(record: Mapping[str, Any]) -> Window:
-    return Window(int(record["start_cycle"]), int(record["end_cycle"]))
-
-
-def _split(record: Mapping[str, Any]) -> Split:
-    blocks = (tuple((int(a), int(b)) for a, b in block) for block in record["blocks"])
-    return Split(str(record["axis"]), tuple(blocks))
 
 
 def _check_numbers(header: RunHeader) -> None:

@@ -1,7 +1,9 @@
-"""Spans of a run that was traced: when tasks, DSD operations and waits began and ended.
+"""A run that was traced: when tasks, DSD operations and waits were, and where wavelets went.
 
     spans := for each PE its spans, by their start
     span  := cycles [start, end) of a thread, a kind, a name, a source line
+    moves := for each PE the wavelets that left its router, by their cycle
+    move  := a cycle, a color, the direction in which the wavelet went
 
 On a thread, tasks follow one another, and so do operations; an operation of the main thread lies in
 a task, a wait in an operation or before it.
@@ -10,10 +12,15 @@ a task, a wait in an operation or before it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from onewafer.geometry import Direction
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 SPAN_KINDS = ("task", "operation", "wait")
@@ -40,6 +47,16 @@ class Words:
 class Spans:
     """The spans of all PEs, one PE after the other in reading order."""
 
+    prefix: ClassVar[str] = "span"
+    numbers: ClassVar[Mapping[str, type[np.generic]]] = {
+        "start_cycle": np.int64,
+        "end_cycle": np.int64,
+        "cycles": np.int64,
+        "thread": np.int8,
+        "is_open": np.bool_,
+    }
+    texts: ClassVar[tuple[str, ...]] = ("kind", "name", "source")
+
     first: NDArray[np.int64]
     """`[num_pes + 1]`: the spans of PE i are those from `first[i]` to `first[i + 1]`."""
     start_cycle: NDArray[np.int64]
@@ -58,22 +75,49 @@ class Spans:
     def check(self, num_pes: int) -> None:
         """Raise ValueError if they are not the spans of so many PEs."""
         num_spans = len(self.start_cycle)
-        if len(self.first) != num_pes + 1 or self.first[0] != 0 or self.first[-1] != num_spans:
-            raise ValueError("the spans belong to no PEs")
-        columns = (self.end_cycle, self.cycles, self.thread, self.is_open)
-        lengths = {len(column) for column in (*columns, *(w.numbers for w in self.words))}
-        if lengths != {num_spans}:
-            raise ValueError("a span is not whole")
+        _check_lists(self, num_pes)
         if num_spans and (self.start_cycle.min() < 0 or (self.end_cycle < self.start_cycle).any()):
             raise ValueError("a span ends before it begins")
         if num_spans and not 0 <= self.thread.min() <= self.thread.max() <= MAIN_THREAD:
             raise ValueError("a span is of no thread")
-        for words in self.words:
+        for words in (self.kind, self.name, self.source):
             words.check()
         if not set(self.kind.texts) <= set(SPAN_KINDS):
             raise ValueError("a span is of no known kind")
 
-    @property
-    def words(self) -> tuple[Words, ...]:
-        """Its columns of texts."""
-        return self.kind, self.name, self.source
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """The wavelets that left the routers of all PEs, one PE after the other in reading order."""
+
+    prefix: ClassVar[str] = "move"
+    numbers: ClassVar[Mapping[str, type[np.generic]]] = {
+        "cycle": np.int64,
+        "color": np.int8,
+        "side": np.int8,
+    }
+    texts: ClassVar[tuple[str, ...]] = ()
+
+    first: NDArray[np.int64]
+    """`[num_pes + 1]`: the moves of PE i are those from `first[i]` to `first[i + 1]`."""
+    cycle: NDArray[np.int64]
+    color: NDArray[np.int8]
+    side: NDArray[np.int8]
+    """Number of a `Direction`; the ramp: it came to the PE. A multicast has a move a side."""
+
+    def check(self, num_pes: int) -> None:
+        """Raise ValueError if they are not the moves of so many PEs."""
+        _check_lists(self, num_pes)
+        if len(self.cycle) and (
+            self.cycle.min() < 0 or not 0 <= self.side.min() <= self.side.max() <= max(Direction)
+        ):
+            raise ValueError("a wavelet goes to no side")
+
+
+def _check_lists(lists: Spans | Moves, num_pes: int) -> None:
+    """Raise ValueError if columns are not lists of so many PEs."""
+    columns = [getattr(lists, name) for name in lists.numbers]
+    columns += [getattr(lists, name).numbers for name in lists.texts]
+    sizes, first = {len(column) for column in columns}, lists.first
+    if len(first) != num_pes + 1 or first[0] != 0 or {int(first[-1])} != sizes:
+        raise ValueError(f"a {lists.prefix} is not whole")

@@ -18,17 +18,22 @@ from onewafer.errors import ConfigurationError
 from onewafer.recording import (
     SRAM_COLUMNS,
     WAVELET_COLUMNS,
-    WINDOW_PART,
+    WINDOW_STEP,
+    column_of_step,
     column_of_wait,
     column_of_window,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
-    from onewafer.recording import RecordingFile
+    from onewafer.recording import Operation, RecordingFile
 
 NUM_STEPS = 254
+OPERATION = "operation-"
+"""The map of an operation of a model has this name, with the operation's number behind it."""
 _SMALLEST_LEVEL = 128
 """PEs: a level whose longer side is no longer has none after it."""
 
@@ -41,6 +46,7 @@ class Unit(StrEnum):
     UNITS = "units"
     """How many units of a PE (threads, links) wait, on the mean of all cycles."""
     COUNT = "count"
+    CYCLES = "cycles"
     BYTES = "bytes"
     JOULES = "joules"
     PROGRAM = "program"
@@ -86,12 +92,12 @@ def list_maps(recording: RecordingFile) -> tuple[HeatMap, ...]:
     waits = {reason: column_of_wait(reason) for reason in reasons}
     links = WAVELET_COLUMNS[:-1]
     windows = range(len(recording.header.windows))
-    parts = tuple(column_of_window(i, WINDOW_PART) for i in windows)
+    steps = tuple(column_of_window(i, WINDOW_STEP) for i in windows)
     maps = (
         HeatMap("busy", "busy", Unit.SHARE, ("busy_cycles",), "busy_cycles"),
         HeatMap("waiting", "waiting", Unit.UNITS, tuple(waits.values()), "wait_cycles"),
         *(_part("wait", f"waiting: {r}", Unit.UNITS, r, column) for r, column in waits.items()),
-        HeatMap("part", "part of the model", Unit.PART, parts, WINDOW_PART),
+        HeatMap("part", "part of the model", Unit.PART, steps, WINDOW_STEP),
         HeatMap("wavelets", "wavelets sent over links", Unit.COUNT, links, "wavelets"),
         *(
             _part("wavelets", f"wavelets to the {side}", Unit.COUNT, side, column)
@@ -111,11 +117,20 @@ def list_maps(recording: RecordingFile) -> tuple[HeatMap, ...]:
         HeatMap("program", "tile programs", Unit.PROGRAM, ("program",)),
     )
     known = set(recording.columns)
+    maps += tuple(_operation(i, one, known) for i, one in enumerate(recording.header.operations))
     return tuple(found for found in maps if found.columns and known.issuperset(found.columns))
 
 
 def _part(group: str, title: str, unit: Unit, kind: str, column: str) -> HeatMap:
     return HeatMap(f"{group}-{kind.replace(' ', '-')}", title, unit, (column,))
+
+
+def _operation(index: int, operation: Operation, known: Collection[str]) -> HeatMap:
+    """Return the map of an operation: the cycles that each PE was at it."""
+    columns = (column_of_step(step) for step in (2 * index, 2 * index + 1))
+    title = f"{operation.title} in {operation.launch}"
+    seen = tuple(column for column in columns if column in known)
+    return HeatMap(f"{OPERATION}{index}", title, Unit.CYCLES, seen)
 
 
 def find_map(recording: RecordingFile, name: str) -> HeatMap:
@@ -138,12 +153,20 @@ def values_of(
     """Return the value of every PE, `[y, x]`, at least 0; of the whole run, or a window."""
     columns = drawn.columns if window is None else (column_of_window(window, drawn.counter),)
     if drawn.unit is Unit.PART:
-        return _most_frequent([recording.column(name) for name in columns])
+        return _most_frequent([parts_of(recording, name) for name in columns])
     total = sum(recording.column(name).astype(np.float64) for name in columns)
     values = np.maximum(total, 0)
     if drawn.unit in (Unit.SHARE, Unit.UNITS):
         values = values / _cycles_of(recording, window)
     return values
+
+
+def parts_of(recording: RecordingFile, column: str) -> NDArray[np.intp]:
+    """Return the number of the part of the model that each PE is at, given a column of steps."""
+    parts = recording.header.parts
+    numbers = np.array([parts.index(part) for part in recording.header.part_of_step])
+    steps = recording.column(column).astype(np.intp)
+    return numbers[(steps + 1).clip(0, len(numbers) - 1)]
 
 
 def _most_frequent(columns: list[NDArray[Any]]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ In: a recording. Out: bytes of JSON, codes and routes.
     times/NAME/X-Y           codes of the row of a PE, window by window, then those of its column
     spans.json               texts of the spans of a run that was traced
     spans/row/Y              tasks, operations and waits of a row of PEs; spans/column/X of a column
+    moves                    the wavelets that left routers, by their cycle
     programs/N.json          a tile program: lines with costs, symbols, memory, tasks, queues
     routes/COLOR.json        the configurations of a color
     routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color is not known
@@ -21,25 +22,28 @@ In: a recording. Out: bytes of JSON, codes and routes.
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from onewafer.arch import load_architecture
+from onewafer.errors import OnewaferError
 from onewafer.geometry import Direction
-from onewafer.image import NUM_COLORS
-from onewafer.recording import NOT_WAITING, SourceTexts
-from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, list_maps, num_levels
+from onewafer.image import NUM_COLORS, SectionKind
+from onewafer.recording import NOT_WAITING, SourceTexts, column_of_step
+from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, list_maps, mean_of, num_levels
 from onewafer.viewer.palettes import palette_of
 from onewafer.viewer.peers import peers_of
 from onewafer.viewer.program_listing import list_program, listing_record
 from onewafer.viewer.routes import configured_colors
-from onewafer.viewer.span_lines import describe_spans, line_of, texts_of
+from onewafer.viewer.span_lines import bytes_of_moves, describe_spans, line_of, texts_of
 from onewafer.viewer.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from onewafer.image import ColorConfig, TileProgram
     from onewafer.recording import RecordingFile
@@ -90,6 +94,7 @@ class PageParts:
             "times": self._times,
             "spans.json": self._texts_of_spans,
             "spans": self._spans,
+            "moves": self._moves,
             "programs": self._program,
             "routes": self._routes,
             "pes": self._pe,
@@ -124,9 +129,10 @@ class PageParts:
         yield from (f"maps/{name}/{level}" for level in levels)
 
     def _paths_of_spans(self) -> Iterator[str]:
-        if self.recording.has_spans:
+        if self.recording.is_traced:
             yield "spans.json"
             yield from (f"spans/row/{y}" for y in range(self.recording.header.height))
+            yield "moves"
 
     def _draw_codes(self, name: str, window: int | None = None) -> Drawn:
         drawn = self._maps[name]
@@ -168,7 +174,40 @@ class PageParts:
         }
         spans = self.recording.spans
         record["spans"] = None if spans is None else describe_spans(spans, header.width)
+        record["parts"] = header.parts
+        record["operations"] = [
+            {**told, **self._measured(index), "title": operation.title}
+            for index, (told, operation) in enumerate(
+                zip(record["operations"], header.operations, strict=True)
+            )
+        ]
+        record["memory_bytes"] = self._memory_bytes()
         return to_json(record)
+
+    def _measured(self, index: int) -> dict[str, float | None]:
+        """Return the cycles that PEs were at an operation, the mean of all; None: not looked."""
+        if not self._windows:
+            return {"work": None, "collective": None}
+        names = column_of_step(2 * index), column_of_step(2 * index + 1)
+        work, collective = (
+            mean_of(self.recording.column(name), self._has_program)
+            if name in self.recording.columns
+            else 0.0
+            for name in names
+        )
+        return {"work": work, "collective": collective}
+
+    @cached_property
+    def _has_program(self) -> NDArray[np.bool_]:
+        return self.recording.column("program") >= 0
+
+    def _memory_bytes(self) -> int | None:
+        """Return the bytes of memory of a PE; None: the machine is not known here."""
+        header = self.recording.header
+        try:
+            return load_architecture(header.arch, profile=header.profile).memory_bytes
+        except OnewaferError:
+            return None
 
     def _about_program(self, number: int) -> dict[str, Any]:
         x, y = self._first_pe(number)
@@ -179,6 +218,7 @@ class PageParts:
             "num_pes": int((self.recording.image.program_of_pe == number).sum()),
             "first_pe": [x, y],
             "num_bytes": sum(section.num_bytes for section in program.sections),
+            "sections": _bytes_by_kind(program),
         }
 
     def _first_pe(self, number: int) -> tuple[int, int]:
@@ -241,6 +281,10 @@ class PageParts:
             return None
         pes = np.arange(header.num_pes).reshape(header.height, header.width)
         return line_of(spans, pes[number] if way == "row" else pes[:, number])
+
+    def _moves(self, rest: str) -> bytes | None:
+        moves = self.recording.moves
+        return None if rest or moves is None else bytes_of_moves(moves)
 
     # --- programs --------------------------------------------------------------------------------
 
@@ -316,6 +360,15 @@ class PageParts:
             return (configs + 1).astype("<u2").tobytes()
         used: list[int] = np.unique(configs[configs >= 0]).tolist()
         return to_json({number + 1: _ways(image.color_configs[number]) for number in used})
+
+
+def _bytes_by_kind(program: TileProgram) -> dict[str, int]:
+    """Return what a program takes of its memory, by kind of section."""
+    found = {
+        kind.name.lower(): sum(s.num_bytes for s in program.sections if s.kind is kind)
+        for kind in SectionKind
+    }
+    return {kind: num_bytes for kind, num_bytes in found.items() if num_bytes}
 
 
 def drawn_part(drawn: Drawn, rest: str) -> bytes | None:

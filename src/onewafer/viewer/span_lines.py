@@ -1,4 +1,4 @@
-"""The spans of a row or a column of PEs, as the page asks for them.
+"""The spans of a row or a column of PEs, and the moves of wavelets, as the page asks for them.
 
 In: the spans of a recording. Out: bytes, little-endian, one column after the other:
 
@@ -6,6 +6,8 @@ In: the spans of a recording. Out: bytes, little-endian, one column after the ot
     f64 a span               start; then all ends; then the cycles that count
     u32 a span               number of its name; then those of its source lines
     u8  a span               thread (8: the main one); then kinds; then 1: it had not ended
+
+Moves have f64 cycles, u32 numbers of PEs, u8 colors, u8 sides; the earliest is the first.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from onewafer.recording import SPAN_KINDS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onewafer.recording import Spans
+    from onewafer.recording import Moves, Spans
 
 
 def describe_spans(spans: Spans, width: int) -> dict[str, Any]:
@@ -49,5 +51,18 @@ def line_of(spans: Spans, pes: NDArray[np.intp]) -> bytes:
         spans.thread[at].astype("u1"),
         kinds[spans.kind.numbers[at]],
         spans.is_open[at].astype("u1"),
+    )
+    return b"".join(column.tobytes() for column in columns)
+
+
+def bytes_of_moves(moves: Moves) -> bytes:
+    """Return the moves of all PEs by their cycle."""
+    order = np.argsort(moves.cycle, kind="stable")
+    pes = np.repeat(np.arange(len(moves.first) - 1), np.diff(moves.first))
+    columns = (
+        moves.cycle[order].astype("<f8"),
+        pes[order].astype("<u4"),
+        moves.color[order].astype("u1"),
+        moves.side[order].astype("u1"),
     )
     return b"".join(column.tobytes() for column in columns)

@@ -140,7 +140,7 @@ def write_value(value: float, unit: Unit) -> str:
             return format_bytes(round(value))
         case Unit.JOULES:
             return f"{value:.3g} J"
-        case Unit.COUNT | Unit.PROGRAM | Unit.PART:
+        case Unit.COUNT | Unit.CYCLES | Unit.PROGRAM | Unit.PART:
             return f"{round(value):,}"
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.recording import WINDOW_PART, column_of_window
-from onewafer.viewer.heat_maps import mean_of, values_of
+from onewafer.recording import WINDOW_STEP, column_of_window
+from onewafer.viewer.heat_maps import mean_of, parts_of, values_of
 
 if TYPE_CHECKING:
     from onewafer.recording import RecordingFile
@@ -59,8 +59,8 @@ class Windows:
         if not num_parts:
             return []
         columns = (
-            self.recording.column(column_of_window(number, WINDOW_PART)).reshape(-1)
+            parts_of(self.recording, column_of_window(number, WINDOW_STEP)).reshape(-1)
             for number in range(len(self))
         )
-        counts = (np.bincount(c.clip(0, num_parts - 1), minlength=num_parts) for c in columns)
+        counts = (np.bincount(column, minlength=num_parts) for column in columns)
         return [(count / header.num_pes).tolist() for count in counts]

@@ -9,7 +9,7 @@ from onewafer.errors import ConfigurationError, DeadlockError
 from onewafer.host import Device, Recorded, RecordingOptions, RunLimits, RunRecorder
 from onewafer.host.runs import samples as run_samples
 from onewafer.host.runs.samples import RunSamples, most_windows
-from onewafer.host.runs.spans import keep_first, spans_of
+from onewafer.host.runs.spans import spans_of, take_trace
 from onewafer.image import DsdOperation, ScalarType, SectionKind, make_image
 from onewafer.recording import RecordingFile, SourceTexts, column_of_window
 from onewafer.simulator import StallReason
@@ -182,17 +182,31 @@ def test_what_hangs_is_a_span_that_has_not_ended(tmp_path):
 
 
 def test_of_too_many_spans_the_first_cycles_of_all_pes_are_kept(tmp_path):
-    file, *_ = traced(tmp_path, streaming())
-    spans = file.spans
-    most = len(spans.start_cycle) - 2
-    kept = keep_first(spans, most)
+    file, trace, _ = traced(tmp_path, streaming())
+    before, most = file.spans, len(file.spans.start_cycle) - 2
+    kept = take_trace(trace, most)
+    spans, moves = kept.lists
 
-    assert 0 < len(kept.spans.start_cycle) <= most
-    assert kept.num_left_out == len(spans.start_cycle) - len(kept.spans.start_cycle)
-    assert (kept.spans.start_cycle < kept.until).all()
-    assert kept.until in spans.start_cycle
-    kept.spans.check(file.header.num_pes)
-    assert keep_first(spans).spans is spans
+    assert 0 < len(spans.start_cycle) <= most
+    assert kept.num_left_out == len(before.start_cycle) - len(spans.start_cycle)
+    assert (spans.start_cycle < kept.until).all()
+    assert len(moves.cycle) == (file.moves.cycle < kept.until).sum()
+    assert kept.until in [*before.start_cycle, *file.moves.cycle]
+    for lists in kept.lists:
+        lists.check(file.header.num_pes)
+    assert take_trace(trace).until is None
+
+
+def test_the_wavelets_of_a_traced_run_are_those_that_the_links_counted(tmp_path):
+    file, _, statistics = traced(tmp_path, streaming())
+    moves, links = file.moves, statistics.link_wavelets
+    pes = np.repeat(np.arange(file.header.num_pes), np.diff(moves.first))
+    found = np.zeros_like(links).reshape(-1, links.shape[-1])
+    np.add.at(found, (pes, moves.side.astype(int)), 1)
+
+    assert set(moves.color) == {3}
+    np.testing.assert_array_equal(found.reshape(links.shape), links)
+    assert all(np.all(np.diff(part) >= 0) for part in np.split(moves.cycle, moves.first[1:-1]))
 
 
 def sample(path, *, every, most=None, monkeypatch=None):

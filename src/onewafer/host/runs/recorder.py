@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ import numpy as np
 from onewafer.arch import find_wafer_system
 from onewafer.errors import ConfigurationError
 from onewafer.files.whole_files import try_to_write
-from onewafer.host.runs.samples import RunSamples
-from onewafer.host.runs.spans import NO_SPANS, keep_first, spans_of
+from onewafer.host.runs.samples import RunSamples, usual_window
+from onewafer.host.runs.spans import NO_TRACE, Traced, take_trace
 from onewafer.image import SectionKind
 from onewafer.recording import (
     NOT_WAITING,
@@ -26,6 +26,7 @@ from onewafer.recording import (
     column_of_register,
     column_of_wait,
     load_arrow,
+    read_provenance,
     read_sources,
     require_arrow,
     write_recording,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from onewafer.host.runs.samplers import Sampler
     from onewafer.host.runs.samples import Whereabouts
     from onewafer.image import WaferImage
-    from onewafer.recording import FindSource, Spans, Split, Tensor
+    from onewafer.recording import FindSource, Operation, Split, Tensor
     from onewafer.settings import Settings
     from onewafer.simulator import Machine, Statistics
     from onewafer.trace.formats import Trace
@@ -63,7 +64,7 @@ class RecordingOptions:
     """How a run is recorded."""
 
     sample_every: int | None = None
-    """The length of windows in cycles; None: it is not sampled."""
+    """Cycles of the first windows; None: as many as make looks cheap (`usual_window`)."""
     is_live: bool = False
     """True if the file is written again and again while the run goes on."""
 
@@ -83,7 +84,7 @@ class _Measured:
     header: RunHeader
     columns: Mapping[str, NDArray[Any]]
     image: WaferImage
-    spans: Spans | None
+    traced: Traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,12 @@ class Recorded:
     find_source: FindSource
     tensors: tuple[Tensor, ...] = ()
     splits: tuple[Split, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    memory: tuple[tuple[str, int], ...] = ()
     whereabouts: Whereabouts | None = None
-    """How to see which part of a model a PE is at; None: it is no model."""
+    """How to see which step of a model a PE is at; None: it is no model."""
+    texts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Texts of the files of the script that operations come from, by path."""
 
 
 def folder_recorder(
@@ -141,11 +146,12 @@ class RunRecorder:
         """When it is written next while the run goes on, on the host's clock."""
         self._samples: RunSamples | None = None
         self._machine: Machine | None = None
-        self._traced = NO_SPANS
+        self._traced = NO_TRACE
         self._longest: _Measured | None = None
         self._sources: Mapping[str, str] | None = None
         self._failure = ""
         self._launches: list[RecordedLaunch] = []
+        self._provenance = read_provenance()
         try:
             try_to_write(path)
         except OSError as error:
@@ -167,9 +173,9 @@ class RunRecorder:
         self._keep_longest("")
         self._machine = machine
         self._launches.clear()
-        every = self._options.sample_every
-        if every is not None:
-            self._samples = RunSamples(machine, every, self._subject.whereabouts)
+        num_pes = machine.image.width * machine.image.height
+        every = self._options.sample_every or usual_window(num_pes)
+        self._samples = RunSamples(machine, every, self._subject.whereabouts)
 
     def glance(self, clock: Clock) -> None:
         """Write how far the run is, if it is to be followed and it is time to.
@@ -193,20 +199,24 @@ class RunRecorder:
             self._next_write = 0.0
 
     def note_trace(self, trace: Trace) -> None:
-        """Take the trace of the run, which is over: the recording gets its spans."""
-        self._traced = keep_first(spans_of(trace))
+        """Take the trace of the run, which is over: the recording gets its spans and moves."""
+        self._traced = take_trace(trace)
 
     def note_failure(self, reason: str) -> None:
         """Note why the run does not go on."""
         self._failure = reason
 
-    def finish(self, *, ended_well: bool = False) -> None:
-        """Write the file, once, if anything ran; a run without `stop` has not ended well."""
+    def finish(self, *, ended_well: bool = False, flop_share: float | None = None) -> None:
+        """Write the file, once, if anything ran; a run without `stop` has not ended well.
+
+        `flop_share` is the wafer's share of the script's FLOP.
+        """
         self._keep_longest(self._failure or ("" if ended_well else _NOT_STOPPED))
         measured, self._longest = self._longest, None
         if measured is None:
             return
-        if not self._write(measured):
+        header = replace(measured.header, flop_share=flop_share)
+        if not self._write(replace(measured, header=header)):
             return
         size, path = format_size(self.path.stat().st_size), _from_here(self.path)
         self._say(f"wrote {path}, {size}: onewafer view {path} shows it")
@@ -215,7 +225,10 @@ class RunRecorder:
         """Write the file, and tell whether that went well; say so once if it did not."""
         image = measured.image
         if self._sources is None:
-            self._sources = read_sources(image, self._subject.find_source)
+            self._sources = {
+                **self._subject.texts,
+                **read_sources(image, self._subject.find_source),
+            }
         try:
             write_recording(
                 self.path,
@@ -223,7 +236,7 @@ class RunRecorder:
                 measured.columns,
                 image=image,
                 sources=self._sources,
-                spans=measured.spans,
+                traced=measured.traced.lists,
             )
         except OSError as error:
             if self.failure is None:
@@ -241,7 +254,7 @@ class RunRecorder:
             return
         if self._longest is None or machine.cycle >= self._longest.header.cycles:
             self._longest = self._measure(machine, samples, ending)
-        self._traced = NO_SPANS
+        self._traced = NO_TRACE
 
     def _measure(
         self, machine: Machine, samples: RunSamples | None, ending: str, *, is_over: bool = True
@@ -250,8 +263,7 @@ class RunRecorder:
         if is_over and samples is not None:
             samples.finish()
         windows, sampled = ((), {}) if samples is None else samples.taken()
-        traced = self._traced if is_over else NO_SPANS
-        parts = () if subject.whereabouts is None else subject.whereabouts.parts
+        traced = self._traced if is_over else NO_TRACE
         header = RunHeader(
             title=subject.title,
             arch=architecture.name,
@@ -267,14 +279,16 @@ class RunRecorder:
             tensors=subject.tensors,
             splits=subject.splits,
             windows=windows,
-            parts=parts,
+            operations=subject.operations,
+            memory=subject.memory,
+            provenance=self._provenance,
             is_over=is_over,
             spans_until=traced.until,
             num_spans_left_out=traced.num_left_out,
         )
         waiting = waiting_columns(machine) if ending else {}
         columns = columns_of(machine) | waiting | sampled
-        return _Measured(header, columns, image, traced.spans)
+        return _Measured(header, columns, image, traced)
 
 
 def _from_here(path: Path) -> Path:

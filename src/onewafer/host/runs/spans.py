@@ -1,18 +1,21 @@
-"""From the trace of a run to the spans of its recording.
+"""From the trace of a run to the spans and moves of its recording.
 
-In: a trace with causes. Out: the spans of every PE, at most `MOST_SPANS`. Where there are more, the
-same cycles of all PEs are kept, so that PEs can still be compared.
+In: a trace with causes. Out: the spans of every PE, and the wavelets that left its router, at most
+`MOST_SPANS` of both. Where there are more, the same cycles of all PEs are kept, so that PEs can
+still be compared.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from onewafer.recording import SPAN_KINDS, Spans, Words
+from onewafer.geometry import Direction
+from onewafer.recording import SPAN_KINDS, Moves, Spans, Words
+from onewafer.trace import EventKind
 from onewafer.trace.formats import build_timelines
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.trace.formats import PeTimeline, Slice, Trace
+
+    Lists = TypeVar("Lists", Spans, Moves)
 
 MOST_SPANS = 1_000_000
 _WAIT = "wait: "
@@ -107,37 +112,62 @@ def _source_of(span: Slice) -> str:
     return next((str(value) for name, value in span.arguments if name == "source"), "")
 
 
-@dataclass(frozen=True, slots=True)
-class KeptSpans:
-    """The spans that a recording holds."""
-
-    spans: Spans | None = None
-    """None: the run was not traced."""
-    until: int | None = None
-    """The cycle from which on spans that begin are left out; None: all are kept."""
-    num_left_out: int = 0
-
-
-NO_SPANS = KeptSpans()
-
-
-def keep_first(spans: Spans, most: int = MOST_SPANS) -> KeptSpans:
-    """Return the spans that begin first; those that begin in one cycle stay together."""
-    num_spans = len(spans.start_cycle)
-    if num_spans <= most:
-        return KeptSpans(spans)
-    until = int(np.partition(spans.start_cycle, most)[most])
-    kept = spans.start_cycle < until
-    places = np.concatenate(([0], np.cumsum(kept)))
-    chosen = Spans(
-        first=places[spans.first],
-        start_cycle=spans.start_cycle[kept],
-        end_cycle=spans.end_cycle[kept],
-        cycles=spans.cycles[kept],
-        thread=spans.thread[kept],
-        is_open=spans.is_open[kept],
-        kind=Words(spans.kind.numbers[kept], spans.kind.texts),
-        name=Words(spans.name.numbers[kept], spans.name.texts),
-        source=Words(spans.source.numbers[kept], spans.source.texts),
+def moves_of(trace: Trace) -> Moves:
+    """Return the wavelets of a trace that left routers, one for each side that they went to."""
+    rows = trace.rows[trace.rows[:, 3] == EventKind.MOVE]
+    pes, sides = rows[:, 1] * trace.header.width + rows[:, 2], rows[:, 4] >> 16
+    gone = [np.flatnonzero(sides >> side & 1) for side in Direction]
+    at = np.concatenate(gone)
+    side = np.repeat(np.array(Direction), [len(places) for places in gone])
+    order = np.lexsort((rows[at, 0], pes[at]))
+    at, side = at[order], side[order]
+    num_pes = trace.header.width * trace.header.height
+    return Moves(
+        first=np.searchsorted(pes[at], np.arange(num_pes + 1)),
+        cycle=rows[at, 0],
+        color=(rows[at, 4] & 0xFF).astype(np.int8),
+        side=side.astype(np.int8),
     )
-    return KeptSpans(chosen, until, num_spans - len(chosen.start_cycle))
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What a recording holds of a trace."""
+
+    lists: tuple[Spans | Moves, ...] = ()
+    """None of them: the run was not traced."""
+    until: int | None = None
+    """The cycle from which on what begins is left out; None: all is kept."""
+    num_left_out: int = 0
+    """Spans that are."""
+
+
+NO_TRACE = Traced()
+
+
+def take_trace(trace: Trace, most: int = MOST_SPANS) -> Traced:
+    """Return the spans and moves that begin first; those that begin in one cycle stay together."""
+    spans, moves = spans_of(trace), moves_of(trace)
+    ends = [
+        int(np.partition(cycles, most)[most])
+        for cycles in (spans.start_cycle, moves.cycle)
+        if len(cycles) > most
+    ]
+    if not ends:
+        return Traced((spans, moves))
+    until = min(ends)
+    kept = _begun_before(spans, spans.start_cycle, until)
+    num_left_out = len(spans.start_cycle) - len(kept.start_cycle)
+    return Traced((kept, _begun_before(moves, moves.cycle, until)), until, num_left_out)
+
+
+def _begun_before(lists: Lists, cycles: NDArray[np.int64], until: int) -> Lists:
+    """Return what begins before a cycle."""
+    is_kept = cycles < until
+    first = np.concatenate(([0], np.cumsum(is_kept)))[lists.first]
+    numbers = {name: getattr(lists, name)[is_kept] for name in lists.numbers}
+    words = {
+        name: replace(known, numbers=known.numbers[is_kept])
+        for name, known in ((name, getattr(lists, name)) for name in lists.texts)
+    }
+    return replace(lists, first=first, **numbers, **words)

@@ -142,7 +142,7 @@ class Builder:
         """Operations before those of the first operation of the graph."""
         self._source = 0
         """Index of the operation of the graph that is being prepared or lowered."""
-        self._num_lowered = 0
+        self._num_lowered, self._in_use = 0, list[int]()
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
 
     @property
@@ -213,6 +213,7 @@ class Builder:
 
     def end(self) -> None:
         """End the next operation of the graph: free the blocks that are read no more."""
+        self._in_use.append(self._activations.in_use)
         live = self._activations.live
         for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
             del live[name]
@@ -258,6 +259,7 @@ class Builder:
             placements=(*map(self._over_groups, placements),),
             operations=tuple(self._operations),
             sources=tuple(self._sources),
+            activations_in_use=tuple(self._in_use),
             arena_elements={
                 Arena.PARAMETERS: self.parameters.num_elements,
                 Arena.ACTIVATIONS: self._activations.num_elements,

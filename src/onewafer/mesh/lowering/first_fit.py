@@ -26,6 +26,15 @@ class FirstFit:
         self.num_elements = max(self.num_elements, offset + size)
         return offset
 
+    @property
+    def in_use(self) -> int:
+        """Elements that something live has; tensors may share some."""
+        total = last = 0
+        for start, end in sorted(self.live.values()):
+            total += max(0, end - max(start, last))
+            last = max(last, end)
+        return total
+
     def append(self, size: int) -> int:
         """Return an offset behind all that has ever been allocated."""
         offset = -(-self.num_elements // self.period) * self.period

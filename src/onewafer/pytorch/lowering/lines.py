@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, cast
@@ -58,13 +58,20 @@ class Trace:
 
     def line(self) -> SourceLine | None:
         """Return the innermost line that is neither PyTorch's nor ours, if there is one."""
+        found = self.innermost()
+        if found is None:
+            return None
+        expression = _expression(found.file, found.number, self.operation) or found.code
+        if len(expression) > _LONGEST:
+            expression = f"{expression[:_LONGEST]}…"
+        return replace(found, code=expression)
+
+    def innermost(self) -> SourceLine | None:
+        """Return that line with all of its code, which needs no look at the file."""
         frames = cast("list[tuple[str, str, str]]", _FRAME.findall(self.frames))
         for file, number, code in reversed(frames):
             if owner_of(file) is not Owner.HIDDEN:
-                expression = _expression(file, int(number), self.operation) or code.strip()
-                if len(expression) > _LONGEST:
-                    expression = f"{expression[:_LONGEST]}…"
-                return SourceLine(file, int(number), expression)
+                return SourceLine(file, int(number), code.strip())
         return None
 
 

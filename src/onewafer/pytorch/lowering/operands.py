@@ -29,7 +29,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.lowering.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch.fx.node import Target
 
@@ -76,6 +76,8 @@ class External:
     """Place among the leaves of the call's arguments; None: the module or the graph holds it."""
     step: Step | None = None
     """None: it is an argument, a parameter, a buffer or a constant as it is."""
+    path: str = ""
+    """The path of a parameter or buffer in its module."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -99,9 +101,18 @@ class External:
         """Return the floating types of the arguments, parameters and constants it is made of."""
         if self.step is None:
             return {self.tensor.dtype} if self.tensor.is_floating_point() else set()
-        leaves = pytree.tree_leaves((self.step.args, self.step.kwargs))
-        sources = [leaf for leaf in leaves if isinstance(leaf, External)]
-        return set[torch.dtype]().union(*(source.formats() for source in sources))
+        return set[torch.dtype]().union(*(source.formats() for source in self._sources()))
+
+    def paths(self) -> Iterator[str]:
+        """Yield the paths of the parameters and buffers that it is made of."""
+        yield from (self.path,) if self.path else ()
+        for source in self._sources():
+            yield from source.paths()
+
+    def _sources(self) -> Iterator[External]:
+        """Yield the tensors that it is computed from."""
+        leaves = pytree.tree_leaves((self.step.args, self.step.kwargs)) if self.step else []
+        yield from (leaf for leaf in leaves if isinstance(leaf, External))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from onewafer.graph import (
     LossFunction,
     NegativeLogLikelihood,
     Reduction,
+    ScriptName,
     Tensor,
 )
 from onewafer.pytorch.arrays import to_numpy
@@ -50,6 +51,8 @@ class Loss(ABC):
     output: str
     """The output of the graph that is compared."""
     reduction: Reduction
+    line: str = field(default="", compare=False, kw_only=True)
+    """`file:line` of the script that takes it."""
 
     @property
     def result(self) -> str:
@@ -90,6 +93,7 @@ class Loss(ABC):
             parameters=(*graph.parameters, *self._parameters_of(source)),
             operations=(*graph.operations, self._operation(result)),
             outputs=(*graph.outputs, self.result),
+            script_names={**graph.script_names, self.result: ScriptName(source=self.line)},
         )
 
     @abstractmethod

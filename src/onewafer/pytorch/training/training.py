@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -21,6 +21,7 @@ from onewafer.errors import Refusal, UnsupportedOperationError
 from onewafer.pytorch.captured import WaferResult
 from onewafer.pytorch.host_calls import is_own_error
 from onewafer.pytorch.host_work import Cause, HostWork
+from onewafer.pytorch.places import users_place
 from onewafer.pytorch.tracing import leaving_turn
 from onewafer.pytorch.training.accumulation import Accumulation
 from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer
@@ -249,6 +250,8 @@ class Training:
         loss = KINDS[kind].of(output, seen, value, rest, options)
         if loss is None:
             return None
+        place = users_place()
+        loss = loss if place is None else replace(loss, line=f"{place.file}:{place.line}")
         target = options["target"] if not rest else rest[0]
         taken = TakenLoss(loss, seen, target, loss.find_weights(rest, options))
 
