@@ -71,7 +71,7 @@ def test_operations_have_their_lines_layers_and_the_cycles_that_were_seen(tmp_pa
     assert linear.shape == (4, 8)
     assert file.header.flop_share == 0.25
     assert dict(file.header.memory)["weights"] == program.arena_bytes(Arena.PARAMETERS)
-    assert [t.name for t in file.header.tensors][0] == "fc1.weight"
+    assert file.header.tensors[0].name == "fc1.weight"
     in_use = program.arena_bytes(Arena.ACTIVATIONS)
     assert 0 < max(operation.activation_bytes for operation in operations) <= in_use
     closed_form = sum(one.work_cycles + one.collective_cycles for one in operations)

@@ -1,5 +1,7 @@
 """What a module call becomes as a graph, and what is refused with which reason."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,24 @@ def kinds(graph):
 def captured(module, *args, **kwargs):
     with torch.no_grad():
         return capture(module.eval(), args, kwargs)
+
+
+def test_tensors_have_the_names_and_lines_of_the_script():
+    graph = captured(Residual(), torch.zeros(2, 6)).graph
+    lines = Path(__file__).read_text().splitlines()
+    known = graph.script_names
+
+    assert {known[tensor.name].name for tensor in graph.parameters} == {
+        *("first.weight", "first.bias", "second.weight")
+    }
+    for operation in graph.operations:
+        file, _, number = known[operation.result.name].source.rpartition(":")
+        assert file == __file__
+        expected = "self.second" if isinstance(operation, Add) else "self."
+        assert expected in lines[int(number) - 1]
+    outside = captured(nn.Sequential(nn.Linear(6, 6)), torch.zeros(2, 6)).graph
+    _, _, number = outside.script_names[outside.operations[0].result.name].source.rpartition(":")
+    assert "capture(module.eval()" in lines[int(number) - 1]
 
 
 def test_mlp_becomes_linear_bias_relu():

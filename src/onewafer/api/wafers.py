@@ -73,7 +73,9 @@ class Wafer:
         recordings = self._session.recordings
         if recordings is None:
             return ()
-        recordings.finish()
+        flop = self.report.flop
+        is_known = flop is not None and flop.is_whole and not flop.not_counted
+        recordings.finish(flop.share if flop is not None and is_known else None)
         return recordings.files
 
     def __enter__(self) -> Self:

@@ -58,10 +58,10 @@ def _keys(program: MeshProgram) -> tuple[Key, ...]:
 
 @dataclass(slots=True)
 class _Tally:
-    """What a launch does for an operation of the graph, its repetitions included."""
+    """The steps of a launch for an operation of the graph, repetitions included."""
 
     indices: list[int] = field(default_factory=list[int])
-    """Of mesh operations."""
+    """Indices of the mesh operations."""
     work_cycles: int = 0
     collective_cycles: int = 0
 
@@ -165,7 +165,8 @@ class DescribedProgram:
     def _part(self, result: str) -> str:
         """Return the part of a result, or of what it is a gradient of."""
         base = _base(result.removesuffix(_GRADIENT), self._of_model)
-        return self._parts[base if result.endswith(_GRADIENT) and base in self._of_model else result]
+        is_gradient = result.endswith(_GRADIENT) and base in self._of_model
+        return self._parts[base if is_gradient else result]
 
     def _line(self, result: str) -> str:
         """Return the line of the script that a result, or what it is a gradient of, comes from."""

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 _INSTALLED = ("site-packages", "dist-packages")
@@ -41,7 +40,6 @@ def read_provenance() -> Provenance:
     return Provenance(script, tuple(arguments), started, _commit(path.absolute().parent))
 
 
-@cache
 def _commit(folder: Path) -> str:
     """Return the commit of a folder; empty: Git is not there, or does not know it."""
     options = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder))

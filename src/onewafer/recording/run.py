@@ -197,9 +197,9 @@ class RunHeader:
     is_over: bool = True
     """False: the run goes on, and its recording is written again and again."""
     operations: tuple[Operation, ...] = ()
-    """What a model computes, in the order of its launches."""
+    """The operations of a model, in the order of its launches."""
     memory: tuple[tuple[str, int], ...] = ()
-    """What a model takes of the memory of the fullest PE, in bytes: code, weights, …"""
+    """Bytes of the fullest PE by use (code, weights, …), of a model."""
     provenance: Provenance = UNKNOWN
     flop_share: float | None = None
     """Which share of the script's FLOP ran on the wafer; None: not known."""

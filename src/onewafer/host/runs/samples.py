@@ -80,7 +80,7 @@ def most_windows(num_pes: int) -> int:
 
 
 def usual_window(num_pes: int) -> int:
-    """Return the cycles of the first windows, where nobody asks for others.
+    """Return the cycles of the first windows of a run whose user names none.
 
     >>> usual_window(4), usual_window(755 * 1170)
     (16, 4416)

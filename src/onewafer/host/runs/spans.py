@@ -132,7 +132,7 @@ def moves_of(trace: Trace) -> Moves:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What a recording holds of a trace."""
+    """The part of a trace that a recording holds."""
 
     lists: tuple[Spans | Moves, ...] = ()
     """None of them: the run was not traced."""

@@ -145,7 +145,7 @@ function cyclesPart(run, counters) {
 
 function countersPart(counters) {
   const shown = Object.entries(counters).filter(
-    ([name]) => !HIDDEN.has(name) && !/^wait|^window_|^register_/.test(name) && name !== "busy_cycles",
+    ([name]) => !HIDDEN.has(name) && !/^wait|^window_|^register_|^step_/.test(name) && name !== "busy_cycles",
   );
   const rows = shown.map(([name, value]) => [
     name.replaceAll("_", " "),
@@ -169,7 +169,7 @@ function registerParts(counters) {
 
 // The counters of a PE in both runs, with what differs.
 function bothPart(counters, others) {
-  const names = Object.keys(counters).filter((name) => name in others && !HIDDEN.has(name) && !/^waits_|^window_|^register_/.test(name));
+  const names = Object.keys(counters).filter((name) => name in others && !HIDDEN.has(name) && !/^waits_|^window_|^register_|^step_/.test(name));
   const text = (name, value) => (name === "energy_joules" ? quantity(value, "joules") : count(value));
   const rows = names
     .filter((name) => counters[name] !== 0 || others[name] !== 0)
