@@ -119,6 +119,7 @@ def test_report_in_all_its_forms(program):
     assert frame["cycles"].tolist() == [launch.cycles for launch in report.launches]
     assert frame["function"].tolist() == ["axpy_sum"] * 2
     assert frame["seconds"][1] == report.launches[1].cycles / report.clock_hertz
+    assert frame["microseconds"].tolist() == (1e6 * frame["seconds"]).tolist()
     assert json.loads(report.to_json())["launches"][1]["end_cycle"] == report.cycles
     assert f"{report.cycles:,} cycles since it was loaded" in str(report)
     assert "axpy_sum" in report._repr_html_()

@@ -7,7 +7,7 @@ import pytest
 import onewafer
 from onewafer.arch import gpu_names, load_architecture, load_gpu, names_in, user_catalog
 from onewafer.errors import ConfigurationError
-from onewafer.sweep import points
+from onewafer.sweep.studies import points
 
 PACKAGE = files("onewafer.arch")
 ROW = """

@@ -49,6 +49,10 @@ def test_a_change_that_means_nothing_is_refused(changes, message):
         load_architecture(f"wse3:{changes}")
 
 
+def test_a_system_stands_for_its_wafer_in_a_variant():
+    assert load_architecture("cs3:hop_cycles=1") == load_architecture("wse3:hop_cycles=1")
+
+
 def test_a_program_for_a_variant_is_one_for_its_machine():
     sources = {
         "layout.csl": 'layout { @comptime_assert(@is_arch("wse3"));'

@@ -57,6 +57,14 @@ def test_a_published_figure_of_the_same_model_and_device_is_shown(capsys):
     assert "Introducing Cerebras Inference" in out
 
 
+def test_a_wafer_stands_for_the_system_around_it(capsys):
+    code, out, err = _run(capsys, "llama-3.1-8b", "--on", "wse3", *ON_A_PINNED_WAFER)
+
+    assert (code, err) == (0, "onewafer: wse3: the system around it is compared, cs3\n")
+    assert "CS-3, WSE-3 at 850 MHz" in out
+    assert "1,800 tokens/s" in out
+
+
 def test_prefill_shows_utilisation(capsys):
     code, out, _ = _run(
         capsys, "llama-3.1-8b", "--prefill", "--context", "512", "--on", "", "--against", "h100"

@@ -40,6 +40,17 @@ def script(tmp_path):
     return str(path)
 
 
+def test_a_system_stands_for_its_wafer(script, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    options = ["--arch", "cs2", "--fidelity", "model", "--rectangle", "2x3", "--json", str(report)]
+    assert execute(["run", *options, script]) == 0
+
+    assert capsys.readouterr().err.startswith(
+        "onewafer: --arch cs2: its wafer is simulated, wse2\n"
+    )
+    assert json.loads(report.read_text())["programs"][0]["arch"] == "wse2"
+
+
 def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     report = tmp_path / "report.json"
     options = ["--fidelity", "model", "--rectangle", "2x3", "--clock", "1GHz"]

@@ -164,6 +164,8 @@ def test_a_frame_has_a_row_a_system():
     assert frame.loc["cs3", "tokens_per_second_per_user"] == pytest.approx(2000)
     assert frame.loc["h100x8", "limit"] in {"HBM bandwidth", "NVLink"}
     assert frame.loc["a100", "refused"] == TOO_SMALL.reason
+    assert frame.loc["cs3", "tpot_microseconds"] == pytest.approx(500)
+    assert "total_microseconds" not in frame
 
 
 def test_a_figure_of_something_that_no_answer_has_is_our_bug():

@@ -27,6 +27,7 @@ from onewafer.arch.wafer_system import (
     WaferSystem,
     find_wafer_system,
     load_wafer_system,
+    wafer_of,
     wafer_system_entries,
     wafer_system_names,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "split_variant",
     "user_catalog",
     "variant_name",
+    "wafer_of",
     "wafer_system_entries",
     "wafer_system_names",
 ]

@@ -20,6 +20,7 @@ from onewafer.arch.sourced import (
 )
 from onewafer.arch.timing import Timing
 from onewafer.arch.variant import varied
+from onewafer.arch.wafer_system import wafer_of
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def architecture_names() -> tuple[str, ...]:
 def load_architecture(name: str, *, profile: str = "sdk") -> Architecture:
     """Return a machine of the catalog under a timing profile.
 
-    `name` is one of `architecture_names()`, or that of a variant, as in `wse3:hop_cycles=1`;
+    `name` is one of `architecture_names()`, that of a variant, as in `wse3:hop_cycles=1`, or in the
+    place of a machine the system that it is in, as `cs3`;
     `profile` is `sdk` (the figures of the vendor's simulator) or `silicon` (measurements on real
     machines). Raise `ConfigurationError` otherwise.
 
@@ -48,6 +50,8 @@ def load_architecture(name: str, *, profile: str = "sdk") -> Architecture:
     1
     """
     machine, changes = split_variant(name)
+    if machine not in architecture_names() and (wafer := wafer_of(machine)) != machine:
+        return load_architecture(wafer + name.removeprefix(machine), profile=profile)
     if changes:
         return varied(load_architecture(machine, profile=profile), changes)
     document = _read_document(name)

@@ -74,6 +74,15 @@ def find_wafer_system(wafer: str) -> WaferSystem | None:
     return next((found for found in systems if found.wafer == wafer), None)
 
 
+def wafer_of(machine: str) -> str:
+    """Return the wafer of a system; the name of a machine stays as it is.
+
+    >>> wafer_of("cs3"), wafer_of("wse2")
+    ('wse3', 'wse2')
+    """
+    return load_wafer_system(machine).wafer if machine in wafer_system_names() else machine
+
+
 def wafer_system_entries(name: str) -> tuple[CatalogEntry, ...]:
     """Return every sourced number behind `load_wafer_system(name)`."""
     return tuple(entries_of(read_document(_FOLDER, name, "wafer system"), "facts", name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # Typer reads the annotation
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from onewafer.api import as_option, compare_described, compare_options, list_sys
 from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.terminal import SHOWN_COLUMNS, progress_bar, stdout_console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _Model = Annotated[
     str | None,
@@ -177,6 +180,7 @@ def compare(
         naming=as_option,
     )
     systems = list_systems(on, against, naming=as_option)
+    _say_systems_of_wafers(systems)
     with progress_bar() as bar:
         described = load_model(model, bar.say, arguments or ())
         named = kind if is_named else None
@@ -190,6 +194,16 @@ def compare(
         comparison.draw(plot)
     if not comparison.answers:
         raise typer.Exit(1)
+
+
+def _say_systems_of_wafers(names: Sequence[str]) -> None:
+    from onewafer.perf.wafer import parse_system  # noqa: PLC0415  # when it is used
+
+    for name in names:
+        if (wafers := parse_system(name)) is not None and wafers.name != name:
+            typer.echo(
+                f"onewafer: {name}: the system around it is compared, {wafers.name}", err=True
+            )
 
 
 def _check_plot(plot: Path | None) -> Path | None:

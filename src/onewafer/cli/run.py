@@ -171,7 +171,6 @@ def run(
     _check_script(script)
     output = _Output.of(json_file, against, explain_placement, verbose, quiet)
     settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
-    require_torch("`onewafer run`")
     options = wafer_options(
         spelling=_as_flag,
         arch=arch,
@@ -189,6 +188,7 @@ def run(
         csl=csl,
         engine=settings.engine,
     )
+    _say_wafer(arch, options)
     watched = recorded(settings, record, sample_every=sample_every, is_live=live, is_shown=view)
     with watched as settings, live_page(settings.record_file, is_wanted=view):
         _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
@@ -215,9 +215,15 @@ class _Output:
 
 
 def _check_script(script: Path) -> None:
-    """Raise ConfigurationError at once if there is none: to load torch takes seconds."""
+    """Raise ConfigurationError if there is none, or no torch, before seconds of loading."""
     if not script.exists():
         raise ConfigurationError(f"there is no script {script}")
+    require_torch("`onewafer run`")
+
+
+def _say_wafer(arch: str, options: WaferOptions) -> None:
+    if options.arch != arch:
+        typer.echo(f"onewafer: --arch {arch}: its wafer is simulated, {options.arch}", err=True)
 
 
 def _run(

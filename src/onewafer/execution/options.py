@@ -54,7 +54,7 @@ class WaferOptions:
     """The wafer that a program runs on, and how."""
 
     arch: str = "wse3"
-    """A machine of the catalog, see `architecture_names()`."""
+    """A machine of the catalog, see `architecture_names()`; of a system, its wafer."""
     profile: str = "sdk"
     """Timing profile of that machine."""
     fidelity: Fidelity = Fidelity.AUTO
@@ -87,6 +87,7 @@ class WaferOptions:
     def __post_init__(self) -> None:
         """Refuse values that no wafer has."""
         architecture = load_architecture(self.arch, profile=self.profile)  # or an unknown name
+        object.__setattr__(self, "arch", architecture.name)
         if self.engine is not None:
             _check_choice("engine", self.engine, ENGINES)
         if self.rectangle is not None and min(self.rectangle) < 1:

@@ -26,6 +26,9 @@ def make_frame(
 ) -> Any:  # noqa: ANN401  # pandas is not a requirement
     """Return a `pandas.DataFrame`; `index` is the column that names the rows.
 
+    A column of seconds is followed by one of microseconds, since pandas prints six digits behind
+    the point; not that of a whole run, `total_seconds`.
+
     Raises:
         ConfigurationError: pandas is not installed.
     """
@@ -33,6 +36,10 @@ def make_frame(
         raise ConfigurationError("frames need pandas, which is not installed: pip install pandas")
     pandas: Any = import_module("pandas")  # optional, and without types here
     frame = pandas.DataFrame([*rows], columns=columns)
+    for name in [one for one in frame.columns if "seconds" in one and one != "total_seconds"]:
+        microseconds = 1e6 * frame[name].astype(float)
+        twin = name.replace("seconds", "microseconds")
+        frame.insert(frame.columns.get_loc(name) + 1, twin, microseconds)
     return frame if index is None else frame.set_index(index)
 
 

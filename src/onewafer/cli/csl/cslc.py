@@ -21,7 +21,7 @@ from onewafer.api import (
     parameters_to_json,
     write_folder,
 )
-from onewafer.arch import architecture_names
+from onewafer.arch import architecture_names, wafer_of
 from onewafer.cli.running.process import describe, run_command_line
 from onewafer.csl.driver import DiskFiles, Stage, run_stages
 from onewafer.csl.sema import MAX_CALL_DEPTH, explain_instances
@@ -114,6 +114,7 @@ def command_line_parser() -> argparse.ArgumentParser:
     )
     add(
         "--arch",
+        type=wafer_of,
         choices=architecture_names(),
         help=f"machine ({DEFAULT_ARCHITECTURE}, as in the SDK)",
     )

@@ -6,7 +6,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onewafer.arch import load_architecture, load_wafer_system, wafer_system_names
+from onewafer.arch import (
+    find_wafer_system,
+    load_architecture,
+    load_wafer_system,
+    wafer_system_names,
+)
 from onewafer.errors import ConfigurationError
 from onewafer.units import format_hertz
 
@@ -71,17 +76,23 @@ def system_names() -> tuple[str, ...]:
 
 
 def parse_system(name: str) -> Wafers | None:
-    """Return the systems of a name; None if the name does not begin with a wafer system.
+    """Return the systems of a name; None if the name does not begin with a wafer or its system.
 
     Raises ConfigurationError for an impossible number of systems.
 
-    >>> parse_system("cs3x4").num_wafers, parse_system("h100x8")
-    (4, None)
+    >>> parse_system("cs3x4").num_wafers, parse_system("h100x8"), parse_system("wse3x4").name
+    (4, None, 'cs3x4')
     """
     found = _NAME.fullmatch(name.strip())
-    if found is None or found["family"].lower() not in wafer_system_names():
+    if found is None:
         return None
-    system = load_wafer_system(found["family"].lower())
+    family = found["family"].lower()
+    if family in wafer_system_names():
+        system = load_wafer_system(family)
+    elif (around := find_wafer_system(family)) is not None:
+        system, name = around, name.strip().lower().replace(family, around.name)
+    else:
+        return None
     count = int(found["count"] or 1)
     if not 1 <= count <= system.max_systems:
         raise ConfigurationError(
