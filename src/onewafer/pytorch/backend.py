@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
+from torch._dynamo.exc import TensorifyScalarRestartAnalysis
+from torch._dynamo.symbolic_convert import InstructionTranslator
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.execution import WaferOptions, check_csl_folder, options_from_mapping
@@ -23,6 +25,7 @@ from onewafer.process.blocks import OpenBlocks
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.cuda import unmarked, view_plain
 from onewafer.pytorch.flop import counting_flop
+from onewafer.pytorch.fused_paths import IS_OFF, has_fused_path, without_fused_paths
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.names import name_graph
@@ -49,7 +52,7 @@ class _Registry:
         """Sessions of `onewafer run` and of `with` blocks, which report them themselves."""
         self._own: Session | None = None
         self._counting = ExitStack()
-        """Counts FLOP from the first compilation to the end of the script."""
+        """From the first compilation to the end of the script: counts FLOP, leaves fused paths."""
         self._json_files: set[Path] = set()
         self._prints = False
 
@@ -79,6 +82,21 @@ class _Registry:
                 msg = f"option 'json': write a file name in an existing folder, not {other!r}"
                 raise ConfigurationError(msg)
         return session
+
+    def leave_fused_path(self, graph: torch.fx.Graph) -> None:
+        """Let Dynamo read the code again, with PyTorch's fused path off, if a graph has that.
+
+        In blocks it is off already. Elsewhere it is on until the first such graph is compiled.
+        """
+        if self.served.current is not None or self._own is None or not has_fused_path(graph):
+            return
+        notes = self._own.ledger.notes
+        if IS_OFF not in notes:  # else the script itself calls such an operation
+            notes[IS_OFF] = None
+            self._counting.enter_context(without_fused_paths())
+            tx = InstructionTranslator.current_tx()
+            tx.speculation_log.clear()  # the code goes another way now
+            raise TensorifyScalarRestartAnalysis
 
     def _report(self) -> None:
         self._counting.close()
@@ -147,6 +165,7 @@ def onewafer(
     session = _REGISTRY.session(chosen)  # refuses wrong ones now
     if session.options.csl is not None:
         check_csl_folder(session.options.csl)
+    _REGISTRY.leave_fused_path(graph_module.graph)
     name_graph(graph_module)
     graphs: WeakKeyDictionary[Session, CapturedGraph] = WeakKeyDictionary()
 

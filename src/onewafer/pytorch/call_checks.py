@@ -85,8 +85,10 @@ def _check_arguments(leaves: Sequence[object]) -> None:
     for leaf in leaves:
         if not isinstance(leaf, torch.Tensor):
             continue
-        if type(leaf) not in (torch.Tensor, torch.nn.Parameter) or leaf.layout != torch.strided:
-            kind = f"{type(leaf).__name__} with layout {leaf.layout}"
+        is_plain = type(leaf) in (torch.Tensor, torch.nn.Parameter) and not leaf.is_nested
+        if not is_plain or leaf.layout != torch.strided:
+            nested = "nested " if leaf.is_nested else ""
+            kind = f"{nested}{type(leaf).__name__} with layout {leaf.layout}"
             raise UnsupportedOperationError(
                 f"an argument is a {kind}; the wafer takes plain tensors"
             )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from onewafer.process.blocks import OpenBlocks, Replacement
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain
 from onewafer.pytorch.flop import counting_flop
+from onewafer.pytorch.fused_paths import IS_OFF, may_take_fused_path
 from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.parts import is_worth_offering
 from onewafer.pytorch.refusals import SurroundingsError
@@ -109,6 +111,10 @@ class _Router:
     process_id: int
     workers: CallFile
     """Where a process that is forked from this one counts its calls."""
+    evaluated: weakref.WeakSet[torch.nn.Module] = field(
+        default_factory=weakref.WeakSet["torch.nn.Module"]
+    )
+    """Modules that have been called without a gradient."""
 
     @property
     def host(self) -> HostLedger:
@@ -158,6 +164,7 @@ class _Router:
         if os.getpid() != self.process_id:
             self.workers.count(module)
             return self.original(module, *args, **kwargs)
+        self._note_fused_path(module, args, kwargs)
         if isinstance(module, OptimizedModule) and module in compiled_for_wafer:
             module = module._orig_mod  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
         elif isinstance(module, OptimizedModule):
@@ -174,6 +181,17 @@ class _Router:
         # Outside the handler, so that an error of the module shows no other error as its context.
         with self.host.doing(work), parts:
             return self.original(module, *args, **kwargs)
+
+    def _note_fused_path(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> None:
+        """Note at the first evaluation of a module that results may differ from PyTorch's."""
+        is_known = self.nesting.whole is not None or module in self.evaluated
+        if is_known or needs_gradient(module, args, kwargs):
+            return
+        self.evaluated.add(module)
+        if may_take_fused_path(module):
+            self.session.ledger.notes[IS_OFF] = None
 
     def _train(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]

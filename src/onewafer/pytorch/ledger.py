@@ -29,6 +29,8 @@ class Ledger(ProgramLedger):
 
     The records of programs count these calls, too.
     """
+    notes: dict[str, None] = field(default_factory=dict[str, None])
+    """Sentences about the values of the run, each of which the report says once."""
 
     @property
     def gradient_calls(self) -> Counter[str]:

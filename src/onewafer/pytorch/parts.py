@@ -103,7 +103,11 @@ def is_worth_offering(
     """
     leaves = cast("list[object]", pytree.tree_leaves((args, dict(kwargs))))
     plain = (torch.Tensor, bool, int, float, str, type(None))
-    return all(isinstance(leaf, plain) for leaf in leaves) and any(
+    are_plain = all(
+        isinstance(leaf, plain) and not (isinstance(leaf, torch.Tensor) and leaf.is_nested)
+        for leaf in leaves
+    )
+    return are_plain and any(
         parameter.dim() > 1
         for inner in module.modules()
         if not isinstance(inner, _LOOKUPS)

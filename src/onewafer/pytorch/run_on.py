@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.pytorch.backend import serve_backend
 from onewafer.pytorch.compiled import compile_for_wafer
+from onewafer.pytorch.fused_paths import without_fused_paths
 from onewafer.pytorch.intercept import intercept_calls
 from onewafer.pytorch.warned import warning_of_callers
 
@@ -24,5 +25,6 @@ def run_on(session: Session) -> Generator[None]:
         intercept_calls(session),
         serve_backend(session),
         compile_for_wafer(),
+        without_fused_paths(),
     ):
         yield

@@ -129,12 +129,3 @@ def test_sequences_whose_tokens_come_first_are_refused_with_what_to_write():
     (reason,) = attend(2)
     assert "samples and tokens change places" in reason
     assert "use `batch_first=True`" in reason
-
-
-def test_the_fast_path_of_an_encoder_is_named_with_what_turns_it_off():
-    net = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
-    session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 1), simulate_budget=0))
-    with run_on(session), torch.no_grad():
-        net(torch.randn(1, 3, 4))
-    (cause,) = session.report(is_over=True).host
-    assert "`torch.backends.mha.set_fastpath_enabled(False)` turns off" in cause.reason

@@ -130,22 +130,12 @@ class Call:
 
     def unknown(self) -> UnsupportedOperationError:
         """Return the error for an operation that the wafer does not have."""
-        name = name_of(self.node.target)
-        reason = f"`{name}` is not supported on the wafer"
-        if name in _FAST_PATHS:
-            reason += (
-                ": it is PyTorch's fast path without gradients, which "
-                "`torch.backends.mha.set_fastpath_enabled(False)` turns off"
-            )
+        reason = f"`{name_of(self.node.target)}` is not supported on the wafer"
         return NamedOperationError(reason, line_of(self.node))
 
     def _find(self, argument: object) -> Operand | None:
         found = self.operands.get(argument) if isinstance(argument, Node) else None
         return None if isinstance(found, tuple) else found
-
-
-_FAST_PATHS = frozenset({"transformer_encoder_layer_fwd", "multi_head_attention"})
-"""Calls that evaluations of `nn.TransformerEncoder` and `nn.MultiheadAttention` may be one of."""
 
 
 def _show(argument: object) -> str:

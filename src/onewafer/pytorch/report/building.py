@@ -48,6 +48,7 @@ def build_report(
         workers=ledger.workers.calls,
         programs=programs,
         elsewhere=_work_elsewhere(ledger.programs, against) if against else None,
+        notes=tuple(ledger.notes),
     )
 
 

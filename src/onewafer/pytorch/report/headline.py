@@ -26,8 +26,8 @@ def render_headline(report: RunValues) -> Iterator[Text]:
         yield Text(f"The run ended early ({report.ended}); this is what is known so far.")
     if report.flop is not None:
         yield Text(describe_share(report.flop), style="bold")
-    for advice in report.advice:
-        yield Text(f"  • {advice.text}")
+    for text in (*(advice.text for advice in report.advice), *report.notes):
+        yield Text(f"  • {text}")
 
 
 def describe_host(causes: Sequence[HostCause], *, is_verbose: bool) -> Iterator[str]:

@@ -181,6 +181,8 @@ class RunValues:
     programs: tuple[ProgramReport, ...]
     elsewhere: Elsewhere | None = None
     """None: no other system was asked for."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the values of the run."""
 
 
 def to_json(report: RunValues) -> str:
