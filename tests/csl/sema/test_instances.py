@@ -64,9 +64,39 @@ def test_a_branch_splits_and_is_explained(analyze):
     assert (len(west.pes), len(rest.pes)) == (40, 1560)
     assert west.decisions[0].params == ("x",)
     assert (west.decisions[0].value, rest.decisions[0].value) == ("true", "false")
-    assert "x == 0" in west.name
+    assert (west.name, rest.name) == ("pe.csl (x=0)", "pe.csl (x=1…39)")
     text = explain_instances(result.program)
     assert "split by `x`: if at pe.csl:" in text
+
+
+def test_variants_are_named_by_few_params_that_tell_them_apart(analyze):
+    """Structs of two forms make two programs without a decision: a truth value tells them."""
+    layout = """
+    fn work(is_end: bool) comptime_struct {
+      if (is_end) return .{ .first = @as(u16, 1) };
+      return .{ .second = @as(u16, 1), .third = @as(u16, 2) };
+    }
+    layout {
+      @set_rectangle(4, 1);
+      for (@range(u16, 4)) |x| {
+        @set_tile_code(x, 0, "pe.csl", .{
+          .role = .{ .is_end = x == 3, .is_odd = x % 2 == 1, .step = x, .work = work(x == 3) } });
+      }
+    }
+    """
+    pe = """
+    param role: comptime_struct;
+    var kept: u16 = 0;
+    fn main() void { kept = if (role.is_odd) 1 else role.step; }
+    comptime { @export_symbol(main); }
+    """
+    instances = analyze(layout, files={"pe.csl": pe}).program.instances
+
+    assert [instance.name for instance in instances] == [
+        "pe.csl (role.is_end=false, role.is_odd=false)",
+        "pe.csl (role.is_end=false, role.is_odd=true)",
+        "pe.csl (role.is_end=true, role.is_odd=true)",
+    ]
 
 
 def test_a_length_splits_by_value(analyze):

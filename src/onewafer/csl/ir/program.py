@@ -66,7 +66,7 @@ class InstanceIr:
     """Everything reachable in one instance."""
 
     name: str
-    """Entry file and the params that decided the instance."""
+    """Entry file, and params that tell it from the others of the file: `pe.csl (is_first=true)`."""
     globals: tuple[Global, ...]
     functions: tuple[Function, ...]
     tasks: tuple[TaskBinding, ...]

@@ -36,6 +36,7 @@ from onewafer.csl.sema.values import (
     show,
 )
 from onewafer.csl.sema.values.in_memory import address_of_variable
+from onewafer.csl.sema.variants import Variant, name_variants
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation
 from onewafer.image import TEARDOWN_TASK, ChannelKind, QueueBinding, TaskKind, channel
@@ -75,10 +76,8 @@ def analyze_instances(session: Session, layout: LayoutContext) -> list[ir.Instan
                 shape = _flatten(tile.params, tile.row, row, shapes)
                 row += (x, y)
                 groups.setdefault((id(tile.file), shape), []).append(_Pe(tile, tuple(row)))
-    found = [
-        instance for members in groups.values() for instance in _split(session, layout, members)
-    ]
-    return sorted(found, key=lambda i: (i.pes[0][1], i.pes[0][0]))
+    found = [variant for members in groups.values() for variant in _split(session, layout, members)]
+    return sorted(name_variants(found), key=lambda i: (i.pes[0][1], i.pes[0][0]))
 
 
 def _flatten(
@@ -154,7 +153,7 @@ def _with_numbers(value: Value, numbers: Iterator[Number]) -> Value:
             return value
 
 
-def _split(session: Session, layout: LayoutContext, members: list[_Pe]) -> Iterator[ir.InstanceIr]:
+def _split(session: Session, layout: LayoutContext, members: list[_Pe]) -> Iterator[Variant]:
     """Analyse a group until every PE of it has an instance."""
     remaining, splits = members, list[Decision]()
     while remaining:
@@ -201,6 +200,8 @@ class _Analysis:
         self.instance = self.context.instance
         self._varying = varying
         self._position = 0
+        self._columns: dict[str, tuple[int, t.Type]] = {}
+        """Path of a param → its place in the row of a PE, and its type."""
         tile = pe.tile
         if tile.span is not None:
             label = f"required by the code of PE ({tile.x}, {tile.y})"
@@ -217,6 +218,7 @@ class _Analysis:
             case Scalar(type_, number):
                 index = self._position
                 self._position += 1
+                self._columns[".".join(path)] = index, type_
                 if not self._varying[index]:
                     return value
                 taint = Taint(_pick(index), (".".join(path),), self.instance.decisions)
@@ -233,6 +235,7 @@ class _Analysis:
 
     def _coordinate(self, index: int, name: str) -> Scalar:
         value = self.pe.row[index]
+        self._columns.setdefault(name, (index, t.U16))
         if not self._varying[index]:
             return Scalar(t.U16, value)
         return Scalar(t.U16, value, Taint(_pick(index), (name,), self.instance.decisions))
@@ -379,8 +382,13 @@ class _Analysis:
                 for pe in pes:
                     layout.check_filter(pe.tile.x, pe.tile.y, color, span)
 
-    def finish(self, pes: Sequence[_Pe], splits: Sequence[Decision]) -> ir.InstanceIr:
+    def finish(self, pes: Sequence[_Pe], splits: Sequence[Decision]) -> Variant:
         """Return the result for all PEs that agree; `splits` is what sets them apart."""
+        deciding = dict.fromkeys(path for split in splits for path in split.params)
+        rows = [pe.row for pe in pes]
+        return Variant(self._instance(pes, splits), tuple(deciding), self._columns, rows)
+
+    def _instance(self, pes: Sequence[_Pe], splits: Sequence[Decision]) -> ir.InstanceIr:
         instance = self.instance
         local = {channel(ChannelKind.LOCAL_TASK, b.task_id) for b in self.tasks}
         started = {
@@ -394,7 +402,7 @@ class _Analysis:
             ir.Decision(d.params, _show(d, self.pe.row), d.reason, d.span) for d in splits
         )
         return ir.InstanceIr(
-            name=_name(path, decisions),
+            name=path,
             globals=tuple(instance.globals),
             functions=tuple(instance.functions),
             tasks=tuple(self.tasks),
@@ -482,15 +490,6 @@ def _show(decision: Decision, row: Sequence[Number]) -> str:
             return "true" if value else "false"
         case _:
             return str(value)
-
-
-def _name(path: str, decisions: Sequence[ir.Decision]) -> str:
-    """Return the file and, as written in the source, what sets the instance apart."""
-    shown = (
-        f"{d.span.source.text[d.span.start : d.span.end] if d.span else d.reason}: {d.value}"
-        for d in decisions
-    )
-    return f"{path} ({', '.join(shown)})" if decisions else path
 
 
 def explain_instances(program: ir.ProgramIr) -> str:
