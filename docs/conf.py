@@ -19,7 +19,7 @@ author = "the authors of onewafer"
 copyright = "the authors of onewafer"  # noqa: A001  # a name that Sphinx reads
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 nitpicky = True
 # Types in signatures that have no page: those of other projects (no inventory of theirs is read, so
 # that the site builds without a network) and internal ones, by the names that annotations use.
@@ -39,6 +39,7 @@ html_title = "onewafer"
 html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
+copybutton_selector = "div.highlight-sh pre, div.highlight-python pre, div.highlight-csl pre"
 
 myst_heading_anchors = 4
 suppress_warnings = [

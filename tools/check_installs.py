@@ -3,6 +3,8 @@
     python tools/check_installs.py                 all of the below, but for those with torch
     python tools/check_installs.py sdist           from the source archive, whose files are those
                                                    that git knows; some of its tests run
+    python tools/check_installs.py wheels          the wheels that are published: their files, then
+                                                   each in a fresh environment, with uvx and pipx
     python tools/check_installs.py lowest          the lowest versions of every dependency
     python tools/check_installs.py pythons         every supported Python that this computer has
     python tools/check_installs.py lowest --torch  with the extras that need torch: on x86-64 Linux
@@ -27,7 +29,10 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from check_wheels import build_wheels, compiled_kernels, try_program
+
 ROOT = Path(__file__).parents[1]
+CHECKS = ("sdist", "wheels", "lowest", "pythons")
 PYTHONS = ("3.11", "3.12", "3.13")
 LIGHT_EXTRAS = ("gpu", "view", "sweep")
 TORCH_EXTRAS = ("demo", "models", "coverage", "serve")
@@ -264,6 +269,36 @@ def check_sdist(folder: Path, uv: Path, tools: Path) -> None:
     say(f"source archive: {len(known)} files, as git has them; tests of it pass")
 
 
+def check_wheels(folder: Path, uv: Path, tools: Path) -> None:
+    """Build the wheels, check them, and run a program with those that this computer takes."""
+    run(uv, "pip", "install", "--python", tools / "python", "twine>=6", "pipx>=1.7")
+
+    def build(*options: str | Path, **variables: str) -> str:
+        return run(tools / "python", "-m", "build", *options, folder=folder, **variables)
+
+    wheels = build_wheels(folder / "wheels", build)
+    run(tools / "twine", "check", "--strict", *(wheel.path for wheel in wheels))
+    if findings := [finding for wheel in wheels for finding in wheel.findings()]:
+        raise CheckError("\n".join(findings))
+    for wheel in wheels:
+        if not wheel.runs_here:
+            say(f"wheel for {wheel.platform}: right files; not tried on this computer")
+            continue
+        environment = Environment(folder / f"wheel-{wheel.platform}", sys.executable, uv)
+        environment.install(str(wheel.path))
+        try_program(environment.command, environment.folder, ("reference", "fast"))
+        has_kernels = not compiled_kernels(environment.folder / "cache")
+        if has_kernels == (wheel.platform == "any"):
+            raise CheckError(f"{wheel.path.name}: it brought kernels: {has_kernels}")
+        say(f"wheel for {wheel.platform}: a program runs, with prebuilt kernels: {has_kernels}")
+    path = next(wheel.path for wheel in wheels if wheel.runs_here)
+    versions = [
+        run(uv, "tool", "run", "--from", path, "onewafer", "--version", folder=folder),
+        run(tools / "pipx", "run", "--spec", path, "onewafer", "--version", folder=folder),
+    ]
+    say(f"uvx and pipx run it: {', '.join(map(str.strip, versions))}")
+
+
 def say(text: str) -> None:
     """Print a line at once."""
     print(text, flush=True)
@@ -272,11 +307,11 @@ def say(text: str) -> None:
 def main() -> int:
     """Run the checks that the command line names; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("checks", nargs="*", metavar="CHECK", help="sdist, lowest, pythons")
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=", ".join(CHECKS))
     parser.add_argument("--torch", action="store_true", help="with the extras that need torch")
     options = parser.parse_args()
-    checks = options.checks or ["sdist", "lowest", "pythons"]
-    if unknown := set(checks) - {"sdist", "lowest", "pythons"}:
+    checks = options.checks or CHECKS
+    if unknown := set(checks) - set(CHECKS):
         parser.error(f"there is no check {min(unknown)}")
     if platform.system() == "Windows":
         parser.error("it needs the layout of environments that POSIX systems have")
@@ -290,6 +325,8 @@ def main() -> int:
             try:
                 if check == "sdist":
                     check_sdist(folder, tools / "uv", tools)
+                elif check == "wheels":
+                    check_wheels(folder, tools / "uv", tools)
                 elif check == "lowest":
                     check_lowest(folder, tools / "uv", with_torch=options.torch)
                 else:
