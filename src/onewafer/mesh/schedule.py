@@ -76,6 +76,28 @@ def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:
     return tuple(indices)
 
 
+def steps_of(schedule: Sequence[Entry]) -> tuple[int | None, ...]:
+    """Return for each step of a launch, repetitions included, which operation it is.
+
+    None: a REPEAT, at the end of each round, or the STOP.
+    """
+    indices = operations_of(schedule)
+    steps: list[int | None] = []
+    at, rounds, ahead = 0, 0, 0
+    while at < len(schedule):
+        entry, index = schedule[at], indices[at]
+        steps.append(None if index is None else index + ahead)
+        at += 1
+        if entry.kind is not REPEAT:
+            continue
+        if rounds < entry.n:
+            length = _num_repeated([len(e.words) for e in schedule[:at]], entry.left)
+            rounds, ahead, at = rounds + 1, ahead + length, at - 1 - length
+        else:
+            rounds, ahead = 0, 0
+    return tuple(steps)
+
+
 def first_rounds(schedule: Sequence[Entry]) -> tuple[int, ...]:
     """Return for each operation the one of the first round that it repeats, or itself."""
     indices = operations_of(schedule)
