@@ -30,6 +30,7 @@ __all__ = [
     "compile_csl",
     "errors",
     "load",
+    "run",
     "wafer",
 ]
 

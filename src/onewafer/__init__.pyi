@@ -8,6 +8,7 @@ from onewafer.api import Wafer as Wafer
 from onewafer.api import compare as compare
 from onewafer.api import compile_csl as compile_csl
 from onewafer.api import load as load
+from onewafer.api import run as run
 from onewafer.api import wafer as wafer
 
 __version__: str

@@ -1,5 +1,6 @@
 """`with onewafer.wafer(…)`: a block whose PyTorch modules run on a simulated wafer."""
 
+import inspect
 import json
 import threading
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 import onewafer
+from onewafer.api.scripts import WaferKeywords
 from onewafer.errors import ConfigurationError
 
 # torch deprecates what Dynamo itself uses.
@@ -126,6 +128,53 @@ def test_a_script_runs_as_a_command_would(tmp_path, capsys):
     assert capsys.readouterr().out == "['--epochs', '1'] torch.Size([1, 3])\n"
     with pytest.raises(ConfigurationError, match=r"there is no script nowhere\.py"):
         wafer.run_script("nowhere.py")
+
+
+SCRIPT = """
+import sys, torch
+assert __name__ == "__main__"
+with torch.no_grad():
+    print(sys.argv[1:], torch.nn.Linear(2, 3)(torch.ones(1, 2)).shape)
+"""
+
+
+def test_a_call_runs_a_script_and_returns_its_report(tmp_path, capsys):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    options = {"fidelity": "model", "rectangle": "2x2"}
+    report = onewafer.run(script, ["--epochs", "1"], against="h100", **options)
+    assert capsys.readouterr().out == "['--epochs', '1'] torch.Size([1, 3])\n"
+    (program,) = report.programs
+    assert (report.wafer_calls, program.width, program.height) == (1, 2, 2)
+    assert "h100" in str(report)
+    script.write_text(f"{SCRIPT}sys.exit(3)\n")
+    with pytest.raises(SystemExit, match="3"):
+        onewafer.run(str(script), **options)
+    script.write_text(f"{SCRIPT}sys.exit()\n")
+    assert onewafer.run(script, **options).wafer_calls == 1
+    script.write_text(f"{SCRIPT}1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        onewafer.run(script, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"there is no script nowhere\.py"),
+        ({"fidelity": "x"}, "unknown fidelity 'x'"),
+        ({"against": "x100"}, "there is no system 'x100'"),
+    ],
+)
+def test_a_call_refuses_what_the_command_refuses(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        onewafer.run("nowhere.py", **options)
+
+
+def test_the_options_of_a_script_are_those_of_a_wafer():
+    parameters = inspect.signature(onewafer.wafer).parameters.values()
+    assert {p.name: p.annotation for p in parameters} == {
+        name: reference.__forward_arg__ for name, reference in WaferKeywords.__annotations__.items()
+    }
 
 
 def test_report_in_all_its_forms(model):

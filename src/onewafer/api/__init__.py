@@ -1,8 +1,8 @@
 """The Python API, which the commands use too; `import onewafer` has its names.
 
-`wafers` runs PyTorch modules on a wafer, `comparisons` compares machines, `programs` compiles CSL,
-`runners` runs it. What a call needs is imported by the call: the compiler, the simulator, PyTorch,
-pandas.
+`wafers` runs PyTorch modules on a wafer, `scripts` whole scripts, `comparisons` compares machines,
+`programs` compiles CSL, `runners` runs it. What a call needs is imported by the call: the compiler,
+the simulator, PyTorch, pandas.
 """
 
 from onewafer.api.arguments import as_argument, as_option
@@ -23,6 +23,7 @@ from onewafer.api.program_folder import (
 from onewafer.api.programs import CompileWarning, Program, compile_csl
 from onewafer.api.run_report import RunReport
 from onewafer.api.runners import Runner, load
+from onewafer.api.scripts import run
 from onewafer.api.simulation import simulation_settings
 from onewafer.api.single_answer import (
     NUMBERS_OF_JOBS,
@@ -60,6 +61,7 @@ __all__ = [
     "parameters_to_json",
     "question",
     "require_torch",
+    "run",
     "simulation_settings",
     "wafer",
     "wafer_of",
