@@ -153,8 +153,10 @@ def test_a_call_runs_a_script_and_returns_its_report(tmp_path, capsys):
     script.write_text(f"{SCRIPT}sys.exit()\n")
     assert onewafer.run(script, **options).wafer_calls == 1
     script.write_text(f"{SCRIPT}1 / 0\n")
-    with pytest.raises(ZeroDivisionError):
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="1"):
         onewafer.run(script, **options)
+    assert capsys.readouterr().err.endswith("ZeroDivisionError: division by zero\n")
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,9 @@ def run(
 
     Raises:
         ConfigurationError: there is no such script or system, or an option has no usable value.
-        SystemExit: the script ended with an exit code other than 0.
-        Exception: the script raised it.
+        OnewaferError: the script did not catch it.
+        SystemExit: the script ended with an exit code other than 0; that of another exception is 1,
+            and its traceback is printed, as Python does.
     """
     systems = list_systems((), against) if against else ()
     used = wafer(**options)
