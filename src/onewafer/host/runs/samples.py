@@ -73,7 +73,7 @@ def most_windows(num_pes: int) -> int:
     """Return how many windows there is memory for: an even number, and two at least.
 
     >>> most_windows(755 * 1170), most_windows(4)
-    (22, 128)
+    (20, 128)
     """
     room = _MOST_BYTES // (_BYTES_OF_WINDOW * num_pes)
     return min(max(2, room - room % 2), _MOST_WINDOWS)
