@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import sys
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -72,10 +72,12 @@ def _is_for_module(frame: FrameType) -> bool:
 def may_take_fused_path(module: nn.Module) -> bool:
     """Tell whether an evaluation of a module would take the fused path somewhere."""
     attentions = (inner for inner in module.modules() if isinstance(inner, nn.MultiheadAttention))
-    return mha.get_fastpath_enabled() and any(
-        not inner.training and inner.batch_first and not cast("int", inner.num_heads) % 2
-        for inner in attentions
-    )
+    return mha.get_fastpath_enabled() and any(map(_may_fuse, attentions))
+
+
+def _may_fuse(attention: nn.MultiheadAttention) -> bool:
+    num_heads: int = vars(attention)["num_heads"]  # without a type in PyTorch
+    return not attention.training and attention.batch_first and not num_heads % 2
 
 
 def has_fused_path(graph: torch.fx.Graph) -> bool:
