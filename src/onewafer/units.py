@@ -18,13 +18,14 @@ def to_seconds(cycles: float, *, clock_hertz: float) -> float:
 def format_seconds(seconds: float) -> str:
     """Return a time with three significant digits and a fitting unit.
 
-    >>> format_seconds(0.0000123)
-    '12.3 µs'
+    >>> format_seconds(0.0000123), format_seconds(0.0009999), format_seconds(1234)
+    ('12.3 µs', '1 ms', '1,230 s')
     """
+    rounded = float(f"{seconds:.3g}")
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
+        if rounded >= size:
+            return f"{format_rate(rounded / size)} {unit}"
+    return f"{rounded / 1e-9:.3g} ns"
 
 
 def format_joules(joules: float) -> str:

@@ -9,6 +9,7 @@ pytest.importorskip("pyarrow")
 import onewafer.perf
 from onewafer.cli.main import execute
 from onewafer.sweep.subjects import comparison
+from onewafer.units import format_size
 from tests.perf.dense_model import Sizes, dense_model
 from tests.sweep.studies import DECODE, rows, sweep, write_study
 
@@ -137,12 +138,21 @@ def test_a_point_that_fails_is_recorded_and_the_sweep_goes_on(tmp_path, capsys):
     assert all(row["tpot_seconds"] is None for row in failed)
 
 
-def test_a_machine_that_is_too_small_is_an_answer(tmp_path, capsys):
-    text = DECODE.replace('mode = "pipeline"', "").replace('region = ["48x48", "64x64"]', "pes = 8")
-    code, out, err = sweep(capsys, write_study(tmp_path, text), *ALONE)
+@pytest.mark.parametrize("pes", [8, 400])
+def test_a_machine_that_is_too_small_is_an_answer(tmp_path, capsys, pes):
+    regions = 'region = ["48x48", "64x64"]'
+    text = DECODE.replace('mode = "pipeline"', "").replace(regions, f"pes = {pes}")
+    study = write_study(tmp_path, text)
+    code, out, err = sweep(capsys, study, *ALONE)
 
     assert (code, err) == (0, "")
     assert "2 refused" in out
+    for row in rows(study) if pes > 8 else ():  # with the terms that break it
+        used, available = row["memory_used_bytes"], row["memory_available_bytes"]
+        assert used > available
+        assert 0 < row["weight_bytes"] + row["cache_bytes"] < used
+        assert f"takes {format_size(used)}; 1 wafer has {format_size(available)}" in row["reason"]
+        assert row["tokens_per_second"] is None
 
 
 def test_show_prints_the_points_and_the_front(tmp_path, capsys):

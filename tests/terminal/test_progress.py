@@ -62,4 +62,4 @@ def test_a_line_says_how_much_is_left_and_lines_become_rare():
         "study.toml: 128 of 640 points, 2 points/s, about 4:16 min left (1:04 min so far)"
     )
     now[0] += 3600
-    assert log.seconds_to_next() == pytest.approx(366.4)
+    assert log.seconds_to_next() == pytest.approx(732.8)

@@ -138,6 +138,8 @@ class Refusal:
     reason: str
     """The part that is too large, bytes needed and available, and the smallest system that would
     do."""
+    memory: Memory | None = None
+    """The bytes of the smallest plan that would do, and the memory there is, where they decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from onewafer.terminal.console import PlainConsole
 
 _LOG_SECONDS = 10.0
-_LOG_SHARE = 0.1
-"""Share of the time so far: a log of a day has some seventy lines."""
+_LOG_SHARE = 0.2
+"""Share of the time so far: a log of a day has some forty lines."""
 
 
 class ProgressBar:
@@ -110,7 +110,7 @@ class LogLines(ProgressBar):
 
     def _write(self) -> None:
         while not self._is_over.wait(self.seconds_to_next()):
-            if self._total:
+            if self._done < self._total:
                 sys.stderr.write(f"onewafer: {printable(self.line())}\n")
                 sys.stderr.flush()
 

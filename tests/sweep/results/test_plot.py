@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from onewafer.errors import ConfigurationError
+from onewafer.perf.report import LINE_COLORS
 from onewafer.sweep import Drawing, Form, Results, draw_results
 from onewafer.sweep.results.rows import Header
 
@@ -51,7 +52,7 @@ def draw(path, *rows, **said):
 
 def test_two_axes_make_a_heat_map_with_its_numbers(tmp_path):
     picture = draw(tmp_path / "map.svg", *ROWS)
-    for text in ("costs $5", "pes", "sram", "seconds", "100", "200", "48", "4.5", "2.5"):
+    for text in ("costs $5", "pes", "sram", "100", "200", "48 B", "4.5 s", "refused"):
         assert f">{text}<" in picture
     assert draw(tmp_path / "again.svg", *ROWS) == picture
 
@@ -59,8 +60,8 @@ def test_two_axes_make_a_heat_map_with_its_numbers(tmp_path):
 def test_one_axis_makes_lines_of_the_figure_that_is_asked_for(tmp_path):
     picture = draw(tmp_path / "lines.svg", *ROWS, form=Form.LINES, x="pes", y="joules")
     assert ">joules<" in picture
-    assert ">sram 16<" in picture
-    assert ">sram 48<" in picture
+    assert ">sram 16 B<" in picture
+    assert ">sram 48 B<" in picture
 
 
 def test_texts_stand_in_the_order_of_the_study(tmp_path):
@@ -85,6 +86,49 @@ def test_lines_go_from_left_to_right_whatever_the_order_of_the_points(tmp_path):
     assert picture == draw(tmp_path / "sorted.svg", *in_order, **said)
 
 
+@pytest.mark.parametrize("lines", [(16, 48), tuple(range(16, 28))])
+def test_each_entry_of_the_legend_has_a_line_though_all_are_the_same(tmp_path, lines):
+    from matplotlib.image import imread  # noqa: PLC0415 - an extra
+
+    rows = [row(pes, sram, 4.0 + 1e-4 * sram, 1.0) for sram in lines for pes in (100, 200, 300)]
+    path = tmp_path / "same.png"
+    draw_results(
+        Results(HEADER, tuple(rows), (), len(rows)), path, Drawing(form=Form.LINES, x="pes")
+    )
+    picture = imread(path)[:, :, :3]
+    drawn = picture[: picture.shape[0] // 2]  # above the legend
+    for color in LINE_COLORS[: len(lines)]:
+        wanted = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        near = (abs(drawn - wanted) < 0.02).all(axis=2)
+        assert near.sum() > 100, color
+        assert near.any(axis=0).sum() > 30  # all along the line, not at one place
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ((16384, 49152, 65536), ("16 KiB", "48 KiB", "64 KiB")),
+        ((1024, 2048, 1048576), ("1 KiB", "2 KiB", "1,024 KiB")),  # logarithmic
+        (("9x9", "10x10", "11x11"), ("9x9", "10x10", "11x11")),
+    ],
+)
+def test_the_axis_has_the_values_that_were_asked_those_without_an_answer_too(
+    tmp_path, values, texts
+):
+    rows = [row(1, sram, None if sram == values[0] else 1.0, 1.0) for sram in values]
+    picture = draw(tmp_path / "asked.svg", *rows, form=Form.LINES, x="sram")
+    shown = re.findall(">([^<>]+)</text>", picture)
+    assert shown[: shown.index("sram")] == [*texts]
+
+
+def test_labels_of_values_that_stand_close_give_way(tmp_path):
+    rows = [row(pes, 16, 1.0, 1.0) for pes in (1_000_000, 1_000_100, 2_000_000)]
+    picture = draw(tmp_path / "close.svg", *rows, form=Form.LINES, x="pes")
+    assert ">1,000,000<" in picture
+    assert ">1,000,100<" not in picture
+    assert ">2,000,000<" in picture
+
+
 def test_names_of_many_inputs_are_broken_into_lines(tmp_path):
     axes = tuple(f"number_of_something_{i}" for i in range(9))
     rows = [row(0, 0, s, 1 / s) | dict.fromkeys(axes, 1000 * s) for s in (1, 2, 3)]
@@ -101,9 +145,9 @@ def test_names_of_many_inputs_are_broken_into_lines(tmp_path):
 
 def test_the_front_names_its_points(tmp_path):
     picture = draw(tmp_path / "front.svg", *ROWS, form=Form.PARETO)
-    assert ">2: pes 100, sram 48<" in picture
-    assert ">1: pes 200, sram 16<" in picture
-    assert "pes 200, sram 48<" not in picture
+    assert ">2: pes 100, sram 48 B<" in picture
+    assert ">1: pes 200, sram 16 B<" in picture
+    assert "pes 200, sram 48 B<" not in picture
 
 
 @pytest.mark.parametrize(
@@ -111,9 +155,10 @@ def test_the_front_names_its_points(tmp_path):
     [
         ((), {}, "nothing to draw"),
         (ROWS, {"x": "pe"}, "nearest: pes"),
-        ((*ROWS, ROWS[0]), {}, "several points have pes = 100 and sram = 16"),
+        ((*ROWS, ROWS[0]), {}, "several points have pes = 100 and sram = 16 B"),
         (ROWS, {"form": Form.PARETO, "x": "seconds", "y": "seconds"}, "two objectives"),
         ([row(n, n, 1.0, 1.0) for n in range(20)], {"form": Form.LINES}, "20 lines"),
+        (ROWS, {"form": Form.LINES, "x": "model", "by": "sram"}, "several points of the line"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(tmp_path, rows, said, message):

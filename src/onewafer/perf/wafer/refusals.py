@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import largest_rectangle
-from onewafer.perf.answer import Refusal
+from onewafer.perf.answer import Memory, Refusal
 from onewafer.perf.wafer.fewest import fewest_wafers
 from onewafer.perf.wafer.layouts import Asked
 from onewafer.perf.wafer.options import Mode
@@ -41,10 +41,19 @@ def refusal(
     `can_stream` tells whether the user may ask for weights from outside.
     """
     asked = _Asked(model, demand, machine, options, programs)
+    enough = None if options.mode is Mode.STREAMING else _smallest(asked)
+    memory = _memory(asked, enough)
+    kept = f" and {format_size(memory.cache_bytes)} for keys and values"
+    needs = f"{model.title} needs {format_size(memory.weight_bytes)} for weights"
+    if enough is None:
+        why = _why_none(asked)
+    else:
+        why = f"{_takes(asked, enough, memory)}; {_would_do(asked, enough, can_stream=can_stream)}"
     return Refusal(
         system=machine.wafers.name,
         title=machine.title,
-        reason=f"{_needs(asked)}; {_way_out(asked, can_stream=can_stream)}",
+        reason=f"{needs}{kept if memory.cache_bytes else ''}; {why}",
+        memory=memory if enough else None,
     )
 
 
@@ -75,7 +84,34 @@ class _Asked(Asked):
         return next((reason for reason in reasons if reason is not None), None)
 
 
-def _needs(asked: _Asked) -> str:
+@dataclass(frozen=True, slots=True)
+class _Enough:
+    """The fewest wafers that would do: replicas of a pipeline, and the sites of each."""
+
+    replicas: int
+    sites: Sequence[Site]
+
+    @property
+    def num_wafers(self) -> int:
+        """The wafers of all replicas."""
+        return self.replicas * num_wafers(self.sites)
+
+
+def _smallest(asked: _Asked) -> _Enough | None:
+    """Return the fewest wafers that would do; None: no number does."""
+    replicas = 1
+    while replicas <= asked.demand.sequences:
+        sites = _fewest(asked, replicas)
+        if sites:
+            found = _Enough(replicas, sites)
+            if found.num_wafers <= asked.machine.system.max_systems:
+                return found
+        replicas *= 2
+    return None
+
+
+def _memory(asked: _Asked, enough: _Enough | None) -> Memory:
+    """Return the bytes of weights and caches, and all of the smallest pipeline that would do."""
     model, demand, of_forms = asked.model, asked.demand, asked.regions_in_forms()
     weights = min(
         sum(
@@ -86,12 +122,45 @@ def _needs(asked: _Asked) -> str:
     )
     positions = demand.sequences * demand.load.capacity
     cache = positions * model.cached_features * of_forms[0].element_bytes
-    kept = f" and {format_size(cache)} for keys and values" if cache else ""
-    return f"{model.title} needs {format_size(weights)} for weights{kept}"
+    architecture = asked.machine.architecture
+    present = asked.machine.num_wafers * math.prod(largest_rectangle(architecture))
+    taken = 0
+    if enough is not None:
+        area = sum(site.width * site.height for site in enough.sites)
+        taken = enough.replicas * area * architecture.memory_bytes
+    return Memory(
+        weight_bytes=round(weights),
+        cache_bytes=cache,
+        other_bytes=max(0, round(taken - weights - cache)),
+        available_bytes=present * architecture.memory_bytes,
+    )
 
 
-def _way_out(asked: _Asked, *, can_stream: bool) -> str:
-    """Return the number of wafers that would do, or why none would."""
+def _takes(asked: _Asked, enough: _Enough, memory: Memory) -> str:
+    """Return what regions take with all that lies in them, against what the wafers have."""
+    rectangles = enough.replicas * len(enough.sites)
+    is_less = memory.used_bytes <= memory.available_bytes
+    gaps = f", in {rectangles} rectangles that leave gaps" if is_less else ""
+    count = asked.machine.num_wafers
+    wafers = "1 wafer has" if count == 1 else f"{count} wafers have"
+    return (
+        "with code, buffers and padding, the smallest pipeline takes "
+        f"{format_size(memory.used_bytes)}{gaps}; {wafers} {format_size(memory.available_bytes)}"
+    )
+
+
+def _would_do(asked: _Asked, enough: _Enough, *, can_stream: bool) -> str:
+    """Return the number of wafers that would do."""
+    replicas = enough.replicas
+    copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
+    wafers = f"{asked.machine.system.name}x{enough.num_wafers} would do {copies}"
+    if asked.model.has_feature_maps or not can_stream:
+        return wafers
+    return f"{wafers}, or let the weights come from outside: `--mode streaming`"
+
+
+def _why_none(asked: _Asked) -> str:
+    """Return why no number of wafers would do."""
     machine, options = asked.machine, asked.options
     if options.mode is Mode.STREAMING:
         return (
@@ -99,18 +168,6 @@ def _way_out(asked: _Asked, *, can_stream: bool) -> str:
             "the weights of the largest layer, of its experts those that a row meets: ask for "
             "fewer sequences, or for more wafers"
         )
-    replicas = 1
-    while replicas <= asked.demand.sequences:
-        sites = _fewest(asked, replicas)
-        fewest = replicas * num_wafers(sites) if sites else math.inf
-        if sites and fewest <= machine.system.max_systems:
-            copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
-            enough = f"{machine.system.name}x{fewest} would do {copies}"
-            enough = f"{_takes(asked, sites, replicas)}; {enough}"
-            if asked.model.has_feature_maps or not can_stream:
-                return enough
-            return f"{enough}, or let the weights come from outside: `--mode streaming`"
-        replicas *= 2
     reason = asked.why_not(asked.regions_in_forms()[-1])
     if reason is None and options.region is not None:
         return f"no layer fits the region asked for, {sides(options.region)}: leave it out"
@@ -120,20 +177,6 @@ def _way_out(asked: _Asked, *, can_stream: bool) -> str:
             "sequences keep: ask for fewer"
         )
     return reason or "no rectangle of a wafer holds the largest layer"
-
-
-def _takes(asked: _Asked, sites: Sequence[Site], replicas: int) -> str:
-    """Return what regions take with all that lies in them, against what the wafers have."""
-    architecture, count = asked.machine.architecture, asked.machine.num_wafers
-    taken = replicas * sum(site.width * site.height for site in sites)
-    present = count * math.prod(largest_rectangle(architecture))
-    gaps = "" if taken > present else f", in {replicas * len(sites)} rectangles that leave gaps"
-    wafers = "1 wafer has" if count == 1 else f"{count} wafers have"
-    return (
-        "with code, buffers and padding, the smallest pipeline takes "
-        f"{format_size(taken * architecture.memory_bytes)}{gaps}; "
-        f"{wafers} {format_size(present * architecture.memory_bytes)}"
-    )
 
 
 def _fewest(asked: _Asked, replicas: int) -> tuple[Site, ...] | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from onewafer.errors import ConfigurationError
-from onewafer.units import parse_hertz
+from onewafer.units import format_hertz, format_seconds, format_size, parse_hertz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Plain: TypeAlias = bool | int | float | str
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)\s*([kKMGT]?)(i?)B?(?:/s)?")
+_KIBI = 1024
 _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -78,12 +80,55 @@ def as_hertz(name: str, value: object) -> float:
     return parse_hertz(value) if isinstance(value, str) else float(as_number(name, value))
 
 
-def spelled(value: object) -> str:
-    """Return a value as tables and messages show it.
+class Unit(StrEnum):
+    """The unit of a column, which its name says."""
+
+    NONE = ""
+    SECONDS = "s"
+    BYTES = "B"
+    MEMORY = "KiB"
+    """Bytes of a memory, whose sizes are multiples of 1024."""
+    RATE = "B/s"
+    HERTZ = "Hz"
+
+
+_UNITS = {"sram": Unit.MEMORY, "off_wafer_link": Unit.RATE, "clock": Unit.HERTZ}
+
+
+def unit_of(name: str) -> Unit:
+    """Return the unit of a column.
+
+    >>> unit_of("ttft_seconds"), unit_of("tokens_per_second")
+    (<Unit.SECONDS: 's'>, <Unit.NONE: ''>)
+    """
+    last = name.rpartition("_")[2]
+    return _UNITS.get(name) or {"seconds": Unit.SECONDS, "bytes": Unit.BYTES}.get(last, Unit.NONE)
+
+
+def spelled(value: object, name: str = "") -> str:
+    """Return a value as tables and pictures show it in the column of a name.
 
     >>> spelled(1_048_576), spelled(0.00067047), spelled("cs3"), spelled(None)
     ('1,048,576', '0.00067', 'cs3', '–')
+    >>> spelled(49152, "sram"), spelled(850e6, "clock"), spelled(0.00067047, "tpot_seconds")
+    ('48 KiB', '850 MHz', '670 µs')
     """
+    match value, unit_of(name):
+        case int() | float(), Unit.SECONDS if value > 0:
+            return format_seconds(value)
+        case int() | float(), Unit.MEMORY if value % _KIBI == 0:
+            return f"{value // _KIBI:,.0f} KiB"
+        case int() | float(), Unit.MEMORY | Unit.BYTES:
+            return format_size(value)
+        case int() | float(), Unit.RATE:
+            return f"{format_size(value)}/s"
+        case int() | float(), Unit.HERTZ:
+            return format_hertz(value)
+        case _:
+            return _spelled(value)
+
+
+def _spelled(value: object) -> str:
     match value:
         case None:
             return "–"

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import cycle
+from itertools import pairwise
+from math import exp, log
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from onewafer.sweep.results.pareto import pareto_front
 from onewafer.sweep.results.results import varying_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from onewafer.sweep.results.results import Results, Row
@@ -32,6 +33,16 @@ _MOST_NAMED = 12
 _LABEL_COLUMNS = 150
 _FACTOR_OF_LOG = 30
 """Ratio of the ends of an axis from which on it is logarithmic."""
+_CHARACTER = 0.011
+"""Width of a character of a label, as a share of the axis."""
+_NEAR = 0.012
+"""Share of the axis below which two lines cover each other."""
+_MARGIN = 0.045
+"""Share of the axis that is free beside its values."""
+_DASH = 3.0
+"""Length of the dashes of lines that cover each other, in widths of a line."""
+_MARKER = 4.0
+"""Size of a marker, in points."""
 
 
 class Form(StrEnum):
@@ -109,36 +120,60 @@ def _draw_heat(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa: 
     x, y = _inputs(results, drawing.x, drawing.by)
     figure = _figure(results, drawing.y)
     columns, lines = (_values(results.rows, name) for name in (x, y))
-    cells: dict[tuple[object, object], float | None] = {}
+    at_place: dict[tuple[object, object], Row] = {}
     for row in results.rows:
         at = row[x], row[y]
-        if at in cells:
+        if at in at_place:
             raise ConfigurationError(
-                f"several points have {x} = {spelled(at[0])} and {y} = {spelled(at[1])}; choose "
-                'those of one map, as in --where "batch == 1"'
+                f"several points have {x} = {spelled(at[0], x)} and {y} = {spelled(at[1], y)}; "
+                'choose those of one map, as in --where "batch == 1"'
             )
-        cells[at] = row[figure]
-    colors = [[cells.get((column, line)) for column in columns] for line in lines]
-    numbers = [[float("nan") if cell is None else cell for cell in line] for line in colors]
+        at_place[at] = row
+    cells = [[at_place.get((column, line)) for column in columns] for line in lines]
+    numbers = [[_number(cell, figure) for cell in line] for line in cells]
     image = axes.pcolormesh(numbers, cmap="viridis")
     axes.set_facecolor("#dddddd")  # no answer
-    axes.set_xticks([at + 0.5 for at in range(len(columns))], [*map(_label, columns)])
-    axes.set_yticks([at + 0.5 for at in range(len(lines))], [*map(_label, lines)])
+    axes.set_xticks([at + 0.5 for at in range(len(columns))], _labels(columns, x))
+    axes.set_yticks([at + 0.5 for at in range(len(lines))], _labels(lines, y))
     if len(columns) * len(lines) <= _MOST_WRITTEN:
-        _write_cells(axes, colors)
+        _write_cells(axes, cells, figure)
     axes.set_xlabel(as_label(x))
     axes.set_ylabel(as_label(y))
-    axes.figure.colorbar(image, label=as_label(figure))
+    bar = axes.figure.colorbar(image, label=as_label(figure))
+    bar.ax.yaxis.set_major_formatter(_formatter(figure))
 
 
-def _write_cells(axes: Any, cells: Sequence[Sequence[float | None]]) -> None:  # noqa: ANN401  # Matplotlib's
-    known = [cell for line in cells for cell in line if cell is not None]
+def _number(row: Row | None, figure: str) -> float:
+    return float("nan") if row is None or row[figure] is None else row[figure]
+
+
+def _write_cells(axes: Any, cells: Sequence[Sequence[Row | None]], figure: str) -> None:  # noqa: ANN401  # Matplotlib's
+    """Write the figure of each cell into it, or why there is none."""
+    known = [row[figure] for line in cells for row in line if row and row[figure] is not None]
     middle = (min(known) + max(known)) / 2 if known else 0.0
     for down, line in enumerate(cells):
-        for across, cell in enumerate(line):
-            color = "black" if cell is None or cell > middle else "white"
-            text = spelled(cell)
-            axes.text(across + 0.5, down + 0.5, text, ha="center", va="center", color=color)
+        for across, row in enumerate(line):
+            value = None if row is None else row[figure]
+            text = spelled(value, figure) if value is not None or row is None else row["status"]
+            color = "black" if value is None or value > middle else "white"
+            axes.text(
+                across + 0.5, down + 0.5, as_label(text), ha="center", va="center", color=color
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """A line of a picture: its points from left to right."""
+
+    label: str
+    color: str
+    shape: str
+    points: dict[float, float]
+
+    @property
+    def stretches(self) -> list[tuple[float, float]]:
+        """The pieces between neighboring points, by their ends."""
+        return [*pairwise(self.points)]
 
 
 def _draw_lines(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa: ANN401  # Matplotlib's
@@ -146,8 +181,26 @@ def _draw_lines(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa:
     figure = _figure(results, drawing.y)
     differing = [name for name in varying_inputs(results.rows, results.header) if name != x]
     by = differing if drawing.by is None else [drawing.by]
+    places = _values(results.rows, x)
+    series = _series(results.rows, by, (x, figure), places)
+    axes.set_xlabel(as_label(x))
+    axes.set_ylabel(as_label(figure))
+    _scale(axes, places, x)
+    _draw_series(axes, series)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(_formatter(figure))
+    axes.grid(visible=True, linewidth=0.5, alpha=0.5)
+    if by and len(series) > 1:
+        axes.figure.legend(frameon=False, ncols=3, loc="outside lower center")
+
+
+def _series(
+    rows: Sequence[Row], by: Sequence[str], of: tuple[str, str], places: Sequence[Any]
+) -> list[_Series]:
+    """Return the lines of a picture, one for each choice of the inputs that lines differ in."""
+    x, figure = of
     lines: dict[tuple[object, ...], list[Row]] = {}
-    for row in results.rows:
+    for row in rows:
         if row[figure] is not None:
             lines.setdefault(tuple(row[name] for name in by), []).append(row)
     if len(lines) > _MOST_LINES:
@@ -155,27 +208,46 @@ def _draw_lines(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa:
             f"the points make {len(lines):,} lines ({', '.join(by)} differ); {_MOST_LINES} can be "
             "told apart: choose with --where, or --by, as in --by sram"
         )
-    places = _values(results.rows, x)
-    is_number = all(isinstance(value, int | float) for value in places)
-    orders = [_values(results.rows, name) for name in by]
+    orders = [_values(rows, name) for name in by]
     in_order = sorted(lines, key=lambda values: [*map(list.index, orders, values)])
-    for values, color in zip(in_order, cycle(LINE_COLORS), strict=False):
-        label = ", ".join(f"{n} {spelled(v)}" for n, v in zip(by, values, strict=True))
-        rows = sorted(lines[values], key=lambda row: places.index(row[x]))
-        xs, ys = _columns(rows, x, figure)
-        xs = xs if is_number else [places.index(value) for value in xs]
-        axes.plot(xs, ys, marker="o", markersize=4, color=color, label=as_label(label))
-    if is_number:
-        _scale(axes, places)
-    else:
-        axes.set_xticks(range(len(places)), [*map(_label, places)])
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(lambda value, _: spelled(value))
-    axes.set_xlabel(as_label(x))
-    axes.set_ylabel(as_label(figure))
-    axes.grid(visible=True, linewidth=0.5, alpha=0.5)
-    if by and len(lines) > 1:
-        axes.figure.legend(frameon=False, ncols=3, loc="outside lower center")
+    found: list[_Series] = []
+    for number, values in enumerate(in_order):
+        label = ", ".join(f"{n} {spelled(v, n)}" for n, v in zip(by, values, strict=True))
+        shapes, color = divmod(number, len(LINE_COLORS))
+        points = sorted(lines[values], key=lambda row: places.index(row[x]))
+        at = [row[x] if _are_numbers(places) else places.index(row[x]) for row in points]
+        if len({*at}) < len(at):
+            raise ConfigurationError(
+                f"several points of the line {label or figure!r} have the same {x}; choose those "
+                'of one line, as in --where "batch == 1", or name what differs: --by'
+            )
+        ys: dict[float, float] = dict(zip(at, (row[figure] for row in points), strict=True))
+        found.append(_Series(as_label(label), LINE_COLORS[color], "os"[shapes], ys))
+    return found
+
+
+def _draw_series(axes: Any, series: Sequence[_Series]) -> None:  # noqa: ANN401  # Matplotlib's
+    """Draw lines so that each is seen: where some cover each other, their dashes take turns."""
+    top = max(y for one in series for y in one.points.values())
+    near = _NEAR * (abs(top) or 1.0)
+    for number, one in enumerate(series):
+        axes.plot([], [], marker=one.shape, markersize=_MARKER, color=one.color, label=one.label)
+        for left, right in one.stretches:
+            sharing = [
+                other
+                for other in series
+                if (left, right) in other.stretches
+                and abs(other.points[left] - one.points[left]) < near
+                and abs(other.points[right] - one.points[right]) < near
+            ]
+            turns, turn = len(sharing), sharing.index(one)
+            dashes = (-turn * _DASH, (_DASH, (turns - 1) * _DASH)) if turns > 1 else "-"
+            ends = [one.points[left], one.points[right]]
+            axes.plot([left, right], ends, color=one.color, linestyle=dashes, dash_capstyle="butt")
+        for x, y in one.points.items():
+            above = sum(abs(o.points.get(x, y + near) - y) < near for o in series[number + 1 :])
+            size = _MARKER + above * min(_MARKER, 2 * _MARKER * _MARKER / len(series))
+            axes.plot([x], [y], marker=one.shape, markersize=size, color=one.color)
 
 
 def _draw_front(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa: ANN401  # Matplotlib's
@@ -188,33 +260,39 @@ def _draw_front(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa:
     objectives = [(name, wanted.get(name, "min")) for name in (x, y)]
     rows = [row for row in results.rows if row[x] is not None and row[y] is not None]
     front = sorted(pareto_front(rows, objectives), key=lambda row: row[x])
-    axes.scatter(*_columns(rows, x, y), s=12, color="#999999", label="points")
+    kept = {id(row) for row in front}
+    others = [row for row in rows if id(row) not in kept]
+    if others:
+        axes.scatter(*_columns(others, x, y), s=12, color="#999999", label="other points")
     line = _columns(front, x, y)
     axes.plot(*line, marker="o", color=LINE_COLORS[0], label="Pareto front")
     _name_points(axes, front, results, (x, y))
     axes.set_xlabel(as_label(f"{x} ({objectives[0][1]})"))
     axes.set_ylabel(as_label(f"{y} ({objectives[1][1]})"))
+    axes.xaxis.set_major_formatter(_formatter(x))
+    axes.yaxis.set_major_formatter(_formatter(y))
     axes.grid(visible=True, linewidth=0.5, alpha=0.5)
     axes.legend(frameon=False)
 
 
 def _name_points(axes: Any, front: Sequence[Row], results: Results, at: tuple[str, str]) -> None:  # noqa: ANN401  # Matplotlib's
-    """Write a number beside each point of a front, and below the picture what differs."""
+    """Write a number beside each point of a front, and below the picture the inputs."""
     if len(front) > _MOST_NAMED:
         return
     from matplotlib.lines import Line2D  # noqa: PLC0415 - an extra
 
-    header, (x, y) = results.header, at
-    names = varying_inputs(front, header) or varying_inputs(results.rows, header)
+    x, y = at
+    names = varying_inputs(results.rows, results.header)
     labels: list[str] = []
     for number, row in enumerate(front, 1):
         place = {"xytext": (5, 5), "textcoords": "offset points", "fontsize": 8}
         axes.annotate(str(number), (row[x], row[y]), **place)
-        said = ", ".join(f"{name} {spelled(row[name])}" for name in names)
+        said = ", ".join(f"{name} {spelled(row[name], name)}" for name in names)
         labels.append(as_label("\n".join(wrap(f"{number}: {said}", _LABEL_COLUMNS))))
-    handles = [Line2D([], [], linestyle="") for _ in labels]
+    marker = Line2D([], [], linestyle="", marker="o", markersize=_MARKER, color=LINE_COLORS[0])
+    handles = [marker] * len(labels)
     axes.figure.legend(
-        handles, labels, frameon=False, fontsize=7, handlelength=0, loc="outside lower left"
+        handles, labels, frameon=False, fontsize=7, handlelength=1, loc="outside lower left"
     )
 
 
@@ -225,15 +303,40 @@ def _columns(rows: Sequence[Row], *names: str) -> tuple[list[Any], ...]:
 def _values(rows: Sequence[Row], name: str) -> list[Any]:
     """Return the values of a column, numbers by size and texts as they come."""
     values = [*dict.fromkeys(row[name] for row in rows)]
-    return sorted(values) if all(isinstance(v, int | float) for v in values) else values
+    return sorted(values) if _are_numbers(values) else values
 
 
-def _label(value: object) -> str:
-    return as_label(spelled(value))
+def _labels(values: Sequence[object], name: str) -> list[str]:
+    return [as_label(spelled(value, name)) for value in values]
 
 
-def _scale(axes: Any, values: Sequence[Any]) -> None:  # noqa: ANN401  # Matplotlib's
-    """Make the x axis logarithmic if its numbers are far apart; write numbers in full."""
-    if min(values) > 0 and max(values) / min(values) >= _FACTOR_OF_LOG:
+def _formatter(name: str) -> Callable[[float, object], str]:
+    return lambda value, _: as_label(spelled(value, name))
+
+
+def _are_numbers(values: Sequence[object]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
+def _scale(axes: Any, values: Sequence[Any], name: str) -> None:  # noqa: ANN401  # Matplotlib's
+    """Give the x axis a tick at each value that was asked, as far as their labels have room.
+
+    It is logarithmic if its numbers are far apart.
+    """
+    places = [*values] if _are_numbers(values) else [*range(len(values))]
+    is_log = min(places) > 0 and max(places) / min(places) >= _FACTOR_OF_LOG
+    if is_log:
         axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: spelled(value))
+    at = [log(place) if is_log else float(place) for place in places]
+    wide = at[-1] - at[0] or 1.0
+    labels, free = _labels(values, name), float("-inf")
+    for number, label in enumerate(labels):
+        middle, half = (at[number] - at[0]) / wide, (len(label) + 1) / 2 * _CHARACTER
+        if middle - half < free:
+            labels[number] = ""
+        else:
+            free = middle + half
+    axes.set_xticks(places, labels)
+    axes.xaxis.minorticks_off()
+    ends = at[0] - _MARGIN * wide, at[-1] + _MARGIN * wide
+    axes.set_xlim(*(map(exp, ends) if is_log else ends))

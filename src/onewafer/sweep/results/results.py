@@ -13,6 +13,7 @@ from onewafer.sweep.results.pareto import pareto_front
 from onewafer.sweep.results.store import POINTS, folder_of, read_table
 from onewafer.sweep.subjects.outcome import Status
 from onewafer.terminal import Shown
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +70,7 @@ class Results(Shown):
             is_number = all(isinstance(row[name], int | float | None) for row in shown)
             table.add_column(name, justify="right" if is_number else "left")
         for row in shown:
-            table.add_row(*(spelled(row[name]) for name in self.columns))
+            table.add_row(*(spelled(row[name], name) for name in self.columns))
         return Group(table, *self._below(len(shown)))
 
     def _below(self, num_shown: int) -> list[str]:
@@ -80,9 +81,8 @@ class Results(Shown):
         for reason, status in [*reasons.items()][:_USUAL_FIGURES]:
             lines.append(f"{status}: {reason}")
         if len(reasons) > _USUAL_FIGURES:
-            lines.append(
-                f"… and {len(reasons) - _USUAL_FIGURES:,} other reasons (--columns reason)"
-            )
+            others = count_of(len(reasons) - _USUAL_FIGURES, "other reason")
+            lines.append(f"… and {others} (--columns reason)")
         return lines
 
 

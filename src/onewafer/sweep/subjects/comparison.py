@@ -193,7 +193,7 @@ class ComparedTask:
         result = self.question().ask(_model(self.model), programs=programs, naming=as_argument)
         if isinstance(result, Answer):
             return _answered(result)
-        return Outcome(status=Status.REFUSED, reason=result.reason)
+        return Outcome(status=Status.REFUSED, reason=result.reason, figures=_memory_figures(result))
 
 
 @lru_cache(maxsize=_MOST_KEPT)
@@ -228,6 +228,19 @@ def _answered(answer: Answer) -> Outcome:
         ),
         notes=answer.notes,
     )
+
+
+def _memory_figures(refusal: perf.Refusal) -> dict[str, float | str | None]:
+    """Return the memory that a refused point would take, and what there is."""
+    memory = refusal.memory
+    if memory is None:
+        return {}
+    return {
+        "weight_bytes": memory.weight_bytes,
+        "cache_bytes": memory.cache_bytes,
+        "memory_used_bytes": memory.used_bytes,
+        "memory_available_bytes": memory.available_bytes,
+    }
 
 
 def _memory(inputs: Mapping[str, Plain], machine: Mapping[str, object]) -> dict[str, object]:
