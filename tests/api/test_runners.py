@@ -123,6 +123,8 @@ def test_report_in_all_its_forms(program):
     assert json.loads(report.to_json())["launches"][1]["end_cycle"] == report.cycles
     assert f"{report.cycles:,} cycles since it was loaded" in str(report)
     assert "axpy_sum" in report._repr_html_()
+    assert runner._repr_html_() == report._repr_html_()
+    assert repr(runner).startswith("<Runner: 2×1 PEs of wse3, cycle ")
 
 
 def test_frames_without_pandas_say_how_to_get_it(runner, monkeypatch):

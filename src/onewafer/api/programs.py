@@ -12,9 +12,12 @@ from onewafer.api.csl_options import check_pair, csl_options, write_colors, writ
 from onewafer.api.paths import list_paths
 from onewafer.api.program_folder import check_folder, write_folder
 from onewafer.errors import CompileError, ConfigurationError
+from onewafer.terminal import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
 
     from onewafer.api.csl_options import Param
     from onewafer.api.paths import StrPath
@@ -27,7 +30,7 @@ class CompileWarning(UserWarning):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Program:
+class Program(Shown):
     """A compiled CSL program; `onewafer.load` puts it on a wafer."""
 
     image: WaferImage
@@ -63,6 +66,25 @@ class Program:
         check_folder(path)
         write_folder(self.image, path)
         return path
+
+    def __rich__(self) -> RenderableType:
+        """Return the table of the names that it exports, which a notebook shows."""
+        from rich.table import Table  # noqa: PLC0415  # when it is shown
+
+        title = f"{self.width}×{self.height} PEs of {self.arch}"
+        table = Table("exported", "kind", "type", "the host may", title=title)
+        for export in self.image.exports:
+            element = "" if export.element is None else export.element.name.lower()
+            use = "write and read" if export.is_mutable else "read"
+            if export.element is None:
+                use, types = "launch", (kind.name.lower() for kind in export.argument_types)
+                element = f"({', '.join(types)})"
+            table.add_row(export.name, export.kind.name.lower(), element, use)
+        return table
+
+    def __str__(self) -> str:
+        """Return the size, the machine and the exported names."""
+        return repr(self)
 
     def __repr__(self) -> str:
         """Return the size, the machine and the exported names."""

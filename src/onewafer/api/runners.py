@@ -16,6 +16,7 @@ from onewafer.api.simulation import simulation_settings
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
 from onewafer.settings import check_record_file, check_trace_file, require_recording
+from onewafer.terminal import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
+    from rich.console import RenderableType
 
     from onewafer.api.paths import StrPath
     from onewafer.host import Device, LaunchReport, RunLimits
@@ -38,7 +40,7 @@ _UNNAMED = "program"
 """The title of a recording of a program that is in no folder."""
 
 
-class Runner:
+class Runner(Shown):
     """A program on a simulated wafer.
 
     Calls take effect in their order; each begins when the fabric has come to rest. As a context
@@ -138,6 +140,15 @@ class Runner:
             bytes_out=device.bytes_out,
             launches=tuple(self._launches),
         )
+
+    def __rich__(self) -> RenderableType:
+        """Return its report, which notebooks and `print` show."""
+        return self.report.__rich__()
+
+    def __repr__(self) -> str:
+        """Return the program, the machine and the cycle."""
+        image = self._device.image
+        return f"<Runner: {image.width}×{image.height} PEs of {image.arch}, cycle {self.cycle:,}>"
 
     def __enter__(self) -> Self:
         """Return the runner: the program is on the wafer already."""

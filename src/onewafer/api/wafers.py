@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 from onewafer.api.simulation import simulation_settings
 from onewafer.api.torch_presence import require_torch
 from onewafer.errors import describe_end
+from onewafer.terminal import Shown
 from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
+
+    from rich.console import RenderableType
 
     from onewafer.api.paths import StrPath
     from onewafer.execution import Spelling, WaferOptions
@@ -32,7 +35,7 @@ class _Blocks(threading.local):
         self.open: list[ExitStack] = []
 
 
-class Wafer:
+class Wafer(Shown):
     """A simulated wafer that PyTorch modules run on.
 
     Inside a `with` block, module calls whose result needs no gradient run on the wafer, as under
@@ -138,6 +141,10 @@ class Wafer:
             )
         self._ended, self._is_over = result.ended, result.ended is None
         return result
+
+    def __rich__(self) -> RenderableType:
+        """Return its report, which notebooks and `print` show."""
+        return self.report.__rich__()
 
     def __repr__(self) -> str:
         """Return the machine and how many calls it has run."""
