@@ -279,7 +279,7 @@ def _make_recording(folder: Path) -> Document:
     subject = Recorded("axpy", SourceTexts({"pe_program.csl": "fn f() void {}"}))
     recorder = RunRecorder(path, subject, str)
     machine = Machine(image, load_architecture("wse3"), engine=_ENGINE)
-    recorder.follow(machine)
+    recorder.loaded(machine, lambda: 0.0)
     machine.run()
     recorder.finish()
     table, metadata = pq.read_table(path), pq.read_metadata(path).metadata

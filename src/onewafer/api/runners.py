@@ -162,7 +162,7 @@ class Runner(Shown):
     ) -> None:
         """Stop, unless the block did, or failed: its own error is the one to show."""
         if error_type is not None:
-            self._device.end_trace()
+            self._device.end()
         elif self._device.is_running:
             self.stop()
 

@@ -103,9 +103,7 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
     print(f"going on at cycle {start:,} in {what}, on the {device.machine.engine} engine")
     try:
         device.settle()
-        device.review()
-        if recorder is not None:
-            recorder.finish(ended_well=True)
+        device.end(is_well=True)
     except KeyboardInterrupt as error:
         place = Interruption.of(error)
         if place is None:
@@ -113,7 +111,7 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
         typer.echo(f"\n{place}", err=True)
         return INTERRUPTED
     finally:
-        device.end_trace()
+        device.end()
     statistics = device.machine.statistics()
     print(f"at rest at cycle {statistics.cycles:,}, after {statistics.cycles - start:,} more")
     counts = _counts(statistics)

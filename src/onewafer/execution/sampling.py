@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.host import Whereabouts, addresses_of
+from onewafer.host import RunReader, Whereabouts, addresses_of
 from onewafer.mesh import purposes_of_words
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Spent:
         return Spent(self.cycles * factor, self.busy_cycles * factor)
 
 
-class PurposeSampler:
+class PurposeSampler(RunReader):
     """Looks at which step of the schedule each PE is."""
 
     def __init__(

@@ -26,6 +26,7 @@ from onewafer.host.runs.progress_display import (
     choose_observer,
     describe_progress,
 )
+from onewafer.host.runs.readers import RunReader
 from onewafer.host.runs.recorder import (
     AT_THE_END,
     Recorded,
@@ -34,7 +35,6 @@ from onewafer.host.runs.recorder import (
     folder_recorder,
 )
 from onewafer.host.runs.review import checking_of
-from onewafer.host.runs.samplers import Sampler
 from onewafer.host.runs.samples import Whereabouts, addresses_of
 from onewafer.host.runs.simulation_record import LaunchReport
 from onewafer.host.runs.tracing import convert_trace
@@ -71,8 +71,8 @@ __all__ = [
     "RunLimits",
     "RunObserver",
     "RunProgress",
+    "RunReader",
     "RunRecorder",
-    "Sampler",
     "SdkExecutionPlatform",
     "SdkRuntime",
     "SdkTarget",

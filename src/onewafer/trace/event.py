@@ -121,10 +121,10 @@ class EventSink(Protocol):
 
 
 class EventFork:
-    """Passes events on to two sinks."""
+    """Passes events on to several sinks."""
 
-    def __init__(self, first: EventSink, second: EventSink) -> None:
-        self._sinks = first, second
+    def __init__(self, *sinks: EventSink) -> None:
+        self._sinks = sinks
 
     def record(self, event: Event) -> None:
         """Take one event."""

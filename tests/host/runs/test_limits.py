@@ -16,6 +16,7 @@ from onewafer.host.runs import limits as run_limits
 from onewafer.host.runs.limits import _Pace
 from onewafer.host.runs.progress import Reporter, SilentObserver
 from onewafer.host.runs.progress_display import LogLines, StatusLine, WarningsOnly
+from onewafer.host.runs.readers import RunReader
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, SourceLocation, TaskKind, make_image
 from onewafer.settings import Settings
 from onewafer.simulator import Activity, Checking, Machine
@@ -99,7 +100,7 @@ def test_the_limit_names_who_is_still_at_work():
     )
 
 
-class Every:
+class Every(RunReader):
     """Looks at the machine every few cycles."""
 
     def __init__(self, interval):

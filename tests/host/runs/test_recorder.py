@@ -68,7 +68,7 @@ def test_a_run_that_hangs_says_what_each_pe_waits_for(tmp_path):
     device, _ = recorded(path, streaming(num_sent=3, num_received=8))
     with pytest.raises(DeadlockError):
         device.launch("main")
-    device.end_trace()
+    device.end()
     file = RecordingFile(path)
 
     assert "waits" in file.header.ending
@@ -89,7 +89,7 @@ def test_what_cannot_send_waits_for_the_color_that_it_sends(tmp_path):
     device, _ = recorded(tmp_path / "run.parquet", image)
     with pytest.raises(DeadlockError):
         device.launch("main")
-    device.end_trace()
+    device.end()
     file = RecordingFile(tmp_path / "run.parquet")
 
     assert file.column("waits_for")[0, 1] == StallReason.OUTPUT_FULL
@@ -152,7 +152,7 @@ def traced(folder, image):
         device.launch("main")
         device.stop()
     except DeadlockError:
-        device.end_trace()
+        device.end()
     return RecordingFile(folder / "run.parquet"), read_trace(files[0]), device.machine.statistics()
 
 
@@ -291,7 +291,8 @@ def test_a_run_that_is_followed_is_written_while_it_goes_on(tmp_path):
     assert (header.is_over, header.ending) == (False, "")
     assert [launch.name for launch in header.launches] == ["main"]
     before = path.stat().st_ino
-    recorder.glance(lambda: 0.0)  # too early
+    recorder.clock = lambda: 0.0
+    recorder.paused()  # too early
     assert path.stat().st_ino == before
     device.stop()
     assert RecordingFile(path).header.is_over

@@ -9,6 +9,7 @@ from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.errors import DeadlockError, HazardError, SimulationError
 from onewafer.host import NO_LIMITS, Device, RunLimits, WarningsOnly, checking_of
+from onewafer.host.runs.readers import RunReader
 from onewafer.image import (
     DsdOperation,
     Export,
@@ -333,25 +334,19 @@ def test_words_that_the_host_never_asks_for_are_named(engine):
 def test_wavelets_are_named_also_after_an_error_that_the_script_caught(engine):
     device, listener = leave(7, 4, engine=engine)
     device.launch("main")
-    device._review.warn(device.machine)  # as every error does before it is raised
+    device._failed(SimulationError("caught"))  # as every error is told before it is raised
     device.stop()
     (line,) = listener.lines
     assert "3 wavelets of color 1 (words) that arrived at PE (1, 0) were never received" in line
 
 
-class Log:
-    """Notes that it was finished."""
+class Log(RunReader):
+    """Notes that the run has ended."""
 
-    cycle = None
+    ends = ()
 
-    def record(self, event):
-        pass
-
-    def flush(self):
-        pass
-
-    def finish(self, cycle):
-        self.cycle = cycle
+    def ended(self, *, is_well):
+        self.ends += (is_well,)
 
 
 def test_what_a_program_prints_ends_also_where_a_strict_run_fails(engine):
@@ -360,4 +355,4 @@ def test_what_a_program_prints_ends_also_where_a_strict_run_fails(engine):
     device.launch("main")
     with pytest.raises(SimulationError):
         device.stop()
-    assert device._limits.log.cycle == device.machine.cycle
+    assert device._limits.log.ends == (True,)

@@ -136,7 +136,7 @@ def test_the_end_can_be_asked_for_and_comes_once(tmp_path):
     path = tmp_path / "t.pftrace"
     device, listener = traced(streaming(), path)
     device.settle()
-    device.end_trace()
+    device.end()
     num_said = len(listener.said)
     path.unlink()
     device.stop()

@@ -231,7 +231,7 @@ def _run_folder(device: Device, calls: list[tuple[str, list[int | float]]]) -> N
         typer.echo(f"\n{place}", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     finally:
-        device.end_trace()
+        device.end()
     if device.has_lost_trace:
         raise typer.Exit(TraceError.exit_code)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from onewafer.host.program.exports import ExportTable
 from onewafer.host.program.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
 from onewafer.host.runs.limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.runs.review import RunReview
-from onewafer.host.runs.samplers import join_samplers
 from onewafer.host.runs.simulation_record import LaunchReport
 from onewafer.host.runs.tracing import record
 from onewafer.simulator import DEFAULT_ENGINE, NO_CHECKING, Machine, announce_compilation
@@ -41,8 +40,8 @@ if TYPE_CHECKING:
     from onewafer.host.device.streams import Reception
     from onewafer.host.program.scalars import Argument
     from onewafer.host.runs.progress import RunObserver
+    from onewafer.host.runs.readers import RunReader
     from onewafer.host.runs.recorder import RunRecorder
-    from onewafer.host.runs.samplers import Sampler
     from onewafer.host.runs.tracing import Recording
     from onewafer.image import Export, WaferImage
     from onewafer.simulator import Checking
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
 
 
 _WAVELET_BYTES = 4
+_Error = TypeVar("_Error", bound=SimulationError)
 
 
 class _Phase(Enum):
@@ -88,7 +88,7 @@ class Device:
         """Keep a program; with `trace_files`, `stop` or any other end of its run writes these.
 
         So it does with `sim.log`, if there are `log_parts`: the kinds of lines in it. A `recorder`
-        hears of the machine, of launches, and of the end.
+        reads the run, as do the log of the limits and the trace.
 
         If the run is reviewed, the observer of the limits is told at its end of things that work
         but are rarely intended: operations issued on a busy microthread, and wavelets that no PE
@@ -153,8 +153,6 @@ class Device:
             is_reviewed=is_reviewed,
             has_host=has_host,
         )
-        if recorder is not None:
-            recorder.follow(machine)
         device._pending = machine.interrupted or device._pending
         device._put_on(machine)
         return device
@@ -207,23 +205,23 @@ class Device:
             threads=self._limits.threads,
             checking=self._checking,
         )
-        if self._recording is not None:
-            self._recording.follow(machine)
-        if self._recorder is not None:
-            self._recorder.follow(machine)
         self._put_on(machine)
 
+    @property
+    def _readers(self) -> list[RunReader]:
+        """The readers of the run: the recording reads what the trace before it has written."""
+        readers = (self._limits.log, self._review, self._recording, self._recorder)
+        return [reader for reader in readers if reader is not None]
+
     def _sink(self) -> EventSink | None:
-        """Return the sink of events: a recording, the log of the program's output, or both."""
-        recording = self._recording.sink if self._recording is not None else None
-        log = self._limits.log
-        if recording is None or log is None:
-            return recording if log is None else log
-        return EventFork(recording, log)
+        sinks = [reader.sink for reader in self._readers if reader.sink is not None]
+        return EventFork(*sinks) if len(sinks) > 1 else next(iter(sinks), None)
 
     def _put_on(self, machine: Machine) -> None:
         if machine.engine_note is not None:
             self._limits.observer.say(machine.engine_note)
+        for reader in self._readers:
+            reader.loaded(machine, self._limits.clock)
         self._compile(machine)
         self._machine = machine
         self._phase = _Phase.LOADED
@@ -245,47 +243,30 @@ class Device:
             self.await_words(self._streams.pending)
         report = machine.find_deadlock()
         if report is not None:
-            error = DeadlockError(report)
-            self._note_failure(error)
-            self._review.warn(machine)
-            raise error
-        try:
-            self.review()
-        finally:
-            if self._limits.log is not None:
-                self._limits.log.finish(machine.cycle)
+            raise self._failed(DeadlockError(report))
+        self.end(is_well=True)
         self._phase = _Phase.STOPPED
-        if self._recording is not None:
-            self._recording.finish(ended_well=True)
-        if self._recorder is not None:
-            self._recorder.finish(ended_well=True)
 
-    def review(self) -> None:
-        """Report, once and if it is wanted, ends of a run that are rarely meant; `stop` calls it.
+    def end(self, *, is_well: bool = False) -> None:
+        """Let readers of the run write their files; `stop` does if the run comes to a good end.
 
         Raises:
-            SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
+            SimulationError: it is well but for wavelets that were left over, and these are an error
+                (`Checking.is_strict`).
         """
-        self._review.end(self.machine)
+        for reader in self._readers:
+            reader.ended(is_well=is_well)
 
-    def end_trace(self) -> None:
-        """Write trace files and recording, if `stop` has not: the run ended by an error."""
-        if self._recording is not None:
-            self._recording.finish()
-        if self._recorder is not None:
-            self._recorder.finish()
-
-    def _note_failure(self, error: SimulationError) -> None:
-        if self._recorder is not None:
-            self._recorder.note_failure(str(error))
+    def _failed(self, error: _Error) -> _Error:
+        """Let readers of the run hear of an error, and return it."""
+        for reader in self._readers:
+            reader.failed(error)
+        return error
 
     @property
     def has_lost_trace(self) -> bool:
         """True if files were asked for and could not be written; stderr says why."""
-        return any(
-            part is not None and part.failure is not None
-            for part in (self._recording, self._recorder)
-        )
+        return any(reader.failure is not None for reader in self._readers)
 
     def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
         """Copy `array[height, width, num_elements]` to a variable on the PEs of a rectangle.
@@ -412,7 +393,7 @@ class Device:
         name: str,
         *arguments: Argument,
         observer: RunObserver | None = None,
-        sampler: Sampler | None = None,
+        sampler: RunReader | None = None,
     ) -> LaunchReport:
         """Run an exported function on every PE until nothing moves any more.
 
@@ -501,8 +482,7 @@ class Device:
             self._rest(machine)
         if not reception.is_complete:
             report = machine.find_deadlock() or f"nothing moves any more at cycle {machine.cycle}"
-            self._review.warn(machine)
-            raise DeadlockError(f"{reception.describe()}\n{report}")
+            raise self._failed(DeadlockError(f"{reception.describe()}\n{report}"))
         return reception.words
 
     def _launch(
@@ -510,17 +490,17 @@ class Device:
         name: str,
         words: tuple[int, ...],
         observer: RunObserver | None = None,
-        sampler: Sampler | None = None,
+        sampler: RunReader | None = None,
     ) -> LaunchReport:
         machine = self._running(f"launch {name!r}")
         self._rest(machine)
         start = machine.cycle
         self._start(machine, name, words)
         self._rest(machine, f"the launch of {name!r}", observer, sampler)
-        if self._recorder is not None:
-            self._recorder.note_launch(name, start, machine.cycle)
-            self._recorder.glance(self._limits.clock)
-        return LaunchReport(name, start, machine.cycle)
+        launch = LaunchReport(name, start, machine.cycle)
+        for reader in self._readers:
+            reader.launched(launch)
+        return launch
 
     def _start(self, machine: Machine, name: str, words: tuple[int, ...]) -> None:
         """Give the launch to the machine; where the last one is not over, say why."""
@@ -530,8 +510,8 @@ class Device:
             report = machine.find_deadlock()
             if report is None:
                 raise
-            self._review.warn(machine)
-            raise DeadlockError(f"{name!r} cannot be launched: {error}\n{report}") from None
+            why = f"{name!r} cannot be launched: {error}\n{report}"
+            raise self._failed(DeadlockError(why)) from None
 
     def _read(
         self,
@@ -584,19 +564,16 @@ class Device:
         machine: Machine,
         what: str | None = None,
         observer: RunObserver | None = None,
-        sampler: Sampler | None = None,
+        sampler: RunReader | None = None,
     ) -> None:
         """Run until the program is at rest (None: its start-up), and receive its words."""
-        if self._recorder is not None:
-            sampler = join_samplers(sampler, self._recorder.sampler)
-        glance = None if self._recorder is None else self._recorder.glance
+        readers = [*self._readers, *([sampler] if sampler else [])]
         what = what or self._pending
         while True:
             try:
-                run_until_rest(machine, what, self._limits, observer, sampler, glance=glance)
+                run_until_rest(machine, what, self._limits, observer, readers)
             except SimulationError as error:
-                self._note_failure(error)
-                self._review.warn(machine)
+                self._failed(error)
                 raise
             self.bytes_out += _WAVELET_BYTES * self._streams.collect(machine)
             if machine.is_at_rest:

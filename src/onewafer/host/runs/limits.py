@@ -22,12 +22,12 @@ from onewafer.host.runs.progress_display import choose_observer
 from onewafer.simulator import StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from onewafer.host.runs.print_log import PrintLog
     from onewafer.host.runs.progress import Clock
-    from onewafer.host.runs.samplers import Sampler
+    from onewafer.host.runs.readers import RunReader
     from onewafer.settings import Settings
     from onewafer.simulator import Machine
 
@@ -107,14 +107,12 @@ def run_until_rest(
     what: str,
     limits: RunLimits,
     observer: RunObserver | None = None,
-    sampler: Sampler | None = None,
-    *,
-    glance: Callable[[Clock], None] | None = None,
+    readers: Sequence[RunReader] = (),
 ) -> None:
     """Run a machine until nothing moves any more; `what` completes "the limit is reached in …".
 
-    `observer` watches instead of that of the limits, `sampler` looks at cycles that it chooses, and
-    `glance` is called between slices.
+    `observer` watches instead of that of the limits; readers look at cycles that they choose, and
+    hear of the end of each slice.
 
     Raises:
         SimulationError: the program failed.
@@ -130,30 +128,27 @@ def run_until_rest(
         with StopRequest() as request:
             while (left := None if end is None else end - machine.cycle) != 0:
                 cycles = pace.slice_cycles(left)
-                if sampler is not None:
-                    cycles = min(cycles, max(1, sampler.next_look - machine.cycle))
+                for reader in readers:
+                    cycles = min(cycles, max(1, reader.next_look - machine.cycle))
                 reason = machine.run(max_cycles=cycles)
+                for reader in readers:
+                    reader.paused()
                 if reason is StopReason.QUIESCENT:
                     if request.signal is not None:
                         raise late_interruption(request)
                     return
-                if limits.log is not None:
-                    limits.log.flush()
                 pace.end_slice(cycles)
                 request.deliver()
-                if sampler is not None and machine.cycle >= sampler.next_look:
-                    sampler.look(machine)
+                for reader in readers:
+                    if machine.cycle >= reader.next_look:
+                        reader.look(machine)
                 if request.signal is not None:
                     if len(machine.memory) >= _MANY_PES and limits.checkpoint_folder is not None:
                         watcher.say("writing a checkpoint; a second Ctrl-C ends without it")
                     raise _interrupted(machine, what, limits, reporter, request)
-                if glance is not None:
-                    glance(limits.clock)
                 reporter.look()
     finally:
         watcher.done()
-        if limits.log is not None:
-            limits.log.flush()
     raise LongRunError(
         f"{what} is not over after {limits.max_cycles:,} cycles, the limit that was set "
         f"(--max-cycles, ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {reporter.activity()}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.errors import HostError
+from onewafer.host.runs.readers import RunReader
 from onewafer.image import Field, Opcode, PrintForm, ScalarType
 from onewafer.simulator import float_to_half, half_to_float
 from onewafer.trace import EventKind
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from onewafer.errors import SimulationError
     from onewafer.image import WaferImage
     from onewafer.trace import Event
 
@@ -75,7 +77,7 @@ class LogFile:
         self._is_begun = True
 
 
-class PrintLog:
+class PrintLog(RunReader):
     """Takes the events of a machine and writes `@cycle text`, a line for each line of a PE.
 
     The cycle is that of the newline.
@@ -83,6 +85,7 @@ class PrintLog:
 
     def __init__(self, image: WaferImage, write: Callable[[str], object]) -> None:
         """Take what writes texts of whole lines: a `LogFile`, `sys.stdout.write`."""
+        self.sink = self
         self._write_text = write
         self._events: list[Event] = []
         self._lines = PrintedLines(
@@ -94,16 +97,22 @@ class PrintLog:
         if event.kind is EventKind.PRINT:
             self._events.append(event)
 
-    def flush(self) -> None:
+    def paused(self) -> None:
         """Write the lines of the events so far; none of an earlier cycle may follow."""
         ordered = sorted(self._events, key=lambda event: (event.cycle, event.y, event.x))
         self._write(line for event in ordered for line in self._lines.add(event))
         self._events.clear()
 
-    def finish(self, cycle: int) -> None:
-        """Write the text without a final newline, as a line of `cycle`."""
-        self.flush()
-        self._write(self._lines.rest(cycle))
+    def failed(self, error: SimulationError) -> None:
+        """Write the lines that came before the error."""
+        del error
+        self.paused()
+
+    def ended(self, *, is_well: bool) -> None:
+        """Write the text without a final newline, as a line of the last cycle."""
+        self.paused()
+        if is_well and self.machine is not None:
+            self._write(self._lines.rest(self.machine.cycle))
 
     def _write(self, lines: Iterable[tuple[int, str]]) -> None:
         text = "".join(f"@{cycle} {line}\n" for cycle, line in lines)

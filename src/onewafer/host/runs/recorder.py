@@ -13,6 +13,7 @@ import numpy as np
 from onewafer.arch import find_wafer_system
 from onewafer.errors import ConfigurationError
 from onewafer.files.whole_files import try_to_write
+from onewafer.host.runs.readers import RunReader
 from onewafer.host.runs.samples import RunSamples, usual_window
 from onewafer.host.runs.spans import NO_TRACE, Traced, take_trace
 from onewafer.image import SectionKind
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
+    from onewafer.errors import SimulationError
     from onewafer.host.runs.progress import Clock
-    from onewafer.host.runs.samplers import Sampler
     from onewafer.host.runs.samples import Whereabouts
+    from onewafer.host.runs.simulation_record import LaunchReport
     from onewafer.image import WaferImage
     from onewafer.recording import FindSource, Operation, Split, Tensor
     from onewafer.settings import Settings
@@ -118,7 +120,7 @@ def folder_recorder(
     return RunRecorder(settings.record_file, subject, say, options)
 
 
-class RunRecorder:
+class RunRecorder(RunReader):
     """Writes the recording of one run at its end, whichever that is; a live one meanwhile, too."""
 
     def __init__(
@@ -137,15 +139,12 @@ class RunRecorder:
         if options.is_live:
             load_arrow()  # not in the time that the first look takes
         self.path = path
-        self.failure: str | None = None
-        """Why there is no recording."""
         self._subject = subject
         self._say = say
         self._options = options
         self._next_write = 0.0
         """When it is written next while the run goes on, on the host's clock."""
         self._samples: RunSamples | None = None
-        self._machine: Machine | None = None
         self._traced = NO_TRACE
         self._longest: _Measured | None = None
         self._sources: Mapping[str, str] | None = None
@@ -159,52 +158,62 @@ class RunRecorder:
                 f"{path}: the recording cannot be written: {error.strerror or error}"
             ) from None
 
-    @property
-    def sampler(self) -> Sampler | None:
-        """The observer in the middle of a run; None: nothing observes."""
-        return self._samples
-
     def finish_with(self, owner: object, *, ended_well: bool = False) -> None:
         """Finish when an object ends, with the process at the latest, if it was not done before."""
-        weakref.finalize(owner, self.finish, ended_well=ended_well)
+        weakref.finalize(owner, self.ended, is_well=ended_well)
 
-    def follow(self, machine: Machine) -> None:
+    def loaded(self, machine: Machine, clock: Clock) -> None:
         """Note whose run it is; of several machines, the one with most cycles is recorded."""
         self._keep_longest("")
-        self._machine = machine
+        super().loaded(machine, clock)
         self._launches.clear()
         num_pes = machine.image.width * machine.image.height
         every = self._options.sample_every or usual_window(num_pes)
         self._samples = RunSamples(machine, every, self._subject.whereabouts)
+        self.next_look = self._samples.next_look
 
-    def glance(self, clock: Clock) -> None:
+    def look(self, machine: Machine) -> None:
+        """Take a sample."""
+        if self._samples is not None:
+            self._samples.look(machine)
+            self.next_look = self._samples.next_look
+
+    def paused(self) -> None:
         """Write how far the run is, if it is to be followed and it is time to.
 
         That takes a tenth of the time of the run at most.
         """
-        machine, began_at = self._machine, clock()
-        if not self._options.is_live or machine is None or began_at < self._next_write:
+        machine = self.machine
+        if not self._options.is_live or machine is None:
+            return
+        began_at = self.clock()
+        if began_at < self._next_write:
             return
         self._write(self._measure(machine, self._samples, ending="", is_over=False))
-        now = clock()
+        now = self.clock()
         self._next_write = now + max(_SECONDS_BETWEEN_WRITES, (now - began_at) / _LARGEST_SHARE)
 
-    def note_launch(self, name: str, start_cycle: int, end_cycle: int) -> None:
+    def launched(self, launch: LaunchReport) -> None:
         """Note a function that was launched; after the first one a run that is followed is written.
 
         There may be no other launch to simulate.
         """
-        self._launches.append(RecordedLaunch(name, start_cycle, end_cycle))
+        self._launches.append(RecordedLaunch(launch.name, launch.start_cycle, launch.end_cycle))
         if len(self._launches) == 1:
             self._next_write = 0.0
+        self.paused()
 
     def note_trace(self, trace: Trace) -> None:
         """Take the trace of the run, which is over: the recording gets its spans and moves."""
         self._traced = take_trace(trace)
 
-    def note_failure(self, reason: str) -> None:
+    def failed(self, error: SimulationError) -> None:
         """Note why the run does not go on."""
-        self._failure = reason
+        self._failure = str(error)
+
+    def ended(self, *, is_well: bool) -> None:
+        """Write the file, once."""
+        self.finish(ended_well=is_well)
 
     def finish(self, *, ended_well: bool = False, flop_share: float | None = None) -> None:
         """Write the file, once, if anything ran; a run without `stop` has not ended well.
@@ -248,8 +257,9 @@ class RunRecorder:
 
     def _keep_longest(self, ending: str) -> None:
         """Let the machine go, and keep what it counted if no other one ran longer."""
-        machine, self._machine = self._machine, None
+        machine, self.machine = self.machine, None
         samples, self._samples = self._samples, None
+        self.next_look = RunReader.next_look
         if machine is None:
             return
         if self._longest is None or machine.cycle >= self._longest.header.cycles:

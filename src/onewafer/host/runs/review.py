@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import SimulationError
+from onewafer.host.runs.readers import RunReader
 from onewafer.image import DsdOperation, Field
 from onewafer.simulator import BUSY_ADVICE, Checking, StallReason, place
 
@@ -26,7 +27,7 @@ def checking_of(settings: Settings) -> Checking:
     )
 
 
-class RunReview:
+class RunReview(RunReader):
     """Findings that the observer of a run is told, each once: a script may go on after an error.
 
     Without a host, words for the host are not missed: they could not have been received.
@@ -42,8 +43,13 @@ class RunReview:
         self._has_warned = False
         """True if it has warned of operations on a busy microthread."""
 
-    def warn(self, machine: Machine, leftovers: str | None = None) -> None:
+    def failed(self, error: SimulationError) -> None:
         """Say what is known so far, if it is wanted."""
+        del error
+        if self.machine is not None:
+            self._warn(self.machine)
+
+    def _warn(self, machine: Machine, leftovers: str | None = None) -> None:
         if not self._is_wanted:
             return
         busy = None if self._has_warned else describe_busy_issues(machine)
@@ -51,18 +57,21 @@ class RunReview:
         for text in filter(None, (busy, leftovers)):
             self._observer.say(f"warning: {text}\n{HOW_STRICT}")
 
-    def end(self, machine: Machine) -> None:
-        """Review the run once, at its end.
+    def ended(self, *, is_well: bool) -> None:
+        """Review the run once, at a good end.
 
         Raises:
             SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
         """
+        machine = self.machine
+        if not is_well or machine is None:
+            return
         leftovers = None
         if self._is_wanted or self._checking.is_strict:
             leftovers = describe_leftovers(machine, has_host=self._has_host)
         if leftovers is not None and self._checking.is_strict:
             raise SimulationError(leftovers)
-        self.warn(machine, leftovers)
+        self._warn(machine, leftovers)
         self._is_wanted = False
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from onewafer.host.runs.readers import RunReader
 from onewafer.recording import (
     WINDOW_COUNTERS,
     WINDOW_STEP,
@@ -131,37 +132,30 @@ class _Steps:
         return {column_of_step(step): cycles for step, cycles in found if step >= 0}
 
 
-@dataclass(slots=True)
-class RunSamples:
-    """The windows of one run of one machine; a `Sampler`."""
+class RunSamples(RunReader):
+    """The windows of one run of one machine."""
 
-    machine: Machine
-    every: int
-    """Cycles of a window."""
-    whereabouts: Whereabouts | None = None
-    next_look: int = field(init=False)
-    _taken: list[_Taken] = field(init=False, default_factory=list[_Taken])
-    _steps: _Steps | None = field(init=False, default=None)
-    _next_window: int = field(init=False)
-    _before: NDArray[np.int64] = field(init=False)
-    _start_cycle: int = field(init=False)
-    _most_windows: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin the first window."""
-        image = self.machine.image
+    def __init__(
+        self, machine: Machine, every: int, whereabouts: Whereabouts | None = None
+    ) -> None:
+        """Begin the first window, of so many cycles."""
+        image = machine.image
+        self._machine = machine
+        self._every = every
         self._most_windows = most_windows(image.width * image.height)
-        self._start_cycle = self.machine.cycle
-        if self.whereabouts is not None:
-            addresses = addresses_of(image, self.whereabouts.symbol)
-            self._steps = _Steps(self.whereabouts, addresses, self._start_cycle)
-        self._before = self.machine.totals()
-        self._next_window = self._start_cycle + self.every
+        self._start_cycle = machine.cycle
+        self._taken: list[_Taken] = []
+        self._steps: _Steps | None = None
+        if whereabouts is not None:
+            addresses = addresses_of(image, whereabouts.symbol)
+            self._steps = _Steps(whereabouts, addresses, self._start_cycle)
+        self._before = machine.totals()
+        self._next_window = self._start_cycle + every
         self._plan_look(self._start_cycle)
 
     def _plan_look(self, cycle: int) -> None:
         """Look next at the end of the window, or before it at the steps of a model."""
-        until = self.every if self._steps is None else max(1, self.every // _SHORT_LOOKS)
+        until = self._every if self._steps is None else max(1, self._every // _SHORT_LOOKS)
         self.next_look = min(cycle + until, self._next_window)
 
     def look(self, machine: Machine) -> None:
@@ -182,15 +176,15 @@ class RunSamples:
         if len(self._taken) == self._most_windows:
             pairs = zip(self._taken[::2], self._taken[1::2], strict=True)
             self._taken = [first.with_next(second) for first, second in pairs]
-            self.every *= 2
+            self._every *= 2
         self._start_cycle = machine.cycle
-        self._next_window = machine.cycle + self.every
+        self._next_window = machine.cycle + self._every
 
     def finish(self) -> None:
         """End the last window at the end of the run."""
-        if self.machine.cycle > self._start_cycle:
-            self._next_window = self.machine.cycle
-            self.look(self.machine)
+        if self._machine.cycle > self._start_cycle:
+            self._next_window = self._machine.cycle
+            self.look(self._machine)
 
     def taken(self) -> tuple[tuple[Window, ...], dict[str, NDArray[Any]]]:
         """Return the windows that are over, and the columns of all."""

@@ -21,6 +21,7 @@ from onewafer.files.foreign_bytes import DAMAGES
 from onewafer.files.whole_files import new_sibling, try_to_write, whole_file
 from onewafer.host.runs.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.runs.print_log import PrintedLines
+from onewafer.host.runs.readers import RunReader
 from onewafer.image import (
     INSTRUCTIONS,
     NUM_COLORS,
@@ -58,8 +59,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture, Timing
     from onewafer.host.runs.progress import RunObserver
     from onewafer.image import WaferImage
-    from onewafer.simulator import Machine
-    from onewafer.trace import Event, EventSink
+    from onewafer.trace import Event
 
     TraceListener = Callable[[Trace], object]
 
@@ -96,7 +96,7 @@ def record(
     wanted = tuple(dict.fromkeys((*files, *parts)))
     header = make_header(device.image, device.architecture, detail=needed_detail(wanted))
     recording = Recording(wanted, header, observer, parts, listener)
-    weakref.finalize(device, recording.finish)
+    weakref.finalize(device, recording.ended, is_well=False)
     return recording
 
 
@@ -106,7 +106,7 @@ def needed_detail(files: Sequence[Path]) -> Detail:
     return Detail.INSTRUCTIONS if wants_all else Detail.CAUSES
 
 
-class Recording:
+class Recording(RunReader):
     """The events of one run, on their way into files."""
 
     def __init__(
@@ -121,10 +121,8 @@ class Recording:
         self._listener = listener
         self._log_parts = log_parts
         self._observer = observer
-        self._machine: Machine | None = None
         self.detail = header.detail
-        self.failure: str | None = None
-        """Why there is no trace."""
+        self.sink = self
         for path in files:
             _try(path, try_to_write)
         self._events = _try(files[0], lambda path: new_sibling(path, ".wafer-trace"))
@@ -135,11 +133,6 @@ class Recording:
             self._discard()
             raise _cannot_write(files[0], error) from None
 
-    @property
-    def sink(self) -> EventSink:
-        """Takes the events."""
-        return self
-
     def record(self, event: Event) -> None:
         """Take one event; the trace is given up where it cannot be written."""
         if self._writer is not None:
@@ -148,18 +141,14 @@ class Recording:
             except OSError as error:
                 self._give_up(error)
 
-    def follow(self, machine: Machine) -> None:
-        """Note whose run it is."""
-        self._machine = machine
-
-    def finish(self, *, ended_well: bool = False) -> None:
+    def ended(self, *, is_well: bool) -> None:
         """Write the files, once; a run without `stop` has not ended well."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
         try:
-            cycle = self._machine.cycle if self._machine is not None else 0
-            writer.end(cycle, is_well=ended_well)
+            cycle = self.machine.cycle if self.machine is not None else 0
+            writer.end(cycle, is_well=is_well)
             for line in convert_trace(
                 self._events, self._files, log_parts=self._log_parts, listener=self._listener
             ):
