@@ -53,7 +53,8 @@ def test_a_report_is_a_table_of_the_notebook():
     ((*_, shown),) = run_cells(WAFER)
     assert shown.output_type == "execute_result"
     assert "calls on the wafer" in shown.data["text/html"]
-    assert "calls on the wafer" in shown.data["text/plain"]
+    assert "how sure" in shown.data["text/plain"]
+    assert "calls on the wafer" not in shown.data["text/plain"]
 
 
 def test_errors_are_those_of_the_commands_without_our_frames():

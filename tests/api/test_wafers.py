@@ -191,7 +191,9 @@ def test_report_in_all_its_forms(model):
     assert frame["cycles"].tolist() == [report.programs[0].cycles]
     assert "phases" not in frame
     assert json.loads(report.to_json())["wafer_calls"] == 1
-    assert "calls on the wafer  1" in str(report)
+    assert "PEs used     4 of 883,350" in str(report)
+    assert "calls on the wafer" not in str(report)
+    assert "calls on the wafer" in report._repr_html_()
     assert "Softshrink" in report._repr_html_()
     assert report.to_pandas("inner_calls").columns.tolist() == ["module", "whole", "calls"]
     with pytest.raises(ConfigurationError, match=r"table .x.: .*; choose from programs, "):

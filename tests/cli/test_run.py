@@ -57,9 +57,10 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     assert execute(["run", *options, "--json", str(report), script, "--arch", "mine"]) == 0
     out, err = capsys.readouterr()
     assert out == "script ['--arch', 'mine']\n(2, 3)\n"
-    assert "2×3, 6 PEs used" in err
+    assert "PEs used     6 of 883,350 (0.0007%): 2×3, as you asked." in err
     assert "1 × Sequential, script.py:10: the result needs a gradient" in err
     assert "1 call without FLOP (Softshrink)" in err
+    assert "calls on the wafer" not in err  # no tables
     fields = json.loads(report.read_text())
     assert fields["format"] == "onewafer-report-4"
     assert (fields["wafer_calls"], fields["compilations"], fields["recompilations"]) == (1, 1, 0)
@@ -67,13 +68,15 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     assert (program["arch"], program["profile"]) == ("wse3", "sdk")
     assert (program["width"], program["height"], program["clock_hertz"]) == (2, 3, 1e9)
     assert program["seconds_per_launch"] == program["cycles"] / 1e9
+    assert fields["work"]["seconds"] == program["seconds_per_launch"]
+    assert fields["work"]["fastest"]["speedup"] >= 1
     assert [cause["module"] for cause in fields["host"]] == [None, "Sequential", "Softshrink"]
     assert sorted(tmp_path.iterdir()) == [report, tmp_path / "script.py"]
 
 
 def test_fabric_report_has_every_figure(script, tmp_path, capsys):
     report = tmp_path / "report.json"
-    options = ["--fidelity", "fabric", "--rectangle", "2x2", "--json", str(report)]
+    options = ["--verbose", "--fidelity", "fabric", "--rectangle", "2x2", "--json", str(report)]
     assert execute(["run", *options, script]) == 0
     err = capsys.readouterr().err
     for row in (
@@ -205,7 +208,7 @@ def test_script_that_raises_keeps_its_traceback_code_and_report(tmp_path, capsys
     assert execute(["run", "--fidelity", "model", "--json", str(report), str(path)]) == 1
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last):\n")
-    assert err.index("ValueError: mine") < err.index("calls on the wafer")
+    assert err.index("ValueError: mine") < err.index("onewafer report")
     assert json.loads(report.read_text())["wafer_calls"] == 1
 
 
@@ -225,7 +228,7 @@ def test_what_is_known_is_told_however_a_script_ends(ending, code, ended, tmp_pa
     assert execute(["run", "--fidelity", "model", "--json", str(report), str(path)]) == code
     out, err = capsys.readouterr()
     assert "not here" not in out
-    assert "calls on the wafer  1" in err
+    assert "how sure" in err
     assert ("The run ended early" in err) == (ended is not None)
     fields = json.loads(report.read_text())
     assert (fields["wafer_calls"], fields["ended"]) == (1, ended)

@@ -16,7 +16,7 @@ from tools.tutorials import Kind, parse_tutorial, prints
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 JOBS = [step for step in parse_tutorial(README) if step.output is not None]
-MOST_LINES, MOST_SHOWN = 150, 8
+MOST_LINES, MOST_SHOWN = 150, 9
 SLOW = ("examples/generate.py", "onewafer bench")
 OF_THIS_COMPUTER = "onewafer bench"
 NEEDS_MEASUREMENTS = "onewafer compare"

@@ -2,19 +2,56 @@
 
 from dataclasses import replace
 
+import pytest
 from rich.console import Group
 
-from onewafer.execution import Phase
+from onewafer.execution import Fidelity, Loader, Phase, WaferOptions, Wanted, place
 from onewafer.execution.report import (
     LaunchOrigins,
     SimulationReport,
+    energy_of,
+    find_limit,
     render_phases,
     render_placement,
     render_programs,
+    show_wrong_values,
 )
 from onewafer.execution.report.simulation_words import show_fabric_values
 from onewafer.graph import LayerPart
 from tests.execution.program_reports import DECODE, MODEL, PROGRAM, part, shown
+from tests.mesh.strategies import mlp
+
+
+def test_the_energy_of_some_pes_is_their_share_of_the_system_s_power():
+    loader = Loader(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(4, 2)))
+    placed = place(mlp([6, 5, 3]), loader.architecture, loader.options)
+    record = loader.load(Wanted(placed, "perceptron")).record
+    share = 8 / (762 * 1172)
+
+    energy = energy_of(record, 850e6)  # one second; PEs that were not observed count as busy
+
+    assert energy.system == "CS-3"
+    assert energy.joules_of_pes == pytest.approx(share * 23_000)
+    assert energy.joules == pytest.approx(16_100 + share * (23_000 - 16_100))
+
+
+def test_a_machine_without_a_known_power_has_no_energy():
+    loader = Loader(WaferOptions(arch="toy", fidelity=Fidelity.MODEL))
+    placed = place(mlp([6, 5, 3]), loader.architecture, loader.options)
+
+    assert energy_of(loader.load(Wanted(placed, "perceptron")).record, 1e6) is None
+
+
+def test_the_limit_is_what_most_cycles_go_to():
+    limit = find_limit([DECODE])
+    shares = limit.arithmetic, limit.messages, limit.control
+    assert shares == pytest.approx((0.75, 0.225, 0.025))
+    assert (limit.part, limit.busy) == (LayerPart.ATTENTION, 0.9)
+    of_both = find_limit([DECODE, replace(DECODE, cycles=3 * DECODE.cycles, busy_pe_fraction=0.5)])
+    assert of_both.busy == pytest.approx(0.6)
+    unmeasured = find_limit([DECODE, replace(DECODE, busy_pe_fraction=None)])
+    assert unmeasured.busy is None
+    assert unmeasured.arithmetic == pytest.approx(31_500 / 40_800)  # in closed form
 
 
 def both(program):
@@ -33,9 +70,14 @@ def test_values_without_a_distance_are_equal():
         distance=0.0,
         not_simulated=None,
     )
-    assert show_fabric_values(simulation) == "reader's bits in 2 launches, equal to PyTorch's"
+    bits = "bit for bit as NumPy computes them, in 2 launches"
+    assert show_fabric_values(simulation) == f"{bits}; equal to PyTorch's"
     near = replace(simulation, distance=7e-7)
-    assert show_fabric_values(near) == "reader's bits in 2 launches, 7e-07 from PyTorch"
+    assert show_fabric_values(near) == f"{bits}; at most 7e-07 from PyTorch's"
+    assert show_wrong_values(near) is None
+    wrong = replace(simulation, other_bits=1)
+    assert show_fabric_values(wrong) == show_wrong_values(wrong)
+    assert show_wrong_values(wrong).startswith("WRONG, please report it: of 2 launches, 1 with")
 
 
 def test_unknown_figures_leave_no_row():

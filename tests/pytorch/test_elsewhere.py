@@ -35,25 +35,30 @@ def train(
 def test_a_training_step_is_that_of_compare_for_the_batch_that_devices_share():
     session = train()
     report = session.report(is_over=True, against=("h100x8", "h100x1", "cs3"))
-    found = report.elsewhere
+    found = report.work
     (program,) = report.programs
-    assert found.work == "a training step of 5 samples"
-    assert found.here.seconds == program.step.seconds
-    assert found.here.rows_per_second == pytest.approx(program.step.samples_per_second)
-    assert found.here.joules == program.step.joules
+    assert found.what == "a training step of 5 samples"
+    assert found.seconds == program.step.seconds
+    assert found.rows_per_second == pytest.approx(program.step.samples_per_second)
+    assert found.energy == program.step.energy
     model = model_of(session.ledger.programs[0])
     assert model.num_weights == 6 * 5 + 5 + 5 * 4 + 4
-    for one, batch in zip(found.there, (8, 8, 5), strict=True):
+    for one, batch in zip(found.elsewhere, (8, 8, 5), strict=True):
         job = Train(tokens=batch, sequence=1, batch=batch)
         (answer,) = compare(model, job, [one.system], CompareOptions()).answers
         assert one.seconds == answer.breakdown.seconds
         assert one.rows_per_second == 5 / one.seconds  # what fills up the batch does not count
         assert one.joules == answer.watts * one.seconds
         assert one.error == known_error(model, job, one.system) is not None
+        assert not one.is_compared  # published figures are of models that are far larger
         assert any("filled up to 8" in note for note in one.notes) is (batch == 8)
-    shown = to_text(render(report), 100)
-    assert "Sequential, a training step of 5 samples, here and elsewhere" in shown
-    assert "such figures are off by 6.9 %" in shown
+    lines, tables = to_text(render(report), 200), to_text(render(report, is_verbose=True), 200)
+    assert lines.count("Never compared with published figures of models this small") == 3
+    assert tables.startswith(lines.partition("all tables")[0])
+    assert "Sequential, a training step of 5 samples, here and elsewhere" in tables
+    assert (
+        "such figures are off by 6.9 %, the median of 18, and at most 21 %; of models th" in tables
+    )
 
 
 def test_no_batch_is_slower_than_the_one_that_was_taken():
@@ -77,21 +82,21 @@ def test_a_pass_without_gradients_is_compared_by_itself():
     session, model = Session(OPTIONS), nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
     with run_on(session), torch.no_grad():
         model(torch.ones(7, 6))
-    found = session.report(is_over=True, against=("h100x1",)).elsewhere
+    found = session.report(is_over=True, against=("h100x1",)).work
     described = model_of(session.ledger.programs[0])
     (answer,) = compare(described, Forward(batch=7), ["h100x1"]).answers
-    assert found.work == "a pass over 7 samples"
-    assert found.there[0].seconds == answer.breakdown.seconds
-    assert found.there[0].rows_per_second == 7 / answer.breakdown.seconds
+    assert found.what == "a pass over 7 samples"
+    assert found.elsewhere[0].seconds == answer.breakdown.seconds
+    assert found.elsewhere[0].rows_per_second == 7 / answer.breakdown.seconds
 
 
 def test_a_forward_pass_that_nothing_follows_is_a_pass():
     session, model = Session(OPTIONS), nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
     with run_on(session):
         model(torch.ones(7, 6))
-    found = session.report(is_over=True, against=("h100x1",)).elsewhere
-    assert found.work == "a pass over 7 samples"
-    assert found.here.seconds == session.report().programs[0].seconds_per_launch
+    found = session.report(is_over=True, against=("h100x1",)).work
+    assert found.what == "a pass over 7 samples"
+    assert found.seconds == session.report().programs[0].seconds_per_launch
 
 
 @pytest.mark.parametrize("trains", [True, False])
@@ -106,13 +111,13 @@ def test_a_batch_of_sequences_is_one_there(trains):
                 continue
             model(ids, ids).backward()
             optimizer.step()
-    found = session.report(is_over=True, against=("h100x2",)).elsewhere
+    found = session.report(is_over=True, against=("h100x2",)).work
     described = model_of(session.ledger.programs[0])
     assert described.num_weights == sum(weight.numel() for weight in model.parameters())
     sequences = f"3 sequences of {TOKENS} tokens"
-    assert found.work == f"a {'training step of' if trains else 'pass over'} {sequences}"
-    assert found.is_in_tokens
-    (there,) = found.there
+    assert found.what == f"a {'training step of' if trains else 'pass over'} {sequences}"
+    assert session.report().programs[found.program].is_in_tokens
+    (there,) = found.elsewhere
     assert there.rows_per_second == 3 * TOKENS / there.seconds
     job = (
         Train(tokens=4 * TOKENS, sequence=TOKENS, batch=4)
@@ -137,16 +142,16 @@ class Pictures(nn.Module):
 
 def test_a_step_on_pictures_has_norms_over_the_batch_and_a_wafer_says_why_it_cannot():
     session = train(make=Pictures)
-    found = session.report(is_over=True, against=("h100x1", "cs3")).elsewhere
+    found = session.report(is_over=True, against=("h100x1", "cs3")).work
     model = model_of(session.ledger.programs[0])
     operations = [type(op).__name__ for piece in model.segments for op in piece.graph.operations]
     assert operations.count("BatchNorm") == 1
     assert not {"BatchMean", "BatchVariance"} & {*operations}
     assert model.num_weights == sum(weight.numel() for weight in Pictures().parameters())
-    there, wafer = found.there
+    there, wafer = found.elsewhere
     job = Train(tokens=5 * 6, sequence=6, batch=5)
     (answer,) = compare(model, job, ["h100x1"]).answers
-    assert found.work == "a training step of 5 samples"
+    assert found.what == "a training step of 5 samples"
     assert there.seconds == answer.breakdown.seconds
     assert there.error == known_error(model, job, "h100x1")
     assert "a convolution is three products" in there.notes[-2]

@@ -22,7 +22,7 @@ from onewafer.pytorch import (
 from onewafer.pytorch.host_work import Cause, HostLedger
 from onewafer.pytorch.ledger import Ledger
 from onewafer.pytorch.report import AdviceKind
-from onewafer.pytorch.report.headline import describe_host
+from onewafer.pytorch.report.host_words import describe_host
 
 ROWS = torch.ones(2, 4)
 MODEL = nn.Linear(4, 3)

@@ -26,6 +26,7 @@ from onewafer.pytorch import (
 )
 from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.host_work import Cause
+from onewafer.pytorch.report import work
 from onewafer.pytorch.resident_model import ResidentModel
 from onewafer.pytorch.training.calls import TrainingCall
 from onewafer.pytorch.training.following import Following
@@ -205,3 +206,19 @@ def test_training_goes_on_behind_an_error_of_ours(monkeypatch, stage, good_steps
     assert here_losses == losses
     assert all(map(torch.equal, here_parameters, parameters))
     assert work_of(here) or good_steps, "only a step that is known need not come to it"
+
+
+def test_an_error_in_what_is_looked_up_for_the_report_costs_no_report(monkeypatch, folder):
+    made = wafer(fidelity=Fidelity.MODEL)
+    with intercept_calls(made), torch.no_grad():
+        nn.Linear(6, 5)(torch.ones(2, 6))
+    monkeypatch.setattr(work, "find_fastest", fail)
+
+    (cannot,) = made.report(looks_further=True).work.elsewhere
+
+    (kept,) = folder.iterdir()
+    assert cannot.refusal.startswith("a bug of onewafer, please report it (IndexError")
+    assert cannot.refusal.endswith(f"kept in {kept})")
+    monkeypatch.setenv("ONEWAFER_RAISE_OWN_ERRORS", "1")
+    with pytest.raises(InternalError, match="IndexError"):
+        Session(made.options, ledger=made.ledger).report(looks_further=True)

@@ -52,8 +52,8 @@ class Wafer(Shown):
 
     @property
     def report(self) -> Report:
-        """The cost of the calls so far: a table, JSON, or a pandas frame."""
-        return self._session.report(ended=self._ended, is_over=self._is_over)
+        """The cost of the calls so far: lines, tables in a notebook, JSON, or pandas frames."""
+        return self._report(())
 
     def report_against(self, systems: str | Sequence[str]) -> Report:
         """Return the report with the same work on other systems, by the equations of `compare`.
@@ -68,8 +68,12 @@ class Wafer(Shown):
         """
         from onewafer.api.comparisons import list_systems  # noqa: PLC0415  # when it is used
 
-        names = list_systems((), systems)
-        return self._session.report(ended=self._ended, is_over=self._is_over, against=names)
+        return self._report(list_systems((), systems))
+
+    def _report(self, against: Sequence[str]) -> Report:
+        return self._session.report(
+            ended=self._ended, is_over=self._is_over, looks_further=True, against=against
+        )
 
     def finish_recordings(self) -> tuple[Path, ...]:
         """Write what `ONEWAFER_RECORD` asks for, once; return the files: one for each program."""
@@ -148,8 +152,8 @@ class Wafer(Shown):
 
     def __repr__(self) -> str:
         """Return the machine and how many calls it has run."""
-        options, report = self._session.options, self.report
-        calls = count_of(report.wafer_calls, "call")
+        options = self._session.options
+        calls = count_of(self._session.report().wafer_calls, "call")
         return f"<Wafer: {options.arch}, fidelity {options.fidelity}, {calls} so far>"
 
 

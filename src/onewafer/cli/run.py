@@ -125,7 +125,7 @@ _QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
 ]
 _VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Report every place and nested call.")
+    bool, typer.Option("--verbose", "-v", help="Report all tables, every place and nested call.")
 ]
 
 

@@ -34,6 +34,7 @@ from onewafer.execution.options import (
     options_from_mapping,
 )
 from onewafer.execution.placement import (
+    MOST_USUAL_PES,
     Placed,
     Trained,
     check_room,
@@ -51,6 +52,7 @@ from onewafer.execution.tallies import Tally
 from onewafer.execution.watching import Observer
 
 __all__ = [
+    "MOST_USUAL_PES",
     "SHORTEST_CONTEXT",
     "Arrays",
     "Draws",

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""
+MOST_USUAL_PES = _USUAL_SIDES[-1] ** 2
+"""PEs of the largest of them, which are not exceeded where the model has room."""
 _MOST_SIMULATED_PES = 128 * 128
 """PEs of the largest rectangle that is simulated unasked: a launch takes minutes."""
 
@@ -177,7 +179,7 @@ def place_training(
         again = (recompute(gradients, trained.num_model, cuts=number) for number in (1, 2))
         found = [each for each in again if each[0].originals]
         cuts += [partial(_cut_training, trained, architecture, each) for each in found]
-    samples = _samples_of_groups(gradients.graph, trained.num_model)
+    samples = samples_of_groups(gradients.graph, trained.num_model)
     for one in cuts:
         placed = _find(one, architecture, options, samples=samples)
         if placed is not None:
@@ -194,7 +196,7 @@ def refuse_outside_of_groups(
     long as that for the program; the error of `place_training`, which is quick, is of one group.
     """
     graph, pinned = gradients.graph, options.rectangle
-    samples = _samples_of_groups(graph, trained.num_model)
+    samples = samples_of_groups(graph, trained.num_model)
     is_free = pinned is None and options.fidelity is not Fidelity.FABRIC
     if samples == 1 or is_free:
         return None
@@ -241,7 +243,7 @@ def _cut_training(
     )
 
 
-def _samples_of_groups(graph: Graph, num_model: int) -> int:
+def samples_of_groups(graph: Graph, num_model: int) -> int:
     """Return how many samples groups of PEs may have parts of; 1: one group has all.
 
     Activations of pictures, and of what joins samples, are larger than parameters, which each group
@@ -389,7 +391,7 @@ class _Groups:
         if num_pes > self._most_pes:
             return
         for count in self._counts:
-            least = (1, 1) if num_pes <= _USUAL_SIDES[-1] ** 2 else self._least.get(count)
+            least = (1, 1) if num_pes <= MOST_USUAL_PES else self._least.get(count)
             if least is None:
                 continue
             of_group = num_pes // count

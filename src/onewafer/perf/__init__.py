@@ -6,6 +6,7 @@ Unknown here: torch, values, the simulator; whoever wants cycles of a mesh progr
 
 from onewafer.perf.answer import Answer, Comparison, Refusal
 from onewafer.perf.compare import CompareOptions, compare, device_of
+from onewafer.perf.gpu import has_measured_kernels
 from onewafer.perf.groups import parse_groups
 from onewafer.perf.jobs import (
     MOST_AT_A_TIME,
@@ -18,7 +19,12 @@ from onewafer.perf.jobs import (
     Serve,
     Train,
 )
-from onewafer.perf.known_errors import KnownError, known_error
+from onewafer.perf.known_errors import (
+    KnownError,
+    known_error,
+    known_error_of_closed_form,
+    known_error_of_simulator,
+)
 from onewafer.perf.known_models import KnownModel, find_model, known_models
 from onewafer.perf.launches import LaunchTime, Rows, ServedSystem
 from onewafer.perf.model import Model
@@ -52,9 +58,12 @@ __all__ = [
     "compare",
     "device_of",
     "find_model",
+    "has_measured_kernels",
     "keep_model",
     "kept_model",
     "known_error",
+    "known_error_of_closed_form",
+    "known_error_of_simulator",
     "known_models",
     "parse_groups",
     "repeat_on",

@@ -35,6 +35,12 @@ class KnownError:
     """Published figures, or measured runs."""
     largest: float | None = None
     """The largest of them; None: not known."""
+    least_weights: int | None = None
+    """Weights of the smallest model that was compared; None: these are no models."""
+
+    def covers(self, model: Model) -> bool:
+        """Tell whether a model as small as this one was compared."""
+        return self.least_weights is None or model.num_weights >= self.least_weights
 
     def __str__(self) -> str:
         """Return it in words.
@@ -53,6 +59,16 @@ def known_error(model: Model, job: Job, system: str) -> KnownError | None:
     if isinstance(job, Train) and machine == "gpu":
         kind = f"train{_work_of(model)}"
     return _known_errors().get((machine, kind))
+
+
+def known_error_of_simulator(profile: str) -> KnownError | None:
+    """Return the error of simulated cycles under a timing profile."""
+    return _known_errors().get(("simulator", profile))
+
+
+def known_error_of_closed_form() -> KnownError:
+    """Return the error of the closed form of a launch against its simulation."""
+    return _known_errors()["closed form", "launch"]
 
 
 def _work_of(model: Model) -> str:

@@ -29,7 +29,7 @@ from onewafer.pytorch.fused_paths import IS_OFF, has_fused_path, without_fused_p
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.names import name_graph
-from onewafer.pytorch.report import build_report, render, write_json
+from onewafer.pytorch.report import render, write_json
 from onewafer.pytorch.session import Session
 from onewafer.terminal import PlainConsole
 
@@ -102,7 +102,7 @@ class _Registry:
         self._counting.close()
         if self._own is None or not self._own.ledger.num_calls:
             return
-        report = build_report(self._own.ledger)
+        report = self._own.report(looks_further=True)
         for path in sorted(self._json_files):
             write_json(report, path)
         if self._prints:

@@ -23,6 +23,8 @@ from onewafer.settings import Settings, cache_folder
 if TYPE_CHECKING:
     from onewafer.execution import WaferOptions
 
+A_BUG: Final = "a bug of onewafer"
+"""The beginning of the reason for which the host has a call because of an error of ours."""
 _PACKAGE: Final = Path(onewafer.__file__).parent
 _MOST_FILES: Final = 20
 _MOST_CHARACTERS: Final = 20_000
@@ -55,7 +57,7 @@ class OwnErrors:
         self.counts[place] += 1
         file = _keep(error, place)
         kept = "" if file is None else f", kept in {file}"
-        return UnsupportedOperationError(f"a bug of onewafer, please report it ({place}{kept})")
+        return UnsupportedOperationError(f"{A_BUG}, please report it ({place}{kept})")
 
 
 def _place_of(error: Exception) -> str:

@@ -193,13 +193,27 @@ class Session:
         return self.ledger.num_calls
 
     def report(
-        self, *, ended: str | None = None, is_over: bool = False, against: Sequence[str] = ()
+        self,
+        *,
+        ended: str | None = None,
+        is_over: bool = False,
+        looks_further: bool = False,
+        against: Sequence[str] = (),
     ) -> Report:
-        """Return `build_report` of all calls so far, whatever their options."""
+        """Return `build_report` of all calls so far, whatever their options.
+
+        Who `looks_further` waits up to a second for the fastest rectangle and for one H100.
+        """
         with taking_turn():
             for session in (self, *self._siblings.values()):
                 session.training.flush()
-            return build_report(self.ledger, ended=ended, is_over=is_over, against=against)
+            return build_report(
+                self.ledger,
+                ended=ended,
+                is_over=is_over,
+                refuse=self._own_errors.refuse if looks_further else None,
+                against=against,
+            )
 
     def count_gradient_call(
         self,

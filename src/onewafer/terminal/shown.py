@@ -25,6 +25,10 @@ class Shown(ABC):
     def __rich__(self) -> RenderableType:
         """Return what a Rich console prints of it."""
 
+    def in_notebook(self) -> RenderableType:
+        """Return what a notebook shows of it, where there is room for more than on a terminal."""
+        return self.__rich__()
+
     def __str__(self) -> str:
         """Return it as on a terminal, without colors."""
         from onewafer.terminal.console import to_text  # noqa: PLC0415  # what is shown needs it
@@ -35,7 +39,7 @@ class Shown(ABC):
         """Return it as notebooks show it: its tables are tables."""
         from onewafer.terminal.html import to_html  # noqa: PLC0415  # likewise
 
-        return to_html(self.__rich__())
+        return to_html(self.in_notebook())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         """Return it as IPython shows it: `__repr__` is for programmers, and long."""

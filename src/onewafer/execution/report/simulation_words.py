@@ -31,13 +31,18 @@ def explain_origins(origins: LaunchOrigins) -> str:
     return show_origins(origins).replace("known", "known (earlier run)")
 
 
-def show_ratios(simulation: SimulationReport) -> str | None:
-    """Return simulated cycles over the closed form, the largest last; None: not known."""
-    lowest, largest = simulation.lowest_ratio, simulation.largest_ratio
-    if lowest is None or largest is None:
-        return None
-    shown = f"{lowest:.3f}", f"{largest:.3f}"
-    return " to ".join(dict.fromkeys(shown))
+def show_formula_errors(simulation: SimulationReport) -> str | None:
+    """Return how far the closed form is off simulated cycles, least to most; None: not known.
+
+    >>> from onewafer.execution.report import LaunchOrigins, SimulationReport
+    >>> origins = LaunchOrigins(simulated=2, known=0, derived=0, closed_form=0)
+    >>> show_formula_errors(SimulationReport(origins, 0.974, 1.011, (), 2, 0, 0, None, None))
+    '-1.1% to +2.7%'
+    """
+    ratios = simulation.largest_ratio, simulation.lowest_ratio
+    errors = (1 / ratio - 1 for ratio in ratios if ratio is not None)
+    shown = [f"{round(error, 3) + 0.0:+.1%}" for error in errors]
+    return " to ".join(dict.fromkeys(shown)) or None
 
 
 def show_dependences(simulation: SimulationReport) -> str | None:
@@ -45,19 +50,29 @@ def show_dependences(simulation: SimulationReport) -> str | None:
     return ", ".join(simulation.depends_on) or None
 
 
+def show_wrong_values(simulation: SimulationReport) -> str | None:
+    """Return that values of simulated launches are wrong; None: they are right, or unknown."""
+    if not simulation.other_bits and not simulation.beyond_bound:
+        return None
+    return (
+        f"WRONG, please report it: of {count_of(simulation.compared, 'launch')}, "
+        f"{simulation.other_bits} with other bits than the NumPy reader, "
+        f"{simulation.beyond_bound} beyond the bound of rounding"
+    )
+
+
 def show_fabric_values(simulation: SimulationReport) -> str | None:
     """Return how the values of simulated launches compare; None: there was none."""
     if not simulation.compared:
         return None
-    compared = count_of(simulation.compared, "launch")
-    if simulation.other_bits or simulation.beyond_bound:
-        return (
-            f"WRONG, please report it: of {compared}, {simulation.other_bits} with other bits than "
-            f"the NumPy reader, {simulation.beyond_bound} beyond the bound of rounding"
-        )
-    bits = f"reader's bits in {compared}"
-    if simulation.distance is None:
-        return bits
-    if not simulation.distance:
-        return f"{bits}, equal to PyTorch's"
-    return f"{bits}, {simulation.distance:.0e} from PyTorch"
+    wrong = show_wrong_values(simulation)
+    if wrong is not None:
+        return wrong
+    bits = f"bit for bit as NumPy computes them, in {count_of(simulation.compared, 'launch')}"
+    match simulation.distance:
+        case None:
+            return bits
+        case 0.0:
+            return f"{bits}; equal to PyTorch's"
+        case distance:
+            return f"{bits}; at most {distance:.0e} from PyTorch's"

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer.execution.records import Phase
-from onewafer.execution.report.energy import joules_of
+from onewafer.execution.report.energy import energy_of
 from onewafer.execution.report.values import StepReport
 from onewafer.mesh import Role
 from onewafer.units import format_bytes, format_hertz, format_joules, format_seconds, to_seconds
@@ -44,7 +44,7 @@ def report_step(record: ProgramRecord) -> StepReport | None:
         / steps,
         bytes_out=_count_bytes(record.program, Role.OUTPUT, phases.values()) / steps,
         repeated=record.repeated,
-        joules=joules_of(record, cycles),
+        energy=energy_of(record, cycles),
     )
 
 
@@ -111,7 +111,8 @@ def _totals(step: StepReport, what: str, clock_hertz: float) -> Iterator[tuple[s
     yield f"{what}/s, {format_hertz(clock_hertz)}", f"{step.samples_per_second:,.0f}"
     yield "bytes in a step", format_bytes(round(step.bytes_in))
     yield "bytes out a step", format_bytes(round(step.bytes_out))
-    if step.joules is not None:
-        yield "energy a step", format_joules(step.joules)
+    if step.energy is not None:
+        yield "energy, PEs used", format_joules(step.energy.joules_of_pes)
+        yield f"energy, whole {step.energy.system}", format_joules(step.energy.joules)
     if step.repeated:
         yield "forward passes again", f"{step.repeated:,}"

@@ -10,7 +10,7 @@ from onewafer.execution.report.simulation_words import (
     explain_origins,
     show_dependences,
     show_fabric_values,
-    show_ratios,
+    show_formula_errors,
 )
 from onewafer.execution.report.words import show_time
 from onewafer.units import count_of, format_bytes
@@ -118,10 +118,10 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     ),
     (
         ("cycles from", _of_simulation(lambda s: explain_origins(s.origins))),
-        ("÷ closed form", _of_simulation(show_ratios)),
+        ("closed form off by", _of_simulation(show_formula_errors)),
         ("cycles depend on", _of_simulation(show_dependences)),
         ("values from", _of_simulation(lambda _: "the host (PyTorch)")),
-        ("fabric's values", _of_simulation(show_fabric_values)),
+        ("simulated values", _of_simulation(show_fabric_values)),
         ("not simulated", _of_simulation(lambda s: s.not_simulated)),
     ),
     (
@@ -141,7 +141,7 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     ),
     (
         ("all calls", _show_calls),
-        ("all bytes in", lambda p: f"{format_bytes(p.bytes_in)}, weights included, replicas not"),
+        ("all bytes in", lambda p: f"{format_bytes(p.bytes_in)}, each weight once"),
         ("all bytes out", lambda p: format_bytes(p.bytes_out)),
         ("on the host", lambda p: "; ".join(p.on_host) or None),
         ("not finite", lambda p: p.not_finite),

@@ -95,6 +95,44 @@ class PhaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitReport:
+    """Shares of the cycles of some work, 0 to 1; waiting counts for what a PE waits in."""
+
+    arithmetic: float
+    messages: float
+    """Moving values between PEs, and joining them on the way."""
+    control: float
+    """Starting and ending launches, and repeating layers."""
+    part: str | None
+    """The part of the layers with most arithmetic; None: there is no arithmetic."""
+    busy: float | None
+    """Share of the cycles in which a PE works; None: nothing was simulated, and the shares are
+    those of the closed form."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReport:
+    """Energy of some work, cooling included."""
+
+    system: str
+    """The system around the wafer: `CS-3`."""
+    joules: float
+    """Energy of the whole system, in which PEs that the program does not use are idle."""
+    joules_of_pes: float
+    """The part of the PEs that the program uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class FastestReport:
+    """The fastest rectangle of the whole wafer for some work, in closed form."""
+
+    width: int
+    height: int
+    speedup: float
+    """Cycles in closed form on the PEs that the program has, over those on this rectangle."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepReport:
     """A training step: a mean of all."""
 
@@ -112,8 +150,8 @@ class StepReport:
     """Bytes that go to the host."""
     repeated: int
     """Forward passes of all steps that were made again: others had taken their place."""
-    joules: float | None = None
-    """Energy of the system, cooling included; None: its power is not known."""
+    energy: EnergyReport | None = None
+    """None: the power of the system is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from onewafer.perf.gpu.aiconfigurator import is_installed as has_measured_kernels
 from onewafer.perf.gpu.estimate import estimate, profiled_clock
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
@@ -43,6 +44,7 @@ __all__ = [
     "TrainingOptions",
     "estimate",
     "estimate_training",
+    "has_measured_kernels",
     "nearest_batches",
     "profile_to_json",
     "profiled_clock",

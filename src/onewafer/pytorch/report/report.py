@@ -52,5 +52,9 @@ class Report(RunValues, Shown):
         return frame_of_entries(_TABLES[table], getattr(self, table), as_text=_CELLS)
 
     def __rich__(self) -> RenderableType:
-        """Return the tables that `onewafer run` prints."""
+        """Return the lines that `onewafer run` prints."""
         return render(self)
+
+    def in_notebook(self) -> RenderableType:
+        """Return these lines and all tables."""
+        return render(self, is_verbose=True)

@@ -1,4 +1,4 @@
-"""A report for people at a terminal."""
+"""A report for people at a terminal: a few lines, and all tables for those who ask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from rich.text import Text
 
 from onewafer.execution.report import render_phases, render_programs, render_step
 from onewafer.pytorch.report.elsewhere_table import render_elsewhere
-from onewafer.pytorch.report.headline import describe_host, describe_workers, render_headline
+from onewafer.pytorch.report.host_words import describe_host, describe_workers
+from onewafer.pytorch.report.summary import render_summary
 from onewafer.units import count_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from onewafer.execution.report import ProgramReport
     from onewafer.pytorch.report.values import RunValues
 
 _SHOWN_PROGRAMS = 3
@@ -26,32 +26,31 @@ _SHOWN_PROGRAMS = 3
 
 
 def render(report: RunValues, *, is_verbose: bool = False) -> RenderableType:
-    """Return the report for a terminal; a verbose one names every place and every part."""
+    """Return the report for a terminal: what to know first, and, if verbose, all tables."""
+    tables = _render_tables(report) if is_verbose else ()
+    return Group(render_summary(report, is_verbose=is_verbose), *tables)
+
+
+def _render_tables(report: RunValues) -> Iterator[RenderableType]:
+    """Yield the tables of the busiest programs, of their work elsewhere, and of all calls."""
     shown = sorted(report.programs, key=lambda p: p.cycles, reverse=True)[:_SHOWN_PROGRAMS]
-    parts: list[RenderableType] = [Text("onewafer report", style="bold"), *render_headline(report)]
     if shown:
-        parts.append(render_programs(shown))
+        yield render_programs(shown)
     left_out = len(report.programs) - len(shown)
     if left_out:
         more = count_of(left_out, "more program")
-        parts.append(Text(f"and {more} with fewer cycles; --json has them all"))
-    if shown:
-        parts += _render_phases(shown[0])
-    if report.elsewhere is not None:
-        parts.append(render_elsewhere(report.elsewhere))
-    parts.append(_render_calls(report, is_verbose=is_verbose))
-    return Group(*parts)
+        yield Text(f"and {more} with fewer cycles; --json has them all")
+    for program in shown[:1]:
+        if program.step is not None:
+            yield render_step(program, program.step)
+        if any(not phase.phase.trains for phase in program.phases):
+            yield render_phases(program)
+    if report.work is not None and report.work.elsewhere:
+        yield render_elsewhere(report.programs[report.work.program], report.work)
+    yield _render_calls(report)
 
 
-def _render_phases(program: ProgramReport) -> Iterator[RenderableType]:
-    """Yield the tables of what a program does: a training step, and calls without one."""
-    if program.step is not None:
-        yield render_step(program, program.step)
-    if any(not phase.phase.trains for phase in program.phases):
-        yield render_phases(program)
-
-
-def _render_calls(report: RunValues, *, is_verbose: bool) -> Table:
+def _render_calls(report: RunValues) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
@@ -64,6 +63,6 @@ def _render_calls(report: RunValues, *, is_verbose: bool) -> Table:
         table.add_row("inner calls", "\n".join(inner))
     if report.workers:
         table.add_row("in workers", "\n".join(describe_workers(report.workers)))
-    lines = describe_host(report.host, is_verbose=is_verbose)
+    lines = describe_host(report.host, is_verbose=True)
     table.add_row("on the host", "\n".join(lines) or "nothing")
     return table

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from onewafer.errors import SourceLine
-    from onewafer.execution.report import ProgramReport
+    from onewafer.execution.report import EnergyReport, FastestReport, LimitReport, ProgramReport
     from onewafer.perf import KnownError
     from onewafer.process.worker_calls import WorkerCalls
     from onewafer.pytorch.host_work import Cause
@@ -120,10 +120,10 @@ class InnerCalls:
 
 @dataclass(frozen=True, slots=True)
 class OnSystem:
-    """One piece of work on one system. A figure that there is not is None."""
+    """One piece of work on another system. A figure that there is not is None."""
 
     system: str
-    """The name that the user wrote; the architecture of the run."""
+    """The name that the user wrote."""
     title: str
     refusal: str | None = None
     """Why the system cannot do it."""
@@ -140,22 +140,33 @@ class OnSystem:
     """The cause of most of the time."""
     error: KnownError | None = None
     """The error of such figures; None: nothing of the kind was published."""
+    is_compared: bool = False
+    """True if models as small as this one are among those figures."""
     energy_basis: str | None = None
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """The work of the busiest program, here and on other systems."""
+class Work:
+    """The work that most cycles were spent on, a mean of all of it: a step, a pass or a token."""
 
-    module: str
-    work: str
+    program: int
+    """The index of the program, the one with most cycles."""
+    what: str
     """In words: `a training step of 64 samples`."""
-    is_in_tokens: bool
-    """True if its rows are tokens, else samples."""
-    here: OnSystem
-    there: tuple[OnSystem, ...]
-    """In the order in which the user named them."""
+    rows: float
+    """Samples or tokens."""
+    seconds: float
+    rows_per_second: float
+    energy: EnergyReport | None
+    """None: the power of the system is not known."""
+    limit: LimitReport
+    num_pes: int
+    """PEs that the wafer has for programs."""
+    fastest: FastestReport | None = None
+    """None: it was not looked for."""
+    elsewhere: tuple[OnSystem, ...] = ()
+    """On one H100, or on the systems that the user named, in that order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +190,8 @@ class RunValues:
     workers: tuple[WorkerCalls, ...]
     """Calls in worker processes, on the host; neither they nor their FLOP count elsewhere."""
     programs: tuple[ProgramReport, ...]
-    elsewhere: Elsewhere | None = None
-    """None: no other system was asked for."""
+    work: Work | None = None
+    """None: nothing ran on the wafer."""
     notes: tuple[str, ...] = ()
     """Sentences about the values of the run."""
 

@@ -1,37 +1,30 @@
-"""The headline: how much ran on the wafer, why not more, and what to change."""
+"""Work of the host in words: how often, where, and why."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from onewafer.pytorch.host_work import Cause
-from onewafer.pytorch.report.share import describe_share, format_share
+from onewafer.pytorch.own_errors import A_BUG
+from onewafer.pytorch.report.share import format_share
 from onewafer.units import count_of, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from onewafer.process.worker_calls import WorkerCalls
-    from onewafer.pytorch.report.values import HostCalls, HostCause, RunValues
+    from onewafer.pytorch.report.values import HostCalls, HostCause
 
 _MOST_NAMES = 4
 """Worker processes that are named in a line."""
 
 
-def render_headline(report: RunValues) -> Iterator[Text]:
-    """Yield the lines that stand above the figures."""
-    if report.ended is not None:
-        yield Text(f"The run ended early ({report.ended}); this is what is known so far.")
-    if report.flop is not None:
-        yield Text(describe_share(report.flop), style="bold")
-    for text in (*(advice.text for advice in report.advice), *report.notes):
-        yield Text(f"  • {text}")
-
-
 def describe_host(causes: Sequence[HostCause], *, is_verbose: bool) -> Iterator[str]:
-    """Yield the lines of all causes; those that hold no FLOP back are one line unless verbose."""
+    """Yield the lines of all causes, errors of ours first.
+
+    Causes that hold no FLOP back are one line unless verbose.
+    """
+    causes = sorted(causes, key=lambda cause: not cause.reason.startswith(A_BUG))
     idle = [] if is_verbose else [cause for cause in causes if _is_idle(cause)]
     for cause in causes:
         if cause not in idle:
@@ -49,6 +42,7 @@ def _is_idle(cause: HostCause) -> bool:
         and not cause.has_parameters
         and not cause.flop
         and cause.share is not None
+        and not cause.reason.startswith(A_BUG)
     )
 
 
