@@ -156,3 +156,32 @@ def test_a_pause_counts_nothing_and_leaves_nothing_behind(is_dense):
         assert torch.zeros(3, device="meta").is_meta
         _ = ROWS @ made
         assert sum(found) == 2 * 5 * 6
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_recurrent_layers_count(layers):
+    lstm, found = torch.nn.LSTM(8, 16, num_layers=layers), []
+    weights = sum(p.numel() for name, p in lstm.named_parameters() if "weight" in name)
+    with counting_flop(found.append):
+        result, _ = lstm(torch.randn(5, 3, 8))
+        assert sum(found) == 2 * 5 * 3 * weights
+        result.sum().backward()
+    assert sum(found) == 3 * 2 * 5 * 3 * weights
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
+def test_sparse_products_count_their_non_zeros(layout):
+    left, right, found = getattr(torch.eye(50), layout)(), torch.ones(50, 4), []
+    with counting_flop(found.append):
+        _ = left @ right
+        assert sum(found) == 2 * 50 * 4
+        _ = torch.addmm(torch.zeros(50, 4), left, right)
+    assert sum(found) == 2 * 2 * 50 * 4
+
+
+def test_products_of_small_integers_count():
+    found = []
+    with counting_flop(found.append):
+        torch._int_mm(torch.ones(32, 16, dtype=torch.int8), torch.ones(16, 8, dtype=torch.int8))
+    assert sum(found) == 2 * 32 * 16 * 8

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch._C import (
@@ -185,6 +185,8 @@ def _counted(
     def count(args: Sequence[object], options: Mapping[str, object], result: object) -> int:
         shapes = (*map(_look, args),)
         try:
+            if is_of_shapes and any(type(shape) is _Sparse for shape in shapes):
+                return _count_sparse_product(shapes)
             if is_of_shapes and shapes in known:
                 return known[shapes]
             found = formula(*args, **options, out_val=result)
@@ -218,18 +220,65 @@ def _counted(
     return compute
 
 
+class _Sparse(NamedTuple):
+    """The part of a sparse matrix that counts."""
+
+    shape: torch.Size
+    num_nonzeros: int
+
+
 def _look(arg: object) -> object:
     """Return the part of an argument that a formula may read."""
     if isinstance(arg, torch.Tensor):
-        return arg.shape
+        if arg.layout not in _SPARSE:
+            return arg.shape
+        return _Sparse(arg.shape, arg._nnz())  # noqa: SLF001  # no public name holds before it is coalesced
     return tuple(cast("list[object]", arg)) if isinstance(arg, list) else arg
+
+
+def _count_sparse_product(shapes: Sequence[object]) -> int:
+    """Return the FLOP of a product of which an operand is sparse: of its non-zeros alone.
+
+    Of two sparse ones, each non-zero of the first meets the mean number of a row of the second.
+    """
+    left, right = [s for s in shapes if isinstance(s, torch.Size | _Sparse)][-2:]
+    if isinstance(left, _Sparse) and isinstance(right, _Sparse):
+        return 2 * left.num_nonzeros * right.num_nonzeros // max(1, right.shape[-2])
+    if isinstance(left, _Sparse):
+        assert isinstance(right, torch.Size), "one of the two"  # invariant
+        return 2 * left.num_nonzeros * right[-1]
+    assert isinstance(right, _Sparse), "the caller has seen one"  # invariant
+    return 2 * right.num_nonzeros * left[-2]
+
+
+def _count_recurrent(
+    rows: torch.Tensor,
+    inputs: torch.Tensor,
+    hidden: torch.Tensor,
+    *_args: object,
+    **_options: object,
+) -> int:
+    """Return the FLOP of a layer of an LSTM over [steps, batch, features], one direction."""
+    num_rows = rows.numel() // rows.shape[-1]
+    return 2 * num_rows * (inputs.numel() + hidden.numel())
+
+
+def _count_recurrent_backward(*args: torch.Tensor, **_options: object) -> int:
+    """Return the FLOP of its gradients: of the input and of the weights."""
+    return 2 * _count_recurrent(*args[:3])
+
+
+def _count_int8(left: torch.Tensor, right: torch.Tensor, *_args: object, **_options: object) -> int:
+    """Return the FLOP of a product of 8-bit integers, [m, k] × [k, n], or of a packed [n, k]."""
+    return 2 * left.numel() * (right.numel() // left.shape[-1])
 
 
 def _find_operations() -> Iterator[tuple[OpOverload, Formula]]:
     """Yield operations and formulas, except operations that consist of others."""
     formulas = cast("dict[object, Formula]", flop_counter.flop_registry)
     twins = {_packet(name): formulas[_packet(twin)] for name, twin in _TWINS.items()}
-    for found, formula in {**twins, **formulas}.items():
+    ours = {_packet(name): formula for name, formula in _FORMULAS.items()}
+    for found, formula in {**ours, **twins, **formulas}.items():
         if isinstance(found, OpOverloadPacket):
             packet = cast("OpOverloadPacket[..., object]", found)
             for name in packet.overloads():
@@ -240,4 +289,14 @@ def _packet(name: str) -> object:
     return getattr(torch.ops.aten, name)
 
 
+_SPARSE = frozenset(
+    (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+)
+_FORMULAS: dict[str, Formula] = {
+    "mkldnn_rnn_layer": _count_recurrent,
+    "mkldnn_rnn_layer_backward": _count_recurrent_backward,
+    "_int_mm": _count_int8,
+    "_weight_int8pack_mm": _count_int8,
+}
+"""Formulas of operations that PyTorch's counter lacks; those that it has come first."""
 _COUNTER = _Counter()
