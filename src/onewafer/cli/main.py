@@ -16,6 +16,7 @@ from onewafer.cli.resume import resume
 from onewafer.cli.run import run
 from onewafer.cli.running.complaints import complain
 from onewafer.cli.running.process import describe, run_command_line
+from onewafer.cli.runs import runs
 from onewafer.cli.serve import serve
 from onewafer.cli.sweep import sweep
 from onewafer.cli.validate import validate
@@ -42,6 +43,7 @@ app.add_typer(validate)
 app.add_typer(calibrate)
 app.add_typer(csl)
 app.command()(view)
+app.command()(runs)
 app.command()(bench)
 
 
