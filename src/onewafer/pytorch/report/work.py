@@ -48,7 +48,8 @@ def report_work(
     With `refuse`, which gets errors of our own, the fastest rectangle is looked for, and one H100
     is priced where no system is named.
     """
-    number = max(range(len(records)), key=lambda one: programs[one].cycles, default=None)
+    counted = [number for number, record in enumerate(records) if _has_work(record)]
+    number = max(counted, key=lambda one: programs[one].cycles, default=None)
     if number is None or not programs[number].cycles:
         if against:
             raise ConfigurationError(
@@ -102,11 +103,20 @@ class _Task:
     phases: tuple[Phase, ...]
 
 
+def _has_work(record: ProgramRecord) -> bool:
+    """Tell whether a program has had calls: forward passes that are made again are none."""
+    return report_step(record) is not None or bool(_counted_calls(record))
+
+
+def _counted_calls(record: ProgramRecord) -> dict[Phase, PhaseRecord]:
+    return {p: done for p, done in record.phases.items() if done.calls and not p.goes_on}
+
+
 def _task_of(record: ProgramRecord) -> _Task:
     """Return the work that a program spent most cycles on: a step, if it was trained."""
     if report_step(record) is not None:
         return _training_step(record)
-    calls = {phase: done for phase, done in record.phases.items() if not phase.goes_on}
+    calls = _counted_calls(record)
     phase = max(calls, key=lambda one: record.activity_of(calls[one]).cycles)
     done = calls[phase]
     cycles = record.activity_of(done).cycles / done.calls
