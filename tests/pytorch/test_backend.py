@@ -112,6 +112,13 @@ def test_unsupported_graph_runs_on_the_host_with_a_warning(wafer):
     assert wafer.ledger.fallbacks.total() == 1
 
 
+def test_a_graph_that_multiplies_nothing_runs_on_the_host_without_a_warning(wafer):
+    compiled = torch.compile(nn.ReLU(), backend="onewafer")
+    with torch.no_grad():
+        assert torch.equal(compiled(torch.ones(2, 6)), torch.ones(2, 6))
+    assert not wafer.ledger.programs
+
+
 def test_a_call_that_interrupts_another_one_of_the_same_model_runs_on_the_host(wafer, monkeypatch):
     """As a signal handler of the script can, while the wafer works."""
     model, x, found = mlp(), torch.randn(2, 6), []

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula
 
 from onewafer.pytorch import capture
 from onewafer.pytorch.flop import counting_flop, go_on, pause
@@ -185,3 +185,64 @@ def test_products_of_small_integers_count():
     with counting_flop(found.append):
         torch._int_mm(torch.ones(32, 16, dtype=torch.int8), torch.ones(16, 8, dtype=torch.int8))
     assert sum(found) == 2 * 32 * 16 * 8
+
+
+@torch.library.custom_op("onewafer_test_flop::opaque", mutates_args=())
+def opaque(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(x.numpy(force=True) @ y.numpy(force=True))
+
+
+@torch.library.custom_op("onewafer_test_flop::open", mutates_args=())
+def of_products(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x @ y
+
+
+@torch.library.custom_op("onewafer_test_flop::nested", mutates_args=())
+def nested(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return opaque(x, y)
+
+
+def named(compute):
+    flop, names = [], []
+    with counting_flop(flop.append, names.append):
+        compute()
+    return sum(flop), names
+
+
+def test_operations_of_other_libraries_are_named_unless_their_products_are_counted():
+    assert named(lambda: opaque(ROWS, ROWS.T)) == (0, ["onewafer_test_flop::opaque"])
+    assert named(lambda: of_products(ROWS, ROWS.T)) == (2 * 5 * 5 * 6, [])
+    assert named(lambda: nested(ROWS, ROWS.T)) == (0, ["onewafer_test_flop::opaque"])
+
+
+def test_operations_that_come_while_it_counts_are_named():
+    def compute():
+        for factor in (2, 3):  # a notebook's cell that is run again
+
+            @torch.library.custom_op("onewafer_test_flop::later", mutates_args=())
+            def later(x: torch.Tensor) -> torch.Tensor:
+                return torch.from_numpy(x.numpy() * factor)  # noqa: B023
+
+            assert (later(ROWS) == factor).all()
+
+    assert named(compute) == (0, ["onewafer_test_flop::later"] * 2)
+    assert (torch.ops.onewafer_test_flop.later(ROWS) == 3).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize:UserWarning", "ignore:.*quantiz:DeprecationWarning")
+def test_quantised_products_are_named():
+    linear = torch.ao.nn.quantized.dynamic.Linear(6, 4)
+    assert named(lambda: linear(ROWS)) == (0, ["quantized::linear_dynamic"])
+
+
+def test_a_formula_of_the_user_s_own_counts():
+    operation = torch.ops.onewafer_test_flop.opaque
+
+    @register_flop_formula(operation)
+    def count(*_args, **_options):
+        return 7
+
+    try:
+        assert named(lambda: opaque(ROWS, ROWS.T)) == (7, [])
+    finally:
+        del flop_registry[operation]

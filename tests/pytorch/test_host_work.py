@@ -1,5 +1,6 @@
 """What ran on the host is told by cause and place, with what would bring it to the wafer."""
 
+import copy
 import gc
 import runpy
 import textwrap
@@ -21,8 +22,16 @@ from onewafer.pytorch import (
 )
 from onewafer.pytorch.host_work import Cause, HostLedger
 from onewafer.pytorch.ledger import Ledger
+from onewafer.pytorch.refusals import NO_PRODUCTS
 from onewafer.pytorch.report import AdviceKind
 from onewafer.pytorch.report.host_words import describe_host
+from onewafer.pytorch.report.share import describe_share
+
+
+@torch.library.custom_op("onewafer_test_host::square", mutates_args=())
+def square(x: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(x.numpy() ** 2)
+
 
 ROWS = torch.ones(2, 4)
 MODEL = nn.Linear(4, 3)
@@ -74,6 +83,49 @@ def test_what_has_no_flop_holds_nothing_back():
     assert cause.reason in line
 
 
+@pytest.mark.parametrize("trains", [False, True])
+def test_nothing_is_compiled_for_what_multiplies_nothing(trains):
+    """Neither a call, nor its loss, nor the step that follows; to be strict changes nothing."""
+    model = nn.Sequential(nn.LayerNorm(4), nn.LogSoftmax(-1))
+    targets, plain = torch.tensor([1, 2]), copy.deepcopy(model)
+    options = WaferOptions(fidelity=Fidelity.AUTO, rectangle=(2, 2), strict=True)
+
+    def step(model):
+        loss = nn.NLLLoss()(model(ROWS), targets)
+        if trains:
+            loss.backward()
+            torch.optim.SGD(model.parameters(), lr=0.1).step()
+        return loss
+
+    session = Session(options)
+    with torch.set_grad_enabled(trains):
+        with intercept_calls(session):
+            loss = step(model)
+        assert torch.equal(loss, step(plain))
+    assert all(map(torch.equal, model.parameters(), plain.parameters()))
+    found = build_report(session.ledger, is_over=True)
+    assert (found.programs, found.wafer_calls, found.compilations) == ((), 0, 0)
+    assert any(cause.reason.endswith(NO_PRODUCTS.reason) for cause in found.host)
+
+
+def test_captures_that_multiply_nothing_end_without_a_warning():
+    """The warning that captures end, an error here, is of calls that the wafer could have."""
+    session, module = Session(WaferOptions(fidelity=Fidelity.MODEL)), nn.ReLU()
+    with intercept_calls(session), torch.no_grad():
+        for rows in range(1, 7):
+            module(torch.ones(rows, 4))
+    ((task, work),) = session.ledger.host.works.items()
+    assert (task.refusal, work.calls) == (NO_PRODUCTS, 6)
+
+
+def test_who_asks_for_values_of_the_fabric_gets_them_of_what_multiplies_nothing():
+    session = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(1, 1)))
+    with intercept_calls(session), torch.no_grad():
+        assert torch.equal(nn.ReLU()(ROWS), ROWS)
+    assert session.ledger.num_calls == 1
+    assert not session.ledger.host.works
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     path = tmp_path_factory.mktemp("script") / "script.py"
@@ -119,6 +171,43 @@ def test_advice_follows_from_what_was_counted(report):
     assert no_grad.share == no_grad.flop / report.flop.total
     assert "`torch.no_grad()` around script.py:21 would offer the wafer " in no_grad.text
     assert AdviceKind.OPERATIONS not in found  # less than a hundredth of all
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.ConvTranspose2d(3, 4, 3),
+        nn.Sequential(nn.Conv2d(3, 3, 1), nn.ConvTranspose2d(3, 4, 3)),
+    ],
+    ids=["a module", "a part"],
+)
+def test_no_grad_is_not_advised_for_what_would_be_refused_all_the_same(module):
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2)))
+    with intercept_calls(session):
+        for _ in range(3):  # the third time it is known
+            module(torch.ones(1, 3, 6, 6))
+        with torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.clone):
+            MODEL(ROWS.expand(300, 2, 4))
+    found = build_report(session.ledger, is_over=True)
+    assert any(
+        cause.cause is Cause.GRADIENT and "conv_transpose" in cause.reason and cause.flop
+        for cause in found.host
+    )
+    (advice,) = found.advice
+    assert (advice.kind, advice.flop) == (AdviceKind.NO_GRAD, 2 * 600 * 4 * 3)
+
+
+def test_operations_of_other_libraries_are_named_with_their_line():
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2)))
+    with intercept_calls(session), torch.no_grad():
+        hidden = torch.ops.onewafer_test_host.square(torch.ones(2, 4))
+        MODEL(hidden)
+    flop = build_report(session.ledger, is_over=True).flop
+    assert flop.share == 1
+    (named,) = flop.not_counted
+    assert (named.name, named.calls) == ("onewafer_test_host::square", 1)
+    assert "square(" in named.place.code
+    assert describe_share(flop).startswith("All of the script's FLOP that were counted")
 
 
 def forward(host, module=MODEL):

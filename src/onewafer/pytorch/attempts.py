@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.parts import look_alike
 from onewafer.pytorch.places import users_place
+from onewafer.pytorch.refusals import NO_PRODUCTS
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +75,9 @@ class Attempts:
         of_module = self._modules.get(module)
         if of_module is None:
             return
-        if of_module.refused.count >= _MOST_REFUSED:
+        last = of_module.refused.error
+        is_loss = last is not None and last.refusal != NO_PRODUCTS
+        if is_loss and of_module.refused.count >= _MOST_REFUSED:
             self._note(module, f"{_MOST_REFUSED} captures of it in a row were refused")
         _refuse_after(_MOST_REFUSED, of_module.refused)
 

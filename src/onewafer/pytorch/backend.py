@@ -29,6 +29,7 @@ from onewafer.pytorch.fused_paths import IS_OFF, has_fused_path, without_fused_p
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.names import name_graph
+from onewafer.pytorch.refusals import NO_PRODUCTS
 from onewafer.pytorch.report import render, write_json
 from onewafer.pytorch.session import Session
 from onewafer.terminal import PlainConsole
@@ -36,8 +37,6 @@ from onewafer.terminal import PlainConsole
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-
-    from onewafer.errors import Refusal
 
 
 class _Registry:
@@ -65,7 +64,7 @@ class _Registry:
             self._own = Session(WaferOptions())
             host = self._own.ledger.host
             host.counts_flop, host.sees_all_calls = True, False
-            self._counting.enter_context(counting_flop(host.add_flop))
+            self._counting.enter_context(counting_flop(host.add_flop, host.note_not_counted))
             atexit.register(self._report)
         session = _with_options(self._own, options)
         match options.get("report", True):
@@ -136,10 +135,10 @@ def _run_on_host(
     session: Session,
     graph_module: torch.fx.GraphModule,
     args: tuple[object, ...],
-    refusal: Refusal,
+    error: UnsupportedOperationError,
 ) -> object:
     """Return the result of a call that needs a gradient, for which the wafer refuses it."""
-    work = session.count_gradient_call(graph_module, refusal=refusal)
+    work = session.count_gradient_call(graph_module, error=error)
     with session.ledger.host.doing(work):
         result = graph_module.forward(*args)
     work.watch(result)
@@ -182,10 +181,11 @@ def onewafer(
             return session.call_graph(graphs[session], tuple(plain))
         except UnsupportedOperationError as error:
             if trains:
-                return _run_on_host(session, graph_module, args, error.refusal)
+                return _run_on_host(session, graph_module, args, error)
             work = session.count_fallback(graph_module, error.refusal)
-            message = f"backend 'onewafer' runs a graph on the host: {error}"
-            warnings.warn(message, HostFallbackWarning, stacklevel=2)
+            if error.refusal != NO_PRODUCTS:
+                message = f"backend 'onewafer' runs a graph on the host: {error}"
+                warnings.warn(message, HostFallbackWarning, stacklevel=2)
         with session.ledger.host.doing(work):
             return graph_module.forward(*args)
 

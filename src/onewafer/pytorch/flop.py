@@ -8,13 +8,17 @@ dispatcher calls us instead, and only for operations that have a formula: at `Ba
 key that every operation passes right before its kernel, below autograd and the modes that trace,
 and which has no other use for operations on tensors. It sees more than the mode where a kernel
 calls others: fused encoder layers, `cdist`, `bilinear`.
+
+Operations of other libraries (`torch.library`) have no formula. Unless what such a kernel calls is
+counted, the operation is named: the count is not all.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -22,6 +26,12 @@ from torch._C import (
     DispatchKey,
     DispatchKeySet,
     _dispatch_keyset_full_after,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
+from torch._C import (
+    _dispatch_get_all_op_names as all_names,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
+from torch._C import (
+    _dispatch_has_kernel_for_dispatch_key as has_kernel,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
 from torch._C import (
     _dispatch_tls_is_dispatch_key_excluded as is_excluded,  # pyright: ignore[reportPrivateUsage]  # no public name
@@ -32,15 +42,17 @@ from torch._C import (
 from torch._C import (
     _dispatch_tls_set_dispatch_key_included as set_included,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
-from torch._ops import OpOverloadPacket
+from torch._ops import (
+    OpOverload,
+    OpOverloadPacket,
+    _OpNamespace,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
 from torch.utils import flop_counter
 
-from onewafer.process.blocks import OpenBlocks
+from onewafer.process.blocks import OpenBlocks, Replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-
-    from torch._ops import OpOverload
 
     Formula = Callable[..., int]
 
@@ -55,14 +67,30 @@ _TWINS = {
 """Operations of the CPU without a formula → the same ones of other devices, which have one."""
 
 
+class Sink(NamedTuple):
+    """Receives what is counted."""
+
+    process_id: int
+    add: Callable[[int], None]
+    note_not_counted: Callable[[str], None]
+
+
+def _pass_over(name: str) -> None:
+    """Forget an operation that nothing counts."""
+
+
 @contextmanager
-def counting_flop(add: Callable[[int], None]) -> Generator[None]:
+def counting_flop(
+    add: Callable[[int], None], note_not_counted: Callable[[str], None] = _pass_over
+) -> Generator[None]:
     """Give the FLOP of each operation that the host computes inside to `add`, when it is done.
+
+    `note_not_counted` gets the names of those that nothing counts, one for each call.
 
     Blocks may be nested, in several threads: `OpenBlocks` says which one an operation belongs to.
     A process that is forked inside counts nothing.
     """
-    with _COUNTER.in_place(), _COUNTER.blocks.open((os.getpid(), add)):
+    with _COUNTER.in_place(), _COUNTER.blocks.open(Sink(os.getpid(), add, note_not_counted)):
         yield
 
 
@@ -125,40 +153,70 @@ class _Counter:
     """The mode that the dispatcher calls while a block is open."""
 
     def __init__(self) -> None:
-        self.blocks = OpenBlocks["tuple[int, Callable[[int], None]]"]()
-        """The process that opened a block, and what takes its FLOP."""
+        self.blocks = OpenBlocks["Sink"]()
         self.thread = _Thread()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._num_blocks = 0
-        self._library: torch.library.Library | None = None
+        self._libraries: dict[str, torch.library.Library] = {}
+        self._named: set[str] = set()
+        """Operations that are named, since they have no formula."""
+        self._open = ExitStack()
 
     @contextmanager
     def in_place(self) -> Generator[None]:
         """Let the dispatcher call us inside."""
         with self._lock:
             if not self._num_blocks:
-                self._library = self._register()
+                self._register_all()
+                self._open.enter_context(_LOOKUP.in_place())
             self._num_blocks += 1
         try:
             yield
         finally:
             with self._lock:
                 self._num_blocks -= 1
-                if not self._num_blocks and self._library is not None:
-                    self._library._destroy()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-                    self._library = None
+                if not self._num_blocks:
+                    self._open.close()
+                    for library in self._libraries.values():
+                        library._destroy()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+                    self._libraries.clear()
+                    self._named.clear()
 
-    def _register(self) -> torch.library.Library:
-        library = torch.library.Library("aten", "IMPL")
+    def note_new(self, found: object) -> None:
+        """Name an operation that a library has just brought, if it is called."""
+        if not isinstance(found, OpOverloadPacket):
+            return
+        packet = cast("OpOverloadPacket[..., object]", found)
+        full_name = packet._qualified_op_name  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+        with self._lock:
+            if self._num_blocks and _may_multiply(full_name):
+                for name in packet.overloads():
+                    self._name(getattr(packet, name))
+
+    def _register_all(self) -> None:
         for operation, formula in _find_operations():
-            name = operation.name().removeprefix("aten::")
-            # Not `operation.redispatch`, whose frame would be in tracebacks.
-            handle = cast("Any", operation._handle)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-            kernel = _counted(handle.redispatch_boxed, formula, self)
-            library.impl(  # pyright: ignore[reportUnknownMemberType]  # untyped
-                name, kernel, _KEY.name, with_keyset=True
-            )
-        return library
+            self._register(operation, _counted(_redispatch(operation), formula, self))
+            self._named.add(operation.name())
+        for name in all_names():
+            operation = _find(name) if _may_multiply(name) else None
+            if operation is not None:
+                self._name(operation)
+
+    def _name(self, operation: OpOverload) -> None:
+        name = operation.name()
+        consists_of_others = has_kernel(name, "CompositeImplicitAutograd")
+        has_ours = name in self._named or has_kernel(name, _KEY.name)
+        if not consists_of_others and not has_ours:
+            self._named.add(name)
+            self._register(operation, _named(operation, self))
+
+    def _register(self, operation: OpOverload, kernel: Callable[..., object]) -> None:
+        namespace, _, name = operation.name().partition("::")
+        if namespace not in self._libraries:
+            self._libraries[namespace] = torch.library.Library(namespace, "IMPL")
+        self._libraries[namespace].impl(  # pyright: ignore[reportUnknownMemberType]  # untyped
+            name, kernel, _KEY.name, with_keyset=True
+        )
 
 
 class _Thread(threading.local):
@@ -166,6 +224,8 @@ class _Thread(threading.local):
 
     is_inside = False
     """True if an operation is being computed: what its kernel calls does not count again."""
+    num_counted = 0
+    """Calls that were counted or named."""
     add_for_shapes: Callable[[int], None] | None = None
     """Receives the FLOP of operations on meta tensors, which have only a shape."""
 
@@ -204,9 +264,8 @@ def _counted(
         if keys.has(DispatchKey.Meta):
             add = thread.add_for_shapes
         else:
-            process_id, add = blocks.current or (None, None)
-            if process_id != process_of():
-                add = None
+            sink = blocks.current
+            add = None if sink is None or sink.process_id != process_of() else sink.add
         if add is None:
             return compute_on(below, *args, **options)
         thread.is_inside = True
@@ -214,10 +273,38 @@ def _counted(
             result = compute_on(below, *args, **options)
         finally:
             thread.is_inside = False
+        thread.num_counted += 1
         add(count(args, options, result))
         return result
 
     return compute
+
+
+def _named(operation: OpOverload, counter: _Counter) -> Callable[..., object]:
+    """Return an operation without a formula, which is named unless what it calls is counted."""
+    compute_on, thread, name = _redispatch(operation), counter.thread, operation.name()
+    name = name.partition(".")[0]
+
+    def compute(keys: DispatchKeySet, *args: object, **options: object) -> object:
+        """Return what the kernel returns."""
+        sink = counter.blocks.current
+        is_ours = sink is not None and sink.process_id == os.getpid()
+        if sink is None or not is_ours or thread.is_inside or keys.has(DispatchKey.Meta):
+            return compute_on(keys & _BELOW, *args, **options)
+        before = thread.num_counted
+        result = compute_on(keys & _BELOW, *args, **options)
+        if thread.num_counted == before:
+            sink.note_not_counted(name)
+            thread.num_counted += 1
+        return result
+
+    return compute
+
+
+def _redispatch(operation: OpOverload) -> Callable[..., object]:
+    """Return what computes an operation by the keys that it gets first."""
+    # Not `operation.redispatch`, whose frame would be in tracebacks.
+    return cast("Any", operation._handle).redispatch_boxed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
 
 
 class _Sparse(NamedTuple):
@@ -285,6 +372,37 @@ def _find_operations() -> Iterator[tuple[OpOverload, Formula]]:
                 yield getattr(packet, name), formula
 
 
+@cache
+def _may_multiply(name: str) -> bool:
+    """Tell whether an operation of this full name may have products, and has no formula."""
+    namespace, _, rest = name.partition("::")
+    if namespace in _WITH_KERNELS:
+        is_packing = any(word in rest for word in _PACKING)
+        return not is_packing and any(word in rest for word in _PRODUCTS)
+    return namespace not in _OF_PYTORCH
+
+
+def _find(name: str) -> OpOverload | None:
+    """Return an operation by its full name; None: Python has no way to call it."""
+    namespace, _, rest = name.partition("::")
+    packet, _, overload = rest.partition(".")
+    try:
+        return getattr(getattr(getattr(torch.ops, namespace), packet), overload or "default")
+    except (AttributeError, RuntimeError):
+        return None
+
+
+def _replace_lookup(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the counter know an operation that is looked up for the first time."""
+
+    def look_up(namespace: object, name: str) -> object:
+        found: object = original(namespace, name)
+        _COUNTER.note_new(found)
+        return found
+
+    return look_up
+
+
 def _packet(name: str) -> object:
     return getattr(torch.ops.aten, name)
 
@@ -299,4 +417,22 @@ _FORMULAS: dict[str, Formula] = {
     "_weight_int8pack_mm": _count_int8,
 }
 """Formulas of operations that PyTorch's counter lacks; those that it has come first."""
+_WITH_KERNELS = frozenset(
+    ("quantized", "_quantized", "onednn", "mkldnn", "mkl", "prepacked", "mkldnn_prepacked")
+)
+"""Namespaces of PyTorch with kernels of their own."""
+_PRODUCTS = ("linear", "conv", "matmul", "mm", "lstm", "gru", "rnn")
+_PACKING = ("pack", "shape", "size", "params", "_is_", "serialized", "data_ptr", "reorder")
+"""Words in the names of their operations: of those that multiply, and of those that only look."""
+_OF_PYTORCH = frozenset(
+    (
+        *("aten", "prims", "debugprims", "rngprims", "inductor", "inductor_prims", "export"),
+        *("c10d", "c10d_functional", "_c10d_functional", "_c10d_functional_autograd", "symm_mem"),
+        *("_dtensor", "fsdp", "profiler", "debug_mode_ops", "_test", "_inductor_test", "_native"),
+        *("static_runtime", "quantization", "sparse", "streams", "flex_lib", "onnx"),
+        "onnx_symbolic",
+    )
+)
+"""Namespaces of PyTorch whose operations have formulas, consist of others, or compute nothing."""
+_LOOKUP = Replacement(_OpNamespace, "__getattr__", _replace_lookup)
 _COUNTER = _Counter()

@@ -64,6 +64,8 @@ class HostTask:
     refusal: Refusal | None = None
     has_parameters: bool = True
     """True if the module has some: without, it may have no FLOP, as losses have none."""
+    is_refused_anyway: bool = False
+    """True if the call needs a gradient, and the wafer refuses its graph without one, too."""
 
 
 @dataclass(slots=True)
@@ -212,6 +214,7 @@ class HostLedger:
         *,
         refusal: Refusal | None = None,
         whole: torch.nn.Module | None = None,
+        is_refused_anyway: bool = False,
     ) -> HostWork:
         """Count a call that the host makes; return the record that it belongs to."""
         return self.count(
@@ -220,6 +223,7 @@ class HostLedger:
             refusal=refusal,
             whole=None if whole is None else name_of_module(whole),
             has_parameters=any(True for _ in module.parameters()),
+            is_refused_anyway=is_refused_anyway,
         )
 
     def count(
@@ -230,10 +234,15 @@ class HostLedger:
         refusal: Refusal | None = None,
         whole: str | None = None,
         has_parameters: bool = True,
+        is_refused_anyway: bool = False,
     ) -> HostWork:
         """Count something that the host does; return the record that it belongs to."""
         place = self._current.place or users_place()
-        task = HostTask(cause, place, name, whole, refusal, has_parameters=has_parameters)
+        task = HostTask(
+            *(cause, place, name, whole, refusal),
+            has_parameters=has_parameters,
+            is_refused_anyway=is_refused_anyway,
+        )
         with self._lock:
             work = self.works.setdefault(task, HostWork())
             work.calls += 1

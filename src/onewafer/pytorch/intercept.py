@@ -65,7 +65,7 @@ def intercept_calls(session: Session) -> Generator[None]:
     """
     session.ledger.host.counts_flop = True
     with (
-        counting_flop(session.ledger.host.add_flop),
+        counting_flop(session.ledger.host.add_flop, session.ledger.host.note_not_counted),
         session.ledger.workers.in_folder() as workers,
         training_on(session.training),
         _CALL.in_place() as original,
@@ -204,10 +204,10 @@ class _Router:
         try:
             return call_plain(partial(call, module), args, kwargs)
         except UnsupportedOperationError as error:
-            refusal, parts = error.refusal, self._parts_of(module, error, trains=True)
-        with self.host.doing(HostWork()) as work, self.host.recording(refusal), parts:
+            refused, parts = error, self._parts_of(module, error, trains=True)
+        with self.host.doing(HostWork()) as work, self.host.recording(refused.refusal), parts:
             result = self.original(module, *args, **kwargs)
-        counted = session.count_gradient_call(module, whole, refusal)
+        counted = session.count_gradient_call(module, whole, refused)
         counted.flop += work.flop
         counted.watch(result)
         return result

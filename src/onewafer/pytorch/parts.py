@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.looks import Look
-from onewafer.pytorch.refusals import SurroundingsError
+from onewafer.pytorch.refusals import RefusedError, SurroundingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ class Parts:
         """
         unknown = self._unknown.get(part)
         if unknown is not None:
-            raise UnsupportedOperationError(unknown.reason, unknown.place)
+            raise RefusedError(unknown.reason, unknown.place)
         parts = self._looks.setdefault(whole, weakref.WeakKeyDictionary())
         if part not in parts:
             refusal = self._refusals.get(look_alike(part, look))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Self
 
-from onewafer.errors import SourceLine, UnsupportedOperationError
+from onewafer.errors import Refusal, SourceLine, UnsupportedOperationError
 from onewafer.pytorch.lowering import find_unknown
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     import torch
     from torch.fx import Graph, Node
 
-    from onewafer.errors import Refusal
     from onewafer.pytorch.lowering import Decision, Operands
 
 _PATH_OF_DYNAMO = re.compile(r"L\['module'\]\.?")
 """The beginning of a module's path in graphs that Dynamo made."""
+NO_PRODUCTS = Refusal("it multiplies no matrices: nothing is compiled for it")
+"""Why a graph without FLOP is left to the host, which loses nothing by it."""
 
 
 class OutsideTableError(UnsupportedOperationError):
@@ -35,7 +36,7 @@ class SurroundingsError(UnsupportedOperationError):
 
 
 class RefusedError(UnsupportedOperationError):
-    """A refusal that holds for calls with certain masks and the like."""
+    """A refusal of a graph, with certain masks and the like, whether it is trained or not."""
 
     def __init__(
         self,

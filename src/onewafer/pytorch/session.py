@@ -51,7 +51,7 @@ from onewafer.pytorch.names import name_of_module
 from onewafer.pytorch.own_errors import OwnErrors
 from onewafer.pytorch.parts import Parts, look_alike
 from onewafer.pytorch.programs import ModuleProgram
-from onewafer.pytorch.refusals import OutsideTableError, RefusedError
+from onewafer.pytorch.refusals import NO_PRODUCTS, OutsideTableError, RefusedError
 from onewafer.pytorch.report import build_report
 from onewafer.pytorch.script_signals import carrying_exceptions_of_handlers
 from onewafer.pytorch.tracing import taking_turn
@@ -219,15 +219,21 @@ class Session:
         self,
         module: torch.nn.Module,
         whole: torch.nn.Module | None = None,
-        refusal: Refusal | None = None,
+        error: UnsupportedOperationError | None = None,
     ) -> HostWork:
         """Note a call that the host makes because its result needs a gradient.
 
-        `whole` is the outermost module, if `module` is called as a part of it; `refusal` is why the
+        `whole` is the outermost module, if `module` is called as a part of it; `error` is why the
         wafer cannot train it, if it was asked. Return the record that the call's work belongs to.
         """
         self._admission.warn()
-        return self.ledger.host.count_call(module, Cause.GRADIENT, refusal=refusal, whole=whole)
+        return self.ledger.host.count_call(
+            module,
+            Cause.GRADIENT,
+            refusal=None if error is None else error.refusal,
+            whole=whole,
+            is_refused_anyway=isinstance(error, RefusedError),
+        )
 
     def count_fallback(
         self,
@@ -240,9 +246,10 @@ class Session:
         """Note a call that the host makes because the wafer cannot; else as the above.
 
         Raises StrictError instead if the options are strict and the module has parameters, unless
-        the outermost call `is_trained`.
+        the outermost call `is_trained`, or there is nothing to multiply.
         """
-        if self.options.strict and not is_trained and any(True for _ in module.parameters()):
+        is_loss = refusal != NO_PRODUCTS and any(True for _ in module.parameters())
+        if self.options.strict and not is_trained and is_loss:
             name = name_of_module(module)
             msg = f"the wafer cannot run {name}, and strict makes that an error: {refusal}"
             raise StrictError(msg) from None
@@ -576,6 +583,7 @@ class Session:
         """
         if not call.needs_gradient:
             return self._run(module, call, on_host)
+        self._check_products(call)
         check_indices(call.graph, call.inputs)
         if module not in self._trained:
             self._trained[module] = TrainedModule(
@@ -597,6 +605,7 @@ class Session:
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
         if call.drawn is not None:
             raise UnsupportedOperationError(DRAWS)
+        self._check_products(call)
         self.training.flush()
         check_indices(call.graph, call.inputs)
         programs = self._program_of.setdefault(module, weakref.WeakKeyDictionary())
@@ -614,6 +623,11 @@ class Session:
                 raise
             self._leave_answered(module, error, call.capture.flop)
         return held.value
+
+    def _check_products(self, call: CapturedCall) -> None:
+        """Refuse a call without products, unless the wafer's values are what is asked for."""
+        if not call.capture.flop and self.options.fidelity is not Fidelity.FABRIC:
+            raise UnsupportedOperationError(NO_PRODUCTS.reason)
 
     def _program_for(self, module: torch.nn.Module, captured: Capture) -> ModuleProgram:
         """Return the program of a graph: placed once, compiled unless another led to it too.

@@ -129,7 +129,10 @@ def give_advice(
 
 
 def _advise_no_grad(ledger: Ledger, flop: FlopReport, *, is_over: bool) -> Iterator[Advice]:
-    """Name places where calls needed a gradient that no backward pass asked for."""
+    """Name places where calls needed a gradient that no backward pass asked for.
+
+    What the wafer would refuse without a gradient, too, is not in the share.
+    """
     by_place: defaultdict[object, _Records] = defaultdict(list)
     for task, work in ledger.host.of(Cause.GRADIENT):
         by_place[task.place].append((task, work))
@@ -139,7 +142,7 @@ def _advise_no_grad(ledger: Ledger, flop: FlopReport, *, is_over: bool) -> Itera
         is_decided = is_over or any(len(work.pending) < work.calls for _, work in records)
         if place is None or not is_unused or not is_decided:
             continue
-        total = sum(work.flop for _, work in records)
+        total = sum(work.flop for task, work in records if not task.is_refused_anyway)
         line = place.to_source_line()
         share = total / flop.total
         text = f"`torch.no_grad()` around {line.place} would offer the wafer {share:.0%} more"
