@@ -83,16 +83,28 @@ def _recorded(name: str, *commands: tuple[str, ...]) -> Path:
     """Return the recording that commands of `onewafer` and `cslc` make, in one folder for all."""
     folder = Path(_recordings().name)
     for program, *arguments in commands:
-        main = f"from onewafer.cli.{'cslc' if program == 'cslc' else 'main'} import main"
-        command = [sys.executable, "-c", f"{main}; main()", *arguments]
+        start = (
+            "main import main" if program == "onewafer" else f"commands import {program} as main"
+        )
+        command = [sys.executable, "-c", f"from onewafer.cli.{start}; main()", *arguments]
         subprocess.run(command, cwd=folder, check=True)  # noqa: S603  # ours
     return folder / name
 
 
 def _digits() -> Path:
     script = str(ROOT / "examples" / "digits.py")
-    options = ("--rectangle", "16x16", "--record", "digits.parquet")
+    options = ("--rectangle", "16x16", "--record", "digits.parquet", "--sample-every", "200")
     return _recorded("digits.parquet", ("onewafer", "run", "-q", *options, script))
+
+
+def _all_reduce(num_words: int) -> Path:
+    source = str(ROOT / "src/onewafer/benchmarks/programs/all_reduce.csl")
+    params = f"width:16,height:16,num_words:{num_words},kind:0"
+    name = f"all-reduce-{num_words}"
+    options = ("--arch", "wse3", "--memcpy", "--fabric-dims", "24,24", "--params", params)
+    trace = ("csl", "trace", "--record", f"{name}.parquet", "--launch", "main", name)
+    compiled = ("cslc", source, *options, "-o", name)
+    return _recorded(f"{name}.parquet", compiled, ("onewafer", *trace))
 
 
 @contextmanager
@@ -123,6 +135,21 @@ _CHAT: Final = ("serve", "smollm2", "--against", "h100x8", "--port", "0")
 PICTURES: Final[dict[str, Picture]] = {
     "chat-page": Picture(serve=partial(served, _CHAT), act=_ask, size=(900, 560)),
     "view-wafer": Picture(serve=partial(_viewed, _digits), act=_until_ready),
+    "view-time": Picture(
+        serve=partial(_viewed, _digits),
+        link="/#tab=operations&map=operation-3",
+        act=_until_ready,
+    ),
+    "view-tasks": Picture(
+        serve=partial(_viewed, partial(_all_reduce, 16)),
+        link="/#cycle=120.5&pe=3,4&tab=activity",
+        act=_until_ready,
+    ),
+    "view-two-runs": Picture(
+        serve=partial(_viewed, partial(_all_reduce, 16), partial(_all_reduce, 32)),
+        link="/#map=waiting",
+        act=_until_ready,
+    ),
 }
 
 

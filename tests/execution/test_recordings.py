@@ -70,6 +70,10 @@ def test_operations_have_their_lines_layers_and_the_cycles_that_were_seen(tmp_pa
     assert (linear.title, linear.launch, linear.source) == ("linear, fc1", "infer", "model.py:9")
     assert linear.shape == (4, 8)
     assert file.header.flop_share == 0.25
+    elapsed = dict(file.header.step_cycles)
+    assert elapsed[0] > 0
+    assert set(elapsed) <= set(range(2 * len(operations)))
+    assert sum(elapsed.values()) <= file.header.cycles
     assert dict(file.header.memory)["weights"] == program.arena_bytes(Arena.PARAMETERS)
     assert file.header.tensors[0].name == "fc1.weight"
     in_use = program.arena_bytes(Arena.ACTIVATIONS)

@@ -16,6 +16,7 @@ from onewafer.recording import (
     Split,
     Tensor,
     Window,
+    column_of_step,
     column_of_window,
 )
 from onewafer.viewer.followed_runs import FollowedRuns
@@ -35,9 +36,10 @@ OPERATIONS = (
         work_cycles=90,
         collective_cycles=10,
         rounds=1,
-        activation_bytes=64,
+        activation_bytes=2048,
     ),
 )
+MEMORY = (("code", 10_240), ("weights", 20_480), ("activations", 4096))
 SOURCE = "one\ntwo\nvar total: f32 = 7; // <b>bold</b>\n"
 
 
@@ -65,7 +67,9 @@ def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True, cy
     windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
     launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
     told = {"windows": windows, "operations": OPERATIONS, "launches": launches, "is_over": is_over}
-    told["cycles"] = cycles
+    told |= {"cycles": cycles, "memory": MEMORY}
+    if num_windows:
+        told["step_cycles"] = ((0, 70), (1, 14))
     return record_image(path, image, shift, **told)
 
 
@@ -85,6 +89,9 @@ def record_image(path, image, shift=0, **header):
         "sram_code_bytes": np.full(num_pes, 16, np.int32),
     }
     columns |= sampled(num_pes, len(header.get("windows", ())))
+    if header.get("step_cycles"):
+        columns[column_of_step(0)] = np.arange(num_pes, dtype=np.uint32) * 2
+        columns[column_of_step(1)] = np.arange(num_pes, dtype=np.uint32)
     split = Split("x", tuple(((4 * x, 4 * x + 4),) for x in range(width)))
     whole = Split("", (((0, 2),),))
     weight = Tensor(EVIL, "parameter", "MLP", "f16", (2, 4 * width), "w", 16, 1, 0)

@@ -118,6 +118,13 @@ def text_of(browser, selector):
     return browser.execute_script(script, selector)
 
 
+def show(browser, tab):
+    """Open a tab of the panel."""
+    find(browser, f"#tab-{tab}").click()
+    selected = f"#tab-{tab}[aria-selected=true]"
+    wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, selected))
+
+
 def status(browser):
     return find(browser, "#status").text
 
@@ -132,9 +139,14 @@ def pixels(browser, pane=0):
     return np.frombuffer(bytes.fromhex(text), np.uint8).reshape(height, width, 3)
 
 
+def fitting(across, down, width, height):
+    """Return the pixels of a PE when the map has all of them."""
+    return min(150, 0.94 * min(across / width, down / height))
+
+
 def middles(picture, width, height):
     """Return the colors in the middle of each PE of a whole wafer, `[y, x, 3]`."""
-    side = 0.94 * min(picture.shape[1] / width, picture.shape[0] / height)
+    side = fitting(picture.shape[1], picture.shape[0], width, height)
     x = picture.shape[1] / 2 + (np.arange(width) + 0.5 - width / 2) * side
     y = picture.shape[0] / 2 + (np.arange(height) + 0.5 - height / 2) * side
     return picture[np.ix_(y.astype(int), x.astype(int))]
@@ -155,24 +167,31 @@ def test_pixels_have_the_colors_of_the_counters(browser, small, small_server):
 def test_a_click_shows_the_line_of_a_pe(browser, small_server):
     open_page(browser, small_server)
     stage = find(browser, "#overlay")
-    side = 0.94 * stage.size["height"] / 2
+    side = fitting(stage.size["width"], stage.size["height"], 2, 2)
     ActionChains(browser).move_to_element_with_offset(stage, side / 2, side / 2).click().perform()
     wait_for(browser, lambda: status(browser).startswith("PE (1, 1): "))
-    panel = find(browser, "#panel")
+    content = find(browser, "#content")
 
     assert find(browser, "#panel h2").text == "PE (1, 1)"
-    assert "Its main thread stands at sum.csl:3." in panel.text
-    assert find(browser, "tr.here code").text == "var total: f32 = 7; // <b>bold</b>"
-    assert "total" in panel.text
-    assert "4–7" in panel.text
+    assert "Its main thread stands at sum.csl:3." in content.text
     assert "pe=1%2C1" in browser.current_url
-    assert "r5 1,065,353,216 0x3f800000" in panel.text
+    assert "r5 1,065,353,216 0x3f800000" in content.text
+    show(browser, "program")
+    assert find(browser, "tr.here code").text == "var total: f32 = 7; // <b>bold</b>"
+    show(browser, "memory")
+    assert "total 0 B 0x0100 f32" in content.text
+    show(browser, "tensors")
+    assert "4–7" in content.text
+    assert "tab=tensors" in browser.current_url
 
 
 def test_what_a_user_wrote_is_text(browser, small_server):
-    open_page(browser, small_server, "/#pe=1,0")
-
-    assert EVIL in find(browser, "#panel").text
+    open_page(browser, small_server, "/#pe=1,0&tab=program")
+    assert EVIL in find(browser, "#content").text
+    for place in ("", "&pe=1,0"):
+        for tab in ("overview", "operations", "memory", "tensors", "program"):
+            open_page(browser, small_server, f"/#tab={tab}{place}")
+            assert not browser.find_elements(By.CSS_SELECTOR, "img, b")
     assert browser.title == f"{EVIL} – onewafer view"
     assert not browser.find_elements(By.CSS_SELECTOR, "img, b")
 
@@ -189,7 +208,7 @@ def test_keys_move_zoom_and_choose(browser, small_server):
     overlay.send_keys("0")
     assert "at=" not in browser.current_url
     overlay.send_keys("p", Keys.ESCAPE)
-    wait_for(browser, lambda: find(browser, "#panel h2").text == EVIL)
+    wait_for(browser, lambda: find(browser, "#panel h2").text == "The whole run")
     assert "pe=" not in browser.current_url
     assert "programs=1" in browser.current_url
 
@@ -197,12 +216,13 @@ def test_keys_move_zoom_and_choose(browser, small_server):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_serious_is_found_by_axe(browser, sampled_server, traced_server, theme):
     axe = pytest.importorskip("axe_selenium_python").Axe(browser)
-    links = ("/", "/#pe=1,1&color=3&programs=1", "/#map=part&window=2")
-    traced = ("/#pe=1,0&tasks=row", "/#pe=1,0&tasks=pe&cycles=100,400")
+    links = ("/", "/#pe=1,1&color=3&programs=1", "/#map=part&cycle=220&tab=operations")
+    traced = ("/#pe=1,0&tasks=row&tab=program", "/#pe=1,0&tab=activity&cycles=100,400")
+    media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     servers = ((sampled_server, links), (traced_server, traced))
     for server, link in ((server, link) for server, links in servers for link in links):
         open_page(browser, server, link)
-        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
         axe.inject()
         found = axe.run()["violations"]
         serious = [one for one in found if one["impact"] in ("serious", "critical")]
@@ -231,32 +251,76 @@ def window_colors(path, name, window):
 
 def test_the_scrubber_shows_windows_of_the_run(browser, sampled, tmp_path):
     with viewing(sampled) as url:
-        open_page(browser, url, "/#map=busy&window=1")
+        open_page(browser, url, "/#map=busy&cycle=150")
         seen = middles(pixels(browser), 4, 3)
         np.testing.assert_array_equal(seen, window_colors(sampled, "busy", 1))
-        assert find(browser, "#when").text == "cycles 100 to 200"
+        assert find(browser, "#when").text == "cycle 150 (176 ns); map of cycles 100 to 200"
         overlay = find(browser, "#overlay")
         overlay.send_keys(".")
         wait_for(browser, lambda: drawn(browser) == "busy@2 0")
         seen = middles(pixels(browser), 4, 3)
         np.testing.assert_array_equal(seen, window_colors(sampled, "busy", 2))
-        assert "window=2" in browser.current_url
+        assert "cycle=200" in browser.current_url
         find(browser, "#play").click()
         wait_for(browser, lambda: drawn(browser) == "busy@3 0")
         wait_for(browser, lambda: find(browser, "#play").text == "Play")
         overlay.send_keys("w")
         wait_for(browser, lambda: drawn(browser) == "busy 0")
-        open_page(browser, url, "/#map=sram-code&window=1")
-        assert find(browser, "#when").text == "the whole run: this map is not sampled"
-        assert not find(browser, "#play").is_enabled()
+        open_page(browser, url, "/#map=sram-code&cycle=150")
+        assert find(browser, "#when").text.endswith("map of the whole run: it is not sampled")
     write_page(PageParts(RecordingFile(sampled)), tmp_path / "run.html")
-    for link in ("#map=part&window=2&pe=1,1", "#map=busy&window=3&pe=1,1"):
+    for name, window in (("part", 2), ("busy", 3)):
+        link = f"#map={name}&cycle={100 * window + 50}&pe=1,1&tab=activity"
         open_page(browser, f"file://{tmp_path / 'run.html'}", link)
-        name, window = link[5:9], int(link.partition("window=")[2][0])
         seen = middles(pixels(browser), 4, 3)
         np.testing.assert_array_equal(seen, window_colors(sampled, name, window))
-        assert "Over time" in find(browser, "#panel").text
-    assert "MLP, collectives" in find(browser, "#names").get_attribute("textContent")
+        assert "Over time" in find(browser, "#content").text
+    assert "MLP, collectives" in find(browser, "#time-names").text
+
+
+def test_operations_have_cycles_a_line_and_their_pes(browser, sampled, sampled_server, tmp_path):
+    write_page(PageParts(RecordingFile(sampled)), tmp_path / "run.html")
+    for page in (f"{sampled_server}/", f"file://{tmp_path / 'run.html'}"):
+        open_page(browser, page, "#tab=operations")
+        row = find(browser, "tr[data-operation='0']")
+        assert [one.text for one in row.find_elements(By.TAG_NAME, "td")] == [
+            f"linear, {EVIL}",
+            "sum.csl:2",
+            "84",
+            "100",
+            "16.7 %",
+        ]
+        row.find_element(By.TAG_NAME, "button").click()
+        wait_for(browser, lambda: drawn(browser) == "operation-0 0")
+        wait_for(browser, lambda: browser.find_elements(By.CSS_SELECTOR, ".script tr.named"))
+        assert find(browser, ".script tr.named").text == "2 84 two"
+        seen = middles(pixels(browser), 4, 3)
+        np.testing.assert_array_equal(seen, colors(sampled, "operation-0"))
+        open_page(browser, page, "#tab=operations&pe=3,0")
+        cells = find(browser, "tr[data-operation='0']").find_elements(By.TAG_NAME, "td")
+        assert [one.text for one in cells[2:]] == ["9", "84", "33.3 %"]
+
+
+MEMORY_PIXEL = """
+const canvas = document.querySelector(".over-time");
+const [cycle, share] = arguments;
+const x = 52 + (cycle / 1000) * (canvas.width - 52);
+const y = canvas.height - 2 - share * (canvas.height - 24);
+return canvas.getContext("2d").getImageData(Math.round(x), Math.round(y), 1, 1).data[3];
+"""
+
+
+def test_memory_has_its_uses_and_what_activations_take_over_time(browser, sampled_server):
+    open_page(browser, sampled_server, "/#tab=memory")
+    text = find(browser, "#content").text
+    assert "The fullest PE uses 34 KiB of 48 KiB." in text
+    assert "weights 20 KiB 58.8 % 41.7 %" in text
+    assert "Of 4 KiB for activations, at most 2 KiB are in use at a time" in text
+    browser.execute_async_script(TWO_FRAMES)
+    # Code and weights all the time; activations in windows, the first 40 % of the run.
+    for used, early, late in ((15, True, True), (31, True, False), (33, False, False)):
+        seen = [browser.execute_script(MEMORY_PIXEL, cycle, used / 48) for cycle in (200, 700)]
+        assert [alpha > 0 for alpha in seen] == [early, late]
 
 
 def drawn(browser):
@@ -293,6 +357,19 @@ def span_place(browser, cycle, lane, *, start=0, end=1000, num_lanes=6):
     return x, (lane + 0.75) * tall
 
 
+def canvas_of_tasks(browser):
+    return find(browser, "#span-canvas")
+
+
+WHOLE = [0.0, 1000.0]
+
+
+def seen_cycles(browser):
+    """Return the cycles that the timeline shows, as drawn."""
+    text = find(browser, "#timeline").get_attribute("data-drawn")
+    return [float(one) for one in text.split()[:2]]
+
+
 def strongest(browser, *place):
     browser.execute_async_script(TWO_FRAMES)
     return int(np.argmax(browser.execute_script(SPAN_PIXEL, *place)))
@@ -319,11 +396,76 @@ def test_the_timeline_has_tasks_operations_and_waits_of_a_row(browser, traced_se
         "60). sum.csl:3"
     )
     assert find(browser, "#panel h2").text == "PE (1, 1)"
+    assert "tab=program" in browser.current_url
     assert find(browser, "#panel tr.named code").text == "var total: f32 = 7; // <b>bold</b>"
 
 
+COLORS_ON_THE_WAY = """
+const [x, y] = arguments;
+const overlay = document.getElementById("overlay");
+const ratio = overlay.width / overlay.clientWidth;
+const at = [x * ratio, y * ratio].map(Math.round);
+return [...overlay.getContext("2d").getImageData(...at, 1, 1).data];
+"""
+WAVELET = [176, 108, 255, 255]
+"""The color of dots of color 3."""
+
+
+def test_wavelets_leave_routers_in_their_cycle(browser, traced_server):
+    for cycle, pe in ((0, 0), (100, 1), (150, None), (300, 3)):
+        open_page(browser, traced_server, f"/#cycle={cycle}")
+        overlay = find(browser, "#overlay")
+        width, height = overlay.size["width"], overlay.size["height"]
+        side = fitting(width, height, 3, 2)
+        browser.execute_async_script(TWO_FRAMES)
+        for one in range(6):
+            x = width / 2 + (one % 3 + 0.5 + 0.15 - 1.5) * side
+            y = height / 2 + (one // 3 + 0.5 - 1) * side
+            found = browser.execute_script(COLORS_ON_THE_WAY, x, y)
+            assert (found == WAVELET) == (one == pe), (cycle, one, found)
+    open_page(browser, traced_server, "/#cycle=0")
+    find(browser, "#overlay").send_keys(".")
+    wait_for(browser, lambda: "cycle=1" in browser.current_url)
+    find(browser, "#play").click()
+    wait_for(browser, lambda: seen_cursor(browser) > 20)
+    find(browser, "#play").click()
+    assert find(browser, "#play").text == "Play"
+
+
+def seen_cursor(browser):
+    return float(find(browser, "#timeline").get_attribute("data-drawn").split()[2])
+
+
+def test_a_link_to_a_phone_shows_all_and_nothing_covers_the_map(browser, sampled, tmp_path):
+    other = record_grid(tmp_path / "b.parquet", 4, 3, cycles=1490)
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    desktop = {"width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": False}
+    with viewing(sampled, other) as url:
+        try:
+            for size in (phone, desktop):
+                browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+                open_page(browser, url, "/#pe=1,1")
+                assert browser.execute_script(OVERLAPS) == []
+                wide = "return document.documentElement.scrollWidth"
+                assert browser.execute_script(wide) <= size["width"]
+        finally:
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desktop)
+
+
+OVERLAPS = """
+const boxOf = (one) => one.getBoundingClientRect();
+const maps = [...document.querySelectorAll(".overlay")].map(boxOf);
+const others = [...document.querySelectorAll(".caption, #legend, #map-bar, #time")];
+return others.filter((one) => maps.some((map) => {
+  const box = boxOf(one);
+  return Math.min(box.right, map.right) - Math.max(box.left, map.left) > 1
+    && Math.min(box.bottom, map.bottom) - Math.max(box.top, map.top) > 1;
+})).map((one) => one.id || one.className);
+"""
+
+
 def test_keys_choose_what_runs_and_links_keep_it(browser, traced_server):
-    open_page(browser, traced_server, "/#tasks=pe&pe=1,0")
+    open_page(browser, traced_server, "/#tasks=pe&pe=1,0&tab=activity")
     canvas = find(browser, "#span-canvas")
     for key, said in (
         (Keys.ARROW_RIGHT, f"Task {EVIL}"),
@@ -340,17 +482,18 @@ def test_keys_choose_what_runs_and_links_keep_it(browser, traced_server):
     canvas.send_keys("+")
     wait_for(browser, lambda: "cycles=" in browser.current_url)
     link = browser.current_url.partition("#")[2]
-    wait_for(browser, lambda: find(browser, "#span-range").text != "cycles 0 to 1,000")
-    shown = find(browser, "#span-range").text
+    wait_for(browser, lambda: seen_cycles(browser) != WHOLE)
+    shown = seen_cycles(browser)
     open_page(browser, traced_server, f"/#{link}")
     wait_for(browser, lambda: status(browser).startswith("Operation fmovs"))
-    wait_for(browser, lambda: find(browser, "#span-range").text == shown)
+    wait_for(browser, lambda: seen_cycles(browser) == pytest.approx(shown, abs=0.1))
     find(browser, "#span-canvas").send_keys("0")
-    wait_for(browser, lambda: find(browser, "#span-range").text == "cycles 0 to 1,000")
+    wait_for(browser, lambda: seen_cycles(browser) == WHOLE)
+    show(browser, "activity")
     wait_for(browser, lambda: "timeline (4)" in text_of(browser, "#span-table"))
     assert "wait input empty C3" in text_of(browser, "#span-table")
-    find(browser, "#overlay").send_keys("ttt")
-    wait_for(browser, lambda: not find(browser, "#spans").is_displayed())
+    find(browser, "#overlay").send_keys("t")
+    wait_for(browser, lambda: not canvas_of_tasks(browser).is_displayed())
 
 
 def test_a_file_has_the_timeline_and_says_what_is_left_out(browser, tmp_path):
@@ -401,7 +544,7 @@ def test_a_file_needs_no_server(browser, large, small, tmp_path):
         assert [name for name in names if not name.startswith("blob:")] == []
         assert "Its main thread stands at sum.csl:3." in find(browser, "#panel").text
         browser.execute_script("location.hash = '#map=busy'")
-        wait_for(browser, lambda: find(browser, "#panel h2").text == EVIL)
+        wait_for(browser, lambda: find(browser, "#panel h2").text == "The whole run")
         width = RecordingFile(path).header.width
         np.testing.assert_array_equal(middles(pixels(browser), width, width), colors(path, "busy"))
 
@@ -442,12 +585,13 @@ def test_two_runs_stand_side_by_side_with_what_differs(browser, sampled, tmp_pat
         open_page(browser, url, "/#map=busy&pe=1,2")
         seen = [middles(pixels(browser, number), 4, 3) for number in range(3)]
         assert "Both runs" in find(browser, "#panel").text
-        assert "B about" in status(browser)
+        assert ", B ≈ " in status(browser)
         captions = [one.text for one in browser.find_elements(By.CSS_SELECTOR, ".caption")]
         assert captions[2] == "B − A: B took 49 % more cycles than A"
         open_page(browser, url, "/#map=busy")
-        assert "1,490 cycles, 49 % more cycles than A." in find(browser, "#panel").text
-        assert ", B − A " in status(browser)
+        assert "B took 49 % more cycles than A." in find(browser, "#panel").text
+        assert status(browser).startswith("busy: A ")
+        assert status(browser).endswith(" percentage points less.")
     write_page(ComparedParts(difference.first, difference.second), tmp_path / "both.html")
     open_page(browser, f"file://{tmp_path / 'both.html'}", "#map=busy&pe=1,2")
     again = [middles(pixels(browser, number), 4, 3) for number in range(3)]
@@ -481,10 +625,10 @@ def test_the_scrubber_moves_both_runs(browser, sampled, tmp_path):
     write_page(ComparedParts(difference.first, difference.second), tmp_path / "both.html")
     with viewing(sampled, other) as url:
         for page in (f"{url}/", f"file://{tmp_path / 'both.html'}"):
-            open_page(browser, page, "#map=busy&window=2")
+            open_page(browser, page, "#map=busy&cycle=250")
             find(browser, "#overlay").send_keys(".")
             wait_for(browser, lambda: drawn(browser) == "busy@3 0")
-            assert find(browser, "#when").text == "A cycles 300 to 400, B cycles 200 to 300"
+            assert find(browser, "#when").text.endswith("; map of A 300 to 400, B 200 to 300")
             for number, expected in enumerate(wanted):
                 np.testing.assert_array_equal(middles(pixels(browser, number), 4, 3), expected)
 
@@ -515,5 +659,5 @@ def test_the_page_waits_for_a_run_that_has_not_begun(browser, tmp_path):
         wait_for(browser, lambda: drawn(browser) == "waiting 0")
         assert find(browser, "#live").text == "running"
         record_grid(path.with_name("run-2.parquet"), 3, 2, is_over=False)
-        wait_for(browser, lambda: "3×2" in text_of(browser, "#panel"))
+        wait_for(browser, lambda: "3×2" in text_of(browser, "#facts"))
         browser.get("about:blank")  # before the server ends, which this page would go on asking

@@ -151,7 +151,8 @@ class Operation:
     @property
     def title(self) -> str:
         """Its name, and its layer if that is known: `linear, layers.0.mlp`."""
-        return ", ".join(filter(None, (self.name, self.layer)))
+        layer = f"layer {self.layer}" if self.layer.isdecimal() else self.layer
+        return ", ".join(filter(None, (self.name, layer)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,8 @@ class RunHeader:
     """False: the run goes on, and its recording is written again and again."""
     operations: tuple[Operation, ...] = ()
     """The operations of a model, in the order of its launches."""
+    step_cycles: tuple[tuple[int, int], ...] = ()
+    """Steps, and the cycles in which the PE that is last was at each, as far as looks tell."""
     memory: tuple[tuple[str, int], ...] = ()
     """Bytes of the fullest PE by use (code, weights, …), of a model."""
     provenance: Provenance = UNKNOWN

@@ -119,7 +119,8 @@ class Difference:
         largest = float(np.abs(change).max(initial=0))
         steps = np.rint(change * ((NO_DIFFERENCE - 1) / largest)) if largest > 0 else change
         codes = np.where(has_program | (change != 0), NO_DIFFERENCE + steps, 0).astype(np.uint8)
-        return Drawn(largest, mean_of(change, has_program), levels_of(codes, is_ordered=True))
+        mean = mean_of(change, has_program)
+        return Drawn(largest, largest, mean, levels_of(codes, is_ordered=True))
 
 
 class ComparedParts:
@@ -230,6 +231,7 @@ class ComparedParts:
             "title": other.title,
             "cycles": other.cycles,
             "change": self._difference.cycles("A"),
+            "operations": json.loads(self._both["b"].find("run.json") or b"{}")["operations"],
             "ending": other.ending,
             "windows": [asdict(window) for window in other.windows],
         }

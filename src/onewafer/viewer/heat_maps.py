@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from onewafer.recording import Operation, RecordingFile
 
 NUM_STEPS = 254
+_HALF = 0.5
 OPERATION = "operation-"
 """The map of an operation of a model has this name, with the operation's number behind it."""
 _SMALLEST_LEVEL = 128
@@ -70,6 +71,8 @@ class HeatMap:
     unit: Unit
     columns: tuple[str, ...]
     """The columns of a recording whose sum it is."""
+    group: str = ""
+    """The maps among which a list has it."""
     counter: str = ""
     """The same of a window: its counter; empty: that is not sampled."""
 
@@ -79,7 +82,9 @@ class Drawn:
     """The codes of a map."""
 
     highest: float
-    """The value of code 255."""
+    """The value of code 255: of shares from a half on all, so that equal ones are not a maximum."""
+    most: float
+    """The highest value there is."""
     mean: float
     """The mean of all PEs with a program."""
     levels: tuple[NDArray[np.uint8], ...]
@@ -93,36 +98,40 @@ def list_maps(recording: RecordingFile) -> tuple[HeatMap, ...]:
     links = WAVELET_COLUMNS[:-1]
     windows = range(len(recording.header.windows))
     steps = tuple(column_of_window(i, WINDOW_STEP) for i in windows)
+    time, traffic, memory = "Time", "Traffic", "Memory"
     maps = (
-        HeatMap("busy", "busy", Unit.SHARE, ("busy_cycles",), "busy_cycles"),
-        HeatMap("waiting", "waiting", Unit.UNITS, tuple(waits.values()), "wait_cycles"),
+        HeatMap("busy", "busy", Unit.SHARE, ("busy_cycles",), time, "busy_cycles"),
+        HeatMap("waiting", "waiting", Unit.UNITS, tuple(waits.values()), time, "wait_cycles"),
+        HeatMap("part", "part of the model", Unit.PART, steps, time, WINDOW_STEP),
         *(_part("wait", f"waiting: {r}", Unit.UNITS, r, column) for r, column in waits.items()),
-        HeatMap("part", "part of the model", Unit.PART, steps, WINDOW_STEP),
-        HeatMap("wavelets", "wavelets sent over links", Unit.COUNT, links, "wavelets"),
+        HeatMap("main-thread", "main thread busy", Unit.SHARE, ("main_thread_cycles",), time),
+        HeatMap("data-path", "data path busy", Unit.SHARE, ("data_path_cycles",), time),
+        HeatMap("wavelets", "wavelets sent over links", Unit.COUNT, links, traffic, "wavelets"),
         *(
             _part("wavelets", f"wavelets to the {side}", Unit.COUNT, side, column)
             for column, side in ((c, c.removeprefix("wavelets_")) for c in WAVELET_COLUMNS)
         ),
-        HeatMap("sram", "SRAM", Unit.BYTES, SRAM_COLUMNS),
+        HeatMap("sram", "memory used", Unit.BYTES, SRAM_COLUMNS, memory),
         *(
-            _part("sram", f"SRAM: {kind}", Unit.BYTES, kind, column)
+            _part("sram", f"memory: {kind}", Unit.BYTES, kind, column)
             for column, kind in ((c, c.split("_")[1]) for c in SRAM_COLUMNS)
         ),
-        HeatMap("energy", "energy (an estimate)", Unit.JOULES, ("energy_joules",)),
-        HeatMap("main-thread", "main thread busy", Unit.SHARE, ("main_thread_cycles",)),
-        HeatMap("data-path", "data path busy", Unit.SHARE, ("data_path_cycles",)),
-        HeatMap("instructions", "instructions", Unit.COUNT, ("instructions",)),
-        HeatMap("elements", "DSD elements", Unit.COUNT, ("dsd_elements",)),
-        HeatMap("tasks", "task starts", Unit.COUNT, ("task_starts",)),
-        HeatMap("program", "tile programs", Unit.PROGRAM, ("program",)),
+        HeatMap("program", "tile programs", Unit.PROGRAM, ("program",), "Program"),
+        HeatMap("instructions", "instructions", Unit.COUNT, ("instructions",), "Program"),
+        HeatMap("elements", "DSD elements", Unit.COUNT, ("dsd_elements",), "Program"),
+        HeatMap("tasks", "task starts", Unit.COUNT, ("task_starts",), "Program"),
+        HeatMap("energy", "energy (an estimate)", Unit.JOULES, ("energy_joules",), "Program"),
     )
     known = set(recording.columns)
     maps += tuple(_operation(i, one, known) for i, one in enumerate(recording.header.operations))
     return tuple(found for found in maps if found.columns and known.issuperset(found.columns))
 
 
-def _part(group: str, title: str, unit: Unit, kind: str, column: str) -> HeatMap:
-    return HeatMap(f"{group}-{kind.replace(' ', '-')}", title, unit, (column,))
+_GROUPS = {"wait": "Time", "wavelets": "Traffic", "sram": "Memory"}
+
+
+def _part(whole: str, title: str, unit: Unit, kind: str, column: str) -> HeatMap:
+    return HeatMap(f"{whole}-{kind.replace(' ', '-')}", title, unit, (column,), _GROUPS[whole])
 
 
 def _operation(index: int, operation: Operation, known: Collection[str]) -> HeatMap:
@@ -130,7 +139,7 @@ def _operation(index: int, operation: Operation, known: Collection[str]) -> Heat
     columns = (column_of_step(step) for step in (2 * index, 2 * index + 1))
     title = f"{operation.title} in {operation.launch}"
     seen = tuple(column for column in columns if column in known)
-    return HeatMap(f"{OPERATION}{index}", title, Unit.CYCLES, seen)
+    return HeatMap(f"{OPERATION}{index}", title, Unit.CYCLES, seen, "Operations")
 
 
 def find_map(recording: RecordingFile, name: str) -> HeatMap:
@@ -201,12 +210,15 @@ def draw_codes(
     """
     values = values_of(recording, drawn, window)
     has_program = recording.column("program") >= 0
-    top = float(values.max(initial=0)) if highest is None else highest
+    most = float(values.max(initial=0))
+    top = most if highest is None else highest
     if not drawn.unit.is_ordered:
         codes = np.where(has_program, 1 + values % (NUM_STEPS + 1), 0).astype(np.uint8)
-        return Drawn(top, 0.0, levels_of(codes, is_ordered=False))
+        return Drawn(top, most, 0.0, levels_of(codes, is_ordered=False))
+    if drawn.unit is Unit.SHARE and top > _HALF:
+        top = max(top, 1.0)
     codes = encode(values, has_program, top)
-    return Drawn(top, mean_of(values, has_program), levels_of(codes, is_ordered=True))
+    return Drawn(top, most, mean_of(values, has_program), levels_of(codes, is_ordered=True))
 
 
 def encode(

@@ -11,6 +11,7 @@ In: a recording. Out: bytes of JSON, codes and routes.
     spans.json               texts of the spans of a run that was traced
     spans/row/Y              tasks, operations and waits of a row of PEs; spans/column/X of a column
     moves                    the wavelets that left routers, by their cycle
+    scripts.json             texts of the script's files that operations of a model come from
     programs/N.json          a tile program: lines with costs, symbols, memory, tasks, queues
     routes/COLOR.json        the configurations of a color
     routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color is not known
@@ -22,7 +23,7 @@ In: a recording. Out: bytes of JSON, codes and routes.
 from __future__ import annotations
 
 import json
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -31,8 +32,8 @@ from onewafer.arch import load_architecture
 from onewafer.errors import OnewaferError
 from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS, SectionKind
-from onewafer.recording import NOT_WAITING, SourceTexts, column_of_step
-from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, list_maps, mean_of, num_levels
+from onewafer.recording import NOT_WAITING, SourceTexts
+from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, list_maps, num_levels
 from onewafer.viewer.palettes import palette_of
 from onewafer.viewer.peers import peers_of
 from onewafer.viewer.program_listing import list_program, listing_record
@@ -43,8 +44,7 @@ from onewafer.viewer.windows import Windows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
-
+    from onewafer.arch import Architecture
     from onewafer.image import ColorConfig, TileProgram
     from onewafer.recording import RecordingFile
 
@@ -96,6 +96,7 @@ class PageParts:
             "spans": self._spans,
             "moves": self._moves,
             "programs": self._program,
+            "scripts.json": self._scripts,
             "routes": self._routes,
             "pes": self._pe,
             "peers": self._peers,
@@ -108,6 +109,7 @@ class PageParts:
         yield "run.json"
         if self.recording.header.num_pes * len(self._counters()) <= _MOST_NUMBERS:
             yield "columns.json"
+        yield "scripts.json"
         yield from (f"programs/{number}.json" for number in self._placed())
         for name in self._maps:
             yield from self._paths_of_map(name)
@@ -159,6 +161,7 @@ class PageParts:
                 "name": m.name,
                 "title": m.title,
                 "unit": m.unit.value,
+                "group": m.group,
                 "is_sampled": bool(m.counter and self._windows),
             }
             for m in self._maps.values()
@@ -181,31 +184,24 @@ class PageParts:
                 zip(record["operations"], header.operations, strict=True)
             )
         ]
-        record["memory_bytes"] = self._memory_bytes()
+        machine = self._machine()
+        record["memory_bytes"] = None if machine is None else machine.memory_bytes
+        record["arch_title"] = header.arch if machine is None else machine.title
         return to_json(record)
 
-    def _measured(self, index: int) -> dict[str, float | None]:
-        """Return the cycles that PEs were at an operation, the mean of all; None: not looked."""
-        if not self._windows:
-            return {"work": None, "collective": None}
-        names = column_of_step(2 * index), column_of_step(2 * index + 1)
-        work, collective = (
-            mean_of(self.recording.column(name), self._has_program)
-            if name in self.recording.columns
-            else 0.0
-            for name in names
-        )
-        return {"work": work, "collective": collective}
+    def _measured(self, index: int) -> dict[str, int | None]:
+        """Return the cycles in which the PE that is last was at an operation; None: not looked."""
+        elapsed = dict(self.recording.header.step_cycles)
+        names = ("work", "collective")
+        return {
+            name: elapsed.get(2 * index + number, 0) if elapsed else None
+            for number, name in enumerate(names)
+        }
 
-    @cached_property
-    def _has_program(self) -> NDArray[np.bool_]:
-        return self.recording.column("program") >= 0
-
-    def _memory_bytes(self) -> int | None:
-        """Return the bytes of memory of a PE; None: the machine is not known here."""
-        header = self.recording.header
+    def _machine(self) -> Architecture | None:
+        """Return the machine that it ran on; None: it is not known here."""
         try:
-            return load_architecture(header.arch, profile=header.profile).memory_bytes
+            return load_architecture(self.recording.header.arch)
         except OnewaferError:
             return None
 
@@ -254,7 +250,13 @@ class PageParts:
             return None
         sampled = [found for found in self._maps.values() if found.counter]
         means = {f.name: self._windows.means(f) for f in sampled if f.unit.is_ordered}
-        return to_json({"means": means, "parts": self._windows.shares_of_parts()})
+        return to_json(
+            {
+                "means": means,
+                "parts": self._windows.shares_of_parts(),
+                "activations": self._windows.activation_bytes(),
+            }
+        )
 
     def _times(self, rest: str) -> bytes | None:
         name, _, place = rest.partition("/")
@@ -306,6 +308,13 @@ class PageParts:
         return to_json(
             {**listing_record(listed), "places": places, "queues": self._queues(program)}
         )
+
+    def _scripts(self, rest: str) -> bytes | None:
+        if rest:
+            return None
+        named = {one.source.rpartition(":")[0] for one in self.recording.header.operations}
+        sources = self.recording.sources
+        return to_json({name: sources[name] for name in sorted(named) if name in sources})
 
     def _queues(self, program: TileProgram) -> list[dict[str, Any]]:
         return [
@@ -375,7 +384,8 @@ def drawn_part(drawn: Drawn, rest: str) -> bytes | None:
     """Return `.json`, what is known of a map, or `/N`, the codes of a level; None: neither."""
     if rest == ".json":
         sizes = [[codes.shape[1], codes.shape[0]] for codes in drawn.levels]
-        return to_json({"highest": drawn.highest, "mean": drawn.mean, "levels": sizes})
+        told = {"highest": drawn.highest, "most": drawn.most, "mean": drawn.mean}
+        return to_json({**told, "levels": sizes})
     number = number_below(len(drawn.levels), rest.removeprefix("/"))
     return None if number is None else drawn.levels[number].tobytes()
 

@@ -79,10 +79,11 @@ def draw_picture(name: str, path: Path, subject: Subject) -> str:
         _add_names(figure, parts, palette)
     with whole_file(path) as target:
         figure.savefig(target, format="png", dpi=_DPI)
+    most = max(one.most for one in found.values())
     if not drawn.unit.is_ordered:
-        return f"{drawn.title}, {int(highest) + 1} of them"
+        return f"{drawn.title}, {int(most) + 1} of them"
     means = ", ".join(write_value(one.mean, drawn.unit) for one in found.values())
-    return f"{drawn.title}: {means} on average, at most {write_value(highest, drawn.unit)}"
+    return f"{drawn.title}: {means} on average, at most {write_value(most, drawn.unit)}"
 
 
 def _draw_windows(drawn: HeatMap, subject: Subject) -> dict[str, Drawn]:

@@ -52,6 +52,21 @@ class Windows:
             self._of_maps[drawn.name] = highest, means
         return self._of_maps[drawn.name]
 
+    def activation_bytes(self) -> list[float]:
+        """Return the bytes of a PE that hold activations, the mean of PEs at work, by window.
+
+        Before and after launches it is what the last operation left.
+        """
+        of_operation = [one.activation_bytes for one in self.recording.header.operations]
+        of_step = np.repeat(np.array(of_operation, np.int64), 2)
+        found: list[float] = []
+        for number in range(len(self) if of_operation else 0):
+            steps = self.recording.column(column_of_window(number, WINDOW_STEP))
+            steps = steps[(steps >= 0) & (steps < len(of_step))]
+            before = found[-1] if found else 0.0
+            found.append(float(of_step[steps].mean()) if steps.size else before)
+        return found
+
     def shares_of_parts(self) -> list[list[float]]:
         """Return which share of the PEs is at each part of the model, window by window."""
         header = self.recording.header

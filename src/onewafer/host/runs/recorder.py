@@ -290,6 +290,7 @@ class RunRecorder(RunReader):
             splits=subject.splits,
             windows=windows,
             operations=subject.operations,
+            step_cycles=() if samples is None else samples.cycles_of_steps(),
             memory=subject.memory,
             provenance=self._provenance,
             is_over=is_over,

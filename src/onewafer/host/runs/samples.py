@@ -9,6 +9,7 @@ there are short looks at the step of each PE, from which follows how long it was
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,6 +113,8 @@ class _Steps:
     whereabouts: Whereabouts
     addresses: NDArray[np.intp]
     seen_cycle: int
+    elapsed: Counter[int] = field(init=False, default_factory=Counter[int])
+    """Cycles in which the PE that is last was at a step: together they are those of the run."""
     _cycles: dict[int, NDArray[np.uint32]] = field(
         init=False, default_factory=dict[int, "NDArray[np.uint32]"]
     )
@@ -121,6 +124,9 @@ class _Steps:
         """Return the steps that PEs are at, and count the cycles since the last look for them."""
         found = self.whereabouts.look(machine, self.addresses)
         elapsed, self.seen_cycle = machine.cycle - self.seen_cycle, machine.cycle
+        at_work = found[found >= 0]
+        if at_work.size:
+            self.elapsed[int(at_work.min())] += elapsed
         for step in (np.flatnonzero(np.bincount(found + 1)) - 1).tolist():
             cycles = self._cycles.setdefault(step, np.zeros(len(found), np.uint32))
             cycles[found == step] += elapsed
@@ -185,6 +191,10 @@ class RunSamples(RunReader):
         if self._machine.cycle > self._start_cycle:
             self._next_window = self._machine.cycle
             self.look(self._machine)
+
+    def cycles_of_steps(self) -> tuple[tuple[int, int], ...]:
+        """Return steps with the cycles in which the PE that is last was at them."""
+        return () if self._steps is None else tuple(sorted(self._steps.elapsed.items()))
 
     def taken(self) -> tuple[tuple[Window, ...], dict[str, NDArray[Any]]]:
         """Return the windows that are over, and the columns of all."""

@@ -3,11 +3,15 @@
 SCRIPTS = (
     "parts.js",
     "elements.js",
+    "units.js",
     "wafer.js",
     "overlays.js",
     "panes.js",
-    "times.js",
-    "spans.js",
+    "time.js",
+    "lanes.js",
+    "operations.js",
+    "memory.js",
+    "pe_windows.js",
     "panel.js",
     "page.js",
 )

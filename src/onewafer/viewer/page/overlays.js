@@ -1,10 +1,13 @@
-// What lies over the map: grid, programs, tensors, the routes of a color, the chosen PE.
+// What lies over the map: grid, programs, tensors, the routes of a color, wavelets, words, the
+// chosen PE.
 
+import { cutText } from "./time.js";
 import { levelFor, OUTSIDE } from "./wafer.js";
 
 const GRID_FROM = 14; // pixels a PE
 const ARROWS_FROM = 12;
-const WORDS_FROM = 90;
+const WORDS_FROM = 84;
+const GAP_FROM = 60; // from here on PEs stand apart
 const STEPS = { west: [-1, 0], east: [1, 0], south: [0, 1], north: [0, -1], ramp: [0, 0] };
 const ROUTE = "#ff3b7f";
 
@@ -19,6 +22,8 @@ export function drawOverlays(canvas, view, state) {
   if (state.regions) drawRegions(context, view, state.regions);
   if (state.tensor) drawTensor(context, view, seen, state.tensor, state.splits);
   if (state.route) drawRoute(context, view, seen, state.route);
+  if (state.words && view.scale >= WORDS_FROM) drawWords(context, view, seen, state.words);
+  if (state.moves) drawMoves(context, view, state.moves, state.cycle, state.color);
   if (state.pe) drawChosen(context, view, state.pe);
 }
 
@@ -34,14 +39,19 @@ function visible(view) {
 }
 
 function drawGrid(context, view, { x, y, endX, endY }) {
-  context.strokeStyle = "rgb(128 128 128 / 0.55)";
-  context.lineWidth = 1;
+  const isApart = view.scale >= GAP_FROM;
+  context.strokeStyle = isApart ? canvasColor(context, "--stage") : "rgb(128 128 128 / 0.55)";
+  context.lineWidth = isApart ? Math.round(0.05 * view.scale) : 1;
   context.beginPath();
   const [left, top] = view.pixel(x, y);
   const [right, bottom] = view.pixel(endX, endY);
   for (let i = x; i <= endX; i++) line(context, view.pixel(i, 0)[0], top, view.pixel(i, 0)[0], bottom);
   for (let j = y; j <= endY; j++) line(context, left, view.pixel(0, j)[1], right, view.pixel(0, j)[1]);
   context.stroke();
+}
+
+function canvasColor(context, name) {
+  return getComputedStyle(context.canvas).getPropertyValue(name).trim();
 }
 
 function line(context, x0, y0, x1, y1) {
@@ -99,22 +109,63 @@ function drawTensor(context, view, seen, tensor, splits) {
       context.fillRect(left, top, right - left, bottom - top);
     }
   }
-  if (view.scale < WORDS_FROM) return;
-  context.font = "12px system-ui, sans-serif";
+}
+
+// Writes what is known of each PE into it; `wordsOf` returns lines of text.
+function drawWords(context, view, seen, wordsOf) {
+  const size = Math.round(Math.min(13, view.scale / 8) * (globalThis.devicePixelRatio || 1));
+  context.font = `${size}px system-ui, sans-serif`;
   context.textBaseline = "top";
+  const inset = 0.07 * view.scale;
   for (let y = seen.y; y < seen.endY; y++) {
     for (let x = seen.x; x < seen.endX; x++) {
-      const texts = [
-        `rows ${rangesText(heldAt(rows, x, y))}`,
-        `columns ${rangesText(heldAt(columns, x, y))}`,
-      ];
+      const texts = wordsOf(x, y);
       const [left, top] = view.pixel(x, y);
-      context.fillStyle = "rgb(0 0 0 / 0.65)";
-      context.fillRect(left + 4, top + 4, view.scale - 8, 34);
+      context.fillStyle = "rgb(0 0 0 / 0.72)";
+      context.fillRect(left + inset, top + inset, view.scale - 2 * inset, (1.25 * texts.length + 0.4) * size);
       context.fillStyle = "#fff";
-      texts.forEach((text, i) => context.fillText(text, left + 8, top + 7 + 15 * i, view.scale - 16));
+      texts.forEach((text, i) => {
+        const shown = cutText(context, text, view.scale - 2 * inset - 8);
+        context.fillText(shown, left + inset + 4, top + inset + (0.3 + 1.25 * i) * size);
+      });
     }
   }
+}
+
+const WAVELETS = ["#ff3b7f", "#ffb000", "#19c9ff", "#b06cff", "#3ddc6b", "#ff7847", "#f2f25a", "#5a8bff"];
+const SIDES = ["west", "east", "south", "north", "ramp"];
+
+// Draws the wavelets that are on their way in a cycle, of one color if one is chosen.
+function drawMoves(context, view, moves, cycle, wanted) {
+  const now = Math.floor(cycle);
+  const way = Math.min(1, 0.15 + (cycle - now) * 0.85); // from router to router
+  const radius = Math.max(1.5, Math.min(9, view.scale / 7));
+  context.lineWidth = 1;
+  context.strokeStyle = "#000";
+  for (let i = firstFrom(moves.cycle, now); i < moves.cycle.length && moves.cycle[i] === now; i++) {
+    if (wanted !== null && moves.color[i] !== wanted) continue;
+    const x = moves.pe[i] % view.width;
+    const y = Math.floor(moves.pe[i] / view.width);
+    const [dx, dy] = STEPS[SIDES[moves.side[i]]];
+    const isDown = moves.side[i] === 4;
+    context.fillStyle = WAVELETS[moves.color[i] % WAVELETS.length];
+    context.beginPath();
+    const at = view.pixel(x + 0.5 + way * dx, y + 0.5 + way * dy + (isDown ? 0.25 * way : 0));
+    context.arc(...at, isDown ? radius * (1.2 - 0.6 * way) : radius, 0, 2 * Math.PI);
+    context.fill();
+    if (radius > 3) context.stroke();
+  }
+}
+
+// The first place in numbers in order that is not below one.
+export function firstFrom(numbers, least) {
+  let [low, high] = [0, numbers.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (numbers[middle] >= least) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 // Draws which routers know a color; of near PEs, the way of a wavelet.

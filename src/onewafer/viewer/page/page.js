@@ -1,25 +1,34 @@
 // The page: what is chosen, how keys, pointers and links choose it, and when it is drawn.
 
-import { by, element, quantity } from "./elements.js";
+import { by, element } from "./elements.js";
 import { forget, getBytes, getJson, has, isFile } from "./parts.js";
 import { View, makePalette } from "./wafer.js";
+import { heldAt, rangesText } from "./overlays.js";
 import { makePanes } from "./panes.js";
-import { drawTimeline, isSampled, listenToTimes, loadTimes, showWindow, stepWindow, timesOfPe, togglePlay } from "./times.js";
-import { SpanTimeline } from "./spans.js";
-import { pePanel, runPanel, showLine, spansPart } from "./panel.js";
+import { Time, chip, partColor } from "./time.js";
+import { Lanes, movesOf } from "./lanes.js";
+import { mapOfOperation, operationOf } from "./operations.js";
+import { countersOf, showLine, showTab, spansPart, tabsOf } from "./panel.js";
+import { timesOfPe } from "./pe_windows.js";
+import { count, number, quantity, seconds } from "./units.js";
 
 const ZOOM_STEP = 1.5;
 const NEAR = 40; // pixels a PE, for a PE that a link or a table chooses
 const TABLE_AFTER = 150; // milliseconds
 const CLICK = 5; // pixels that a click may move
-const chosen = { map: "busy", window: null, regions: false, tensor: null, color: null, pe: null };
-const loaded = { regions: null, route: null };
+const MOST_NAMED = 24; // programs in the legend
+const FEW_PES = 4096; // whose programs are known from the start
+const WAYS = ["row", "column", "pe", "none"];
+const chosen = { map: "busy", regions: false, tensor: null, color: null, pe: null, tab: "overview" };
+const loaded = { regions: null, route: null, moves: null };
 let run = null;
 let view = null;
-let spans = null;
+let time = null;
+let lanes = null;
 let panes = [];
 let isDue = false;
 let tableTimer = 0;
+let shownTab = 0; // of several tabs that are loading, the last one is shown
 
 const stage = by("stage");
 
@@ -42,12 +51,16 @@ function draw() {
     tensor: chosen.tensor === null ? null : run.tensors[chosen.tensor],
     splits: run.splits,
     route: loaded.route,
+    moves: time.cursor === null ? null : loaded.moves,
+    cycle: time.cursor,
+    color: chosen.color === null ? null : Number(chosen.color),
+    words: wordsOf,
     pe: chosen.pe,
   };
   const levels = panes.map((pane) => pane.draw(view, palette(pane), state, redraw));
   if (levels[0] === null) return;
-  drawTimeline(run, chosen.window, chosen.map);
-  spans.draw(chosen.window === null ? null : run.windows[chosen.window]);
+  time.draw(chosen.map);
+  lanes.draw();
   document.documentElement.dataset.drawn = `${panes[0].shown.path} ${levels[0]}`;
   performance.measure("draw", { start: started });
   if (!performance.getEntriesByName("first picture").length) performance.mark("first picture");
@@ -61,16 +74,33 @@ function palette(pane) {
 
 function rgb(text) {
   const digits = text.trim().slice(1);
-  return [0, 2, 4].map((i) => parseInt(digits.slice(i, i + 2), 16));
+  const pairs = digits.length === 3 ? [...digits].map((one) => one + one) : digits.match(/../g);
+  return pairs.map((pair) => parseInt(pair, 16));
+}
+
+// What is written into a PE that is near.
+function wordsOf(pane, x, y) {
+  const map = mapOf(chosen.map);
+  const code = pane.codeAt([x, y], run.width);
+  const words = [`(${x}, ${y})`];
+  if (code !== undefined && map.unit !== "program") words.push(`${map.title.split(",")[0]} ${pane.worth(map, pane.shown.about, code, run)}`);
+  const program = programName(loaded.regions?.levels[0].codes[y * run.width + x]);
+  if (program && run.programs.length > 1) words.push(program);
+  const tensor = run.tensors[chosen.tensor];
+  if (tensor) {
+    const [rows, columns] = [tensor.rows, tensor.columns].map((split) => rangesText(heldAt(run.splits[split], x, y)));
+    words.push(`rows ${rows}`, `columns ${columns}`);
+  }
+  return words;
+}
+
+function programName(code) {
+  return run.programs.length <= 255 ? run.programs.find(({ number }) => number === code - 1)?.short : undefined;
 }
 
 function resize() {
-  const ratio = window.devicePixelRatio || 1;
-  const isNew = view.pixels[0] === 1;
-  const wasFit = view.scale === view.fitting;
-  const { clientWidth, clientHeight } = panes[0].root;
-  view.pixels = [clientWidth, clientHeight].map((side) => Math.max(1, Math.round(side * ratio)));
-  if (isNew || wasFit) view.fit();
+  const { overlay } = panes[0];
+  view.resize(overlay.clientWidth, overlay.clientHeight, window.devicePixelRatio || 1);
   redraw();
 }
 
@@ -80,9 +110,9 @@ function mapOf(name) {
   return run.maps.find((one) => one.name === name);
 }
 
-// Where the codes of a map lie, of the chosen window if it has windows.
+// Where the codes of a map lie, of the window that the cursor is in if it has windows.
 function pathOf(name) {
-  return chosen.window !== null && isSampled(run, name) ? `${name}@${chosen.window}` : name;
+  return time.window !== null && time.isSampled(name) ? `${name}@${time.window}` : name;
 }
 
 async function chooseMap(name) {
@@ -92,37 +122,45 @@ async function chooseMap(name) {
   const found = await Promise.all(panes.map((pane) => pane.load(path, view.scale)));
   if (chosen.map !== name || pathOf(name) !== path) return; // another one was chosen meanwhile
   panes.forEach((pane, i) => pane.take(found[i]));
-  showWindow(run, chosen.window, name);
+  time.say(name);
   showLegend(mapOf(name), ...found.map(({ about }) => about));
   changed();
 }
 
-function showLegend({ title, unit }, { highest, mean }, other, difference) {
+function showLegend({ name, title, unit }, { highest, most, mean }, other, difference) {
   const isOrdered = unit !== "program" && unit !== "part";
+  by("what").textContent = operationOf(name) === null ? title : `cycles of ${title}`;
   by("lowest").textContent = isOrdered ? "0" : "";
-  by("what").textContent = title;
   by("highest").textContent = isOrdered ? quantity(highest, unit) : "";
-  by("scale").hidden = unit === "part";
-  by("names").hidden = unit !== "part";
+  by("scale").hidden = !isOrdered;
+  by("names").hidden = isOrdered;
+  by("names").replaceChildren(...namesOf(unit));
   by("difference").hidden = !difference || !isOrdered;
+  time.nameChart(name);
   drawScales();
-  const names = panes.map(({ name }) => (name ? `. ${name}` : ""));
+  const names = panes.map(({ name: pane }) => (pane ? `. ${pane}` : ""));
   const label = `Map of ${run.width} by ${run.height} PEs: ${title}`;
   panes.forEach(({ overlay }, i) => overlay.setAttribute("aria-label", label + names[i]));
-  const range = `${quantity(mean, unit)} on average, at most ${quantity(highest, unit)}`;
+  const range = `${quantity(mean, unit)} on average, at most ${quantity(most, unit)}`;
   if (difference && isOrdered) {
-    by("less").textContent = quantity(-difference.highest || 0, unit);
-    by("more").textContent = quantity(difference.highest, unit);
-    const means = [mean, other.mean, difference.mean].map((one) => quantity(one, unit));
-    const share = unit !== "share" && mean > 0 ? ` (${quantity(difference.mean / mean, "share")} of A)` : "";
-    say(`${title}: A ${means[0]} on average, B ${means[1]}, B − A ${means[2]}${share}.`);
+    by("less").textContent = `A more: ${quantity(difference.highest, unit)}`;
+    by("more").textContent = `B more: ${quantity(difference.highest, unit)}`;
+    const means = [mean, other.mean].map((one) => quantity(one, unit));
+    // The difference of two shares is no share of one of them.
+    const size = Math.abs(difference.mean);
+    const change = unit === "share" ? `${number(100 * size)} percentage points` : quantity(size, unit);
+    const words = difference.mean === 0 ? "as much" : `${change} ${difference.mean > 0 ? "more" : "less"}`;
+    say(`${title}: A ${means[0]} on average, B ${means[1]}: B has ${words}.`);
   } else say(isOrdered ? `${title}: ${range}.` : `${title}, a color each.`);
 }
 
-// Returns when the map of the window is loaded.
-async function chooseWindow(number) {
-  chosen.window = number;
-  await chooseMap(chosen.map).catch((error) => say(error.message));
+// The names of what has no order, with their colors.
+function namesOf(unit) {
+  if (unit === "part") return run.parts.map((part, i) => chip([partColor(run.palettes.part, i), part]));
+  if (unit !== "program") return [];
+  const named = run.programs.slice(0, MOST_NAMED).map(({ number, short }) => chip([partColor(run.palettes.program, number % 255), short]));
+  const left = run.programs.length - named.length;
+  return left > 0 ? [...named, element("li", {}, `and ${count(left)} more`)] : named;
 }
 
 function drawScales() {
@@ -141,15 +179,15 @@ function drawScale(canvas, colors) {
 async function chooseRegions(isWanted) {
   chosen.regions = isWanted;
   by("regions").checked = isWanted;
-  if (isWanted && !loaded.regions) loaded.regions = await loadPrograms();
+  if (isWanted) loaded.regions ??= await loadPrograms();
   changed();
 }
 
 async function loadPrograms() {
-  const folder = panes[0].folder;
+  const { folder } = panes[0];
   const about = await getJson(`${folder}maps/program.json`);
-  const bytes = await Promise.all(about.levels.map((_, level) => getBytes(`${folder}maps/program/${level}`)));
-  return { levels: bytes.map((one, level) => ({ codes: new Uint8Array(one), size: about.levels[level], level })) };
+  const codes = await Promise.all(about.levels.map((_, level) => getBytes(`${folder}maps/program/${level}`)));
+  return { levels: codes.map((one, level) => ({ codes: new Uint8Array(one), size: about.levels[level], level })) };
 }
 
 async function chooseColor(color) {
@@ -157,12 +195,12 @@ async function chooseColor(color) {
   by("color").value = color ?? "";
   loaded.route = null;
   if (color !== null) {
-    const [configs, bytes] = await Promise.all([
+    const [configs, numbers] = await Promise.all([
       getJson(`routes/${color}.json`),
       getBytes(`routes/${color}`),
     ]);
     if (chosen.color !== color) return;
-    loaded.route = { configs, numbers: new Uint16Array(bytes), width: run.width };
+    loaded.route = { configs, numbers: new Uint16Array(numbers), width: run.width };
   }
   changed();
 }
@@ -173,15 +211,24 @@ function chooseTensor(index) {
   changed();
 }
 
-// --- tasks and operations ------------------------------------------------------------------------
+// Shows the PEs of an operation, and its line.
+async function chooseOperation(index) {
+  chosen.operation = index;
+  chosen.tab = "operations";
+  if (mapOf(mapOfOperation(index))) await chooseMap(mapOfOperation(index));
+  await showPanel();
+  const { title, launch } = run.operations[index];
+  if (!mapOf(mapOfOperation(index))) say(`${title} in ${launch}: no look saw a PE at it.`);
+}
 
-const WAYS = ["none", "pe", "row", "column"];
+// --- time ----------------------------------------------------------------------------------------
 
-async function chooseLine(way) {
-  await spans.show(way, chosen.pe);
-  resize();
-  changed();
-  if (chosen.pe) await choosePe(chosen.pe);
+// Shows the cycles at the cursor.
+async function moveCursor(isPlaying) {
+  time.say(chosen.map);
+  if (panes[0].shown?.path !== pathOf(chosen.map)) await chooseMap(chosen.map).catch((error) => say(error.message));
+  else if (isPlaying) redraw();
+  else changed();
 }
 
 // Shows other cycles: the table in the panel waits until they stay.
@@ -189,20 +236,29 @@ function showCycles() {
   changed();
   clearTimeout(tableTimer);
   tableTimer = setTimeout(() => {
-    const found = chosen.pe && spans.tableOf(chosen.pe);
+    const found = chosen.pe && lanes.tableOf(chosen.pe);
     if (found) by("span-table")?.replaceWith(spansPart(found));
   }, TABLE_AFTER);
 }
 
+async function chooseLine(way) {
+  await lanes.show(way, chosen.pe);
+  resize();
+  changed();
+  if (chosen.pe) await showPanel();
+}
+
 // Shows the PE of a span, and the source line that it is at.
 async function chooseSpan(pe, source, text) {
-  if (!chosen.pe || pe.some((place, i) => place !== chosen.pe[i])) await choosePe(pe);
-  showLine(by("panel"), source);
+  const isOther = !chosen.pe || pe.some((place, i) => place !== chosen.pe[i]);
+  chosen.tab = "program";
+  await (isOther ? choosePe(pe) : showPanel());
+  showLine(source);
   say(text);
   changed();
 }
 
-// --- one PE --------------------------------------------------------------------------------------
+// --- the panel -----------------------------------------------------------------------------------
 
 async function choosePe(pe, { isNear = false } = {}) {
   chosen.pe = pe;
@@ -211,27 +267,61 @@ async function choosePe(pe, { isNear = false } = {}) {
     view.scale = Math.max(view.scale, Math.min(NEAR, Math.min(...view.pixels) / 2));
   }
   changed();
-  if (!pe) {
-    show(runPanel(run, (first) => choosePe(first, { isNear: true }), chooseTensor));
-    return;
-  }
+  const now = await showPanel();
+  if (pe && now) say(`PE (${pe.join(", ")}): ${now}`);
+}
+
+// Shows the tab of what is chosen; returns the value of the map at the PE.
+async function showPanel() {
+  const { pe } = chosen;
+  const mine = ++shownTab;
+  const known = {
+    run,
+    pe,
+    over: time.over,
+    operation: chosen.operation ?? operationOf(chosen.map),
+    openHelp,
+    chooseTab,
+    chooseOperation: (index) => chooseOperation(index).catch((error) => say(error.message)),
+    chooseTensor,
+    choosePe: (other) => choosePe(other, { isNear: true }),
+  };
   try {
-    const values = await valuesAt(pe);
-    const times = await timesOfPe(run, mapOf(chosen.map), pe, palette(panes[0]));
-    await spans.show(spans.way, pe);
-    const known = { rows: values.rows, times, spans: spans.tableOf(pe), choosePe: (other) => choosePe(other, { isNear: true }) };
-    const parts = await pePanel(run, pe, await programAt(pe), known);
-    if (chosen.pe !== pe) return;
-    show([element("button", { onclick: () => choosePe(null) }, "The whole run"), ...parts]);
-    say(`PE (${pe.join(", ")}): ${values.now}`);
+    const values = pe ? await valuesAt(pe) : { now: "" };
+    if (pe) Object.assign(known, await aboutPe(pe), { rows: values.rows });
+    const show = await showTab(chosen.tab, known);
+    if (mine !== shownTab) return null;
+    show();
+    return values.now;
   } catch (error) {
     say(error.message);
+    return null;
   }
 }
 
-function show(parts) {
-  by("panel").replaceChildren(...parts);
-  by("panel").scrollTop = 0;
+async function aboutPe(pe) {
+  await lanes.show(lanes.way, pe);
+  const number = await programAt(pe);
+  const map = mapOf(chosen.map);
+  return {
+    counters: await countersOf(run, pe),
+    program: number >= 0 ? await getJson(`programs/${number}.json`) : null,
+    times: await timesOfPe(run, map, time.isSampled(map.name), pe, palette(panes[0])),
+    spans: lanes.tableOf(pe),
+  };
+}
+
+async function chooseTab(id, { hasFocus = true } = {}) {
+  chosen.tab = id;
+  await showPanel();
+  if (hasFocus) by(`tab-${id}`)?.focus();
+  changed();
+}
+
+function nextTab(way) {
+  const ids = tabsOf(run, chosen.pe);
+  const at = Math.max(0, ids.indexOf(chosen.tab));
+  chooseTab(ids[(at + way + ids.length) % ids.length]);
 }
 
 async function programAt([x, y]) {
@@ -248,7 +338,7 @@ async function programAt([x, y]) {
 async function valuesAt(pe) {
   const rows = [];
   let now = "";
-  const folder = panes[0].folder;
+  const { folder } = panes[0];
   for (const map of run.maps.filter(({ name, unit }) => unit !== "program" && has(`${folder}maps/${name}/0`))) {
     if (map.name !== chosen.map && has("pes/")) continue; // a server has the counters themselves
     const path = pathOf(map.name);
@@ -256,6 +346,7 @@ async function valuesAt(pe) {
     rows.push([map.title, ...values]);
     if (map.name === chosen.map) now = `${map.title} ${withLetters(values)}`;
   }
+  if (!now) now = programName(await programAt(pe) + 1) ?? "";
   return { rows, now };
 }
 
@@ -268,9 +359,9 @@ function hover(x, y) {
   let text = isInside ? `PE (${x}, ${y})` : "";
   const codes = panes.map((pane) => (isInside ? pane.codeAt([x, y], run.width) : undefined));
   const map = mapOf(chosen.map);
-  if (codes.every((code) => code !== undefined) && map.unit !== "program") {
+  if (codes.every((code) => code !== undefined)) {
     const values = panes.map((pane, i) => pane.worth(map, pane.shown.about, codes[i], run));
-    text += `  ${withLetters(values).replaceAll("about", "≈")}`;
+    text += `: ${map.unit === "program" ? programName(codes[0]) ?? "no program" : withLetters(values)}`;
   }
   by("hover").textContent = text;
 }
@@ -279,22 +370,28 @@ function say(text) {
   by("status").textContent = text;
 }
 
+function openHelp() {
+  by("help-dialog").showModal();
+}
+
 // --- links ---------------------------------------------------------------------------------------
 
 function changed() {
   redraw();
-  const { map, window: number, regions, tensor, color, pe } = chosen;
+  if (time.isPlaying) return; // a link names what stays
+  const { map, regions, tensor, color, pe, tab } = chosen;
   const isWhole = view.scale === view.fitting;
   const pairs = {
     map,
-    ...(number !== null && { window: number }),
+    ...(time.cursor !== null && { cycle: Math.floor(time.cursor) }),
     ...(regions && { programs: "1" }),
     ...(tensor !== null && { tensor: run.tensors[tensor].name }),
     ...(color !== null && { color }),
     ...(pe && { pe: pe.join(",") }),
-    ...(run.spans && { tasks: spans.way }),
-    ...(spans.isOpen && spans.range && { cycles: spans.range.map((one) => one.toFixed(1)).join(",") }),
-    ...(spans.isOpen && spans.chosenText && { span: spans.chosenText }),
+    ...(tab !== "overview" && { tab }),
+    ...(run.spans && { tasks: lanes.way }),
+    ...(time.range && { cycles: time.range.map((one) => one.toFixed(1)).join(",") }),
+    ...(lanes.isOpen && lanes.chosenText && { span: lanes.chosenText }),
     ...(!isWhole && { at: `${view.x.toFixed(2)},${view.y.toFixed(2)},${view.scale.toFixed(4)}` }),
     ...(wanted().has("renderer") && { renderer: wanted().get("renderer") }),
   };
@@ -316,10 +413,13 @@ async function follow() {
     Object.assign(view, { x, y, scale });
     view.zoom(1);
   }
+  const cycle = numbers(link.get("cycle"), 1);
+  time.cursor = cycle && time.canMove && cycle[0] <= time.length ? cycle[0] : null;
+  const cycles = numbers(link.get("cycles"), 2);
+  time.range = cycles && cycles[0] < cycles[1] && cycles[1] <= time.length ? cycles : null;
   const name = link.get("map");
-  const number = numbers(link.get("window"), 1);
-  chosen.window = number && number[0] < run.windows.length ? Math.floor(number[0]) : null;
-  await chooseMap(run.maps.some((one) => one.name === name) ? name : run.maps[0].name);
+  chosen.operation = undefined;
+  await chooseMap(mapOf(name) ? name : run.maps[0].name);
   await chooseRegions(link.has("programs"));
   const tensor = run.tensors.findIndex((one) => one.name === link.get("tensor"));
   chooseTensor(tensor >= 0 ? tensor : null);
@@ -327,14 +427,13 @@ async function follow() {
   await chooseColor(run.colors.some((one) => `${one.color}` === color) ? color : null);
   const pe = numbers(link.get("pe"), 2);
   const isThere = pe && pe[0] < run.width && pe[1] < run.height;
-  const cycles = numbers(link.get("cycles"), 2);
-  spans.range = cycles && cycles[0] < cycles[1] && cycles[1] <= run.cycles ? cycles : null;
   const way = WAYS.includes(link.get("tasks")) ? link.get("tasks") : "row";
-  await spans.show(way, isThere ? pe.map(Math.floor) : null);
+  await lanes.show(way, isThere ? pe.map(Math.floor) : null);
   resize();
+  chosen.tab = link.get("tab") ?? "overview";
   await choosePe(isThere ? pe.map(Math.floor) : null, { isNear: !at && isThere });
   const span = numbers(link.get("span"), 6);
-  if (span) spans.chooseNamed(span);
+  if (span) lanes.chooseNamed(span);
 }
 
 function numbers(text, howMany) {
@@ -372,40 +471,45 @@ function step([dx, dy], isMove) {
   choosePe([nextX, nextY]);
 }
 
+const KEYS = {
+  "+": () => zoom(ZOOM_STEP),
+  "=": () => zoom(ZOOM_STEP),
+  "-": () => zoom(1 / ZOOM_STEP),
+  0: fit,
+  Escape: () => choosePe(null),
+  ",": () => time.step(-1),
+  ".": () => time.step(1),
+  " ": () => time.toggle(),
+  w: () => time.moveTo(null),
+  t: () => run.spans && chooseLine(WAYS[(WAYS.indexOf(lanes.way) + 1) % WAYS.length]).catch((error) => say(error.message)),
+  p: () => chooseRegions(!chosen.regions),
+  m: () => nextMap(1),
+  M: () => nextMap(-1),
+  "?": openHelp,
+};
+
 function key(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const isControl = /^(SELECT|INPUT|BUTTON)$/.test(event.target.tagName);
-  if (event.key in ARROWS && event.target.matches(".overlay")) step(ARROWS[event.key], event.shiftKey);
-  else if (isControl) return;
-  else if (event.key === "+" || event.key === "=") zoom(ZOOM_STEP);
-  else if (event.key === "-") zoom(1 / ZOOM_STEP);
-  else if (event.key === "0") fit();
-  else if (event.key === "Escape") choosePe(null);
-  else if (event.key === "," || event.key === ".") stepWindow(run, chosen.window, event.key === "." ? 1 : -1, chooseWindow);
-  else if (event.key === " ") togglePlay(run, chooseWindow);
-  else if (event.key === "w") chooseWindow(null);
-  else if (event.key === "t" && run.spans) nextLine();
-  else if (event.key === "p") chooseRegions(!chosen.regions);
-  else if (event.key === "m" || event.key === "M") nextMap(event.key === "M" ? -1 : 1);
+  if (event.ctrlKey || event.metaKey || event.altKey || by("help-dialog").open) return;
+  const { target } = event;
+  if (target.matches("[role=tab]") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) nextTab(ARROWS[event.key][0]);
+  else if (event.key in ARROWS && target.matches(".overlay")) step(ARROWS[event.key], event.shiftKey);
+  else if (/^(SELECT|INPUT)$/.test(target.tagName) || (target.tagName === "BUTTON" && event.key === " ")) return;
+  else if (event.key in KEYS) KEYS[event.key]();
   else return;
   event.preventDefault();
 }
 
-function nextLine() {
-  chooseLine(WAYS[(WAYS.indexOf(spans.way) + 1) % WAYS.length]).catch((error) => say(error.message));
-}
-
 function nextMap(way) {
-  const at = run.maps.findIndex(({ name }) => name === chosen.map);
-  const next = (at + way + run.maps.length) % run.maps.length;
-  chooseMap(run.maps[next].name).catch((error) => say(error.message));
+  const maps = run.maps.filter(({ name }) => operationOf(name) === null);
+  const at = maps.findIndex(({ name }) => name === chosen.map);
+  chooseMap(maps[(at + way + maps.length) % maps.length].name).catch((error) => say(error.message));
 }
 
 // Lets pointers move, zoom and choose in a pane.
-function listenTo({ root, overlay }) {
+function listenTo({ overlay }) {
   let start = null;
   const pixelOf = (event) => {
-    const ratio = view.pixels[0] / root.clientWidth;
+    const ratio = view.pixels[0] / overlay.clientWidth;
     const box = overlay.getBoundingClientRect();
     return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
   };
@@ -424,6 +528,7 @@ function listenTo({ root, overlay }) {
     view.move(-dx / view.scale, -dy / view.scale);
     redraw();
   });
+  overlay.addEventListener("pointerleave", () => hover(-1, -1));
   overlay.addEventListener("pointerup", (event) => {
     const isClick = start && !start.isDrag;
     start = null;
@@ -443,56 +548,60 @@ function listen() {
   by("in").addEventListener("click", () => zoom(ZOOM_STEP));
   by("out").addEventListener("click", () => zoom(1 / ZOOM_STEP));
   by("fit").addEventListener("click", fit);
+  by("help").addEventListener("click", openHelp);
+  by("back").addEventListener("click", () => choosePe(null));
   by("span-line").addEventListener("change", () => chooseLine(by("span-line").value).catch((error) => say(error.message)));
-  by("span-in").addEventListener("click", () => spans.zoom(ZOOM_STEP));
-  by("span-out").addEventListener("click", () => spans.zoom(1 / ZOOM_STEP));
-  by("theme").addEventListener("click", toggleTheme);
-  by("map").addEventListener("change", () => chooseMap(by("map").value));
+  by("map").addEventListener("change", () => {
+    chosen.operation = undefined;
+    chooseMap(by("map").value).then(showPanel).catch((error) => say(error.message));
+  });
   by("regions").addEventListener("change", () => chooseRegions(by("regions").checked));
   by("tensor").addEventListener("change", () => chooseTensor(by("tensor").value === "" ? null : Number(by("tensor").value)));
   by("color").addEventListener("change", () => chooseColor(by("color").value || null));
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolor);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    showLegend(mapOf(chosen.map), ...panes.map(({ shown }) => shown.about));
+    redraw();
+  });
   window.addEventListener("hashchange", () => follow());
   new ResizeObserver(resize).observe(stage);
 }
 
-function toggleTheme() {
-  const root = document.documentElement;
-  const isDark = root.dataset.theme
-    ? root.dataset.theme === "dark"
-    : window.matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = isDark ? "light" : "dark";
-  recolor();
-}
-
-function recolor() {
-  drawScales();
-  redraw();
-}
+// --- what there is to choose ---------------------------------------------------------------------
 
 function fill() {
-  document.title = `${run.title} – onewafer view`;
-  by("title").textContent = run.title;
+  const { cycles, clock_hertz: clock, provenance } = run;
+  const script = provenance.script.replace(/^.*\//, "");
+  document.title = `${script ? `${script}: ` : ""}${run.title} – onewafer view`;
+  by("title").textContent = script ? `${script} · ${run.title}` : run.title;
+  by("facts").textContent = `${run.width}×${run.height} PEs of ${run.arch_title}, ${count(cycles)} cycles, ${seconds(cycles / clock)}`;
   const isThere = ({ folder }, name) => has(`${folder}maps/${name}.json`) && has(`${folder}maps/${name}/0`);
-  const maps = run.maps.filter(({ name }) => panes.every((pane) => isThere(pane, name)));
-  run.maps = maps;
-  by("map").append(...maps.map(({ name, title }) => element("option", { value: name }, title)));
+  run.maps = run.maps.filter(({ name }) => panes.every((pane) => isThere(pane, name)));
+  const groups = [...new Set(run.maps.map(({ group }) => group))];
+  by("map").append(...groups.map((group) => element("optgroup", { label: group }, ...run.maps
+    .filter((map) => map.group === group)
+    .map(({ name, title }) => element("option", { value: name }, title)))));
   by("tensor").append(...run.tensors.map(({ name, role }, i) => element("option", { value: i }, `${name} (${role})`)));
   by("tensor").closest("label").hidden = run.tensors.length === 0;
-  by("time-keys").hidden = run.windows.length === 0;
-  by("span-choice").hidden = by("task-keys").hidden = !run.spans;
-  by("names").append(...run.parts.map(nameOfPart));
+  by("span-choice").hidden = by("span-keys").hidden = !run.spans;
+  by("operations-help").hidden = run.operations.length === 0;
+  by("time-help").hidden = !time.canMove;
+  by("moves-help").textContent = run.spans
+    ? "This run was traced: dots on the map are wavelets on their way in the cycle at the cursor, each color of the fabric in one of its own. Routes shows one color alone."
+    : "Single wavelets are shown of runs that were traced: cs_python --trace … --record …, or onewafer csl trace --record ….";
   const colors = run.colors.filter(({ color }) => has(`routes/${color}`));
   by("color").append(...colors.map(({ color, name }) => element("option", { value: color }, name ? `${color} ${name}` : `${color}`)));
   by("color").closest("label").hidden = colors.length === 0;
+  document.body.classList.toggle("compared", Boolean(run.other));
 }
 
-function nameOfPart(name, i) {
-  const chip = element("canvas", { width: 1, height: 1, "aria-hidden": "true" });
-  const context = chip.getContext("2d");
-  context.fillStyle = `rgb(${run.palettes.part.slice(3 * (i + 1), 3 * (i + 2)).join(" ")})`;
-  context.fillRect(0, 0, 1, 1);
-  return element("li", {}, chip, name);
+// Gives each program the part of its name that tells it from the others: its params, or its file.
+function nameShortly(programs) {
+  const fileOf = ({ name }) => name.split(" (")[0];
+  const isAlone = programs.length === 1 || new Set(programs.map(fileOf)).size > 1;
+  for (const program of programs) {
+    const params = program.name.slice(fileOf(program).length).trim().replace(/^\(|\)$/g, "");
+    program.short = isAlone || !params ? program.name.replace(/^\S*\//, "") : params;
+  }
 }
 
 // --- a run that goes on --------------------------------------------------------------------------
@@ -515,7 +624,7 @@ function followRun() {
 function awaitRun() {
   by("live").textContent = "waiting";
   by("live").hidden = false;
-  by("panel").replaceChildren(element("p", {}, "Nothing runs on the wafer yet: this page follows when it does."));
+  by("content").replaceChildren(element("p", {}, "Nothing runs on the wafer yet: this page follows when it does."));
   say("Waiting for the run.");
   new EventSource("/events").addEventListener("message", ({ data }) => {
     if (data !== "0") location.reload(); // the link says what was chosen
@@ -525,7 +634,8 @@ function awaitRun() {
 
 // What has to be the same for a page to go on with what it has.
 function kindOf({ title, width, height, maps, parts, programs, spans: traced }) {
-  return JSON.stringify([title, width, height, maps.map(({ name }) => name), parts, programs, Boolean(traced)]);
+  const names = maps.map(({ name }) => name).filter((name) => operationOf(name) === null);
+  return JSON.stringify([title, width, height, names, parts, programs.map(({ name }) => name), Boolean(traced)]);
 }
 
 // Shows what the run has done by now, of what was chosen before.
@@ -537,12 +647,13 @@ async function renew() {
     return;
   }
   Object.assign(run, next);
-  await loadTimes(run);
-  spans.forget();
+  nameShortly(run.programs);
+  await time.load();
+  lanes.forget();
   await chooseMap(chosen.map);
-  const { scrollTop } = by("panel");
+  const { scrollTop } = by("content");
   await choosePe(chosen.pe);
-  by("panel").scrollTop = scrollTop;
+  by("content").scrollTop = scrollTop;
   document.documentElement.dataset.cycles = run.cycles;
 }
 
@@ -552,17 +663,19 @@ async function begin() {
     awaitRun();
     return;
   }
+  nameShortly(run.programs);
   view = new View(run.width, run.height);
-  spans = new SpanTimeline(run, { choose: chooseSpan, changed: showCycles });
+  time = new Time(run, { see: showCycles, move: moveCursor });
+  lanes = new Lanes(run, time, chooseSpan);
   panes = makePanes(run, wanted().get("renderer"));
   document.documentElement.dataset.renderer = panes[0].painter.name;
   fill();
-  listenToTimes(run, chooseWindow);
-  const times = loadTimes(run);
+  await time.load();
   resize();
   listen();
+  if (run.width * run.height <= FEW_PES) loaded.regions = await loadPrograms();
   await follow();
-  await times;
+  loaded.moves = await movesOf(run);
   redraw();
   document.documentElement.dataset.ready = "1";
   if (!run.is_over && !isFile) followRun();

@@ -1,66 +1,179 @@
-// The panel: the run as a whole, or one PE with its program.
+// The panel: tabs with what is known of the run as a whole, or of one PE.
 
-import { count, element, quantity, table } from "./elements.js";
-import { getJson, has, isFile } from "./parts.js";
+import { by, element, table } from "./elements.js";
+import { memoryOfPe, memoryOfRun } from "./memory.js";
+import { operationsTab } from "./operations.js";
 import { heldAt, rangesText } from "./overlays.js";
+import { getJson, has, isFile } from "./parts.js";
+import { bytes, count, percent, quantity, seconds } from "./units.js";
 
 const NUMBER = "number";
 const NAME = "name";
 const MOST_TENSORS = 400;
 const HIDDEN = new Set(["x", "y", "program", "program_counter"]);
+const MANY_COLUMNS = /^waits_|^window_|^register_|^step_/;
 
-export function runPanel(run, choosePe, chooseTensor) {
-  const { cycles, clock_hertz: clock, launches, num_launches: numLaunches } = run;
-  const parts = [
-    element("h2", {}, run.title),
-    element("p", {}, `${count(run.width * run.height)} PEs, ${run.width}×${run.height}, of ${run.arch}, ` +
-      `${run.profile} timing, ${run.engine} engine. ${count(cycles)} cycles, ` +
-      `${(cycles / clock).toExponential(3)} s at ${count(clock / 1e6)} MHz.`),
-  ];
-  if (run.other) {
-    const { title, cycles: others, change, ending } = run.other;
-    parts.push(element("p", {}, `That is run A. Run B is ${title}: ${count(others)} cycles, ${change}. ${ending}`));
+// A tab has a function for the run, and one for a PE; without one it is not there.
+const TABS = {
+  overview: { title: "Overview", ofRun: overviewOfRun, ofPe: overviewOfPe },
+  operations: {
+    title: "Operations",
+    isThere: (run) => run.operations.length > 0,
+    ofRun: (known) => operationsTab(known.run, known.operation, null, known.chooseOperation),
+    ofPe: (known) => operationsTab(known.run, known.operation, known.counters, known.chooseOperation),
+  },
+  activity: { title: "Time", isThere: (run) => run.spans || run.windows.length > 0, ofPe: activityOfPe },
+  memory: {
+    title: "Memory",
+    ofRun: ({ run, over }) => memoryOfRun(run, over),
+    ofPe: ({ run, program }) => memoryOfPe(run, program, address),
+  },
+  tensors: { title: "Tensors", isThere: (run) => run.tensors.length > 0, ofRun: tensorsOfRun, ofPe: tensorsOfPe },
+  program: { title: "Program", ofRun: programsOfRun, ofPe: programOfPe },
+};
+
+// Which tabs there are of a run or a PE.
+export function tabsOf(run, pe) {
+  return Object.keys(TABS).filter((id) => (TABS[id].isThere?.(run) ?? true) && TABS[id][pe ? "ofPe" : "ofRun"]);
+}
+
+// Shows a tab; `known` has the run, what is chosen, and functions that choose.
+export async function showTab(id, known) {
+  const { run, pe } = known;
+  const ids = tabsOf(run, pe);
+  const shown = ids.includes(id) ? id : ids[0];
+  const parts = await TABS[shown][pe ? "ofPe" : "ofRun"](known);
+  const subject = `${shown} ${pe}`;
+  return () => {
+    const { scrollTop } = by("content");
+    by("subject-name").textContent = pe ? `PE (${pe.join(", ")})` : "The whole run";
+    by("back").hidden = !pe;
+    by("tabs").replaceChildren(...ids.map((one) => tabButton(one, one === shown, known.chooseTab)));
+    by("content").setAttribute("aria-labelledby", `tab-${shown}`);
+    by("content").replaceChildren(...parts);
+    by("content").scrollTop = by("content").dataset.subject === subject ? scrollTop : 0;
+    by("content").dataset.subject = subject;
+    centerLine();
+  };
+}
+
+// Scrolls the script, and nothing around it, to its marked line.
+function centerLine() {
+  const script = by("content").querySelector(".script");
+  const row = script?.querySelector("tr.named");
+  if (row) script.scrollTop += row.getBoundingClientRect().top - script.getBoundingClientRect().top - script.clientHeight / 2;
+}
+
+function tabButton(id, isShown, choose) {
+  return element("button", {
+    id: `tab-${id}`,
+    role: "tab",
+    "aria-selected": String(isShown),
+    "aria-controls": "content",
+    tabindex: isShown ? 0 : -1,
+    onclick: () => choose(id),
+  }, TABS[id].title);
+}
+
+// A part that can be closed.
+function section(title, ...children) {
+  return element("details", { open: "" }, element("summary", {}, element("h3", {}, title)), ...children);
+}
+
+function facts(pairs) {
+  const known = pairs.filter(([, value]) => value);
+  return element("dl", {}, ...known.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+}
+
+// --- the whole run -------------------------------------------------------------------------------
+
+function overviewOfRun({ run, openHelp }) {
+  const { cycles, clock_hertz: clock, provenance, flop_share: share } = run;
+  const started = provenance.started && new Date(provenance.started);
+  const hint = element("p", { class: "hint" },
+    "Each square is a PE of the wafer. Click one to see what it did, ", run.windows.length > 0 || run.spans ? "or play the run. " : "",
+    element("button", { onclick: openHelp }, "How to read this page"));
+  const parts = [hint];
+  if (run.other) parts.push(...comparison(run));
+  if (run.ending) parts.push(element("p", { class: "alert" }, `It did not end well: ${run.ending}`));
+  parts.push(facts([
+    ["Script", provenance.script && element("span", { title: provenance.script },
+      [withoutFolder(provenance.script), ...provenance.arguments].join(" "))],
+    [run.operations.length > 0 ? "Model" : "Program", run.title],
+    ["Commit", provenance.commit.replace(/\+$/, " and changes")],
+    ["Recorded", started && !Number.isNaN(started.getTime()) ? started.toLocaleString("en", { dateStyle: "medium", timeStyle: "short" }) : ""],
+    ["Machine", `${run.arch_title}, ${count(run.width * run.height)} PEs (${run.width}×${run.height})`],
+    ["Cycles", count(cycles)],
+    ["Time", `${seconds(cycles / clock)} at ${count(clock / 1e6)} MHz`],
+    ["On the wafer", share === null ? "" : `${percent(share)} of the script's FLOP`],
+    ["Simulated", `with ${run.profile} timing, by the ${run.engine} engine`],
+  ]));
+  if (!run.spans && !run.other) {
+    const how = run.operations.length > 0
+      ? "Single wavelets are recorded of CSL programs only, with a trace."
+      : "This run was not traced: record it with a trace to see tasks and single wavelets (cs_python --trace run.wafer-trace --record …, or onewafer csl trace --record …).";
+    parts.push(element("p", { class: "faint" }, how));
   }
-  if (run.ending) parts.push(section("It did not end well", element("p", { class: "alert" }, run.ending)));
-  parts.push(section("Tile programs", table(
-    [["number", NUMBER], ["program", NAME], ["PEs", NUMBER], ["bytes", NUMBER], ["first PE", NUMBER]],
-    run.programs.map((program) => [
-      `${program.number}`,
-      element("code", { class: "short", title: program.name }, distinctName(program, run.programs)),
-      count(program.num_pes),
-      count(program.num_bytes),
-      element("button", { onclick: () => choosePe(program.first_pe) }, program.first_pe.join(", ")),
-    ]),
-  )));
-  if (run.tensors.length > 0) {
-    parts.push(section(`Tensors (${count(run.tensors.length)})`, table(
-      [["name", NAME], ["role"], ["part"], ["shape"], ["bytes a PE", NUMBER]],
-      run.tensors.slice(0, MOST_TENSORS).map((tensor, i) => [
-        element("button", { onclick: () => chooseTensor(i) }, tensor.name),
-        tensor.role,
-        tensor.part,
-        `${tensor.shape.join("×")} ${tensor.dtype}`,
-        count(tensor.num_bytes),
-      ]),
-    )));
-  }
-  if (numLaunches > 0) {
-    const more = numLaunches > launches.length ? `, the first ${launches.length}` : "";
-    parts.push(section(`Launches (${count(numLaunches)}${more})`, table(
-      [["function", NAME], ["from cycle", NUMBER], ["cycles", NUMBER]],
-      launches.map((one) => [one.name, count(one.start_cycle), count(one.end_cycle - one.start_cycle)]),
-    )));
-  }
+  if (run.num_launches > 0) parts.push(launchesPart(run));
   return parts;
 }
 
-// What tells a program from the others: where all come from one file, what stands behind its name.
-function distinctName({ name }, programs) {
-  const fileOf = (one) => one.name.split(" (")[0];
-  const isAlone = programs.length === 1 || new Set(programs.map(fileOf)).size > 1;
-  const behind = name.slice(fileOf({ name }).length);
-  return isAlone || !behind ? name.replace(/^\S*\//, "") : behind.trim();
+function launchesPart({ launches, num_launches: number, clock_hertz: clock }) {
+  const more = number > launches.length ? `, the first ${launches.length}` : "";
+  const rows = launches.map(({ name, start_cycle: start, end_cycle: end }) => [
+    name, count(start), count(end - start), seconds((end - start) / clock),
+  ]);
+  const heads = [["function", NAME], ["from cycle", NUMBER], ["cycles", NUMBER], ["time", NUMBER]];
+  return section(`Launches (${count(number)}${more})`, table(heads, rows));
 }
+
+// What differs, in words and by operation.
+function comparison({ title, cycles, other, operations }) {
+  const parts = [
+    element("p", { class: "words" }, `B took ${other.change}.`),
+    table([["run"], ["title", NAME], ["cycles", NUMBER]], [["A", title, count(cycles)], ["B", other.title, count(other.cycles)]]),
+  ];
+  if (other.ending) parts.push(element("p", { class: "alert" }, `B did not end well: ${other.ending}`));
+  const key = ({ launch, title: name }) => `${launch} ${name}`;
+  const known = new Map(other.operations.map((one) => [key(one), one]));
+  const both = operations.filter((one) => known.get(key(one))?.work != null && one.work !== null);
+  if (both.length === 0) return parts;
+  const rows = both.map((one) => {
+    const [a, b] = [one, known.get(key(one))].map(({ work, collective }) => work + collective);
+    return [one.title, one.launch, count(a), count(b), a > 0 ? changeOf(a, b) : ""];
+  });
+  const heads = [["operation", NAME], ["launch"], ["A", NUMBER], ["B", NUMBER], ["B takes", NUMBER]];
+  return [...parts, section("Operations", table(heads, rows))];
+}
+
+function changeOf(a, b) {
+  if (Math.round(a) === Math.round(b)) return "as many";
+  return `${percent(Math.abs(b - a) / a)} ${b > a ? "more" : "fewer"}`;
+}
+
+function tensorsOfRun({ run, chooseTensor }) {
+  const rows = run.tensors.slice(0, MOST_TENSORS).map((tensor, i) => [
+    element("button", { onclick: () => chooseTensor(i) }, tensor.name),
+    tensor.role,
+    `${tensor.shape.join("×")} ${tensor.dtype}`,
+    bytes(tensor.num_bytes),
+  ]);
+  const why = "Choose one: PEs that hold nothing of it are dark, and near ones say which rows and columns they hold.";
+  return [element("p", { class: "faint" }, why), table([["name", NAME], ["role"], ["shape"], ["a PE", NUMBER]], rows)];
+}
+
+function programsOfRun({ run, choosePe }) {
+  const rows = run.programs.map((program) => [
+    element("code", { title: program.name }, program.short),
+    count(program.num_pes),
+    bytes(program.num_bytes),
+    element("button", { onclick: () => choosePe(program.first_pe) }, `(${program.first_pe.join(", ")})`),
+  ]);
+  const why = "PEs with the same params run the same tile program. Choose a PE for its source, with the cycles of each line.";
+  return [element("p", { class: "faint" }, why), table([["tile program", NAME], ["PEs", NUMBER], ["size", NUMBER], ["first PE", NUMBER]], rows)];
+}
+
+// --- one PE --------------------------------------------------------------------------------------
 
 // What was counted of a PE, or as much as a file without a server knows.
 export async function countersOf(run, [x, y], folder = "") {
@@ -71,28 +184,19 @@ export async function countersOf(run, [x, y], folder = "") {
   return Object.fromEntries(Object.entries(columns).map(([name, all]) => [name, all[place]]));
 }
 
-// `known` has what is known without a server: values of maps, what was seen over time, and spans.
-export async function pePanel(run, [x, y], number, known) {
-  const counters = await countersOf(run, [x, y]);
-  const program = number >= 0 ? await getJson(`programs/${number}.json`) : null;
-  const parts = [element("h2", {}, `PE (${x}, ${y})`)];
+async function overviewOfPe({ run, pe, program, counters, rows, choosePe }) {
+  const parts = [];
   if (!program) parts.push(element("p", {}, "It has no program: only its router works."));
-  const others = run.other ? await countersOf(run, [x, y], "b/") : null;
-  if (counters) parts.push(...waitParts(run, program, counters), ...(await peerParts([x, y], counters, known.choosePe)));
+  const others = run.other ? await countersOf(run, pe, "b/") : null;
+  if (counters) parts.push(...waitParts(run, program, counters), ...(await peerParts(pe, counters, choosePe)));
   if (counters && others) parts.push(bothPart(counters, others));
-  else if (counters) parts.push(cyclesPart(run, counters));
-  else parts.push(valuesPart(run, known.rows));
-  parts.push(...known.times.map(timesPart));
-  if (known.spans) parts.push(spansPart(known.spans));
-  parts.push(...tensorParts(run, [x, y]));
-  if (program) parts.push(programPart(program, counters), ...memoryParts(program));
-  if (counters && !others) parts.push(countersPart(counters), ...registerParts(counters));
+  else if (counters) parts.push(cyclesPart(run, counters), countersPart(counters), ...registerParts(counters));
+  else parts.push(valuesPart(run, rows));
   return parts;
 }
 
-// A part that can be closed.
-function section(title, ...children) {
-  return element("details", { open: "" }, element("summary", {}, element("h3", {}, title)), ...children);
+function activityOfPe({ times, spans }) {
+  return [...times.map(timesPart), ...(spans ? [spansPart(spans)] : [])];
 }
 
 function waitParts(run, program, counters) {
@@ -127,31 +231,32 @@ async function peerParts([x, y], counters, choosePe) {
 
 function cyclesPart(run, counters) {
   const waits = Object.entries(counters).filter(([name, value]) => name.startsWith("wait_") && value > 0);
-  const share = (cycles) => quantity(cycles / Math.max(1, run.cycles), "share");
+  const share = (cycles) => percent(cycles / Math.max(1, run.cycles));
   const units = (cycles) => quantity(cycles / Math.max(1, run.cycles), "units");
   const rows = [
     ["busy", share(counters.busy_cycles), count(counters.busy_cycles)],
     ...waits
       .sort((a, b) => b[1] - a[1])
-      .map(([name, value]) => [
-        `waited: ${name.slice("wait_".length, -"_cycles".length).replaceAll("_", " ")}`,
-        units(value),
-        count(value),
-      ]),
+      .map(([name, value]) => [`waited: ${spell(name.slice("wait_".length, -"_cycles".length))}`, units(value), count(value)]),
   ];
   const why = "Several units of a PE (threads, links) may wait in one cycle: waits are means of how many do.";
   return section("Cycles", table([["what", NAME], ["mean", NUMBER], ["cycles", NUMBER]], rows), element("p", { class: "faint" }, why));
 }
 
+function spell(name) {
+  return name.replaceAll("_", " ");
+}
+
 function countersPart(counters) {
   const shown = Object.entries(counters).filter(
-    ([name]) => !HIDDEN.has(name) && !/^wait|^window_|^register_|^step_/.test(name) && name !== "busy_cycles",
+    ([name]) => !HIDDEN.has(name) && !MANY_COLUMNS.test(name) && !/^wait/.test(name) && name !== "busy_cycles",
   );
-  const rows = shown.map(([name, value]) => [
-    name.replaceAll("_", " "),
-    name === "energy_joules" ? quantity(value, "joules") : count(value),
-  ]);
-  return section("Counters", table([["what", NAME], ["value", NUMBER]], rows));
+  return section("Counters", table([["what", NAME], ["value", NUMBER]], shown.map(([name, value]) => [spell(name), counter(name, value)])));
+}
+
+function counter(name, value) {
+  if (name === "energy_joules") return quantity(value, "joules");
+  return name.endsWith("_bytes") ? bytes(value) : count(value);
 }
 
 // The words in registers at the end of the run; the instructions of a line, in its title, name them.
@@ -169,14 +274,10 @@ function registerParts(counters) {
 
 // The counters of a PE in both runs, with what differs.
 function bothPart(counters, others) {
-  const names = Object.keys(counters).filter((name) => name in others && !HIDDEN.has(name) && !/^waits_|^window_|^register_|^step_/.test(name));
-  const text = (name, value) => (name === "energy_joules" ? quantity(value, "joules") : count(value));
+  const names = Object.keys(counters).filter((name) => name in others && !HIDDEN.has(name) && !MANY_COLUMNS.test(name));
   const rows = names
     .filter((name) => counters[name] !== 0 || others[name] !== 0)
-    .map((name) => [
-      name.replaceAll("_", " "),
-      ...[counters[name], others[name], others[name] - counters[name]].map((value) => text(name, value)),
-    ]);
+    .map((name) => [spell(name), ...[counters[name], others[name], others[name] - counters[name]].map((value) => counter(name, value))]);
   return section("Both runs", table([["what", NAME], ["A", NUMBER], ["B", NUMBER], ["B − A", NUMBER]], rows));
 }
 
@@ -203,37 +304,27 @@ export function spansPart({ num, most, rows }) {
 }
 
 // Marks a source line in the panel, and shows it.
-export function showLine(panel, place) {
-  panel.querySelectorAll("tr.named").forEach((row) => row.classList.remove("named"));
-  const row = [...panel.querySelectorAll("tr[data-place]")].find((one) => one.dataset.place === place);
+export function showLine(place) {
+  by("content").querySelectorAll("tr.named").forEach((row) => row.classList.remove("named"));
+  const row = [...by("content").querySelectorAll("tr[data-place]")].find((one) => one.dataset.place === place);
   if (!row) return;
   row.classList.add("named");
   row.scrollIntoView({ block: "center" });
 }
 
-function tensorParts(run, [x, y]) {
+function tensorsOfPe({ run, pe: [x, y] }) {
   const held = run.tensors
-    .map((tensor) => ({
-      tensor,
-      rows: heldAt(run.splits[tensor.rows], x, y),
-      columns: heldAt(run.splits[tensor.columns], x, y),
-    }))
+    .map((tensor) => ({ tensor, rows: heldAt(run.splits[tensor.rows], x, y), columns: heldAt(run.splits[tensor.columns], x, y) }))
     .filter(({ rows, columns }) => rows.length > 0 && columns.length > 0);
-  if (held.length === 0) return [];
-  return [
-    section(`Tensors (${count(held.length)})`, table(
-      [["name", NAME], ["part"], ["rows"], ["columns"]],
-      held.slice(0, MOST_TENSORS).map(({ tensor, rows, columns }) => [
-        `${tensor.name} ${tensor.shape.join("×")} (${tensor.role})`,
-        tensor.part,
-        rangesText(rows),
-        rangesText(columns),
-      ]),
-    )),
-  ];
+  if (held.length === 0) return [element("p", {}, "It holds nothing of the model's tensors.")];
+  const rows = held.slice(0, MOST_TENSORS).map(({ tensor, rows: ofRows, columns }) => [
+    `${tensor.name} ${tensor.shape.join("×")} (${tensor.role})`, rangesText(ofRows), rangesText(columns),
+  ]);
+  return [table([["name", NAME], ["rows"], ["columns"]], rows)];
 }
 
-function programPart(program, counters) {
+function programOfPe({ program, counters }) {
+  if (!program) return [element("p", {}, "It has no program: only its router works.")];
   const here = program.places[counters?.program_counter];
   const about = "Cycles of the main thread if each instruction of a line runs once; ≥: it waits, or takes " +
     `as long as only a run knows. The immediates are those of PE (${program.pe.join(", ")}).`;
@@ -244,9 +335,21 @@ function programPart(program, counters) {
     files.get(path).push(lineRow(line, here === `${line.path}:${line.line}`));
   }
   const columns = [["line", NUMBER], ["cycles", NUMBER], ["bytes", NUMBER], ["source"]];
-  const tables = [...files].flatMap(([path, rows]) => [element("h4", {}, path), table(columns, rows)]);
-  const name = element("p", {}, element("code", {}, program.name));
-  return section(`Program ${program.program}`, name, element("p", { class: "faint" }, about), ...tables);
+  const tables = [...files].flatMap(([path, rows]) => [element("h4", { title: path }, element("code", {}, withoutFolder(path))), table(columns, rows)]);
+  const queues = program.queues.map((one) => [
+    `${one.is_input ? "input" : "output"} ${one.queue}`,
+    one.name ? `${one.color} (${one.name})` : `${one.color}`,
+  ]);
+  return [
+    element("p", {}, element("code", { title: program.name }, withoutFolder(program.name))),
+    element("p", { class: "faint" }, about),
+    ...tables,
+    ...(queues.length > 0 ? [section("Queues", table([["queue"], ["color"]], queues))] : []),
+  ];
+}
+
+function withoutFolder(path) {
+  return path.replace(/^[^ (<]*\//, "");
 }
 
 function lineRow(line, isHere) {
@@ -264,22 +367,6 @@ function lineRow(line, isHere) {
 function costText({ least, most }) {
   if (most === null) return `≥ ${count(least)}`;
   return least === most ? count(least) : `${count(least)}–${count(most)}`;
-}
-
-function memoryParts(program) {
-  const sections = program.sections.map((one) => [one.kind, address(one.address), count(one.num_bytes)]);
-  const variables = program.symbols.filter(({ kind }) => kind === "variable");
-  const symbols = variables.map((one) => [one.name, address(one.address), count(one.num_bytes), one.element ?? ""]);
-  const queues = program.queues.map((one) => [
-    `${one.is_input ? "input" : "output"} ${one.queue}`,
-    one.name ? `${one.color} (${one.name})` : `${one.color}`,
-  ]);
-  const where = [["address", NUMBER], ["bytes", NUMBER]];
-  return [
-    section("Memory", table([["section", NAME], ...where], sections)),
-    section("Symbols", table([["name", NAME], ...where, ["element"]], symbols)),
-    ...(queues.length > 0 ? [section("Queues", table([["queue"], ["color"]], queues))] : []),
-  ];
 }
 
 function address(number) {

@@ -1,8 +1,9 @@
 // The panes of the stage: one a run, and of two runs one more with what differs.
 
-import { by, quantity } from "./elements.js";
+import { by } from "./elements.js";
 import { drawOverlays } from "./overlays.js";
 import { getBytes, getJson } from "./parts.js";
+import { count, quantity } from "./units.js";
 import { levelFor, makePainter } from "./wafer.js";
 
 const NO_DIFFERENCE = 128; // the code
@@ -49,7 +50,7 @@ export class Pane {
     const best = levels[level] ?? levels.find((one) => one);
     if (!best) return null;
     this.painter.paint(view, best, palette);
-    drawOverlays(this.overlay, view, state);
+    drawOverlays(this.overlay, view, { ...state, words: (x, y) => state.words(this, x, y) });
     return best.level;
   }
 
@@ -78,7 +79,7 @@ export class Pane {
     if (unit === "program" && this.isDifference) return code === NO_DIFFERENCE ? "the same" : "another one";
     if (unit === "program") return `${code - 1}`;
     const share = this.isDifference ? (code - NO_DIFFERENCE) / (NO_DIFFERENCE - 1) : Math.max(0, code - 1) / 254;
-    return `about ${quantity(code === 0 ? 0 : share * highest, unit)}`;
+    return `≈ ${quantity(code === 0 ? 0 : share * highest, unit)}`;
   }
 }
 
@@ -87,8 +88,8 @@ export function makePanes(run, renderer) {
   const first = by("pane");
   const sources = run.other
     ? [
-        { folder: "a/", letter: "A", caption: `A: ${run.title}, ${run.cycles.toLocaleString("en")} cycles` },
-        { folder: "b/", letter: "B", caption: `B: ${run.other.title}, ${run.other.cycles.toLocaleString("en")} cycles` },
+        { folder: "a/", letter: "A", caption: `A: ${run.title}, ${count(run.cycles)} cycles` },
+        { folder: "b/", letter: "B", caption: `B: ${run.other.title}, ${count(run.other.cycles)} cycles` },
         { folder: "difference/", letter: "B − A", caption: `B − A: B took ${run.other.change}` },
       ]
     : [{ folder: "", letter: "", caption: "" }];

@@ -2,6 +2,7 @@
 // whole numbers, so that WebGL and the plain canvas draw the same picture.
 
 export const OUTSIDE = 0xffff;
+const LARGEST = 150; // pixels a PE when all are seen: two PEs are not two walls
 const OUTSIDE_COLOR = 256; // in a palette, behind the colors of the codes
 const VERTEX = `#version 300 es
 void main() {
@@ -34,7 +35,17 @@ export class View {
     this.width = width;
     this.height = height;
     this.pixels = [1, 1];
+    this.largest = LARGEST;
     this.fit();
+  }
+
+  // Takes the size of a canvas, in pixels of a screen with so many a CSS pixel.
+  resize(width, height, ratio) {
+    const isNew = this.pixels[0] === 1;
+    const wasFit = this.scale === this.fitting;
+    this.pixels = [width, height].map((side) => Math.max(1, Math.round(side * ratio)));
+    this.largest = LARGEST * ratio;
+    if (isNew || wasFit) this.fit();
   }
 
   fit() {
@@ -44,7 +55,7 @@ export class View {
   }
 
   get fitting() {
-    return 0.94 * Math.min(this.pixels[0] / this.width, this.pixels[1] / this.height);
+    return Math.min(this.largest, 0.94 * Math.min(this.pixels[0] / this.width, this.pixels[1] / this.height));
   }
 
   // Zooms by a factor around a pixel, which goes on to show the same place.

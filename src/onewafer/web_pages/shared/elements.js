@@ -1,4 +1,4 @@
-// Elements and numbers as text. What a user wrote is only ever text.
+// Elements. What a user wrote is only ever text.
 
 export const by = (id) => document.getElementById(id);
 
@@ -12,34 +12,19 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// A table; columns are [heading, class], rows are lists of texts or elements.
+// A table; columns are [heading, class], rows are lists of texts or elements, or one heading for
+// the rows behind it.
 export function table(columns, rows) {
   const heads = columns.map(([heading, kind]) =>
     element("th", { scope: "col", class: kind }, heading),
   );
   const body = element("tbody");
-  for (const { cells, attributes } of rows.map((row) => (row.cells ? row : { cells: row }))) {
-    const made = cells.map((cell, i) => element("td", { class: columns[i][1] }, cell));
+  for (const row of rows) {
+    const { cells = row, attributes = {}, heading } = row;
+    const made = heading
+      ? [element("th", { scope: "rowgroup", colspan: columns.length }, heading)]
+      : cells.map((cell, i) => element("td", { class: columns[i][1] }, cell));
     body.append(element("tr", attributes, ...made));
   }
   return element("table", {}, element("thead", {}, element("tr", {}, ...heads)), body);
-}
-
-export function count(value) {
-  return value.toLocaleString("en", { maximumFractionDigits: 0 });
-}
-
-export function quantity(value, unit) {
-  switch (unit) {
-    case "share":
-      return `${(100 * value).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
-    case "units":
-      return `${value.toLocaleString("en", { maximumSignificantDigits: 3 })} units`;
-    case "bytes":
-      return `${count(value)} B`;
-    case "joules":
-      return `${value.toExponential(2)} J`;
-    default:
-      return count(value);
-  }
 }

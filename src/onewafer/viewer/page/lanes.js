@@ -1,24 +1,23 @@
 // Tasks, operations and waits of a PE, a row or a column over time: a lane a thread.
 
-import { by, count, element, table } from "./elements.js";
+import { by, element, table } from "./elements.js";
 import { getBytes, getJson, isFile } from "./parts.js";
+import { cutText, prepare } from "./time.js";
+import { count } from "./units.js";
 
 const MAIN = 8; // the main thread
 const [TASK, , WAIT] = [0, 1, 2];
-const GUTTER = 112; // pixels for the names of lanes
 const [LOWEST, HIGHEST] = [5, 24]; // pixels a lane
-const LETTER = 6.2; // pixels
-const STEP = 1.5;
 const MOST_ROWS = 200; // of the table
 const MISS = 3; // pixels that a click may miss a span
-const COLORS = [
+const SPAN_COLORS = [
   ["#8fc07f", "#a9d49b", "#79ad68"],
   ["#7db3e0", "#9ccaf0", "#649ccb"],
   ["#f0a05a", "#f7b97f", "#dd8a41"],
 ]; // by kind, three of each so that neighbours differ
-const KINDS = ["Task", "Operation", "Wait"];
+const SPAN_KINDS = ["Task", "Operation", "Wait"];
 
-export class SpanTimeline {
+export class Lanes {
   #texts = null;
   #top = 0; // the first lane that is seen, perhaps a part of it
   #chosen = null; // { lane, at }
@@ -26,23 +25,18 @@ export class SpanTimeline {
   #wanted = ""; // the line that is loaded, or on its way
   lanes = [];
   way = "row"; // row, column, pe; none: closed
-  range = null; // cycles that are seen; null: all
 
-  // `told` has `choose(pe, source, text)` and `changed()`.
-  constructor(run, told) {
+  // `time` says which cycles are seen; `choose(pe, source, text)` is told what is chosen.
+  constructor(run, time, choose) {
     this.run = run;
-    this.told = told;
+    this.time = time;
+    this.tell = choose;
     this.canvas = by("span-canvas");
     this.#listen();
-    this.#nameColors();
   }
 
   get isOpen() {
     return Boolean(this.run.spans) && this.way !== "none";
-  }
-
-  get cycles() {
-    return this.range ?? [0, Math.max(1, this.run.cycles)];
   }
 
   get chosenText() {
@@ -52,10 +46,11 @@ export class SpanTimeline {
   // Shows a PE, its row or its column; `pe` null: of the PE that has most spans.
   async show(way, pe) {
     this.way = this.run.spans ? way : "none";
-    by("spans").hidden = !this.isOpen;
+    this.canvas.hidden = !this.isOpen;
     by("span-line").value = this.way;
     if (!this.isOpen) {
       this.#wanted = "";
+      by("span-note").textContent = "";
       return;
     }
     const [x, y] = pe ?? this.run.spans.first_pe;
@@ -63,7 +58,7 @@ export class SpanTimeline {
     if (wanted === this.#wanted) return;
     this.#wanted = wanted;
     this.#texts ??= await getJson("spans.json");
-    const lanes = lanesOf(await spansOf(this.run, way, [x, y]), this.run, way, [x, y]);
+    const lanes = lanesOf(await spansOf(this.run, way, [x, y]), way, [x, y]);
     if (this.#wanted !== wanted) return;
     this.lanes = lanes;
     this.#top = 0;
@@ -93,47 +88,17 @@ export class SpanTimeline {
     return Math.min(HIGHEST, Math.max(LOWEST, this.canvas.clientHeight / Math.max(1, this.lanes.length)));
   }
 
-  #place(cycle) {
-    const [from, to] = this.cycles;
-    return GUTTER + ((cycle - from) / (to - from)) * (this.canvas.clientWidth - GUTTER);
-  }
-
-  #cycleAt(px) {
-    const [from, to] = this.cycles;
-    return from + ((px - GUTTER) / (this.canvas.clientWidth - GUTTER)) * (to - from);
-  }
-
-  draw(window) {
+  draw() {
     if (!this.isOpen) return;
-    const { canvas } = this;
-    const ratio = globalThis.devicePixelRatio || 1;
-    const { clientWidth: width, clientHeight: height } = canvas;
-    [canvas.width, canvas.height] = [width, height].map((side) => Math.round(side * ratio));
-    const context = canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    context.font = "11px system-ui, sans-serif";
-    context.textBaseline = "middle";
-    const style = getComputedStyle(document.documentElement);
-    const ink = Object.fromEntries(["ink", "faint", "line", "accent"].map((one) => [one, style.getPropertyValue(`--${one}`).trim()]));
+    const { context, height, colors } = prepare(this.canvas);
     const tall = this.#laneHeight;
     const first = Math.floor(this.#top);
     const end = Math.min(this.lanes.length, Math.ceil(this.#top + height / tall));
-    this.#drawWindow(context, window, height, ink);
     for (let i = first; i < end; i++) this.#drawLane(context, this.lanes[i], (i - this.#top) * tall, tall);
-    this.#drawNames(context, [first, end], tall, ink);
-    if (this.#chosen) this.#outline(context, tall, ink);
-    const [from, to] = this.cycles;
-    by("span-range").textContent = `cycles ${count(Math.ceil(from))} to ${count(Math.floor(to))}`;
-    canvas.dataset.drawn = `${this.#wanted} ${from} ${to}`;
-  }
-
-  #drawWindow(context, window, height, { accent }) {
-    if (!window) return;
-    const [left, right] = [window.start_cycle, window.end_cycle].map((cycle) => this.#place(cycle));
-    context.globalAlpha = 0.15;
-    context.fillStyle = accent;
-    context.fillRect(Math.max(GUTTER, left), 0, Math.max(1, right - Math.max(GUTTER, left)), height);
-    context.globalAlpha = 1;
+    this.#drawNames(context, [first, end], tall, colors);
+    if (this.#chosen) this.#outline(context, tall, colors);
+    this.time.drawCursor(context, height, colors, false);
+    this.canvas.dataset.drawn = `${this.#wanted} ${this.time.cycles.join(" ")}`;
   }
 
   #drawLane(context, lane, top, tall) {
@@ -144,23 +109,22 @@ export class SpanTimeline {
   }
 
   #drawLayer(context, { spans }, layer, y, high) {
-    const [from, to] = this.cycles;
-    const { clientWidth: width } = this.canvas;
-    let drawn = GUTTER; // what lies left of it is drawn: many spans may share a pixel
+    const { time, canvas: { clientWidth: width } } = this;
+    const [from, to] = time.cycles;
+    let drawn = time.gutter; // what lies left of it is drawn: many spans may share a pixel
     for (let i = firstEndingAfter(layer, spans.end, from); i < layer.length; i++) {
       const at = layer[i];
       if (spans.start[at] > to) break;
-      const left = Math.max(GUTTER, this.#place(spans.start[at]));
-      const right = Math.min(width, Math.max(this.#place(spans.end[at]), left + 1));
+      const left = Math.max(time.gutter, time.place(spans.start[at]));
+      const right = Math.min(width, Math.max(time.place(spans.end[at]), left + 1));
       if (right <= drawn) continue;
-      const shades = COLORS[spans.kind[at]];
+      const shades = SPAN_COLORS[spans.kind[at]];
       context.fillStyle = shades[spans.name[at] % shades.length];
       context.fillRect(Math.max(left, drawn), y, right - Math.max(left, drawn), high);
       drawn = Math.ceil(right - 0.5);
-      const letters = Math.floor((right - left - 6) / LETTER);
-      if (high < 10 || letters < 3) continue;
+      if (high < 10 || right - left < 24) continue;
       context.fillStyle = "#111";
-      context.fillText(cut(this.#texts.names[spans.name[at]], letters), left + 3, y + high / 2 + 0.5);
+      context.fillText(cutText(context, this.#texts.names[spans.name[at]], right - left - 6), left + 3, y + high / 2 + 0.5);
     }
   }
 
@@ -175,7 +139,8 @@ export class SpanTimeline {
       }
       if (top < free || (tall < 10 && !lane.isFirst)) continue;
       context.fillStyle = lane.isFirst ? ink : faint;
-      context.fillText(lane.isFirst ? lane.title : lane.label, 4, top + Math.max(tall, 10) / 2 + 1, GUTTER - 8);
+      const text = cutText(context, lane.isFirst ? lane.title : lane.label, this.time.gutter - 6);
+      context.fillText(text, 0, top + Math.max(tall, 10) / 2 + 1);
       free = top + 11;
     }
   }
@@ -183,8 +148,8 @@ export class SpanTimeline {
   #outline(context, tall, { ink }) {
     const { lane, at } = this.#chosen;
     const { spans } = this.lanes[lane];
-    const left = Math.max(GUTTER, this.#place(spans.start[at]));
-    const right = Math.max(left + 2, this.#place(spans.end[at]));
+    const left = Math.max(this.time.gutter, this.time.place(spans.start[at]));
+    const right = Math.max(left + 2, this.time.place(spans.end[at]));
     context.strokeStyle = ink;
     context.lineWidth = 2;
     context.strokeRect(left, (lane - this.#top) * tall - 0.5, right - left, tall + 1);
@@ -199,7 +164,7 @@ export class SpanTimeline {
     const waited = spans.cycles[at] === end - start ? "" : `, of which it waited ${count(spans.cycles[at])}`;
     const never = spans.isOpen[at] ? ", and had not ended" : "";
     const source = this.#texts.sources[spans.source[at]];
-    return `${KINDS[spans.kind[at]]} ${this.#texts.names[spans.name[at]]}, PE (${pe.join(", ")}), ${label}: ` +
+    return `${SPAN_KINDS[spans.kind[at]]} ${this.#texts.names[spans.name[at]]}, PE (${pe.join(", ")}), ${label}: ` +
       `cycles ${count(start)} to ${count(end)} (${count(end - start)}${waited})${never}.${source ? ` ${source}` : ""}`;
   }
 
@@ -222,10 +187,10 @@ export class SpanTimeline {
     const tall = this.#laneHeight;
     const seen = Math.max(1, Math.floor(this.canvas.clientHeight / tall));
     this.#scroll(Math.min(Math.max(this.#top, found.lane - seen + 1), found.lane));
-    const [from, to] = this.cycles;
+    const [from, to] = this.time.cycles;
     const [start, end] = [spans.start[found.at], spans.end[found.at]];
-    if (end < from || start > to) this.#see(start - (to - from) / 4, start + (3 * (to - from)) / 4);
-    this.told.choose(pe, this.#texts.sources[spans.source[found.at]], this.#say(found));
+    if (end < from || start > to) this.time.see(start - (to - from) / 4, start + (3 * (to - from)) / 4);
+    this.tell(pe, this.#texts.sources[spans.source[found.at]], this.#say(found));
   }
 
   #scroll(top) {
@@ -233,36 +198,18 @@ export class SpanTimeline {
     this.#top = Math.max(0, Math.min(top, this.lanes.length - seen));
   }
 
-  #see(from, to) {
-    const end = Math.max(1, this.run.cycles);
-    const long = Math.min(Math.max(4, to - from), end);
-    const start = Math.min(Math.max(0, from), end - long);
-    this.range = long === end ? null : [start, start + long];
-    this.told.changed();
-  }
-
-  zoom(factor, cycle = (this.cycles[0] + this.cycles[1]) / 2) {
-    const [from, to] = this.cycles;
-    this.#see(cycle - (cycle - from) / factor, cycle + (to - cycle) / factor);
-  }
-
-  #move(cycles) {
-    const [from, to] = this.cycles;
-    this.#see(from + cycles, to + cycles);
-  }
-
   // The span at a place of the canvas, or the nearest one.
   #find(px, py) {
     const lane = Math.floor(this.#top + py / this.#laneHeight);
     const found = this.lanes[lane];
-    if (!found || px < GUTTER) return null;
-    const far = this.#cycleAt(px + MISS) - this.#cycleAt(px);
+    if (!found || px < this.time.gutter) return null;
+    const far = this.time.cycleAt(px + MISS) - this.time.cycleAt(px);
     const part = this.#top + py / this.#laneHeight - lane;
     const layers = part > 0.45 ? [found.waits, found.held] : [found.held, found.waits];
     for (const miss of [0, far]) {
       for (const layer of layers) {
-        const at = layer[firstEndingAfter(layer, found.spans.end, this.#cycleAt(px) - miss)];
-        if (at !== undefined && found.spans.start[at] <= this.#cycleAt(px) + miss) return { lane, at };
+        const at = layer[firstEndingAfter(layer, found.spans.end, this.time.cycleAt(px) - miss)];
+        if (at !== undefined && found.spans.start[at] <= this.time.cycleAt(px) + miss) return { lane, at };
       }
     }
     return null;
@@ -291,7 +238,7 @@ export class SpanTimeline {
     const lane = Math.ceil(this.#top);
     const found = this.lanes[lane];
     if (!found) return;
-    const first = firstEndingAfter(found.all, found.spans.end, this.cycles[0]);
+    const first = firstEndingAfter(found.all, found.spans.end, this.time.cycles[0]);
     this.#choose({ lane, at: found.all[Math.min(first, found.all.length - 1)] });
   }
 
@@ -301,7 +248,7 @@ export class SpanTimeline {
   tableOf([x, y]) {
     const lanes = this.lanes.map((lane, i) => ({ lane, i })).filter(({ lane: { pe } }) => pe[0] === x && pe[1] === y);
     if (!this.isOpen || lanes.length === 0) return null;
-    const [from, to] = this.cycles;
+    const [from, to] = this.time.cycles;
     const found = lanes.flatMap(({ lane, i }) => lane.all
       .filter((at) => lane.spans.end[at] >= from && lane.spans.start[at] <= to)
       .map((at) => ({ lane: i, at, spans: lane.spans, label: lane.label })));
@@ -309,11 +256,10 @@ export class SpanTimeline {
     const rows = found.slice(0, MOST_ROWS).map(({ lane, at, spans, label }) => [
       count(spans.start[at]),
       count(spans.cycles[at]),
-      element("button", { onclick: () => this.#choose({ lane, at }) }, `${KINDS[spans.kind[at]].toLowerCase()} ${this.#texts.names[spans.name[at]]}`),
-      label,
-      spans.isOpen[at] ? "not ended" : "",
+      element("button", { onclick: () => this.#choose({ lane, at }) }, `${SPAN_KINDS[spans.kind[at]].toLowerCase()} ${this.#texts.names[spans.name[at]]}`),
+      `${label}${spans.isOpen[at] ? ", not ended" : ""}`,
     ]);
-    const heads = [["from cycle", "number"], ["cycles", "number"], ["what", "name"], ["on"], [""]];
+    const heads = [["from cycle", "number"], ["cycles", "number"], ["what", "name"], ["on"]];
     return { num: found.length, most: MOST_ROWS, rows: table(heads, rows) };
   }
 
@@ -325,12 +271,13 @@ export class SpanTimeline {
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
       const [px] = at(event);
-      if (event.shiftKey) this.#scroll(this.#top + Math.sign(event.deltaY || event.deltaX));
-      else this.zoom(Math.exp(-event.deltaY / 400), this.#cycleAt(Math.max(px, GUTTER)));
-      this.told.changed();
+      if (event.shiftKey) {
+        this.#scroll(this.#top + Math.sign(event.deltaY || event.deltaX));
+        this.time.told.see();
+      } else this.time.zoom(Math.exp(-event.deltaY / 400), this.time.cycleAt(Math.max(px, this.time.gutter)));
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => {
-      this.#drag = { from: at(event), cycles: this.cycles, top: this.#top, isDrag: false };
+      this.#drag = { from: at(event), cycles: this.time.cycles, top: this.#top, isDrag: false };
       canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => this.#point(at(event)));
@@ -357,26 +304,26 @@ export class SpanTimeline {
     const [dx, dy] = [px - from[0], py - from[1]];
     this.#drag.isDrag ||= Math.hypot(dx, dy) > MISS;
     if (!this.#drag.isDrag) return;
-    const far = (dx / (this.canvas.clientWidth - GUTTER)) * (cycles[1] - cycles[0]);
+    const far = (dx / (this.canvas.clientWidth - this.time.gutter)) * (cycles[1] - cycles[0]);
     this.#scroll(top - dy / this.#laneHeight);
-    this.#see(cycles[0] - far, cycles[1] - far);
+    this.time.see(cycles[0] - far, cycles[1] - far);
   }
 
   #hover(found) {
-    by("span-hover").textContent = found ? this.#say(found) : "";
+    by("time-hover").textContent = found ? this.#say(found) : "";
   }
 
   #key({ key, shiftKey }) {
-    const [from, to] = this.cycles;
+    const [from, to] = this.time.cycles;
     const keys = {
-      ArrowLeft: () => (shiftKey ? this.#move((from - to) / 8) : this.#step(-1)),
-      ArrowRight: () => (shiftKey ? this.#move((to - from) / 8) : this.#step(1)),
+      ArrowLeft: () => (shiftKey ? this.time.shift((from - to) / 8) : this.#step(-1)),
+      ArrowRight: () => (shiftKey ? this.time.shift((to - from) / 8) : this.#step(1)),
       ArrowUp: () => this.#stepLane(-1),
       ArrowDown: () => this.#stepLane(1),
-      "+": () => this.zoom(STEP, this.#middle()),
-      "=": () => this.zoom(STEP, this.#middle()),
-      "-": () => this.zoom(1 / STEP),
-      0: () => this.#see(0, this.run.cycles),
+      "+": () => this.time.zoom(1.5, this.#middle()),
+      "=": () => this.time.zoom(1.5, this.#middle()),
+      "-": () => this.time.zoom(1 / 1.5),
+      0: () => this.time.see(0, this.run.cycles),
     };
     keys[key]?.();
     return key in keys;
@@ -384,27 +331,10 @@ export class SpanTimeline {
 
   // Where to zoom in: at what is chosen, if it is seen.
   #middle() {
-    const [from, to] = this.cycles;
-    if (!this.#chosen) return (from + to) / 2;
+    if (!this.#chosen) return undefined;
     const { spans } = this.lanes[this.#chosen.lane];
-    const middle = (spans.start[this.#chosen.at] + spans.end[this.#chosen.at]) / 2;
-    return Math.min(Math.max(middle, from), to);
+    return (spans.start[this.#chosen.at] + spans.end[this.#chosen.at]) / 2;
   }
-
-  #nameColors() {
-    const chips = ["tasks", "operations", "waits"].map((name, kind) => {
-      const chip = element("canvas", { width: 1, height: 1, "aria-hidden": "true" });
-      const context = chip.getContext("2d");
-      [context.fillStyle] = COLORS[kind];
-      context.fillRect(0, 0, 1, 1);
-      return element("li", {}, chip, name);
-    });
-    by("span-kinds").replaceChildren(...chips);
-  }
-}
-
-function cut(text, letters) {
-  return text.length <= letters ? text : `${text.slice(0, letters - 1)}…`;
 }
 
 // The first of some spans, which follow one another, that ends after a cycle.
@@ -454,7 +384,7 @@ function decode(bytes, numPes) {
 }
 
 // Lanes from top to bottom: of each PE its tasks, its main thread, its microthreads.
-function lanesOf(pes, run, way, [x, y]) {
+function lanesOf(pes, way, [x, y]) {
   const place = { row: (i) => [i, y], column: (i) => [x, i], pe: () => [x, y] }[way];
   return pes.flatMap((spans, i) => {
     const lanes = new Map();
@@ -473,4 +403,13 @@ function lanesOf(pes, run, way, [x, y]) {
       return { ...lanes.get(key), label, title, isFirst: nth === 0 };
     });
   });
+}
+
+// The wavelets of all PEs, the earliest first; null: the run was not traced.
+export async function movesOf(run) {
+  if (!run.spans) return null;
+  const found = await getBytes("moves");
+  const total = found.byteLength / 14;
+  const column = (Kind, at) => new Kind(found.slice(at * total, (at + Kind.BYTES_PER_ELEMENT) * total));
+  return { cycle: column(Float64Array, 0), pe: column(Uint32Array, 8), color: column(Uint8Array, 12), side: column(Uint8Array, 13) };
 }
