@@ -1,13 +1,22 @@
-"""A tutorial as its steps: what a reader writes into files, types, and sees.
+"""A tutorial or lab as its steps: what a reader writes into files, types, and sees.
 
-A tutorial is a Markdown page. Its fenced blocks are read in order:
+Both are Markdown pages. Its fenced blocks are read in order:
 
     ```csl pe.csl     a file of this name, in the folder that all blocks work in
     ```python         Python, in one session for the whole page
     ```sh             commands of a shell
     ```text           what the block before it prints; a line `…` stands for any lines
 
-Blocks of other languages are only shown. `tests/docs/test_tutorials.py` runs every page.
+Blocks of other languages are only shown. `tests/docs/test_tutorials.py` runs every tutorial.
+
+A lab has exercises, too. A block leaves some lines to the reader, between two comments:
+
+    # your code: …    (in CSL `// your code: …`)
+    # end of your code
+
+A comment of the page behind the block, `<!-- solution`, the lines, `-->`, has those that belong
+there: a notebook for readers leaves it out. A block of Python with the name `check` fails with a
+sentence of advice until the exercise is solved. `tests/docs/test_labs.py` runs labs both ways.
 """
 
 from __future__ import annotations
@@ -20,7 +29,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BLOCK: Final = re.compile(r"^(`{3,})([^`\n]*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(
+    r"^(`{3,})([^`\n]*)\n(.*?)^\1$(?:\n+<!-- solution\n(.*?)^-->$)?", re.MULTILINE | re.DOTALL
+)
+_YOURS: Final = re.compile(
+    r"(^ *(?:#|//) your code\b[^\n]*\n).*?(^ *(?:#|//) end of your code$)",
+    re.MULTILINE | re.DOTALL,
+)
 _GAP: Final = "…"
 
 
@@ -30,6 +45,7 @@ class Kind(StrEnum):
     PROSE = "prose"
     FILE = "file"
     PYTHON = "python"
+    CHECK = "check"
     SHELL = "sh"
     OUTPUT = "text"
     SHOWN = "shown"
@@ -45,6 +61,34 @@ class Step:
     """The name of a file."""
     output: str | None = None
     """The output of the step, if the page shows it."""
+    solution: str | None = None
+    """The lines that an exercise leaves to the reader."""
+
+    @property
+    def is_run(self) -> bool:
+        """True if the step prints something."""
+        return self.kind in {Kind.PYTHON, Kind.CHECK, Kind.SHELL}
+
+    def solved(self) -> Step:
+        r"""Return the step with the solution where the reader's lines belong.
+
+        >>> exercise = "# your code: the sum\ntotal = 0\n# end of your code\n"
+        >>> print(Step(Kind.PYTHON, exercise, solution="total = 1 + 2\n").solved().text)
+        # your code: the sum
+        total = 1 + 2
+        # end of your code
+        <BLANKLINE>
+
+        Raises:
+            ValueError: the block has no such place, or several.
+        """
+        if self.solution is None:
+            return self
+        match _YOURS.split(self.text):
+            case [before, first, last, after]:
+                return replace(self, text=f"{before}{first}{self.solution}{last}{after}")
+            case _:
+                raise ValueError(f"no place, or several, for the solution {self.solution!r}")
 
 
 def parse_tutorial(page: str) -> list[Step]:
@@ -54,7 +98,7 @@ def parse_tutorial(page: str) -> list[Step]:
         if step.kind is not Kind.OUTPUT:
             steps.append(step)
             continue
-        index = max(i for i, s in enumerate(steps) if s.kind in (Kind.PYTHON, Kind.SHELL))
+        index = max(i for i, s in enumerate(steps) if s.is_run)
         steps[index] = replace(steps[index], output=step.text)
     return steps
 
@@ -63,13 +107,15 @@ def _parse(page: str) -> Iterator[Step]:
     end = 0
     for block in _BLOCK.finditer(page):
         yield Step(Kind.PROSE, page[end : block.start()])
-        yield _block_step(block[2], block[3])
+        yield replace(_block_step(block[2], block[3]), solution=block[4])
         end = block.end()
     yield Step(Kind.PROSE, page[end:])
 
 
 def _block_step(info: str, text: str) -> Step:
     language, _, name = info.partition(" ")
+    if name == Kind.CHECK:
+        return Step(Kind.CHECK, text)
     if name:
         return Step(Kind.FILE, text, name)
     known = (Kind.PYTHON, Kind.SHELL, Kind.OUTPUT)

@@ -1,15 +1,12 @@
 """The tutorials as notebooks: each cell, run in a kernel, prints what the page shows."""
 
 import json
-import os
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.docs.test_tutorials import MEASURED_KERNELS, PAGES
-from tools.notebooks import to_notebook
+from tools.notebooks import ROOT, notebooks, to_notebook
 from tools.tutorials import Kind, parse_tutorial, prints
 
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,7 +38,7 @@ shown only
 
 
 def test_a_page_becomes_cells():
-    notebook = json.loads(to_notebook(PAGE, "page.md"))
+    notebook = json.loads(to_notebook(parse_tutorial(PAGE), "docs/tutorials/page.md"))
     cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
     assert cells == [
         (
@@ -59,24 +56,18 @@ def test_a_page_becomes_cells():
     assert len({cell["id"] for cell in notebook["cells"]}) == len(cells)
 
 
-@pytest.mark.notebook
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_each_cell_prints_what_the_page_shows(page, tmp_path, monkeypatch):
+def run_notebook(text, **options):
+    """Run a notebook in a fresh kernel; return its cells of code."""
     nbclient, nbformat = (pytest.importorskip(name) for name in ("nbclient", "nbformat"))
-    if page.stem == "first-comparison" and MEASURED_KERNELS:
-        pytest.skip("the page shows rooflines of GPUs, and here are measured kernels")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("NO_COLOR", "1")
-    commands = Path(sys.executable).parent  # as in an environment that is activated
-    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
-    text = page.read_text(encoding="utf-8")
-    notebook = nbformat.reads(to_notebook(text, page.name), as_version=4)
+    notebook = nbformat.reads(text, as_version=4)
     nbformat.validate(notebook)
-    nbclient.NotebookClient(notebook, timeout=600).execute()
-    steps = [step for step in parse_tutorial(text) if step.kind in (Kind.PYTHON, Kind.SHELL)]
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    cells = [cell for cell in cells if not cell.source.startswith("%%writefile")]
+    nbclient.NotebookClient(notebook, timeout=600, **options).execute()
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def assert_prints(steps, cells):
+    """Hold what cells printed against what the page shows."""
+    steps = [step for step in steps if step.is_run or step.kind is Kind.FILE]
     for step, cell in zip(steps, cells, strict=True):
         if step.output is not None:
             streams = (o.text for o in cell.outputs if o.output_type == "stream")
@@ -84,6 +75,16 @@ def test_each_cell_prints_what_the_page_shows(page, tmp_path, monkeypatch):
             assert prints(step.output, printed), f"{cell.source}\nprinted\n{printed}"
 
 
-def test_the_notebooks_are_in_the_repository():
-    for page in PAGES:
-        assert Path(page).with_suffix(".ipynb").is_file()
+@pytest.mark.notebook
+@pytest.mark.usefixtures("kernel_folder")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_cell_prints_what_the_page_shows(page):
+    if page.stem == "first-comparison" and MEASURED_KERNELS:
+        pytest.skip("the page shows rooflines of GPUs, and here are measured kernels")
+    steps = parse_tutorial(page.read_text(encoding="utf-8"))
+    assert_prints(steps, run_notebook(to_notebook(steps, page.name)))
+
+
+def test_the_notebooks_are_those_of_the_pages():
+    for name, text in notebooks().items():
+        assert (ROOT / name).read_text(encoding="utf-8") == text, name

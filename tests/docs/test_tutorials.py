@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from onewafer.cli.main import execute
+from tools.notebooks import pages
 from tools.tutorials import Kind, parse_tutorial, prints
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "docs" / "tutorials"
-PAGES = [path for path in sorted(FOLDER.glob("*.md")) if path.name != "index.md"]
+PAGES = pages("docs/tutorials")
 HOW_TOS = [ROOT / "docs" / "how-to" / f"adding-a-{what}.md" for what in ("machine", "gpu")]
 LONG = {"first-script", *(path.stem for path in HOW_TOS)}
 """Pages of minutes, or whose script the README runs, too: they are slow tests."""
