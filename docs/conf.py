@@ -25,7 +25,7 @@ nitpicky = True
 # that the site builds without a network) and internal ones, by the names that annotations use.
 nitpick_ignore_regex = [
     ("py:class", r"(numpy|np|torch|pandas|pathlib|collections|types|typing)\..*"),
-    ("py:class", r"(onewafer\.(execution|graph|host|image|pytorch)|wafer|gpu|perf)\..*"),
+    ("py:class", r"(onewafer\.(execution|graph|host|image|perf|pytorch)|wafer|gpu|perf)\..*"),
     ("py:class", r"[A-Z]\w*|_Key|(Mapping|Sequence|tuple|dict|list)\[.*"),
 ]
 default_role = "code"
