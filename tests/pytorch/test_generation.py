@@ -20,7 +20,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.execution import Fidelity, Launched, Phase, WaferOptions
 from onewafer.execution.activity import Activity
 from onewafer.execution.launch_times import Origin
-from onewafer.execution.resident_tensors import ResidentTensors
+from onewafer.execution.resident_program import ResidentTensors
 from onewafer.graph import Evaluator, with_rows
 from onewafer.pytorch.causal_calls import is_language_model, read_request
 from onewafer.pytorch.generation import Generation

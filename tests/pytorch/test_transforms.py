@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from onewafer.pytorch import Fidelity, Session, WaferOptions, intercept_calls
-from onewafer.pytorch.transforms import is_transform
+from onewafer.pytorch.intercept import is_transform
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
 

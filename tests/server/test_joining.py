@@ -1,5 +1,5 @@
 from onewafer.server.contract.events import Delta, Ended, Reason, Started
-from onewafer.server.http.joining import joined
+from onewafer.server.http.answer import joined
 
 STARTED = Started(prompt_tokens=1, cached_tokens=0)
 

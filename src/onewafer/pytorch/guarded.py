@@ -12,6 +12,7 @@ a capture binds to whatever tensors the module holds by then.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import warnings
 import weakref
@@ -19,7 +20,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch._C._dynamo import eval_frame
@@ -32,7 +33,7 @@ from onewafer.pytorch.capture import capture_graph
 from onewafer.pytorch.checkpoints import find_reentrant_checkpoint, inline_checkpoints
 from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.effects import save_generators
-from onewafer.pytorch.gradient_stops import find_gradient_stop
+from onewafer.pytorch.lowering.lines import line_of
 from onewafer.pytorch.refusals import RefusedError
 from onewafer.pytorch.tracing import tracing_quietly
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import CodeType
+
+    from torch.fx import GraphModule, Node
 
     from onewafer.execution import WaferOptions
     from onewafer.pytorch.captured import Capture, CapturedCall
@@ -330,3 +333,33 @@ class GuardedCall:
 
         setattr(run, _GRAPH, graph_module)
         return run
+
+
+_SET_GRAD = vars(sys.modules["torch._C"])["_set_grad_enabled"]  # no public name
+_DETACHES = {"detach", "detach_", torch.detach, torch.detach_, torch.Tensor.detach}
+
+
+def find_gradient_stop(graph_module: GraphModule) -> UnsupportedOperationError | None:
+    """Return why a graph of Dynamo keeps a gradient from flowing back; None if it does not.
+
+    A gradient stops at `detach`, and in what is computed under `no_grad` from what has one.
+    """
+    is_enabled, has_gradient = True, set["Node"]()
+    for node in graph_module.graph.nodes:
+        if node.op == "placeholder":
+            value = node.meta.get("example_value")
+            if isinstance(value, torch.Tensor) and value.requires_grad:
+                has_gradient.add(node)
+        elif node.target is _SET_GRAD:
+            is_enabled = bool(cast("bool", node.args[0]))
+        elif not has_gradient.isdisjoint(node.all_input_nodes) and node.op != "output":
+            if node.target in _DETACHES:
+                return _stopped_by("detach", node)
+            if not is_enabled:
+                return _stopped_by("no_grad", node)
+            has_gradient.add(node)
+    return None
+
+
+def _stopped_by(name: str, node: Node) -> UnsupportedOperationError:
+    return UnsupportedOperationError(f"`{name}` stops a gradient inside the module", line_of(node))

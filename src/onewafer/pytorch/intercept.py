@@ -8,22 +8,22 @@ offered in its place (`parts` says which). Any thread may call; the wafer serves
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch._C import (
     _is_tracing as is_tracing,  # pyright: ignore[reportPrivateUsage]  # `torch.jit`'s asks more first, at each call
 )
-
-# What torch.compile(module) returns has no public name. Dynamo must be imported before `__call__`
-# is replaced: it brings torch.fx, which keeps for ever the `__call__` that it finds.
 from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
+from torch.utils import data
 
 from onewafer.errors import Refusal, UnsupportedOperationError
 from onewafer.process.blocks import OpenBlocks, Replacement
@@ -36,10 +36,10 @@ from onewafer.pytorch.parts import is_worth_offering
 from onewafer.pytorch.refusals import SurroundingsError
 from onewafer.pytorch.tracing import is_another_thread_tracing
 from onewafer.pytorch.training import NOT_REPEATED, engine, training_on
-from onewafer.pytorch.transforms import is_transform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
+    from types import FrameType
 
     from onewafer.process.worker_calls import CallFile
     from onewafer.pytorch.host_work import HostLedger
@@ -291,3 +291,52 @@ _COMPILED_BY_ANOTHER = Refusal("it is compiled by another backend of torch.compi
 _WITHOUT_PARAMETERS = Refusal("the module has no parameters to train")
 _ROUTERS = OpenBlocks["_Router"]()
 _CALL = Replacement(torch.nn.Module, "__call__", _replace_call)
+
+
+_PACKAGE = "transforms"
+"""The package that libraries keep them in: torchvision, torchaudio and those that follow them."""
+_LOADING = f"{Path(data.__file__).parent}/"
+_READERS = frozenset({"__getitem__", "__getitems__", "__iter__", "__next__"})
+"""Methods of a data set that give samples."""
+
+
+def is_transform(
+    module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> bool:
+    """Tell whether a call outside of all other modules prepares data.
+
+    Such a call is never offered: reported as fallbacks, thousands of them would hide what matters.
+
+    It does if the module has no parameters and is one of a library's transforms, gets no tensor (a
+    picture, for instance), or is called while a data set or a data loader makes a sample.
+    """
+    if any(True for _ in module.parameters()):
+        return False
+    if _is_of_library(module):
+        return True
+    leaves = cast("list[object]", pytree.tree_leaves((args, dict(kwargs))))
+    return not any(isinstance(leaf, torch.Tensor) for leaf in leaves) or _is_loading()
+
+
+def _is_of_library(module: torch.nn.Module) -> bool:
+    """Tell whether a module, or all that a container has, is a transform of a library."""
+    if _PACKAGE in type(module).__module__.split("."):
+        return True
+    children = [*module.children()]
+    is_container = type(module) in (torch.nn.Sequential, torch.nn.ModuleList)
+    return is_container and bool(children) and all(map(_is_of_library, children))
+
+
+def _is_loading() -> bool:
+    """Tell whether this thread is inside a data loader or a data set."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.startswith(_LOADING):
+            return True
+        if code.co_name in _READERS and code.co_argcount:
+            owner: object = frame.f_locals.get(code.co_varnames[0])
+            if isinstance(owner, data.Dataset):
+                return True
+        frame = frame.f_back
+    return False

@@ -138,7 +138,7 @@ def test_it_folds_whatever_its_names_are(graph):
 
 
 @dataclass(frozen=True, slots=True)
-class _Halve(Operation):
+class Halve(Operation):
     """A class of which nothing but this is written anywhere."""
 
     input: ValueName
@@ -148,7 +148,7 @@ class _Halve(Operation):
 
 
 def test_a_new_class_is_all_that_a_new_operation_needs():
-    graph = replace(EXAMPLES[Relu], operations=(_Halve(KEPT, "x"),))
+    graph = replace(EXAMPLES[Relu], operations=(Halve(KEPT, "x"),))
     verify_graph(graph)
     assert from_json(to_json(graph)) == graph
     x = arrays(graph.inputs)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.perf.gpu.training_stages import divide, run_lengths
+from onewafer.perf.gpu.training_step import divide, run_lengths
 from tests.perf.gpu.training_cases import MODEL
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.server.values.block_pool import BlockPool, name_block
+from onewafer.server.values.paged import BlockPool, name_block
 
 
 def fill(pool, tokens, *, size=2):

@@ -12,8 +12,7 @@ from onewafer.execution.report.simulation_words import (
     show_fabric_values,
     show_formula_errors,
 )
-from onewafer.execution.report.words import show_time
-from onewafer.units import count_of, format_bytes
+from onewafer.units import count_of, format_bytes, format_hertz, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -164,3 +163,8 @@ def render_programs(programs: Iterable[ProgramReport]) -> Table:
             if any(cells):
                 table.add_row(name, *(cell or "–" for cell in cells))
     return table
+
+
+def show_time(seconds: float | None, clock_hertz: float) -> str | None:
+    """Return a time and the clock that it holds for."""
+    return None if seconds is None else f"{format_seconds(seconds)} at {format_hertz(clock_hertz)}"

@@ -160,12 +160,17 @@ class _NormGradient(_Norm):
         return groups * factors, factors
 
 
+@dataclass(frozen=True, slots=True)
 class _NormInputGradient(_NormGradient):
     """The gradient of the input, less the parts along the mean and the scale of each group."""
 
-    __slots__ = ()
-
+    gradient: ValueName
+    input: ValueName
     weight: ParameterName
+    """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
+    epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size."""
 
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
@@ -190,14 +195,6 @@ class RmsNormInputGradient(_NormInputGradient):
     """Square, sum, scale, weight, product, sum, scale, subtract, scale."""
     _is_centred = False
 
-    gradient: ValueName
-    input: ValueName
-    weight: ParameterName
-    """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
-    epsilon: float
-    groups: int = 1
-    """Groups of consecutive features of equal size."""
-
 
 @dataclass(frozen=True, slots=True)
 class LayerNormInputGradient(_NormInputGradient):
@@ -211,21 +208,18 @@ class LayerNormInputGradient(_NormInputGradient):
     """Mean, subtract, square, sum, scale, weight, product, two sums, scale, subtract two, scale."""
     _is_centred = True
 
-    gradient: ValueName
-    input: ValueName
-    weight: ParameterName
-    """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
-    epsilon: float
-    groups: int = 1
-    """Groups of consecutive features of equal size."""
 
-
+@dataclass(frozen=True, slots=True)
 class _NormWeightGradient(_NormGradient):
     """A sum over rows of products of a gradient with what was normalised; and over groups."""
 
-    __slots__ = ()
-
-    is_shared: bool
+    gradient: ValueName
+    input: ValueName
+    epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size."""
+    is_shared: bool = True
+    """True if all groups have the same weight: the sum runs over them, too."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the features of a group, or all."""
@@ -254,14 +248,6 @@ class RmsNormWeightGradient(_NormWeightGradient):
     """Square, sum, scale, product, sum."""
     _is_centred = False
 
-    gradient: ValueName
-    input: ValueName
-    epsilon: float
-    groups: int = 1
-    """Groups of consecutive features of equal size."""
-    is_shared: bool = True
-    """True if all groups have the same weight: the sum runs over them, too."""
-
 
 @dataclass(frozen=True, slots=True)
 class LayerNormWeightGradient(_NormWeightGradient):
@@ -273,14 +259,6 @@ class LayerNormWeightGradient(_NormWeightGradient):
     element_flop = 7
     """Sum, subtract, square, sum, scale, product, sum."""
     _is_centred = True
-
-    gradient: ValueName
-    input: ValueName
-    epsilon: float
-    groups: int = 1
-    """Groups of consecutive features of equal size."""
-    is_shared: bool = True
-    """True if all groups have the same weight: the sum runs over them, too."""
 
 
 @dataclass(frozen=True, slots=True)

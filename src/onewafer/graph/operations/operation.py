@@ -231,8 +231,8 @@ def _rename(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401  # a f
 
 
 def _subclasses(kind: type[Operation]) -> Iterator[type[Operation]]:
-    """Yield the dataclasses; one with slots comes after the class that it was made of."""
+    """Yield the public dataclasses; one with slots comes after the class that it was made of."""
     for each in kind.__subclasses__():
-        if "__dataclass_fields__" in vars(each):
+        if "__dataclass_fields__" in vars(each) and not each.__name__.startswith("_"):
             yield each
         yield from _subclasses(each)

@@ -16,11 +16,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Attention
-from onewafer.mesh import Arena, Estimator, Launch, Role, check_words, footprint, split_waits
+from onewafer.graph import Attention, Linear
+from onewafer.mesh import (
+    Arena,
+    Estimator,
+    Launch,
+    Matmul,
+    Role,
+    check_words,
+    footprint,
+    split_waits,
+)
 from onewafer.perf.breakdown import Limit
 from onewafer.perf.wafer.feature_map_blocks import Exchange
-from onewafer.perf.wafer.head_products import with_head_products
 from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.stored_weights import stored_weights
 
@@ -325,3 +333,29 @@ def _by_limit(waits: Waits) -> Iterator[tuple[Limit, int]]:
     yield Limit.SRAM_BANDWIDTH, waits.memory
     yield Limit.FABRIC_LATENCY, waits.travel
     yield Limit.FABRIC_BANDWIDTH, waits.wavelets
+
+
+def with_head_products(program: MeshProgram, heads: Mapping[str, int]) -> MeshProgram:
+    """Return a program that multiplies only the nonzero parts of weights.
+
+    The program has weights that are nonzero only between features of one head as dense ones.
+    Features are ordered so that every PE has some features of each head: each column meets only 1 /
+    heads of the operand's features.
+
+    `heads` has, for each weight, the number of diagonal blocks.
+    """
+    if not heads:
+        return program
+    operations = program.graph.operations
+    multiplied = (
+        _less(operation, heads.get(source.weight, 1))
+        if isinstance(operation, Matmul) and isinstance(source := operations[at], Linear)
+        else operation
+        for operation, at in zip(program.operations, program.sources, strict=True)
+    )
+    return replace(program, operations=tuple(multiplied))
+
+
+def _less(product: Matmul, heads: int) -> Matmul:
+    rows = -(-product.weight.rows // heads)
+    return replace(product, weight=replace(product.weight, rows=rows))

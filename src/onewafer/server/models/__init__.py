@@ -19,7 +19,7 @@ from onewafer.server.models.text_model import TextModel
 
 if TYPE_CHECKING:
     from onewafer.server.models.loading import LoadedModel, load_model, load_text
-    from onewafer.server.models.words import load_words
+    from onewafer.server.models.stand_ins import load_words
 
 __all__ = [
     "SMOLLM2",
@@ -39,7 +39,7 @@ _LATE = {
     "LoadedModel": "loading",
     "load_model": "loading",
     "load_text": "loading",
-    "load_words": "words",
+    "load_words": "stand_ins",
 }
 
 

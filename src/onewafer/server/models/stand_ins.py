@@ -5,15 +5,20 @@ The tokenizer is SmolLM2's where that is installed, else one token a byte.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from onewafer.errors import ConfigurationError
+from onewafer.perf import known_models
 from onewafer.server.models.byte_tokens import byte_tokenizer
 from onewafer.server.models.fingerprints import fingerprint
-from onewafer.server.models.sources import find_writer
+from onewafer.server.models.loading import load_text
+from onewafer.server.models.sources import SMOLLM2, find_source, find_writer
 from onewafer.server.models.text_model import TextModel
 
 if TYPE_CHECKING:
     from onewafer.perf import KnownModel
+    from onewafer.terminal import ProgressBar
 
 _USUAL_CONTEXT: Final = 8192
 _END: Final = "<|im_end|>"
@@ -60,3 +65,22 @@ def _byte_text(entry: KnownModel) -> TextModel:
         end_ids=frozenset(tokenizer.encode(_END)),
         fingerprint=fingerprint(entry.name, "bytes"),
     )
+
+
+def load_words(name: str, *, bar: ProgressBar) -> TextModel:
+    """Return how a model reads and writes, without its weights.
+
+    Raises:
+        ConfigurationError: no such model is known, its files cannot be read, or it writes no text.
+    """
+    if name.lower() in known_models() and not Path(name).exists():
+        return stand_in_text(name, _usual_words(bar))
+    return load_text(find_source(name), bar=bar)
+
+
+def _usual_words(bar: ProgressBar) -> TextModel | None:
+    try:
+        source = find_source(SMOLLM2)
+    except ConfigurationError:
+        return None
+    return load_text(source, bar=bar)

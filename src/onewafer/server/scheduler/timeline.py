@@ -13,12 +13,12 @@ import heapq
 import math
 import sys
 from collections import deque
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
 from onewafer.perf import Rows
-from onewafer.server.scheduler.energy import IdlePower
 from onewafer.server.scheduler.happenings import Began, Finished, Token
 from onewafer.server.scheduler.launching import Launch, Ready
 from onewafer.server.scheduler.sequences import Arrival, Sequence
@@ -33,6 +33,37 @@ if TYPE_CHECKING:
 
     _Event: TypeAlias = Arrival | Launch
     """A sequence comes, or a launch is done."""
+
+
+@dataclass(slots=True)
+class IdlePower:
+    """The integral of idle power over the number of sequences that are there."""
+
+    watts: float
+    _joules: float = 0.0
+    """Joules of a sequence that had always been there."""
+    _since: float = 0.0
+    _at_entry: dict[int, float] = field(default_factory=dict[int, float])
+
+    def enter(self, sequence_id: int, now: float) -> None:
+        """Begin to charge a sequence."""
+        self._advance(now)
+        self._at_entry[sequence_id] = self._joules
+
+    def leave(self, sequence_id: int, now: float) -> float:
+        """Return the joules of a sequence, which leaves."""
+        self._advance(now)
+        return self._joules - self._at_entry.pop(sequence_id)
+
+    def forget(self, sequence_id: int, now: float) -> None:
+        """Charge a sequence no longer, if it was there."""
+        self._advance(now)
+        self._at_entry.pop(sequence_id, None)
+
+    def _advance(self, now: float) -> None:
+        if self._at_entry:
+            self._joules += self.watts * (now - self._since) / len(self._at_entry)
+        self._since = now
 
 
 _KEPT_TIMES = 16_384
