@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kernel_samples import ARENA_ELEMENTS, Compiled, prepare, symbol_of, with_schedule
+from kernel_cases import ARENA_ELEMENTS, Compiled, prepare, symbol_of, with_schedule
 from kernel_walk import Walk, step_tasks
 
 from onewafer.image import (
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from onewafer.image import Symbol, TileProgram
+    from onewafer.mesh.cost_case import CostCase
     from onewafer.mesh.kinds import Kind
-    from onewafer.mesh.sample import Sample
 
 
 def parts_of(
-    compiled: Compiled, by_kind: Mapping[Kind, Sample]
+    compiled: Compiled, by_kind: Mapping[Kind, CostCase]
 ) -> tuple[tuple[Part, ...], dict[str, Frame]]:
     """Cut programs into what is there for some kinds, and what is always there; then frames.
 
@@ -53,7 +53,7 @@ def parts_of(
 
 
 def _visitors(
-    program: TileProgram, compiled: Compiled, by_kind: Mapping[Kind, Sample]
+    program: TileProgram, compiled: Compiled, by_kind: Mapping[Kind, CostCase]
 ) -> Mapping[str | int, set[str]]:
     """Return the kinds whose steps come to each atom of a program."""
     visitors: defaultdict[str | int, set[str]] = defaultdict(set)
@@ -61,9 +61,9 @@ def _visitors(
     for kind in compiled.kinds:
         walks = [with_schedule(program, compiled, Entry(kind, n=n)) for n in (0, 1)]
         if kind in by_kind:
-            sample = by_kind[kind]
-            points = sample.grid[0], sample.grid[-1]
-            walks = [prepare(program, compiled, sample, point) for point in points]
+            case = by_kind[kind]
+            points = case.grid[0], case.grid[-1]
+            walks = [prepare(program, compiled, case, point) for point in points]
         for walk in walks:
             for atom in _visit(walk, kind, places):
                 visitors[atom].add(kind.name)
@@ -174,7 +174,7 @@ _CALLS = (Opcode.CALL, Opcode.JUMP)
 def _give_rare_functions_to_callers(
     program: TileProgram, visitors: defaultdict[str | int, set[str]]
 ) -> None:
-    """Count functions that no walk reached, since no sample has their data, with their callers."""
+    """Count functions that no walk reached, since no case has their data, with their callers."""
     functions = [symbol for symbol in program.symbols if symbol.kind is SymbolKind.FUNCTION]
     tasks = {symbol.address for symbol in _tasks(program)}
     rare = {

@@ -3,9 +3,9 @@
     python tools/kernel_costs.py            write the file
     python tools/kernel_costs.py --check    exit with 1 if the file is out of date
 
-A program with a sample of every kind of steps is compiled; for every kind the instructions of one
+A program with a case of every kind of steps is compiled; for every kind the instructions of one
 step of the state machine are walked through, with operations of several sizes. Those that ask for
-kinds are counted apart: every question must cost the same. Its sample says of which products of
+kinds are counted apart: every question must cost the same. Its case says of which products of
 sizes the number of the others is a sum, like `once + rows · (row + inner · step)`: as many walks as
 that has terms give the counts, and more walks check them. The length of a DSD operation must be a
 product of sizes, too. No engine and no timing is involved: the file holds counts by cost class.
@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from kernel_bytes import parts_of, question_bytes_of
-from kernel_samples import Compiled, compile_samples, prepare, symbol_of, with_schedule
+from kernel_cases import Compiled, compile_cases, prepare, symbol_of, with_schedule
 from kernel_walk import Walk
 
 from onewafer.graph import FLOATING, DataType
 from onewafer.mesh import MeshProgram, attention, collectives, sample_groups
 from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.entry import Entry
-from onewafer.mesh.families import SAMPLES
+from onewafer.mesh.families import COST_CASES
 from onewafer.mesh.kernel_costs import (
     Counts,
     KernelCost,
@@ -49,21 +49,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.cost_case import CostCase, Sizes
     from onewafer.mesh.kinds import Kind
     from onewafer.mesh.operation import MeshOperation
-    from onewafer.mesh.sample import Sample, Sizes
 
 PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.json"
 
 
 def measure(dtype: DataType, arch: str, *, rows: RowKind) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
-    used = [sample for sample in SAMPLES if sample.is_in(dtype, rows=rows)]
-    compiled = compile_samples(used, dtype, arch, rows=rows)
+    used = [case for case in COST_CASES if case.is_in(dtype, rows=rows)]
+    compiled = compile_cases(used, dtype, arch, rows=rows)
     questions = _Questions()
     infer = symbol_of(compiled.middle, compiled.middle.exports["infer"])
-    by_kind = {sample.kind: sample for sample in used}
-    costs = {kind: _measure_sample(compiled, s, questions) for kind, s in by_kind.items()}
+    by_kind = {case.kind: case for case in used}
+    costs = {kind: _measure_case(compiled, s, questions) for kind, s in by_kind.items()}
     for kind in compiled.kinds - set(by_kind):  # a REPEAT goes back
         walk = with_schedule(compiled.middle, compiled, Entry(kind, n=1))
         costs[kind] = {"1": _plain(walk.count_step(kind))}
@@ -103,41 +103,41 @@ class _Questions:
         return self.found[is_below]
 
 
-def _measure_sample(compiled: Compiled, sample: Sample, questions: _Questions) -> KernelCost:
+def _measure_case(compiled: Compiled, case: CostCase, questions: _Questions) -> KernelCost:
     """Solve for the counts of each term from walks with operations of several sizes."""
-    terms = ("1", *sample.rounds)
+    terms = ("1", *case.rounds)
     # The middle of this program has so many descriptors that some are loaded again in loops.
-    begins_in_middle = sample.kind.is_collective and sample.kind not in _FROM_ENDS
+    begins_in_middle = case.kind.is_collective and case.kind not in _FROM_ENDS
     program = compiled.middle if begins_in_middle else compiled.first
-    expected = answers(sample.kind, compiled.kinds)
+    expected = answers(case.kind, compiled.kinds)
     weights: list[list[int]] = []
     walks: list[Counter[str]] = []
-    for point in sample.grid:
-        sizes = _sizes_of_pe(sample.build(point), compiled.with_rows(point), point)
-        walk = prepare(program, compiled, sample, point)
-        counts = walk.count_step(sample.kind)
+    for point in case.grid:
+        sizes = _sizes_of_pe(case.build(point), compiled.with_rows(point), point)
+        walk = prepare(program, compiled, case, point)
+        counts = walk.count_step(case.kind)
         questions.check(walk, expected)
-        lengths = {text: _values(text, sizes) for text in sample.lengths}
-        strides = {text: _values(text, sizes) for text in sample.strides}
+        lengths = {text: _values(text, sizes) for text in case.lengths}
+        strides = {text: _values(text, sizes) for text in case.strides}
         walks.append(_with_names(counts, lengths, strides))
         weights.append([sum(_values(term, sizes)) for term in terms])
     names = sorted({name for walk in walks for name in walk})
     observed = np.array([[walk[name] for name in names] for walk in walks])
     coefficients = _solve(np.array(weights), observed)
     if coefficients is None:
-        raise AssertionError(f"the instructions of {sample.kind.name} are not a sum over {terms}")
+        raise AssertionError(f"the instructions of {case.kind.name} are not a sum over {terms}")
     return {
         term: _plain(Counter(dict(zip(names, map(int, row), strict=True))))
         for term, row in zip(terms, coefficients, strict=True)
     }
 
 
-def _second_chain(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> Counts:
+def _second_chain(compiled: Compiled, by_kind: Mapping[Kind, CostCase]) -> Counts:
     """Return what the middle executes between adding a chain and adding another one."""
     found: list[Counts] = []
     for kind in sorted(compiled.kinds.intersection(_CHAINS)):
-        sample = by_kind[kind]
-        walk = prepare(compiled.middle, compiled, sample, sample.grid[0])
+        case = by_kind[kind]
+        walk = prepare(compiled.middle, compiled, case, case.grid[0])
         found.append(_plain(_difference(walk.count_step(kind), walk.before_last)))
     if any(counts != found[0] for counts in found):
         raise AssertionError(f"chains do not all cost the same in the middle: {found}")

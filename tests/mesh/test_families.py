@@ -18,9 +18,9 @@ def files():
                 yield importlib.import_module(file.name)
 
 
-def test_families_has_the_lowerings_and_samples_of_every_file():
+def test_families_has_the_lowerings_and_cost_cases_of_every_file():
     """If not: name the file in mesh/families.py."""
     for file in files():
         for operation, lowering in getattr(file, "LOWERINGS", {}).items():
             assert families.LOWERINGS.get(operation) is lowering, file.__name__
-        assert set(getattr(file, "SAMPLES", ())) <= set(families.SAMPLES), file.__name__
+        assert set(getattr(file, "COST_CASES", ())) <= set(families.COST_CASES), file.__name__

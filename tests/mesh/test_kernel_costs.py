@@ -12,7 +12,7 @@ from onewafer.graph import FLOATING, DataType
 from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.dense import Matmul
 from onewafer.mesh.elementwise import Add
-from onewafer.mesh.families import SAMPLES
+from onewafer.mesh.families import COST_CASES
 from onewafer.mesh.kernel_costs import kernel_costs, table_name
 from onewafer.mesh.kinds import CONTROL_KINDS
 from tests.mesh.test_kinds import ALL_KINDS
@@ -62,13 +62,13 @@ def test_every_kind_has_counts():
         kernel_costs(dtype, rows=RowKind.SEQUENCE) for dtype in (DataType.F16, DataType.F32)
     )
     several = kernel_costs(DataType.F16, rows=RowKind.SEQUENCES)
-    of_training = {sample.kind.name for sample in SAMPLES if sample.is_of_singles}
+    of_training = {case.kind.name for case in COST_CASES if case.is_of_singles}
     known = set(half.kinds) | set(several.kinds)
     assert known == {kind.name for kind in ALL_KINDS} - of_training
     of_slots = {
-        sample.kind.name
-        for sample in SAMPLES
-        if RowKind.SEQUENCES in sample.rows and RowKind.SEQUENCE not in sample.rows
+        case.kind.name
+        for case in COST_CASES
+        if RowKind.SEQUENCES in case.rows and RowKind.SEQUENCE not in case.rows
     }
     assert set(several.kinds) - set(half.kinds) == of_slots
     stores = {"convert", "broadcast_store_x", "broadcast_store_y"}
@@ -88,7 +88,7 @@ def test_only_operations_that_know_positions_make_a_sequence(dtype):
         kernel_costs(dtype, rows=rows) for rows in (RowKind.INDEPENDENT, RowKind.SEQUENCE)
     )
     names = sequence.kinds.keys() - plain.kinds.keys()
-    of_sequences = {s.kind.name for s in SAMPLES if RowKind.INDEPENDENT not in s.rows}
+    of_sequences = {s.kind.name for s in COST_CASES if RowKind.INDEPENDENT not in s.rows}
     assert names == of_sequences & sequence.kinds.keys()
 
 

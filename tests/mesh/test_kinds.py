@@ -6,11 +6,11 @@ import pytest
 
 from onewafer.mesh.attention import ReduceScores
 from onewafer.mesh.elementwise import Add, Relu
-from onewafer.mesh.families import SAMPLES
+from onewafer.mesh.families import COST_CASES
 from onewafer.mesh.kinds import CONTROL_KINDS
 from onewafer.mesh.state_machine import write_state_machine
 
-OPERATIONS = [sample.build(sample.grid[0]) for sample in SAMPLES]
+OPERATIONS = [case.build(case.grid[0]) for case in COST_CASES]
 ALL_KINDS = sorted({operation.kind for operation in OPERATIONS} | CONTROL_KINDS)
 
 

@@ -62,7 +62,7 @@ def work_of(wafer):
 
 
 BEFORE = {
-    "look": (session, "look_of"),
+    "look": (session, "signature_of"),
     "check": (session, "check_call"),
     "capture": (sys.modules["onewafer.pytorch.capture"], "_read"),
     "placement": (session, "place"),

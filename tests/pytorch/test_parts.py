@@ -294,7 +294,7 @@ def test_modules_that_look_alike_are_refused_together():
 
 def test_parts_and_their_shapes_are_limited(wafer, monkeypatch):
     monkeypatch.setattr(parts_module, "_MOST_PARTS", 2)
-    monkeypatch.setattr(parts_module, "_MOST_LOOKS", 3)
+    monkeypatch.setattr(parts_module, "_MOST_SIGNATURES", 3)
     model = Refused(*(nn.Linear(4, 4) for _ in range(3)))
     inputs = [X[:1].expand(num_rows, 4) for num_rows in (1, 1, 2, 3, 4, 5)]
     with pytest.warns(HostFallbackWarning, match="captures Refused no more"):
@@ -357,7 +357,7 @@ def test_parts_are_not_kept_alive():
     parts.admit(whole, part, "look")
     del part
     gc.collect()
-    (looks,) = parts._looks.values()
+    (looks,) = parts._signatures.values()
     assert not looks
 
 

@@ -185,7 +185,7 @@ class AutoExecutor:
         return Launched(launch, {}, self.times.activity(launch), origin)
 
     def move(self, bytes_in: int, bytes_out: int) -> None:
-        """Count bytes of launches that are accounted for together."""
+        """Count the bytes that a group of launches moves."""
         self.figures = self.figures.moved(bytes_in, bytes_out)
 
     def _note(self, inputs: Arrays, launch: Launch | None) -> None:

@@ -130,7 +130,7 @@ class FabricExecutor:
 
     @property
     def figures(self) -> Figures:
-        """The facts that are known of the program so far."""
+        """The known facts of the program so far."""
         device = self._device
         return Figures(
             self._memory,
@@ -311,7 +311,7 @@ class ModelExecutor:
         return Launched(launch, {}, Activity(cycles=self.expect(launch)), Origin.CLOSED_FORM)
 
     def move(self, bytes_in: int, bytes_out: int) -> None:
-        """Count bytes of launches that are accounted for together."""
+        """Count the bytes that a group of launches moves."""
         self.figures = self.figures.moved(bytes_in, bytes_out)
 
     def _evaluate(self, inputs: Arrays, where: Launch) -> Arrays:

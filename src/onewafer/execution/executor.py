@@ -85,7 +85,7 @@ class Executor(Protocol):
 
     @property
     def figures(self) -> Figures:
-        """The facts that are known of the program so far."""
+        """The known facts of the program so far."""
         ...
 
     def expect(self, launch: Launch | None = None) -> int:
@@ -129,7 +129,7 @@ class Executor(Protocol):
         ...
 
     def move(self, bytes_in: int, bytes_out: int) -> None:
-        """Count bytes of launches that are accounted for together."""
+        """Count the bytes that a group of launches moves."""
         ...
 
 

@@ -38,7 +38,7 @@ class _Simulated:
     """A simulated launch of a shape."""
 
     end: int
-    """Positions that its sequences have by its end, together."""
+    """Positions of all its sequences together, after the launch."""
     ratio: float
     """Simulated cycles over the closed form."""
     activity: Activity

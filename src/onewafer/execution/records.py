@@ -120,7 +120,7 @@ class ProgramRecord:
     placed: Placed
     """Its mesh program, and how that was chosen."""
     figures: Figures
-    """The facts that are known of the program so far."""
+    """The known facts of the program so far."""
     on_host: tuple[str, ...] = ()
     """The work of the host on arguments before the wafer begins, or beside it."""
     not_finite: str | None = None

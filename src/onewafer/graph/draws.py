@@ -45,9 +45,9 @@ def draw_bits(
     for index in range(ROUNDS):
         x = (_turn(x, 9) + y) ^ np.uint16(key)
         y = _turn(y, 2) ^ x
-        following = ((key + _turned(others[0], 9)) & _MASK) ^ index
+        following = ((key + _rotated(others[0], 9)) & _MASK) ^ index
         others = [*others[1:], following]
-        key = _turned(key, 2) ^ following
+        key = _rotated(key, 2) ^ following
     return np.where(rows & 1, y, x) & np.uint16((1 << DRAWN_BITS) - 1)
 
 
@@ -77,7 +77,7 @@ class Draw:
         return float(np.float32(_ALL / kept)) if kept else 0.0
 
     def wrong_number(self) -> str | None:
-        """Return what is wrong with its numbers; None if nothing is."""
+        """Return an error about the operation's numbers, or None."""
         if not 0 <= self.threshold <= _ALL:
             return f"its threshold is {self.threshold}, must be 0 to {_ALL}"
         if not 0 <= self.number < _MOST_NUMBERS:
@@ -113,9 +113,9 @@ def _halves(seeds: NDArray[Any]) -> Words:
 
 
 def _turn(words: Words, bits: int) -> Words:
-    """Return words with their bits turned to the left."""
+    """Return words with their bits rotated to the left."""
     return (words << np.uint16(bits)) | (words >> np.uint16(16 - bits))
 
 
-def _turned(word: int, bits: int) -> int:
+def _rotated(word: int, bits: int) -> int:
     return (word << bits | word >> (16 - bits)) & _MASK

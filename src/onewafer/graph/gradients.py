@@ -34,7 +34,7 @@ class Gradients:
     by_name: Mapping[str, str]
     """Parameter or input → its gradient, of its shape; none where no output depends on it."""
     originals: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Result that is computed again for the backward pass → what it was in the forward pass."""
+    """Recomputed result → the name of that result in the forward pass."""
 
 
 def derive_gradients(

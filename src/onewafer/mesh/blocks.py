@@ -308,7 +308,7 @@ class Launch:
 
     @property
     def positions(self) -> int:
-        """Positions that its sequences have by its end, together."""
+        """Positions of all its sequences together, after the launch."""
         return sum(slot.position + slot.rows for slot in self.slots)
 
     def each_slot(self) -> Iterator[tuple[int, Launch]]:

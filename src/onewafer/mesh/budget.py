@@ -68,7 +68,7 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        """The sum."""
+        """The total cycles."""
         return (
             self.runtime
             + self.kernels

@@ -76,7 +76,7 @@ class Estimate:
 
     @property
     def cycles(self) -> int:
-        """The sum."""
+        """The total cycles."""
         operations = sum(operation.cycles for operation in self.operations)
         return self.launch_cycles + operations + self.control_cycles
 

@@ -34,7 +34,7 @@ class NonFinite:
     launch: int
     """Index of the launch."""
     operation: int
-    """Index of the operation of the graph."""
+    """The index of the graph operation."""
     x: int
     y: int
     value: float

@@ -106,7 +106,7 @@ class KernelCosts:
     parts: tuple[Part, ...]
     """Code and constants."""
     frames: Mapping[str, Frame]
-    """By name of a kind of steps."""
+    """Values by the name of a kind of steps."""
     question_bytes: int
     """Code for a question of the state machine (`kinds.num_questions`)."""
     launch: Counts
@@ -118,7 +118,7 @@ class KernelCosts:
     second_chain: Counts
     """Additional instructions in the middle of an axis, to add the second of two chains."""
     kinds: Mapping[str, KernelCost]
-    """By name of a kind of steps."""
+    """Values by the name of a kind of steps."""
 
     def num_bytes(self, kinds: Iterable[Kind]) -> int:
         """Return the bytes of a program with these kinds; an upper bound."""

@@ -105,7 +105,7 @@ class MeshOperation(ABC):
 
     @abstractmethod
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
 
     @abstractmethod
     def execute(self, memories: Memories) -> None:

@@ -25,7 +25,7 @@ class Purpose:
     part: LayerPart | None
     """None: to begin and end the launch, and to repeat layers."""
     is_collective: bool = False
-    """True if values move between PEs, else each works on its own."""
+    """True if values move between PEs; false if each PE works alone."""
 
 
 CONTROL = Purpose(None)
@@ -46,7 +46,7 @@ class Step:
 
     entry: str
     source: int
-    """Index of the operation of the graph."""
+    """The index of the graph operation."""
     is_collective: bool
 
 

@@ -59,7 +59,7 @@ class Relations:
         self._heads: dict[str, Heads] = {}
         """By the root of the class of a tensor."""
         self._wishes: list[tuple[str, str]] = []
-        self._homes: dict[str, str] = {}
+        self._laid_as: dict[str, str] = {}
         """Weight → the tensor that its in features lie as."""
         self._turns: dict[str, int] = {}
         """Tensor → the groups of positions that it has in turns."""
@@ -102,13 +102,13 @@ class Relations:
 
         A weight that was used before has a place: its operand is then redistributed if it must be.
         """
-        self.put_across(self._homes.setdefault(weight, operand), result)
+        self.put_across(self._laid_as.setdefault(weight, operand), result)
         self.put_across_if_possible(operand, result)
         self._operands[weight].append(operand)
 
     def note_table(self, table: str, rows: str) -> None:
         """Note that features of rows lie as those of the table they are from."""
-        self._homes.setdefault(table, rows)
+        self._laid_as.setdefault(table, rows)
 
     def align_with_operand(self, gradient: str, weight: str) -> None:
         """Let the gradient of an operand lie along its axis; the last product comes first."""

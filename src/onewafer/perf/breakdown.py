@@ -58,7 +58,7 @@ class Breakdown:
     items: tuple[Item, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         for item in self.items:
             if not (math.isfinite(item.seconds) and item.seconds >= 0):
                 raise ValueError(f"item {item.name!r} takes {item.seconds} seconds")

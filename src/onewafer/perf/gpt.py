@@ -48,7 +48,7 @@ class GptShape:
     positions: int
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         if min(self.layers, self.hidden, self.heads, self.vocabulary, self.positions) < 1:
             raise ConfigurationError(f"{self} has a number below 1")
         if self.hidden % self.heads:

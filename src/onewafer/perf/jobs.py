@@ -58,7 +58,7 @@ class Decode:
     """Tokens that each sequence has, the new one included."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         _at_least_one(batch=self.batch, context=self.context)
         _at_most(MOST_AT_A_TIME, batch=self.batch)
 
@@ -72,7 +72,7 @@ class Prefill:
     """Tokens of each prompt."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         _at_least_one(batch=self.batch, tokens=self.tokens)
         _at_most(MOST_AT_A_TIME, batch=self.batch)
 
@@ -85,7 +85,7 @@ class Forward:
     """Samples."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         _at_least_one(batch=self.batch)
         _at_most(MOST_AT_A_TIME, batch=self.batch)
 
@@ -102,7 +102,7 @@ class Serve:
     """Tokens of an answer."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         _at_least_one(concurrency=self.concurrency, prompt=self.prompt, answer=self.answer)
         _at_most(MOST_AT_A_TIME, concurrency=self.concurrency)
 
@@ -119,7 +119,7 @@ class Train:
     """Sequences of an optimizer step, all machines together."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         _at_least_one(tokens=self.tokens, sequence=self.sequence, batch=self.batch)
         _at_most(MOST_AT_A_TIME, batch=self.batch)
         _at_most(MOST_TOKENS, tokens=self.tokens)

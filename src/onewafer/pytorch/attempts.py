@@ -2,9 +2,9 @@
 
 A capture takes tenths of a second, the call of a small module microseconds. What the wafer refuses
 is therefore remembered by what the refusal can depend on: the class of the module, the shapes of
-its parameters and the look of the call. Python state that only the module's code reads may decide,
-too; hence a second capture, which sees it changed, before the session gives up. Counts decide and
-no clock, so the same script always has the same calls on the wafer.
+its parameters and the signature of the call. Python state that only the module's code reads may
+decide, too; so a second capture, which sees that state changed, comes before the session gives up.
+Counts decide and no clock, so the same script always has the same calls on the wafer.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.pytorch.parts import look_alike
+from onewafer.pytorch.parts import signature_alike
 from onewafer.pytorch.places import users_place
 from onewafer.pytorch.refusals import NO_PRODUCTS
 
 if TYPE_CHECKING:
     import torch
 
-    from onewafer.pytorch.looks import Look
+    from onewafer.pytorch.call_signatures import CallSignature
 
 _MOST_REFUSED_ALIKE = 2
 """Captures in a row that were refused, of calls that look alike."""
@@ -61,16 +61,16 @@ class Attempts:
     """The captures of a session that led to nothing, or to one call only."""
 
     def __init__(self) -> None:
-        self._alike: dict[Look, _Refused] = {}
+        self._alike: dict[CallSignature, _Refused] = {}
         self._modules: weakref.WeakKeyDictionary[torch.nn.Module, _OfModule] = (
             weakref.WeakKeyDictionary()
         )
         self._unsaid: str | None = None
         self._has_warned = False
 
-    def admit(self, module: torch.nn.Module, look: Look) -> None:
-        """Raise the last refusal if calls of this look, or this module, are not tried any more."""
-        alike = self._alike.get(look_alike(module, look))
+    def admit(self, module: torch.nn.Module, signature: CallSignature) -> None:
+        """Raise the last refusal if calls of this signature or module are not tried any more."""
+        alike = self._alike.get(signature_alike(module, signature))
         _refuse_after(_MOST_REFUSED_ALIKE, alike)
         of_module = self._modules.get(module)
         if of_module is None:
@@ -101,19 +101,19 @@ class Attempts:
         of_module.num_exports += 1
 
     def note_refusal(
-        self, module: torch.nn.Module, look: Look, error: UnsupportedOperationError
+        self, module: torch.nn.Module, signature: CallSignature, error: UnsupportedOperationError
     ) -> None:
         """Note that a capture was refused."""
-        key = look_alike(module, look)
+        key = signature_alike(module, signature)
         if key not in self._alike and len(self._alike) >= _MOST_ALIKE:
             del self._alike[next(iter(self._alike))]
         for refused in (self._alike.setdefault(key, _Refused()), self._of(module).refused):
             refused.count += 1
             refused.error = error.again()  # without the frames of this one
 
-    def note_success(self, module: torch.nn.Module, look: Look) -> None:
+    def note_success(self, module: torch.nn.Module, signature: CallSignature) -> None:
         """Note that a capture was accepted."""
-        self._alike.pop(look_alike(module, look), None)
+        self._alike.pop(signature_alike(module, signature), None)
         self._of(module).refused = _Refused()
 
     def _of(self, module: torch.nn.Module) -> _OfModule:

@@ -60,7 +60,7 @@ class _Size:
 class _Known:
     """The known facts of a module."""
 
-    look: object
+    signature: object
     """Equal as long as the module computes the same."""
     residents: dict[_Size, ResidentModel] = field(default_factory=dict["_Size", ResidentModel])
     refused: dict[_Size, UnsupportedOperationError] = field(
@@ -156,9 +156,9 @@ class Generation:
     def _resident(self, module: torch.nn.Module, request: Request) -> ResidentModel:
         """Return a program that can answer; it needs no more rows than the last ones for one."""
         known = self._known.get(module)
-        look = _look(module)
-        if known is None or known.look != look:
-            known = _Known(look)
+        signature = _signature(module)
+        if known is None or known.signature != signature:
+            known = _Known(signature)
             self._known[module] = known
         least = 1 if request.batch.is_plain else 2  # one alone has no positions of its own
         kept = request.batch.num_sequences if request.keeps_sequences else 1
@@ -244,7 +244,7 @@ _REGISTRIES = frozenset(vars(torch.nn.Module()))
 """Attributes that every module has."""
 
 
-def _look(module: torch.nn.Module) -> object:
+def _signature(module: torch.nn.Module) -> object:
     """Return a value that differs after each change of a module but to elements of tensors."""
     tensors = (*module.parameters(), *module.buffers())
     modules = tuple(

@@ -20,7 +20,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.pytorch.looks import Look
+from onewafer.pytorch.call_signatures import CallSignature
 from onewafer.pytorch.refusals import RefusedError, SurroundingsError
 
 if TYPE_CHECKING:
@@ -30,54 +30,60 @@ if TYPE_CHECKING:
 
 _MOST_PARTS = 128
 """Parts of one module that are offered, over all its calls; the first ones."""
-_MOST_LOOKS = 4
+_MOST_SIGNATURES = 4
 """Looks of calls of one part, which differ in shapes: each is captured and compiled."""
-_MOST_UNUSED_LOOKS = 2
+_MOST_UNUSED_SIGNATURES = 2
 """Looks of calls of one part, none of which has come twice: a sequence grows from call to call."""
 _LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 """Modules whose matrix is a table to pick rows from."""
 
-_LooksOfParts = weakref.WeakKeyDictionary[torch.nn.Module, Counter[Look]]
+_SignaturesOfParts = weakref.WeakKeyDictionary[torch.nn.Module, Counter[CallSignature]]
 
 
 class Parts:
     """The parts that a session was offered after refusals, and its answers to modules alike."""
 
     def __init__(self) -> None:
-        self._looks: weakref.WeakKeyDictionary[torch.nn.Module, _LooksOfParts] = (
+        self._signatures: weakref.WeakKeyDictionary[torch.nn.Module, _SignaturesOfParts] = (
             weakref.WeakKeyDictionary()
         )
-        """Whole → part → looks of the calls that were offered, with their number."""
-        self._refusals: dict[Look, UnsupportedOperationError] = {}
+        """Whole → part → signatures of the calls that were offered, with their number."""
+        self._refusals: dict[CallSignature, UnsupportedOperationError] = {}
         self._unknown: weakref.WeakKeyDictionary[torch.nn.Module, Refusal] = (
             weakref.WeakKeyDictionary()
         )
         """Part → an operation of it that the wafer does not have."""
 
-    def admit(self, whole: torch.nn.Module, part: torch.nn.Module, look: Look) -> None:
-        """Count that a part is offered in a call of this look; `whole` is what the script calls.
+    def admit(
+        self, whole: torch.nn.Module, part: torch.nn.Module, signature: CallSignature
+    ) -> None:
+        """Count that a part is offered in a call of this signature; the script calls `whole`.
 
         Raises UnsupportedOperationError if the limits are reached, if the capture of a larger part
         has shown an operation in it that the wafer does not have, or if the part is new and one
-        that looks alike was refused.
+        that has an equal signature was refused.
         """
         unknown = self._unknown.get(part)
         if unknown is not None:
             raise RefusedError(unknown.reason, unknown.place)
-        parts = self._looks.setdefault(whole, weakref.WeakKeyDictionary())
+        parts = self._signatures.setdefault(whole, weakref.WeakKeyDictionary())
         if part not in parts:
-            refusal = self._refusals.get(look_alike(part, look))
+            refusal = self._refusals.get(signature_alike(part, signature))
             if refusal is not None:
                 raise refusal.again()
             if len(parts) >= _MOST_PARTS:
                 msg = f"{_MOST_PARTS} modules inside {type(whole).__name__} were tried before it"
                 raise UnsupportedOperationError(msg)
-        looks = parts.setdefault(part, Counter())
-        if look not in looks and len(looks) >= _MOST_LOOKS:
-            raise UnsupportedOperationError(f"its calls have more than {_MOST_LOOKS} shapes")
-        if look not in looks and len(looks) >= _MOST_UNUSED_LOOKS and looks.total() == len(looks):
+        signatures = parts.setdefault(part, Counter())
+        if signature not in signatures and len(signatures) >= _MOST_SIGNATURES:
+            raise UnsupportedOperationError(f"its calls have more than {_MOST_SIGNATURES} shapes")
+        if (
+            signature not in signatures
+            and len(signatures) >= _MOST_UNUSED_SIGNATURES
+            and signatures.total() == len(signatures)
+        ):
             raise SurroundingsError("its calls have another shape each time")
-        looks[look] += 1
+        signatures[signature] += 1
 
     def keep_unknown(self, module: torch.nn.Module, parts: Mapping[str, Refusal]) -> None:
         """Remember which modules inside one have operations that the wafer does not have."""
@@ -88,10 +94,10 @@ class Parts:
                 self._unknown[module.get_submodule(path)] = refusal
 
     def keep_refusal(
-        self, part: torch.nn.Module, look: Look, refusal: UnsupportedOperationError
+        self, part: torch.nn.Module, signature: CallSignature, refusal: UnsupportedOperationError
     ) -> None:
         """Remember why a part was refused, for modules that look alike."""
-        self._refusals[look_alike(part, look)] = refusal.again()  # without frames
+        self._refusals[signature_alike(part, signature)] = refusal.again()  # without frames
 
 
 def is_worth_offering(
@@ -115,7 +121,7 @@ def is_worth_offering(
     )
 
 
-def look_alike(module: torch.nn.Module, look: Look) -> Look:
-    """Return a key that is equal for modules that look alike in a call of this look."""
+def signature_alike(module: torch.nn.Module, signature: CallSignature) -> CallSignature:
+    """Return a key that is equal for equal modules in calls of this signature."""
     shapes = tuple((parameter.dtype, parameter.shape) for parameter in module.parameters())
-    return type(module), shapes, look
+    return type(module), shapes, signature

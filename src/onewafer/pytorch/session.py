@@ -38,6 +38,7 @@ from onewafer.execution import (
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import Interruption, RunLimits
 from onewafer.pytorch.attempts import Attempts
+from onewafer.pytorch.call_signatures import signature_of
 from onewafer.pytorch.capture import DRAWS, capture, check_call, check_indices
 from onewafer.pytorch.causal_calls import has_cache, is_language_model
 from onewafer.pytorch.generation import Generation
@@ -45,11 +46,10 @@ from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.host_calls import HeldResult, is_own_error, with_own_errors
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger
-from onewafer.pytorch.looks import look_of
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.names import name_of_module
 from onewafer.pytorch.own_errors import OwnErrors
-from onewafer.pytorch.parts import Parts, look_alike
+from onewafer.pytorch.parts import Parts, signature_alike
 from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.refusals import NO_PRODUCTS, OutsideTableError, RefusedError
 from onewafer.pytorch.report import build_report
@@ -63,10 +63,10 @@ if TYPE_CHECKING:
 
     from onewafer.execution import Observer, Placed, Recordings, ResidentProgram, WaferOptions
     from onewafer.graph import Graph
+    from onewafer.pytorch.call_signatures import CallSignature
     from onewafer.pytorch.captured import Capture, CapturedCall
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.host_work import HostWork
-    from onewafer.pytorch.looks import Look
     from onewafer.pytorch.report import Report
 
 
@@ -132,10 +132,10 @@ class Session:
             torch.nn.Module, weakref.WeakKeyDictionary[Capture, ModuleProgram]
         ] = weakref.WeakKeyDictionary()
         """The same programs by what led to them, which is found without comparing graphs."""
-        self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[Look, _Alike]] = (
+        self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[CallSignature, _Alike]] = (
             weakref.WeakKeyDictionary()
         )
-        self._guarded: weakref.WeakValueDictionary[Look, GuardedCall] = (
+        self._guarded: weakref.WeakValueDictionary[CallSignature, GuardedCall] = (
             weakref.WeakValueDictionary()
         )
         """The common state of modules that look alike, as long as one of them is alive."""
@@ -144,7 +144,7 @@ class Session:
         self._this_thread = _ThisThread()
         self._own_errors = OwnErrors(options)
         self._left: weakref.WeakKeyDictionary[
-            torch.nn.Module, dict[Look | None, UnsupportedOperationError]
+            torch.nn.Module, dict[CallSignature | None, UnsupportedOperationError]
         ] = weakref.WeakKeyDictionary()
         """Calls that are left to the host since there was an error of ours in one like them."""
         self._generation = Generation(
@@ -335,17 +335,19 @@ class Session:
         arguments: tuple[tuple[object, ...], Mapping[str, object]],
     ) -> object:
         def find() -> object:
-            return look_of(part, *arguments)
+            return signature_of(part, *arguments)
 
         with taking_turn():
-            look = cast("Look", with_own_errors(find, partial(self._leave, part, *arguments)))
-            parts.admit(whole, part, look)
+            signature = cast(
+                "CallSignature", with_own_errors(find, partial(self._leave, part, *arguments))
+            )
+            parts.admit(whole, part, signature)
             try:
                 result = run(part, *arguments)
             except OutsideTableError:
                 raise
             except UnsupportedOperationError as error:
-                parts.keep_refusal(part, look, error)
+                parts.keep_refusal(part, signature, error)
                 raise
             self.ledger.part_calls[type(part).__name__, type(whole).__name__] += 1
             return result
@@ -372,7 +374,7 @@ class Session:
         left = self._left.get(module)
         if left is None:
             return
-        refusal = left.get(None) or left.get(look_of(module, args, kwargs))
+        refusal = left.get(None) or left.get(signature_of(module, args, kwargs))
         if refusal is not None:
             raise refusal.again()
 
@@ -392,10 +394,10 @@ class Session:
             known.pop(module, None)
         self._generation.forget(module)
         try:
-            look = look_of(module, args, kwargs)
+            signature = signature_of(module, args, kwargs)
         except Exception:  # noqa: BLE001  # it may be where the error was
-            look = None
-        self._left.setdefault(module, {})[look] = refusal
+            signature = None
+        self._left.setdefault(module, {})[signature] = refusal
         return refusal
 
     def _leave_answered(self, module: torch.nn.Module, error: Exception, flop: int) -> None:
@@ -495,11 +497,11 @@ class Session:
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> object:
         """Run a call by its guards, or, where Dynamo cannot, by an export of its own."""
-        look = look_of(module, args, kwargs)
-        alike = self._calls.get(module, {}).get(look)
+        signature = signature_of(module, args, kwargs)
+        alike = self._calls.get(module, {}).get(signature)
         if alike is None or not alike.has_worked:
-            self._attempts.admit(module, look)
-        alike = self._alike(module, look)
+            self._attempts.admit(module, signature)
+        alike = self._alike(module, signature)
         guarded = alike.guarded
         if guarded is not None and not dynamo_config.disable:
             num_graphs, alike.has_worked = guarded.num_graphs, False
@@ -511,13 +513,13 @@ class Session:
                 raise
             except UnsupportedOperationError as error:
                 if guarded.num_graphs > num_graphs:
-                    self._attempts.note_refusal(module, look, error)
+                    self._attempts.note_refusal(module, signature, error)
                 self._note_parts(module, error)
                 raise
             else:
                 alike.has_worked = guarded.has_reached_graph
                 if guarded.num_graphs > num_graphs:
-                    self._attempts.note_success(module, look)
+                    self._attempts.note_success(module, signature)
                 return result
         if alike.refusal is not None:
             raise alike.refusal.again()
@@ -526,7 +528,7 @@ class Session:
             call = capture(module, args, kwargs, dtype=self.options.dtype)
         except UnsupportedOperationError as error:
             alike.refusal = error.again()
-            self._attempts.note_refusal(module, look, error)
+            self._attempts.note_refusal(module, signature, error)
             self._note_parts(module, error)
             raise
         return self._run(module, call, partial(module, *args, **kwargs))
@@ -555,20 +557,20 @@ class Session:
                 alike.guarded, alike.refusal = None, UnsupportedOperationError(NOTHING)
         return result
 
-    def _alike(self, module: torch.nn.Module, look: Look) -> _Alike:
+    def _alike(self, module: torch.nn.Module, signature: CallSignature) -> _Alike:
         known = self._calls.setdefault(module, {})
-        if look not in known:
+        if signature not in known:
             if len(known) >= _MOST_ALIKE:
                 del known[next(iter(known))]
-            known[look] = _Alike(self._guarded_call(module, look))
-        alike = known[look]
+            known[signature] = _Alike(self._guarded_call(module, signature))
+        alike = known[signature]
         if alike.guarded is not None and not alike.guarded.has_room_for(module):
             alike.guarded = GuardedCall(self._run, self.options)
         return alike
 
-    def _guarded_call(self, module: torch.nn.Module, look: Look) -> GuardedCall:
-        """Return what captures the calls of a module of this look: once for all equal layers."""
-        key = look_alike(module, look)
+    def _guarded_call(self, module: torch.nn.Module, signature: CallSignature) -> GuardedCall:
+        """Return the guarded call of a module and signature: one for all equal layers."""
+        key = signature_alike(module, signature)
         shared = self._guarded.get(key)
         if shared is None or not shared.can_be_shared:
             shared = self._guarded[key] = GuardedCall(self._run, self.options)
@@ -592,7 +594,7 @@ class Session:
                 self.options,
                 partial(self._load_as, name_of_module(module), _host_stores(module)),
                 optimizers=self.training.optimizers,
-                homes=self.training.homes,
+                places=self.training.places,
                 guesses_loss=not self._this_thread.trains_part,
             )
         with self._calls_on_host():

@@ -47,7 +47,7 @@ class ServerOptions:
     """Bytes that weights may need; None: what is free."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         for option, number, least, most in (
             ("--max-batch", self.max_batch, 1, 4_096),
             ("--max-waiting", self.max_waiting, 0, 1_000_000),

@@ -36,7 +36,7 @@ class ProgressBar:
         self._task: TaskID | None = None if progress is None else progress.add_task("", total=None)
 
     def say(self, text: str) -> None:
-        """Say what is being done."""
+        """Show a text as the current activity."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=text)
 
@@ -55,7 +55,7 @@ class CellBar(ProgressBar):
         self._text = self._steps = ""
 
     def say(self, text: str) -> None:
-        """Say what is being done."""
+        """Show a text as the current activity."""
         self._text = text
         self._line.show(f"{self._text}{self._steps}")
 
@@ -76,7 +76,7 @@ class LogLines(ProgressBar):
         self._is_over = threading.Event()
 
     def say(self, text: str) -> None:
-        """Say what is being done."""
+        """Show a text as the current activity."""
         self._text = text
 
     def show(self, done: int, total: int) -> None:

@@ -49,7 +49,7 @@ class AwaitedRun:
         self._version = 0
 
     def find(self, path: str) -> bytes | None:
-        """Return what is at a path; None: nothing is."""
+        """Return the page part at a path, or None."""
         if self._parts is None:
             self.look()
         if self._parts is None:

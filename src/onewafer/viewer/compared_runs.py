@@ -140,7 +140,7 @@ class ComparedParts:
         self._highest = lru_cache(None)(self._highest_of)
 
     def find(self, path: str) -> bytes | None:
-        """Return what is at a path; None: nothing is.
+        """Return the page part at a path, or None.
 
         Raises:
             RecordingError: a recording is damaged.
@@ -164,7 +164,7 @@ class ComparedParts:
         return drawn_part(self._draw(folder, name, window), rest.removeprefix(f"maps/{whole}"))
 
     def paths(self) -> Iterator[str]:
-        """Yield all paths that a page without a server needs, the most needed first."""
+        """Yield all paths that a static page needs, in order of importance."""
         for path in self._both["a"].paths():
             if not path.startswith(("maps/", "windows.json", "spans")):
                 yield path

@@ -37,7 +37,7 @@ class FollowedRuns:
         self._version = 0
 
     def find(self, path: str) -> bytes | None:
-        """Return what is at a path; None: nothing is."""
+        """Return the page part at a path, or None."""
         return self._parts.find(path)
 
     def paths(self) -> Iterator[str]:

@@ -61,11 +61,11 @@ class Parts(Protocol):
     """The parts of a page."""
 
     def find(self, path: str) -> bytes | None:
-        """Return what is at a path; None: nothing is."""
+        """Return the page part at a path, or None."""
         ...
 
     def paths(self) -> Iterator[str]:
-        """Yield all paths that a page without a server needs, the most needed first."""
+        """Yield all paths that a static page needs, in order of importance."""
         ...
 
 
@@ -80,7 +80,7 @@ class PageParts:
         self._draw = lru_cache(kept)(self._draw_codes)
 
     def find(self, path: str) -> bytes | None:
-        """Return what is at a path; None: nothing is.
+        """Return the page part at a path, or None.
 
         Raises:
             RecordingError: the recording is damaged.
@@ -105,7 +105,7 @@ class PageParts:
         return None if finder is None else finder(rest)
 
     def paths(self) -> Iterator[str]:
-        """Yield all paths that a page without a server needs, the most needed first."""
+        """Yield all paths that a static page needs, in order of importance."""
         yield "run.json"
         if self.recording.header.num_pes * len(self._counters()) <= _MOST_NUMBERS:
             yield "columns.json"

@@ -134,9 +134,11 @@ def test_gradients_of_the_host_are_those_of_the_wafer_bit_for_bit(factors):
     with run_on(session):
         for factor in factors:
             functional.mse_loss(model(torch.randn(1, 3)), torch.ones(1, 2)).mul(factor).backward()
-            homes = [(each, session.training.homes.find(each)) for each in model.parameters()]
-            arrays = {n: a for each, home in homes for n, a in home.cut.arrays(each.grad).items()}
-            program = homes[0][1].program
+            places = [(each, session.training.places.find(each)) for each in model.parameters()]
+            arrays = {
+                n: a for each, place in places for n, a in place.cut.arrays(each.grad).items()
+            }
+            program = places[0][1].program
             assert program.loaded.has({program.by_name[n]: a for n, a in arrays.items()})
     assert session.report(is_over=True).programs[0].parameters_resent == 0
 

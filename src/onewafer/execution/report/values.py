@@ -55,7 +55,7 @@ class PartReport:
     part: LayerPart | None
     """None: to begin and end launches, and to repeat layers."""
     is_collective: bool
-    """True if values move between PEs, else each works on its own."""
+    """True if values move between PEs; false if each PE works alone."""
     cycles_per_row: float | None
     """Measured, the mean of all PEs, waiting included; None where nothing was simulated."""
     busy_fraction: float | None

@@ -32,7 +32,7 @@ _GRADIENT_FLOP = 4
 
 
 class _Attending(Operation):
-    """An operation that computes which shares of the value rows each query row takes."""
+    """An operation that computes the attention probabilities of each query row."""
 
     __slots__ = ()
 
@@ -75,20 +75,20 @@ class _Attending(Operation):
 
     @abstractmethod
     def keeping_as(self, name: str) -> Self:
-        """Return the same whose keys and values are kept under another name."""
+        """Return a copy that stores its keys and values under another name."""
 
     @property
     def has_dropout(self) -> bool:
-        """True if shares are multiplied by factors, those of the graph or that are drawn."""
+        """True if probabilities are multiplied by factors, those of the graph or that are drawn."""
         return self.factors is not None or self.draw is not None
 
     def drawn_factors(self, launch: Launch, keys: int) -> Array:
-        """Return what is drawn for the shares of a launch, (rows, heads, keys)."""
+        """Return what is drawn for the probabilities of a launch, (rows, heads, keys)."""
         assert self.draw is not None, "it draws"  # invariant
         return launch.factors(self.draw).reshape(launch.num_rows, self.heads, -1)[..., :keys]
 
     def _factors(self, launch: Launch, like: Array) -> Array | None:
-        """Return what the shares are multiplied by, in their shape; None: nothing."""
+        """Return what the probabilities are multiplied by, in their shape; None: nothing."""
         if self.draw is not None:
             return self.drawn_factors(launch, like.shape[-1]).reshape(like.shape)
         if self.factors is None:
@@ -106,8 +106,8 @@ class _Attending(Operation):
         """Return rows of key and value heads by head."""
         return rows.reshape(len(rows), self.kv_heads, -1)
 
-    def _shares(self, launch: Launch, query: Array, keys: Array) -> Array:
-        """Return the shares (rows, kv heads, group, keys) from query and keys by head."""
+    def _probabilities(self, launch: Launch, query: Array, keys: Array) -> Array:
+        """Return the probabilities (rows, kv heads, group, keys) from query and keys by head."""
         scores = np.einsum("rhgd,shd->rhgs", query, keys)
         if self.bias is not None:
             bias = launch[self.bias]
@@ -174,9 +174,8 @@ class Attention(_Attending):
     """Numbers that are kept of each token for later ones, where keys and values share some; None:
     its key and its value."""
     factors: ValueName | None = None
-    """Shape (rows, heads · positions), those of one head after the other: numbers that shares are
-    multiplied by before the values are, as those of a dropout. There are as many positions as rows,
-    or if causal more, those of the whole sequence."""
+    """Shape (rows, heads · positions), one head after the other: factors of the probabilities, as
+    of a dropout. There are as many positions as rows, or if causal those of the whole sequence."""
     drawn: Draw | None = None
     """Draws such factors: the features are those of one head after the other, with the same number
     of positions for each, at least those of the sequence."""
@@ -189,7 +188,7 @@ class Attention(_Attending):
         return self.result.name
 
     def keeping_as(self, name: str) -> Attention:
-        """Return the same whose keys and values are kept under another name."""
+        """Return a copy that stores its keys and values under another name."""
         return replace(self, kept_as=name)
 
     def unnumbered(self) -> Attention:
@@ -208,13 +207,13 @@ class Attention(_Attending):
         return (tensors[self.query].shape[0], features)
 
     def wrong_number(self) -> str | None:
-        """Return what is wrong with its numbers; None if nothing is."""
+        """Return an error about the operation's numbers, or None."""
         if not 0 < self.scale < math.inf:
             return f"the scale is {self.scale}, must be positive"
         return None if self.draw is None else self.draw.wrong_number()
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         heads, kv_heads = self.heads, self.kv_heads
         if heads < 1 or kv_heads < 1 or heads % kv_heads:
             return (
@@ -303,14 +302,14 @@ class Attention(_Attending):
         return seen * self._count_cached_features(tensors)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         query, keys, values = (launch[name] for name in self.operands)
         if self.is_causal:
             keys, values = launch.append(self.kept_name, keys, values)
-        shares = self._shares(launch, self._by_head(query), self._by_kv_head(keys))
-        factors = self._factors(launch, shares)
-        shares = shares if factors is None else shares * factors
-        result = np.einsum("rhgs,shd->rhgd", shares, self._by_kv_head(values))
+        probabilities = self._probabilities(launch, self._by_head(query), self._by_kv_head(keys))
+        factors = self._factors(launch, probabilities)
+        probabilities = probabilities if factors is None else probabilities * factors
+        result = np.einsum("rhgs,shd->rhgd", probabilities, self._by_kv_head(values))
         return result.reshape(len(query), -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -350,9 +349,10 @@ class Attention(_Attending):
 class AttentionGradient(_Attending):
     """Give the gradients of query, key and value of an `Attention`, one after the other in a row.
 
-    The shares P are computed again. For scores S = scale · (query · key), result O with gradient G:
-    `dP = G · value`, `dS = P · (dP − Σ G · O)`, and `[scale · dS · key, scale · dSᵀ · query, Pᵀ ·
-    G]`. If shares have factors M, it is `dP = M · (G · value)` and `(M · P)ᵀ · G`.
+    The probabilities P are computed again. For scores S = scale · (query · key), result O, gradient
+    G: `dP = G · value`, `dS = P · (dP − Σ G · O)`, and the row is `[scale · dS · key,
+    scale · dSᵀ · query, Pᵀ · G]`. With factors M of P, `dP = M · (G · value)`, and the last part
+    is `(M · P)ᵀ · G`.
 
     If causal, the launch may have rows of a longer sequence. What it gives to keys and values of
     earlier launches is kept, and added by the launch that ends where it begins: the launches of a
@@ -382,7 +382,7 @@ class AttentionGradient(_Attending):
         return self.attended
 
     def keeping_as(self, name: str) -> AttentionGradient:
-        """Return the same whose keys and values are kept under another name."""
+        """Return a copy that stores its keys and values under another name."""
         return replace(self, kept_as=name)
 
     def unnumbered(self) -> AttentionGradient:
@@ -396,7 +396,7 @@ class AttentionGradient(_Attending):
         return (tensors[self.query].shape[0], features)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         return wrong_gradient(tensors[self.gradient], tensors[self.attended].shape)
 
     def count_flop(self, tensors: Tensors) -> int:
@@ -416,21 +416,21 @@ class AttentionGradient(_Attending):
         return 2 * rows * rows * (3 * query_features + 2 * tensors[self.attended].shape[-1])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         if not self.is_causal:
             _require_whole(launch)
         names = self.gradient, self.attended, self.query, self.key, self.value
         gradient, attended, query, keys, values = (launch[name] for name in names)
         keys, values = launch.cached(self.kept_name, keys, values)
         by_head, by_key = self._by_head(query), self._by_kv_head(keys)
-        shares = self._shares(launch, by_head, by_key)
+        probabilities = self._probabilities(launch, by_head, by_key)
         given = self._by_head(gradient)
         inner = (given * self._by_head(attended)).sum(axis=-1, keepdims=True)
         moved = np.einsum("rhgd,shd->rhgs", given, self._by_kv_head(values))
-        factors = self._factors(launch, shares)
-        mixed = shares if factors is None else shares * factors
+        factors = self._factors(launch, probabilities)
+        mixed = probabilities if factors is None else probabilities * factors
         moved = moved if factors is None else moved * factors
-        scores = shares * (moved - inner) * self.scale
+        scores = probabilities * (moved - inner) * self.scale
         of_query = np.einsum("rhgs,shd->rhgd", scores, by_key)
         of_key = np.einsum("rhgs,rhgd->shd", scores, by_head)
         of_value = np.einsum("rhgs,rhgd->shd", mixed, given)
@@ -457,7 +457,7 @@ class AttentionOperandGradient(Operation):
         return tensors[self.operand].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         rows, features = tensors[self.operand].shape
         gradients = tensors[self.gradients].shape
         if gradients[0] == rows and 0 <= self.first <= gradients[-1] - features:
@@ -473,7 +473,7 @@ class AttentionOperandGradient(Operation):
         return (self.result,)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         end = self.first + self.result.shape[-1]
         return launch[self.gradients][:, self.first : end]
 
@@ -488,9 +488,9 @@ def _softmax(scores: Array, sinks: Array | None) -> Array:
     """Return the softmax of scores (rows, kv heads, group, keys), less what a sink takes."""
     top = scores.max(axis=-1, keepdims=True)
     if sinks is None:
-        shares = np.exp(scores - top)
-        return shares / shares.sum(axis=-1, keepdims=True)
+        probabilities = np.exp(scores - top)
+        return probabilities / probabilities.sum(axis=-1, keepdims=True)
     sinks = sinks.reshape(1, *scores.shape[1:3], 1)
     top = np.maximum(top, sinks)
-    shares = np.exp(scores - top)
-    return shares / (shares.sum(axis=-1, keepdims=True) + np.exp(sinks - top))
+    probabilities = np.exp(scores - top)
+    return probabilities / (probabilities.sum(axis=-1, keepdims=True) + np.exp(sinks - top))

@@ -42,7 +42,7 @@ class _Statistic(Operation):
         return (1, tensors[self.input].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         return not_a_matrix("input", tensors[self.input])
 
 
@@ -57,7 +57,7 @@ class BatchMean(_Statistic):
         return tensors[self.input].num_elements + self.result.num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return launch[self.input].mean(axis=0, keepdims=True)
 
 
@@ -72,7 +72,7 @@ class BatchVariance(_Statistic):
         return 3 * tensors[self.input].num_elements + self.result.num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return launch[self.input].var(axis=0, keepdims=True)
 
 
@@ -88,13 +88,13 @@ class _BatchNorm(Operation):
     epsilon: float
 
     def wrong_number(self) -> str | None:
-        """Return what is wrong with its numbers; None if nothing is."""
+        """Return an error about the operation's numbers, or None."""
         if not 0 < self.epsilon < math.inf:
             return f"epsilon is {self.epsilon}, must be positive"
         return None
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         source = tensors[self.input]
         wrong = not_a_matrix("input", source)
         for field in fields_with(type(self), PARAMETERS):
@@ -128,7 +128,7 @@ class BatchNorm(_BatchNorm):
     epsilon: float
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         normalized, _ = self._normalized(launch)
         return normalized * launch[self.weight] + launch[self.bias]
 
@@ -148,7 +148,7 @@ class _BatchNormGradient(_BatchNorm):
     gradient: ValueName
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         wrong = wrong_gradient(tensors[self.gradient], tensors[self.input].shape)
         return wrong or _BatchNorm.wrong_operand(self, tensors)
 
@@ -173,11 +173,11 @@ class BatchNormInputGradient(_BatchNormGradient):
         return tensors[self.input].shape
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         normalized, scale = self._normalized(launch)
         gradient = launch[self.gradient]
-        shares = gradient.mean(axis=0) + normalized * (gradient * normalized).mean(axis=0)
-        return scale * launch[self.weight] * (gradient - shares)
+        means = gradient.mean(axis=0) + normalized * (gradient * normalized).mean(axis=0)
+        return scale * launch[self.weight] * (gradient - means)
 
 
 class OfNormWeight(Operation):
@@ -204,7 +204,7 @@ class OfNormWeight(Operation):
         return 4 * tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         normalized, _ = self._normalized(launch)
         gradient = launch[self.gradient]
         return (gradient * normalized.reshape(gradient.shape)).sum(axis=0)

@@ -38,7 +38,7 @@ class Linear(Operation):
         return (*tensors[self.input].shape[:-1], tensors[self.weight].shape[0])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         weight, features = tensors[self.weight].shape, tensors[self.input].shape[-1]
         if len(weight) != MATRIX or weight[1] != features:
             return f"the weight has shape {weight}, must be (out features, {features})"
@@ -49,7 +49,7 @@ class Linear(Operation):
         return 2 * self.result.num_elements * tensors[self.input].shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return launch[self.input] @ launch[self.weight].T
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -74,7 +74,7 @@ class LinearInputGradient(Operation):
         return (*tensors[self.gradient].shape[:-1], tensors[self.weight].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         weight, gradient = tensors[self.weight].shape, tensors[self.gradient]
         if len(weight) != MATRIX:
             return f"the weight has shape {weight}, must be (out features, in features)"
@@ -85,7 +85,7 @@ class LinearInputGradient(Operation):
         return 2 * self.result.num_elements * tensors[self.gradient].shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return launch[self.gradient] @ launch[self.weight]
 
 
@@ -105,7 +105,7 @@ class LinearWeightGradient(Operation):
         return (tensors[self.gradient].shape[-1], tensors[self.input].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         gradient = tensors[self.gradient]
         rows = tensors[self.input].shape[:-1]
         return wrong_gradient(gradient, (*rows, gradient.shape[-1]))
@@ -115,7 +115,7 @@ class LinearWeightGradient(Operation):
         return 2 * tensors[self.gradient].num_elements * self.result.shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         gradient, rows = (launch[name] for name in self.activation_operands)
         return gradient.reshape(-1, gradient.shape[-1]).T @ rows.reshape(-1, rows.shape[-1])
 
@@ -131,11 +131,11 @@ class AddBias(Operation):
     """A parameter of shape (features,)."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         return wrong_vector("bias", tensors[self.bias], tensors[self.input].shape[-1])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return launch[self.input] + launch[self.bias]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -157,7 +157,7 @@ class SumRows(Operation):
         return (tensors[self.input].shape[-1] // self.groups,)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         return wrong_groups(tensors[self.input].shape[-1], self.groups)
 
     def count_flop(self, tensors: Tensors) -> int:
@@ -165,6 +165,6 @@ class SumRows(Operation):
         return tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         rows = launch[self.input]
         return rows.reshape(-1, rows.shape[-1] // self.groups).sum(axis=0)

@@ -42,11 +42,11 @@ class Dropout(OfElement):
         return replace(self, number=0)
 
     def wrong_number(self) -> str | None:
-        """Return what is wrong with its numbers; None if nothing is."""
+        """Return an error about the operation's numbers, or None."""
         return self.draw.wrong_number()
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return launch[self.input] * launch.factors(self.draw)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:

@@ -108,7 +108,7 @@ class _OfElements(Operation):
     weights: ParameterName | None
 
     def wrong_number(self) -> str | None:
-        """Return what is wrong with its numbers; None if nothing is."""
+        """Return an error about the operation's numbers, or None."""
         if not (0 < self.delta < math.inf):
             return f"δ is {self.delta}, must be above 0 and finite"
         if not math.isfinite(self.scale):
@@ -118,7 +118,7 @@ class _OfElements(Operation):
         return None
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         source, target = tensors[self.input].shape, tensors[self.target].shape
         if source != target:
             return f"the operands have shapes {source} and {target}, which must be equal"
@@ -164,7 +164,7 @@ class ElementLoss(_OfElements):
         return 2 * tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         x, t, delta, weights = self._of(launch)
         losses = self.function.apply(x, t, delta=delta, weights=weights) * self.scale
         match self.reduction:
@@ -190,7 +190,7 @@ class ElementLossGradient(_OfElements):
     """Give the gradient of the input of an `ElementLoss`: the derivative, scaled."""
 
     element_flop = 2
-    """The derivative, and the product."""
+    """FLOP of the derivative and of the product."""
 
     gradient: ValueName
     input: ValueName
@@ -206,12 +206,12 @@ class ElementLossGradient(_OfElements):
         return tensors[self.input].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         wrong = _OfElements.wrong_operand(self, tensors)
         return wrong or wrong_gradient(tensors[self.gradient], self._shape(tensors))
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         x, t, delta, weights = self._of(launch)
         count = x.size if self.reduction is Reduction.MEAN else 1
         slopes = self.function.derivative(x, t, delta=delta, weights=weights)

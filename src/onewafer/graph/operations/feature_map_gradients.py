@@ -47,13 +47,13 @@ class RepeatRows(OnSamples):
         return (rows * self.rows, features)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         if self.rows < 1:
             return f"it repeats each row {self.rows} times; must be at least once"
         return not_a_matrix("input", tensors[self.input])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return np.repeat(launch[self.input], self.rows, axis=0)
 
 
@@ -71,7 +71,7 @@ class _WindowedGradient(OnSamples):
         return self.window.num_result_pixels
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         gradient, pixels = tensors[self.gradient], self.window.num_result_pixels
         if len(gradient.shape) == MATRIX and gradient.shape[0] % pixels:
             return f"its maps have {pixels} pixels, which must divide {gradient.shape[0]} rows"
@@ -147,7 +147,7 @@ class ConvolutionInputGradient(_InputGradient):
         return 2 * products * self.result.shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         products = np.einsum("spo,toi->spti", self._places(launch), launch[self.weight])
         return self.window.add_up(products)
 
@@ -174,7 +174,7 @@ class ConvolutionWeightGradient(_WeightGradient):
         return 2 * self.result.num_elements * tensors[self.gradient].shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         taps = self.window.take(launch[self.input], missing=0)
         return np.einsum("spti,spo->toi", taps, self._places(launch))
 
@@ -197,7 +197,7 @@ class DepthwiseInputGradient(_InputGradient):
         return 2 * tensors[self.gradient].num_elements * self.window.num_taps
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         gradient = self._places(launch)[:, :, np.newaxis]
         return self.window.add_up(gradient * launch[self.weight])
 
@@ -223,7 +223,7 @@ class DepthwiseWeightGradient(_WeightGradient):
         return 2 * self.result.num_elements * tensors[self.gradient].shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         taps = self.window.take(launch[self.input], missing=0)
         return np.einsum("sptf,spf->tf", taps, self._places(launch))
 
@@ -260,7 +260,7 @@ class MaxPoolGradient(_WindowedGradient):
         return tensors[self.gradient].num_elements * (self.window.num_taps + 1)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         taps = self.window.take(launch[self.input], missing=-np.inf)
         found = taps.argmax(axis=2)[:, :, np.newaxis]
         is_found = np.arange(self.window.num_taps)[:, np.newaxis] == found

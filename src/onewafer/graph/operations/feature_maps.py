@@ -59,7 +59,7 @@ class Windowed(OnSamples):
         return (self._result_pixels(tensors), tensors[self.input].shape[1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         window = self.window
         if min(window.top, window.left, window.bottom, window.right) < 0:
             return "a margin of its window is negative"
@@ -128,7 +128,7 @@ class Convolution(Windowed):
         return 2 * self.result.num_elements * self.window.num_taps * tensors[self.input].shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         result = np.einsum("spti,toi->spo", self._taps(launch, missing=0), launch[self.weight])
         return result.reshape(-1, result.shape[-1])
 
@@ -164,7 +164,7 @@ class DepthwiseConvolution(Windowed):
         return 2 * self.result.num_elements * self.window.num_taps
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         taps = self._taps(launch, missing=0)
         return (taps * launch[self.weight]).sum(axis=2).reshape(-1, taps.shape[-1])
 
@@ -197,7 +197,7 @@ class MaxPool(Windowed):
         return self.result.num_elements * self.window.num_taps
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         taps = self._taps(launch, missing=-np.inf)
         return taps.max(axis=2).reshape(-1, taps.shape[-1])
 
@@ -227,7 +227,7 @@ class GlobalAveragePool(OfRows):
         return self.result.num_elements * (self.rows + 1)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         rows = launch[self.input]
         return rows.reshape(-1, self.rows, rows.shape[-1]).mean(axis=1)
 
@@ -250,7 +250,7 @@ class ScaleFeatureMaps(OfRows):
     """Rows of a sample: the pixels of its map."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         wrong = OfRows.wrong_operand(self, tensors)
         if wrong is not None:
             return wrong
@@ -259,7 +259,7 @@ class ScaleFeatureMaps(OfRows):
         return None if found == expected else f"the factors are {found}, must be {expected}"
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return launch[self.input] * np.repeat(launch[self.factors], self.rows, axis=0)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:

@@ -67,7 +67,7 @@ class _OfRows(Operation):
         return _shape_of_rows(tensors[self.input], self.reduction)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         weights = None if self.weights is None else tensors[self.weights]
         return _wrong_rows(tensors[self.input], tensors[self.targets], weights)
 
@@ -114,7 +114,7 @@ class _Targets:
         classes = np.where(counts, classes, 0)
         return _Targets(classes, counts, np.where(counts, weights[classes], 0), weights)
 
-    def shares(self, gradient: Array, reduction: Reduction) -> Array:
+    def row_gradients(self, gradient: Array, reduction: Reduction) -> Array:
         """Return the gradient of each row's loss, `[rows, 1]`, from that of the result."""
         if reduction is not Reduction.MEAN:
             return np.broadcast_to(gradient, (len(self.classes), 1))
@@ -155,7 +155,7 @@ def _log_softmax(groups: Array) -> Array:
 class CrossEntropy(_OfRows):
     """Compare the softmax of each row with the index of the class that it should be.
 
-    With shares p = softmax(input[r]), the target t and weights w of C classes, the loss of row r is
+    With p = softmax(input[r]), the target t and weights w of C classes, the loss of row r is
     `−(1 − smoothing) · w[t] · log(p[t]) − smoothing / C · Σ_c w[c] · log(p[c])`, and 0 where the
     target is ignored. The mean divides by the sum of the targets' weights.
     """
@@ -170,13 +170,13 @@ class CrossEntropy(_OfRows):
     weights: ParameterName | None = None
     """A parameter of shape (classes,); None: all are 1."""
     ignored: int = IGNORED
-    """The target of rows that do not count."""
+    """The target value of rows that the loss ignores."""
     smoothing: float = 0.0
     """The part of each target that all classes share, 0 to 1."""
     reduction: Reduction = Reduction.MEAN
 
     def wrong_number(self) -> str | None:
-        """Return what is wrong with its numbers; None if nothing is."""
+        """Return an error about the operation's numbers, or None."""
         if not 0 <= self.smoothing <= 1:
             return f"the label smoothing is {self.smoothing}, must be from 0 to 1"
         return None
@@ -188,12 +188,12 @@ class CrossEntropy(_OfRows):
         return element * source.num_elements + 3 * source.shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         desired = _Targets.of(launch, self).desired(self.smoothing)
         return self._reduce(launch, -(desired * _log_softmax(launch[self.input])).sum(axis=1))
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the shares less what they should be."""
+        """Add the probabilities less what they should be."""
         for name in self.parameter_operands:
             backward.refuse(self, name, "weights of classes are no weights of a layer")
         backward.give(
@@ -226,16 +226,16 @@ class _OfRowsGradient(Operation):
         return tensors[self.input].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         source = tensors[self.input]
         weights = None if self.weights is None else tensors[self.weights]
         wrong = _wrong_rows(source, tensors[self.targets], weights)
         expected = _shape_of_rows(source, self.reduction)
         return wrong or wrong_gradient(tensors[self.gradient], expected)
 
-    def _shares(self, launch: Launch, targets: _Targets) -> Array:
+    def _row_gradients(self, launch: Launch, targets: _Targets) -> Array:
         """Return the gradient of each row's loss: `[rows, 1]`."""
-        return targets.shares(launch[self.gradient], self.reduction)
+        return targets.row_gradients(launch[self.gradient], self.reduction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +260,12 @@ class CrossEntropyGradient(_OfRowsGradient):
     reduction: Reduction = Reduction.MEAN
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         targets = _Targets.of(launch, self)
         desired = targets.desired(self.smoothing)
-        shares = np.exp(_log_softmax(launch[self.input]))
-        difference = shares * desired.sum(axis=1, keepdims=True) - desired
-        return difference * self._shares(launch, targets)
+        probabilities = np.exp(_log_softmax(launch[self.input]))
+        difference = probabilities * desired.sum(axis=1, keepdims=True) - desired
+        return difference * self._row_gradients(launch, targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,13 +277,13 @@ class NegativeLogLikelihood(_OfRows):
     """
 
     input: ValueName
-    """Shape (rows, classes); two-dimensional: logarithms of shares."""
+    """Shape (rows, classes); two-dimensional: logarithms of probabilities."""
     targets: IndexName
     """Type i32, shape (rows, 1)."""
     weights: ParameterName | None = None
     """A parameter of shape (classes,); None: all are 1."""
     ignored: int = IGNORED
-    """The target of rows that do not count."""
+    """The target value of rows that the loss ignores."""
     reduction: Reduction = Reduction.MEAN
 
     def count_flop(self, tensors: Tensors) -> int:
@@ -295,7 +295,7 @@ class NegativeLogLikelihood(_OfRows):
         return (tensors[self.targets], tensors[self.targets])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         targets = _Targets.of(launch, self)
         rows = np.arange(len(targets.classes))
         return self._reduce(launch, -targets.weights * launch[self.input][rows, targets.classes])
@@ -340,9 +340,9 @@ class NegativeLogLikelihoodGradient(_OfRowsGradient):
         return 2 * tensors[self.input].shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         targets = _Targets.of(launch, self)
-        return -targets.desired(0) * self._shares(launch, targets)
+        return -targets.desired(0) * self._row_gradients(launch, targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,11 +361,11 @@ class LogSoftmax(Operation):
     """Groups of consecutive features of equal size."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         return wrong_groups(tensors[self.input].shape[-1], self.groups)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         rows = launch[self.input]
         groups = rows.reshape(*rows.shape[:-1], self.groups, -1)
         return _log_softmax(groups).reshape(rows.shape)
@@ -391,14 +391,14 @@ class LogSoftmaxGradient(Operation):
     """Groups of consecutive features of equal size."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         shape = tensors[self.logarithms].shape
         wrong = wrong_groups(shape[-1], self.groups)
         return wrong or wrong_gradient(tensors[self.gradient], shape)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         gradient, logarithms = (launch[name] for name in self.activation_operands)
         groups = gradient.reshape(*gradient.shape[:-1], self.groups, -1)
-        shares = np.exp(logarithms).reshape(groups.shape)
-        return (groups - shares * groups.sum(axis=-1, keepdims=True)).reshape(gradient.shape)
+        probabilities = np.exp(logarithms).reshape(groups.shape)
+        return (groups - probabilities * groups.sum(axis=-1, keepdims=True)).reshape(gradient.shape)

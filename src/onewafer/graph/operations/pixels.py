@@ -27,7 +27,7 @@ class _OfPixels(OfRows):
     __slots__ = ()
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         wrong = OfRows.wrong_operand(self, tensors)
         if wrong is not None:
             return wrong
@@ -58,7 +58,7 @@ class ScalePixels(_OfPixels):
     """Rows of a sample: the pixels of its map."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return (self._cut(launch) * launch[self.factors]).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -84,7 +84,7 @@ class ShiftPixels(_OfPixels):
     """Rows of a sample: the pixels of its map."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return (self._cut(launch) + launch[self.shifts]).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -110,5 +110,5 @@ class SumSamples(_OfPixels):
         return tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return self._cut(launch).sum(axis=0)

@@ -53,7 +53,7 @@ class BatchedMatmul(OnSamples):
         return (rows, right[0] // self.count_samples(tensors) * self.groups)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         left, right = tensors[self.left], tensors[self.right]
         for what, tensor in (("left operand", left), ("right operand", right)):
             wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
@@ -77,7 +77,7 @@ class BatchedMatmul(OnSamples):
         return 2 * self.result.num_elements * (tensors[self.left].shape[-1] // self.groups)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         left, right = launch[self.left], launch[self.right]
         shape = len(left) // self.rows, -1, self.groups
         products = np.einsum(
@@ -126,7 +126,7 @@ class BatchedOuter(OnSamples):
         return (rows, tensors[self.right].shape[1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        """Return an error about the operands' shapes, or None."""
         left, right = tensors[self.left], tensors[self.right]
         for what, tensor in (("left operand", left), ("right operand", right)):
             wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
@@ -144,7 +144,7 @@ class BatchedOuter(OnSamples):
         return 2 * self.result.num_elements * self.rows
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         left, right = (
             launch[name].reshape(-1, self.rows, self.groups, launch[name].shape[-1] // self.groups)
             for name in self.activation_operands

@@ -1,4 +1,4 @@
-"""Copies that a backward pass begins with where it computes a part of the forward pass again."""
+"""Copies with which a backward pass begins the recomputation of a forward segment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Copy(Operation):
     input: ValueName
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return the operation's result in a launch."""
         return launch[self.input]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:

@@ -56,7 +56,7 @@ class WarningsOnly(SilentObserver):
     """Passes on what the user has to know, and no progress."""
 
     def say(self, line: str) -> None:
-        """Print the sentence."""
+        """Print the line."""
         _print(line)
 
 
@@ -66,7 +66,7 @@ class LogLines:
     interval_seconds = _LOG_SECONDS
 
     def say(self, line: str) -> None:
-        """Print the sentence."""
+        """Print the line."""
         _print(line)
 
     def show(self, progress: RunProgress) -> None:
@@ -86,7 +86,7 @@ class StatusLine:
         self._line: Progress | None = None
 
     def say(self, line: str) -> None:
-        """Print the sentence."""
+        """Print the line."""
         self.done()
         _print(line)
 
@@ -120,7 +120,7 @@ class CellLine:
         self._what = what
 
     def say(self, line: str) -> None:
-        """Print the sentence."""
+        """Print the line."""
         _print(line)
 
     def show(self, progress: RunProgress) -> None:

@@ -1,10 +1,10 @@
 """Attention over a cache of keys and values."""
 
 from onewafer.mesh.attention.cache import Append, Share
-from onewafer.mesh.attention.carried import CarrySlots, ClearCarried, Turn
+from onewafer.mesh.attention.carried import CarrySlots, ClearCarried, TransposeCache
 from onewafer.mesh.attention.drops import DropScores
 from onewafer.mesh.attention.factors import ScaleScores
-from onewafer.mesh.attention.gradients import AddSlots, BackFromShares, SumKeys, WeighProducts
+from onewafer.mesh.attention.gradients import AddSlots, ScoresBackward, SumKeys, WeighProducts
 from onewafer.mesh.attention.scores import BiasScores, BroadcastScores, ReduceScores, Score
 from onewafer.mesh.attention.shape import AttentionShape
 from onewafer.mesh.attention.sums import Divide, FindMaxima, SumValues, Weigh
@@ -13,7 +13,6 @@ __all__ = [
     "AddSlots",
     "Append",
     "AttentionShape",
-    "BackFromShares",
     "BiasScores",
     "BroadcastScores",
     "CarrySlots",
@@ -24,10 +23,11 @@ __all__ = [
     "ReduceScores",
     "ScaleScores",
     "Score",
+    "ScoresBackward",
     "Share",
     "SumKeys",
     "SumValues",
-    "Turn",
+    "TransposeCache",
     "Weigh",
     "WeighProducts",
 ]

@@ -138,11 +138,11 @@ def append(
 
 
 def turn(
-    turned: Floats, cache: Floats, heads: LocalHeads, *, width: int, capacity: int, slots: int
+    transposed: Floats, cache: Floats, heads: LocalHeads, *, width: int, capacity: int, slots: int
 ) -> None:
-    """Copy keys and values of the first `slots`, each to the place of the other in `turned`."""
+    """Copy keys and values of the first `slots`, each to the place of the other in `transposed`."""
     keys, values = split_cache(cache, heads, width=width, capacity=capacity)
-    to_keys, to_values = split_cache(turned, heads, width=width, capacity=capacity)
+    to_keys, to_values = split_cache(transposed, heads, width=width, capacity=capacity)
     for (_, block), to, of in zip(heads.blocks(), to_values, values, strict=True):
         to[..., :slots, :] = keys[..., block, :slots].swapaxes(-1, -2)
         to_keys[..., block, :slots] = of[..., :slots, :].swapaxes(-1, -2)

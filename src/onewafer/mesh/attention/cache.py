@@ -120,7 +120,7 @@ class Share(AttentionStep):
         return (self.rows,)
 
     def more(self) -> tuple[int, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         shape = self.shape
         return (shape.head_dim, shape.kv_heads * shape.head_dim, int(shape.is_apart))
 
@@ -171,7 +171,7 @@ class Append(AttentionStep):
         return self.cache, self.keys, self.values
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape = self.shape
         cache = memories.whole(self.cache)
         keys, values = memories.matrix(self.keys), memories.matrix(self.values)

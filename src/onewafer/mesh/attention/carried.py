@@ -72,7 +72,7 @@ class CarrySlots(SlotSums):
     column: int
 
     def more(self) -> tuple[int | Block, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         return self.carried, self.column
 
     def begin(self, memories: Memories, column: Column) -> Array:
@@ -98,7 +98,7 @@ class CarrySlots(SlotSums):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn(AttentionStep):
+class TransposeCache(AttentionStep):
     """Copy keys and values of a sequence, each to the place of the other, for one backward pass."""
 
     kinds = (
@@ -115,12 +115,12 @@ class Turn(AttentionStep):
     )
 
     shape: AttentionShape
-    turned: Block
+    transposed: Block
     cache: Block
 
     def blocks(self) -> tuple[Block, ...]:
         """Return the copy and the cache."""
-        return self.turned, self.cache
+        return self.transposed, self.cache
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on: features are `near`, or too many to stride."""
@@ -129,12 +129,12 @@ class Turn(AttentionStep):
         return {**sizes, "near": near, "far": 1 - near}
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape = self.shape
-        turned, cache = memories.whole(self.turned), memories.whole(self.cache)
+        transposed, cache = memories.whole(self.transposed), memories.whole(self.cache)
         for column in self.columns(memories):
             turn(
-                column.of(turned, shape.axis),
+                column.of(transposed, shape.axis),
                 column.of(cache, shape.axis),
                 column.heads,
                 width=shape.width,
@@ -150,16 +150,16 @@ class ClearCarried(MeshOperation):
     kinds = (Kind(112, "clear_carried", "@fmovs(kept(result, n), 0.0);", functions=(KEPT,)),)
 
     carried: Block
-    """In the arena of the state."""
+    """A block in the arena of the state."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.carried)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.whole(self.carried)[...] = 0
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.carried, launch)

@@ -55,7 +55,7 @@ class ScaleScores(AttentionStep):
         return self.scores, self.factors
 
     def more(self) -> tuple[int, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         shape = self.shape
         return shape.head_dim, shape.num_heads, self.factors.columns // shape.num_heads
 
@@ -68,7 +68,7 @@ class ScaleScores(AttentionStep):
         return Conflicts(count, "fmuls", 1)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, rows = self.shape, memories.launch.num_rows
         factors = memories.view(self.factors, rows, shape.num_heads, self.more()[-1])
         for column in self.columns(memories):

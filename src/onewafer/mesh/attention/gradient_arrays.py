@@ -69,12 +69,12 @@ def back(
     share = reciprocal(totals[..., :count, np.newaxis])
     inner = totals[..., most : most + count, np.newaxis]
     seen = is_seen(lengths, scores.shape[-1])
-    shares, given = scores[..., local, :], products[..., local, :]
+    probabilities, given = scores[..., local, :], products[..., local, :]
     less = -arithmetic.multiply(inner, share)
-    moved = arithmetic.fused_multiply_add(given, shares, less)
+    moved = arithmetic.fused_multiply_add(given, probabilities, less)
     moved = arithmetic.multiply(moved, arithmetic.multiply(share, np.asarray(scale, np.float32)))
     given[...] = np.where(seen, moved, given)
-    shares[...] = np.where(seen, arithmetic.multiply(shares, share), shares)
+    probabilities[...] = np.where(seen, arithmetic.multiply(probabilities, share), probabilities)
 
 
 def sum_keys(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from onewafer import graph
 from onewafer.mesh.attention.cache import Append
-from onewafer.mesh.attention.carried import CarrySlots, Turn
+from onewafer.mesh.attention.carried import CarrySlots, TransposeCache
 from onewafer.mesh.attention.gradients import (
     AddSlots,
-    BackFromShares,
+    ScoresBackward,
     SumKeys,
     WeighProducts,
     joint_columns,
@@ -34,13 +34,13 @@ class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
         relations.join(operation.attended, operation.gradient)
 
     def lower(self, operation: graph.AttentionGradient, builder: Builder) -> None:
-        """Append all steps."""
+        """Append all mesh operations of the layer."""
         shape = shape_of(operation, builder)
         rows, across = shape.rows, shape.axis.other
         query, gradient = builder.blocks[operation.query], builder.blocks[operation.gradient]
-        cache, turned = _caches(operation, shape, builder)
+        cache, transposed = _caches(operation, shape, builder)
         scores = append_scores(operation, query, cache, builder, bias=operation.bias)
-        products = append_scores(operation, gradient, turned, builder)
+        products = append_scores(operation, gradient, transposed, builder)
         append_factors(operation, products, builder)
         maxima = builder.spare(rows, shape.most)
         builder.append(FindMaxima(shape, maxima, scores, operation.scale))
@@ -48,9 +48,9 @@ class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
         totals = builder.spare(rows, 2 * shape.most)
         builder.append(WeighProducts(shape, totals, scores, products, maxima))
         builder.all_reduce(totals, across)
-        builder.append(BackFromShares(shape, scores, products, totals, operation.scale))
+        builder.append(ScoresBackward(shape, scores, products, totals, operation.scale))
         joint = builder.spare(rows, joint_columns(shape))
-        builder.append(SumKeys(shape, joint, products, turned))
+        builder.append(SumKeys(shape, joint, products, transposed))
         sum_slots, (of_keys, of_values) = _slot_sums(operation, shape, builder)
         first = shape.group * shape.width
         builder.append(sum_slots(shape, joint, products, query, of_keys, first))
@@ -65,7 +65,7 @@ def _slot_sums(
 ) -> tuple[type[AddSlots | CarrySlots], tuple[Block, Block]]:
     """Return how the gradients of keys and values are summed, and where."""
     if shape.is_causal and builder.trains_in_tiles:
-        return CarrySlots, builder.left.carried[builder.original(operation.attended)]
+        return CarrySlots, builder.saved.carried[builder.original(operation.attended)]
     room = builder.spare(1, shape.width * shape.capacity)
     return AddSlots, (room, room)
 
@@ -74,23 +74,23 @@ def _caches(
     operation: graph.AttentionGradient, shape: AttentionShape, builder: Builder
 ) -> tuple[Block, Block]:
     """Return keys and values, and the same with each in the place of the other."""
-    left, elements = builder.left, shape.cache_elements
+    saved, elements = builder.saved, shape.cache_elements
     key, value = builder.blocks[operation.key], builder.blocks[operation.value]
     original = builder.original(operation.attended)
-    cache = left.caches.get(original)
+    cache = saved.caches.get(original)
     if cache is None:
         cache = builder.place_cache(elements, is_kept=False)
         builder.append(Append(shape, cache, key, value))
     if shape.is_causal and builder.trains_in_tiles:  # it has the rows of earlier launches, too
-        turned = builder.place_cache(elements, is_kept=False)
-        builder.append(Turn(shape, turned, cache))
-        return cache, turned
-    turned = left.turned_caches.get(original, left.turned_cache)
-    if not shape.is_causal or turned is None or turned.columns < elements:
-        turned = builder.place_cache(elements, is_kept=shape.is_causal)
-        left.turned_cache = turned if shape.is_causal else left.turned_cache
-    builder.append(Append(shape, turned, value, key))
-    return cache, turned
+        transposed = builder.place_cache(elements, is_kept=False)
+        builder.append(TransposeCache(shape, transposed, cache))
+        return cache, transposed
+    transposed = saved.transposed_caches.get(original, saved.transposed_cache)
+    if not shape.is_causal or transposed is None or transposed.columns < elements:
+        transposed = builder.place_cache(elements, is_kept=shape.is_causal)
+        saved.transposed_cache = transposed if shape.is_causal else saved.transposed_cache
+    builder.append(Append(shape, transposed, value, key))
+    return cache, transposed
 
 
 def _results(

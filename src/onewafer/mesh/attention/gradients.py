@@ -2,7 +2,7 @@
 
     Append, Score, ReduceScores, BroadcastScores, as in the forward pass, and the same of gradients
     with values as keys ─▶ FindMaxima, ChainMax, Broadcast along B ─▶ WeighProducts ─▶ ChainReduce,
-    Broadcast along B ─▶ BackFromShares ─▶ SumKeys, AddSlots ─▶ ChainReduce, Broadcast along B
+    Broadcast along B ─▶ ScoresBackward ─▶ SumKeys, AddSlots ─▶ ChainReduce, Broadcast along B
     ─▶ Split
 
 Keys are needed twice: feature by feature for scores, and slot by slot for the gradients of queries;
@@ -83,11 +83,11 @@ class WeighProducts(AttentionStep):
         return self.totals, self.scores, self.products
 
     def more(self) -> tuple[int, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         return (self.maxima.offset,)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         maxima = memories.matrix(self.maxima)
         for column in self.columns(memories):
@@ -106,7 +106,7 @@ class WeighProducts(AttentionStep):
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromShares(AttentionStep):
+class ScoresBackward(AttentionStep):
     """Make the scores shares, and the products what the scores are responsible for."""
 
     kinds = (
@@ -136,11 +136,11 @@ class BackFromShares(AttentionStep):
         return self.scores, self.products, self.totals
 
     def more(self) -> tuple[int, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         return float_words(self.scale)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         for column in self.columns(memories):
             scores, products = (
@@ -200,7 +200,7 @@ class SumKeys(_OfJoint):
         return self.joint, self.products, self.cache
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, joint = self.shape, memories.matrix(self.joint)
         cache = memories.whole(self.cache)
         for column in self.columns(memories):
@@ -249,7 +249,7 @@ class SlotSums(_OfJoint):
         """Keep the sums behind all rows of the launch, if they are."""
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, joint = self.shape, memories.matrix(self.joint)
         rows = memories.num_rows(self.rows_of)
         rows_of = memories.view(self.rows_of, rows, shape.width, shape.group)
@@ -306,7 +306,7 @@ class AddSlots(SlotSums):
     column: int
 
     def more(self) -> tuple[int, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         return self.room.offset, self.column
 
     def begin(self, memories: Memories, column: Column) -> Array:

@@ -84,7 +84,7 @@ class AttentionLowering(Lowering[Attention]):
             builder.append(Share(shape, builder.rows_block))
 
     def lower(self, operation: Attention, builder: Builder) -> None:
-        """Append all steps."""
+        """Append all mesh operations of the layer."""
         shape = shape_of(operation, builder)
         axis, rows = shape.axis, shape.rows
         cache = _place_cache(operation, shape, builder)
@@ -111,18 +111,18 @@ def _place_cache(operation: Attention, shape: AttentionShape, builder: Builder) 
     Layers of a backward pass that go back in equal steps have all that they need side by side, and
     so has what stays from launch to launch of a sequence.
     """
-    elements, left = shape.cache_elements, builder.left
+    elements, saved = shape.cache_elements, builder.saved
     if not shape.is_causal:
         return builder.place_cache(elements, is_kept=False)
     original = builder.original(operation.result.name)
-    if original not in left.caches:
-        left.caches[original] = builder.place_cache(elements, is_kept=True)
+    if original not in saved.caches:
+        saved.caches[original] = builder.place_cache(elements, is_kept=True)
         if builder.recomputes and not builder.trains_in_tiles:
-            left.turned_caches[original] = builder.place_cache(elements, is_kept=True)
+            saved.transposed_caches[original] = builder.place_cache(elements, is_kept=True)
         if builder.trains_in_tiles:
             sums = (builder.place_state(1, elements // 2) for _ in ("keys", "values"))
-            left.carried[original] = next(sums), next(sums)
-    return left.caches[original]
+            saved.carried[original] = next(sums), next(sums)
+    return saved.caches[original]
 
 
 def shape_of(operation: Attention | AttentionGradient, builder: Builder) -> AttentionShape:

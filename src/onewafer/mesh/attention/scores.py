@@ -82,7 +82,7 @@ class Score(AttentionStep):
         return self.scores, self.queries, self.cache
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the elements of multiply-adds whose sources begin in the same banks, in f32."""
+        """Count f32 multiply-add elements whose two sources begin in the same banks."""
         if program.dtype is DataType.F16:
             return NO_CONFLICTS
         places = program.size(self.shape.axis.other)
@@ -92,7 +92,7 @@ class Score(AttentionStep):
         return Conflicts(count, "fmacs", 1)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape = self.shape
         rows = memories.num_rows(self.queries)
         queries = memories.view(self.queries, rows, shape.width, shape.group)
@@ -138,7 +138,7 @@ class BiasScores(AttentionStep):
         return self.scores, self.scores, self.bias
 
     def more(self) -> tuple[int, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         return (self.bias.rows,)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
@@ -148,7 +148,7 @@ class BiasScores(AttentionStep):
         return {**sizes, "biased": sizes["used"] * biased}
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, bias = self.shape, memories.matrix(self.bias)
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
@@ -171,7 +171,7 @@ class _ScoresCollective(AttentionStep):
     scores: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the scores."""
+        """Return the block of scores."""
         return (self.scores,)
 
     def used(self, memories: Memories) -> Array:
@@ -290,17 +290,17 @@ class ReduceScores(_ScoresCollective):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         index = 2 if self.of_heads else self.shape.axis.number
         return self.kinds[index + 3 if self.shape.has_slots else index]
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         for scores, root, leaders in self.parts(memories):
             reduce_along(scores, root, leaders, arithmetic.add)
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return its traffic."""
+        """Return the traffic of the collective."""
         words = self.words(program, launch)
         return Traffic(self.shape.axis, "fadds", words, is_chain=True, of_heads=self.of_heads)
 
@@ -346,15 +346,15 @@ class BroadcastScores(_ScoresCollective):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[2 if self.of_heads else self.shape.axis.number]
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         for scores, root, _ in self.parts(memories):
             copy_along(scores, root)
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return its traffic."""
+        """Return the traffic of the collective."""
         words = self.words(program, launch)
         return Traffic(self.shape.axis, "fmovs", words, is_chain=False, of_heads=self.of_heads)

@@ -143,17 +143,17 @@ class AttentionStep(MeshOperation):
         return self.shape.is_causal if cache is None else cache.arena == Arena.STATE
 
     def more(self) -> tuple[int | Block, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         return ()
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         more = (*self.shape.words, int(self.is_kept), *self.more())
         entry = block_entry(program, self.kind, *self.blocks(), more=more)
         return dataclasses.replace(entry, rows=0)  # whatever the rows of the result
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return self.shape.sizes(program, launch)
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:

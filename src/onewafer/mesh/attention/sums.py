@@ -86,11 +86,11 @@ class FindMaxima(AttentionStep):
         return self.maxima, self.scores
 
     def more(self) -> tuple[int, ...]:
-        """Return further words of the schedule."""
+        """Return the step's further words in the schedule."""
         return float_words(self.scale)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, maxima = self.shape, memories.matrix(self.maxima)
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
@@ -147,7 +147,7 @@ class Weigh(AttentionStep):
         return self.totals, self.scores, self.maxima
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         maxima = memories.matrix(self.maxima)
         is_half = memories.program.dtype is DataType.F16
@@ -206,7 +206,7 @@ class SumValues(AttentionStep):
         return self.totals, self.scores, self.cache
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the elements of multiply-adds whose sources begin in the same banks, in f32."""
+        """Count f32 multiply-add elements whose two sources begin in the same banks."""
         if program.dtype is DataType.F16:
             return NO_CONFLICTS
         places = program.size(self.shape.axis.other)
@@ -216,7 +216,7 @@ class SumValues(AttentionStep):
         return Conflicts(count, "fmacs", 1)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         cache = memories.whole(self.cache)
         for column in self.columns(memories):
@@ -264,7 +264,7 @@ class Divide(AttentionStep):
         return self.shape.row_sizes(launch.num_rows)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         rows = memories.num_rows(self.result)
         result = memories.view(self.result, rows, shape.width, shape.group)

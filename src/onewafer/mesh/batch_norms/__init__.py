@@ -1,19 +1,19 @@
 """Norms of features over all rows of a sample; each PE has all rows of its features."""
 
 from onewafer.mesh.batch_norms.operations import (
-    BackFromBatchNorm,
-    BackFromGroups,
+    BatchNormBackward,
     BatchStatistics,
     BatchVariance,
+    GroupNormBackward,
     NormalizeBatch,
     SumBatchProducts,
 )
 
 __all__ = [
-    "BackFromBatchNorm",
-    "BackFromGroups",
+    "BatchNormBackward",
     "BatchStatistics",
     "BatchVariance",
+    "GroupNormBackward",
     "NormalizeBatch",
     "SumBatchProducts",
 ]

@@ -11,7 +11,7 @@ from onewafer import graph
 from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType
 from onewafer.mesh.batch_norms.operations import (
-    BackFromBatchNorm,
+    BatchNormBackward,
     BatchStatistics,
     BatchVariance,
     NormalizeBatch,
@@ -39,7 +39,7 @@ class BatchMeanLowering(AlikeLowering[graph.BatchMean]):
         builder.append(GlobalAveragePool(result, source, result))
         average_groups(result, builder, axis=builder.layouts[operation.input].axis)
         if builder.is_output(operation.result.name):
-            builder.left.batch_means[operation.input] = result
+            builder.saved.batch_means[operation.input] = result
 
 
 class BatchVarianceLowering(AlikeLowering[graph.BatchVariance]):
@@ -51,19 +51,19 @@ class BatchVarianceLowering(AlikeLowering[graph.BatchVariance]):
         check(source, builder)
         axis, mean = (
             builder.layouts[operation.input].axis,
-            builder.left.batch_means.get(operation.input),
+            builder.saved.batch_means.get(operation.input),
         )
         mean = mean or _append_mean(source, axis, builder)
         _append_variance(result, source, mean, axis, builder)
         if builder.is_output(operation.result.name):
-            builder.left.batch_variances[operation.input] = result
+            builder.saved.batch_variances[operation.input] = result
 
 
 class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
     """Scale and shift by the statistics of the batch, which stay for the backward pass."""
 
     def lower(self, operation: graph.BatchNorm, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         name, source = operation.input, builder.blocks[operation.input]
         check(source, builder)
         layout = builder.layouts[operation.result.name]
@@ -72,15 +72,15 @@ class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
             for vector in (operation.weight, operation.bias)
         )
         last = builder.last_reader(name)
-        mean = builder.left.batch_means.get(name)
+        mean = builder.saved.batch_means.get(name)
         if mean is None:
             mean = _append_mean(source, layout.axis, builder, until=last)
-        variance = builder.left.batch_variances.get(name)
+        variance = builder.saved.batch_variances.get(name)
         if variance is None:
             variance = builder.spare(1, source.columns, until=last)
             _append_variance(variance, source, mean, layout.axis, builder)
         found = BatchStatistics(mean, variance, operation.epsilon)
-        builder.left.batch_norms[name, operation.epsilon] = found
+        builder.saved.batch_norms[name, operation.epsilon] = found
         result = builder.allocate(operation.result)
         builder.append(NormalizeBatch(result, source, found, *vectors))
 
@@ -89,12 +89,12 @@ class BatchNormInputGradientLowering(Lowering[graph.BatchNormInputGradient]):
     """Add up products with the gradient, take its mean, and scale."""
 
     def relate(self, operation: graph.BatchNormInputGradient, relations: Relations) -> None:
-        """Let all lie alike, the gradient only if it can."""
+        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
         relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: graph.BatchNormInputGradient, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         layout = builder.layouts[operation.input]
         gradient, source = (
             builder.lay(operation.gradient, layout.axis),
@@ -106,18 +106,18 @@ class BatchNormInputGradientLowering(Lowering[graph.BatchNormInputGradient]):
         average_groups(products, builder, axis=layout.axis)
         slopes = _append_mean(gradient, layout.axis, builder)
         result = builder.allocate(operation.result)
-        builder.append(BackFromBatchNorm(result, gradient, source, found, weight, products, slopes))
+        builder.append(BatchNormBackward(result, gradient, source, found, weight, products, slopes))
 
 
 class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
     """Add up products with the gradient."""
 
     def relate(self, operation: graph.BatchNormWeightGradient, relations: Relations) -> None:
-        """Let both operands lie alike if they can."""
+        """Give both operands one layout if no relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.BatchNormWeightGradient, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         layout = builder.layouts[operation.input]
         gradient, source = (
             builder.lay(operation.gradient, layout.axis),
@@ -168,7 +168,7 @@ def _append_products(
 def _statistics(
     operation: graph.BatchNormInputGradient | graph.BatchNormWeightGradient, builder: Builder
 ) -> BatchStatistics:
-    found = builder.left.batch_norms.get((operation.input, operation.epsilon))
+    found = builder.saved.batch_norms.get((operation.input, operation.epsilon))
     if found is None:
         raise UnsupportedOperationError("it has no norm before it, which finds the statistics")
     return found

@@ -80,11 +80,11 @@ class _OverBatch(MeshOperation):
     @property
     @abstractmethod
     def samples(self) -> int:
-        """Samples that have statistics of their own."""
+        """The number of samples that have their own statistics."""
 
     @property
     def rows(self) -> int:
-        """Rows of a sample."""
+        """Rows of each sample."""
         return self.input.rows // self.samples
 
     @property
@@ -93,7 +93,7 @@ class _OverBatch(MeshOperation):
         return np.float32(1 / self.rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         del program, launch
         return {"samples": self.samples, "rows": self.rows, "columns": self.input.columns}
 
@@ -115,7 +115,7 @@ class _OfStatistics(_OverBatch):
 
     @property
     def samples(self) -> int:
-        """Samples that have statistics of their own."""
+        """The number of samples that have their own statistics."""
         return self.statistics.mean.rows
 
 
@@ -142,24 +142,24 @@ class BatchVariance(_OverBatch):
     )
 
     result: Block
-    """A row a sample."""
+    """A block with a row for each sample."""
     input: Block
     mean: Block
     room: Block
-    """An element for each row of a sample."""
+    """A block with an element for each row of a sample."""
 
     @property
     def samples(self) -> int:
-        """Samples that have statistics of their own."""
+        """The number of samples that have their own statistics."""
         return self.mean.rows
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         share = float_words(1 / self.rows)
         return self._entry(program, self.result, self.mean, self.room, *share)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             rows = rows_of_samples(memories, self.input, self.samples)
             centred = rows - row_of_samples(memories, self.mean)
@@ -200,13 +200,13 @@ class NormalizeBatch(_OfStatistics):
     bias: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         found = self.statistics
         more = found.variance, self.weight, self.bias, *float_words(found.epsilon)
         return self._entry(program, self.result, found.mean, *more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         found = self.statistics
         with np.errstate(all="ignore"):
             factors = found.scale(memories) * row_of_samples(memories, self.weight)
@@ -241,21 +241,21 @@ class SumBatchProducts(_OfStatistics):
     )
 
     result: Block
-    """A row a sample."""
+    """A block with a row for each sample."""
     gradient: Block
     input: Block
     statistics: BatchStatistics
     room: Block
-    """An element for each row of a sample."""
+    """A block with an element for each row of a sample."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         found = self.statistics
         more = found.mean, found.variance, self.room, *float_words(found.epsilon)
         return self._entry(program, self.result, self.gradient, *more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         found = self.statistics
         with np.errstate(all="ignore"):
             gradient = rows_of_samples(memories, self.gradient, self.samples)
@@ -270,7 +270,7 @@ class SumBatchProducts(_OfStatistics):
         return Conflicts(self.samples * is_shared, "fmuls", self.rows)
 
 
-class _BackFromNorm(_OfStatistics):
+class _NormBackward(_OfStatistics):
     """An operation that gives the gradient of the input of a norm from sums that are known."""
 
     __slots__ = ()
@@ -279,14 +279,14 @@ class _BackFromNorm(_OfStatistics):
     """The elements that wait for banks where result and gradient begin in the same ones."""
 
     result: Block
-    """Another one than the gradient, and than the input."""
+    """A block other than those of the gradient and the input."""
     gradient: Block
     weight: Block
     products: Block
     slopes: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         found, numbers = self.statistics, (self.statistics.epsilon, 1 / self.rows)
         words = (word for number in numbers for word in float_words(number))
         more = found.mean, found.variance, self.weight, self.products, self.slopes, *words
@@ -308,7 +308,7 @@ class _BackFromNorm(_OfStatistics):
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromBatchNorm(_BackFromNorm):
+class BatchNormBackward(_NormBackward):
     """Give the gradient of the input of a norm over a batch; every operation is rounded once."""
 
     depends_on = DataDependence.SPECIAL_VALUES
@@ -330,7 +330,7 @@ class BackFromBatchNorm(_BackFromNorm):
     )
 
     result: Block
-    """Another one than the gradient, and than the input."""
+    """A block other than those of the gradient and the input."""
     gradient: Block
     input: Block
     statistics: BatchStatistics
@@ -341,7 +341,7 @@ class BackFromBatchNorm(_BackFromNorm):
     """Means over all rows of the gradient."""
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             scale, rows = self._without_products(memories)
             rows = rows + rows_of_samples(memories, self.gradient, 1)
@@ -350,7 +350,7 @@ class BackFromBatchNorm(_BackFromNorm):
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromGroups(_BackFromNorm):
+class GroupNormBackward(_NormBackward):
     """Give the gradient of the input of a norm of groups; every operation is rounded once.
 
     The product of the gradient with the weight is added in one rounding.
@@ -377,7 +377,7 @@ class BackFromGroups(_BackFromNorm):
     )
 
     result: Block
-    """Another one than the gradient, and than the input."""
+    """A block other than those of the gradient and the input."""
     gradient: Block
     input: Block
     statistics: BatchStatistics
@@ -389,7 +389,7 @@ class BackFromGroups(_BackFromNorm):
     """Means over the group, and over all rows, of weight times gradient."""
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             scale, rows = self._without_products(memories)
             gradient = rows_of_samples(memories, self.gradient, self.samples)

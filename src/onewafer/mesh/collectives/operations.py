@@ -35,15 +35,15 @@ class _Collective(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.values)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> dict[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.values, launch)
 
 
@@ -58,13 +58,13 @@ class _Chain(_Collective):
     """The DSD operation of one element, as the tables of costs name it."""
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         chains = memories.program.chains(self.axis)
         values = memories.along(self.axis, self.values)
         reduce_along(values, chains.middle, chains.leaders(), type(self).combine)
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return its traffic."""
+        """Return the traffic of the collective."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, self.instruction, elements, is_chain=True)
 
@@ -142,11 +142,11 @@ class Broadcast(_Collective):
     axis: Axis
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         copy_along(memories.along(self.axis, self.values), memories.program.middle(self.axis))
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return its traffic."""
+        """Return the traffic of the collective."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
 
@@ -177,17 +177,17 @@ class BroadcastStore(_Collective):
     axis: Axis
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.values)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values = memories.along(self.axis, self.values).copy()
         copy_along(values, memories.program.middle(self.axis))
         memories.store(self.result, values if self.axis is Axis.X else values.swapaxes(0, 1))
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return its traffic."""
+        """Return the traffic of the collective."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
 

@@ -53,15 +53,15 @@ class Redistribute(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, inner=self.input.columns)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         source = memories.matrix(self.input).astype(np.float32)
         to = memories.at(self.axis)[..., np.newaxis]
         along = memories.at(self.axis.other)[..., np.newaxis]
@@ -73,7 +73,7 @@ class Redistribute(MeshOperation):
         memories.write(self.result, np.where(is_held, held, np.float32(-0.0)))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on.
+        """Return the sizes that the operation's cost depends on.
 
         The shared part of a row is at most as long as the shorter row.
         """
@@ -98,13 +98,13 @@ class Convert(MeshOperation):
     input: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.result, arithmetic.round_to_half(memories.read(self.input)))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)

@@ -95,28 +95,28 @@ class Matmul(MeshOperation):
     input: Block
     weight: Block
     axis: Axis
-    """The axis over which the columns of the result are blocked."""
+    """The axis along which blocks of the result's columns lie."""
     features: int
     """Columns of the result over all PEs, without padding."""
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         padding = program.size(self.axis) * self.result.columns - self.features
         blocks = self.result, self.input, self.weight
         return block_entry(program, self.kind, *blocks, n=padding, inner=self.weight.rows)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         sums = _multiply(memories, self.input, self.weight, self.axis, self.features)
         memories.write(self.result, sums)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on.
+        """Return the sizes that the operation's cost depends on.
 
         A PE whose columns are not all padding is `filled`; it is `cut` if some are, and `absent`
         says how many.
@@ -132,7 +132,7 @@ class Matmul(MeshOperation):
         return {**block_sizes(program, self.result, launch), "inner": self.weight.rows, **sizes}
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return how the PEs along its axis differ: by padding."""
+        """Return classes of PEs along the axis that differ in padding."""
         del launch
         return self._padding(program)[1]
 
@@ -211,11 +211,11 @@ class Matmuls(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         num_pes = program.size(self.axis)
         more = [
             word
@@ -232,7 +232,7 @@ class Matmuls(MeshOperation):
         return replace(entry, right=len(self.factors))
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         products = [
             _multiply(memories, self.input, factor.weight, self.axis, factor.features)
             for factor in self.factors
@@ -242,7 +242,7 @@ class Matmuls(MeshOperation):
         memories.write(self.result, np.concatenate([*products, room], axis=-1))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on.
+        """Return the sizes that the operation's cost depends on.
 
         Kinds of rows are weights here: each counts once in `parts`, has `columns` of its own, and
         is `filled` and `cut` as that of a `Matmul`.
@@ -263,7 +263,7 @@ class Matmuls(MeshOperation):
         }
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return how the PEs along its axis differ: by padding."""
+        """Return classes of PEs along the axis that differ in padding."""
         del launch
         return self._padding(program)[1]
 
@@ -319,7 +319,7 @@ class Split(MeshOperation):
     input: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.store_entry(program)
 
     def store_entry(self, program: ProgramShape, numbers: tuple[int, ...] = ()) -> Entry:
@@ -329,7 +329,7 @@ class Split(MeshOperation):
         return replace(entry, result=0, right=len(self.results))
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         sums, first = memories.matrix(self.input), 0
         for block in self.results:
             memories.store(block, sums[..., first : first + block.columns])

@@ -1,4 +1,4 @@
-"""Sums and products of two tensors, element by element: operations, lowering, samples."""
+"""Sums and products of two tensors, element by element: operations, lowering, cost cases."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onewafer import graph
 from onewafer.graph import FLOATING, DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank
+from onewafer.mesh.cost_case import CostCase
 from onewafer.mesh.distances import Bounded
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
 from onewafer.mesh.operation import Conflicts, MeshOperation
-from onewafer.mesh.sample import Sample
 from onewafer.mesh.sizes import block_entry, block_sizes, in_type
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class _Binary(MeshOperation):
     right: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.left, self.right)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -56,7 +56,7 @@ class _Binary(MeshOperation):
 
     @abstractmethod
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of its DSD operation."""
+        """Return the lower-case name of the kernel's DSD operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ class Add(_Binary):
     right: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         total = arithmetic.add(memories.read(self.left), memories.read(self.right))
         memories.write(self.result, total)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of its DSD operation."""
+        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fadd", dtype)
 
 
@@ -104,12 +104,12 @@ class Multiply(_Binary):
     right: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         product = arithmetic.multiply(memories.read(self.left), memories.read(self.right))
         memories.write(self.result, product)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of its DSD operation."""
+        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fmul", dtype)
 
 
@@ -133,7 +133,7 @@ class PairLowering(Lowering[OperationType]):
         return left, right
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        """Append the operation."""
+        """Append the mesh operation."""
         builder.append(self._form(*builder.allocate_pair(operation, *self.pair(operation))))
 
 
@@ -171,7 +171,7 @@ LOWERINGS: Lowerings = {
     graph.Add: AddLowering(Add),
     graph.Multiply: MultiplyLowering(Multiply),
 }
-SAMPLES = (
-    Sample(lambda sizes: Add(*[sizes.block()] * 3), lengths=("elements",)),
-    Sample(lambda sizes: Multiply(*[sizes.block()] * 3), lengths=("elements",)),
+COST_CASES = (
+    CostCase(lambda sizes: Add(*[sizes.block()] * 3), lengths=("elements",)),
+    CostCase(lambda sizes: Multiply(*[sizes.block()] * 3), lengths=("elements",)),
 )

@@ -23,7 +23,7 @@ class _PixelsLowering(InPlaceLowering[OperationType]):
         self._form = form
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        """Append the operation."""
+        """Append the mesh operation."""
         (source,), (name,) = self.operands(operation), operation.parameter_operands
         stored = builder.parameters.place_vector(name, builder.layouts[operation.result.name])
         block = builder.blocks[source]
@@ -35,7 +35,7 @@ class SumSamplesLowering(AlikeLowering[graph.SumSamples]):
     """Add up the samples that a PE has, which are all: no exchange but for a redistribution."""
 
     def lower(self, operation: graph.SumSamples, builder: Builder) -> None:
-        """Append the addition."""
+        """Append the mesh operation that adds."""
         axis = builder.parameters.axis_of_vector(builder.parameter_of(operation.result.name))
         layout = builder.layout_along(operation.input, axis)
         result = builder.gradient(operation.result.name, columns=layout)

@@ -1,4 +1,4 @@
-"""Softplus and its gradient: operations, lowerings from the graph, samples."""
+"""Softplus and its gradient: operations, lowerings from the graph, cost cases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from onewafer import graph
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic, functions
+from onewafer.mesh.cost_case import OF_TRAINING, CostCase, Sizes, grid
 from onewafer.mesh.distances import Bounded
 from onewafer.mesh.elementwise.unary import InPlaceLowering
 from onewafer.mesh.entry import float_words
@@ -17,7 +18,6 @@ from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import MeshOperation
-from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
 
 if TYPE_CHECKING:
@@ -57,18 +57,18 @@ class Softplus(MeshOperation):
     threshold: float
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         numbers = self.beta, self.threshold, 1 / self.beta
         more = tuple(word for number in numbers for word in float_words(number))
         return block_entry(program, self.kind, self.result, self.input, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values = memories.read(self.input).astype(np.float32)
         memories.store(self.result, functions.softplus(values, self.beta, self.threshold))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
 
@@ -97,20 +97,20 @@ class SoftplusGradient(MeshOperation):
     threshold: float
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         more = (*float_words(self.beta), *float_words(self.threshold))
         operands = self.result, self.gradient, self.value
         return block_entry(program, self.kind, *operands, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values = memories.read(self.value)
         derivative = functions.softplus_derivative(values, self.beta, self.threshold)
         product = arithmetic.multiply(memories.read(self.gradient), derivative)
         memories.write(self.result, product)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
 
@@ -120,7 +120,7 @@ class SoftplusLowering(InPlaceLowering[graph.Softplus]):
     bounded_types = (DataType.F32,)
 
     def lower(self, operation: graph.Softplus, builder: Builder) -> None:
-        """Append the function."""
+        """Append the mesh operation of the function."""
         source = builder.blocks[operation.input]
         result = builder.allocate_in_place(operation)
         builder.append(Softplus(result, source, operation.beta, operation.threshold))
@@ -139,17 +139,17 @@ class SoftplusLowering(InPlaceLowering[graph.Softplus]):
 
 
 class SoftplusGradientLowering(Lowering[graph.SoftplusGradient]):
-    """Multiply by a derivative, in the place of an operand that dies."""
+    """Multiply by a derivative, in place if an operand is not read again."""
 
     works_in_place = True
 
     def relate(self, operation: graph.SoftplusGradient, relations: Relations) -> None:
-        """Let all lie alike, the gradient only if it can."""
+        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.value, operation.gradient)
         relations.join(operation.value, operation.result.name)
 
     def lower(self, operation: graph.SoftplusGradient, builder: Builder) -> None:
-        """Append the operation."""
+        """Append the mesh operation."""
         axis = builder.layouts[operation.value].axis
         operands = builder.lay(operation.gradient, axis), builder.blocks[operation.value]
         result = builder.allocate_in_place(operation)
@@ -174,9 +174,9 @@ def _back(sizes: Sizes) -> SoftplusGradient:
 
 _CHUNKS = grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
 """Rows that are whole chunks."""
-SAMPLES = (
-    Sample(_forward, rounds=("chunks",), lengths=("chunk",), grid=_CHUNKS),
-    Sample(
+COST_CASES = (
+    CostCase(_forward, rounds=("chunks",), lengths=("chunk",), grid=_CHUNKS),
+    CostCase(
         _back,
         rounds=("chunks",),
         lengths=("chunk",),

@@ -1,4 +1,4 @@
-"""Functions of every element: operations, lowerings from the graph, samples."""
+"""Functions of every element: operations, lowerings from the graph, cost cases."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from onewafer import graph
 from onewafer.graph import FLOATING, ActivationFunction, DataType
 from onewafer.mesh import arithmetic, functions
+from onewafer.mesh.cost_case import CostCase, Sizes, grid
 from onewafer.mesh.distances import Bounded
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.lowering.lowering import AlikeLowering, Lowerings, OperationType
 from onewafer.mesh.operation import Conflicts, MeshOperation
-from onewafer.mesh.sample import Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
 from onewafer.mesh.tokens.operations import LAST_ROW
 
@@ -40,11 +40,11 @@ class _Unary(MeshOperation):
     input: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
 
@@ -65,7 +65,7 @@ class Copy(_Unary):
     input: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.result, memories.read(self.input))
 
 
@@ -86,7 +86,7 @@ class Relu(_Unary):
     input: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.result, arithmetic.relu(memories.read(self.input)))
 
 
@@ -111,18 +111,18 @@ class Scale(_Unary):
     factor: float
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         more = float_words(self.factor)
         return block_entry(program, self.kind, self.result, self.input, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values = memories.read(self.input).astype(np.float32)
         factor = np.full((), self.factor, np.float32)
         memories.store(self.result, arithmetic.multiply(values, factor))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
 
@@ -161,11 +161,11 @@ class Activation(_Unary):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return _ACTIVATIONS[self.function][0]
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values = memories.read(self.input).astype(np.float32)
         function = _ACTIVATIONS[self.function][1]
         if memories.program.dtype is DataType.F16:
@@ -173,7 +173,7 @@ class Activation(_Unary):
         memories.store(self.result, function(values))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -203,13 +203,13 @@ class Exp(_Unary):
     input: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         opposite = -memories.read(self.input).astype(np.float32)
         bounded = -arithmetic.maximum(opposite, _LEAST)
         memories.store(self.result, functions.exponential(bounded))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
 
@@ -239,7 +239,7 @@ class ScaleLowering(InPlaceLowering[graph.Scale]):
     """Multiply by a number."""
 
     def lower(self, operation: graph.Scale, builder: Builder) -> None:
-        """Append the multiplication."""
+        """Append the product."""
         source = builder.blocks[operation.input]
         result = builder.allocate_in_place(operation)
         builder.append(Scale(result, source, operation.factor))
@@ -251,7 +251,7 @@ class ActivationLowering(InPlaceLowering[graph.Activation]):
     bounded_types = (DataType.F32,)
 
     def lower(self, operation: graph.Activation, builder: Builder) -> None:
-        """Append the function."""
+        """Append the mesh operation of the function."""
         source = builder.blocks[operation.input]
         result = builder.allocate_in_place(operation)
         builder.append(Activation(result, source, operation.function))
@@ -274,7 +274,7 @@ class ExpLowering(InPlaceLowering[graph.Exp]):
     """Raise e to the power of every element."""
 
     def lower(self, operation: graph.Exp, builder: Builder) -> None:
-        """Append the function."""
+        """Append the mesh operation of the function."""
         source = builder.blocks[operation.input]
         builder.append(Exp(builder.allocate_in_place(operation), source))
 
@@ -287,24 +287,24 @@ LOWERINGS: Lowerings = {
 }
 
 
-def _plain(build: Callable[[Sizes], MeshOperation]) -> Sample:
-    return Sample(build, lengths=("elements",))
+def _plain(build: Callable[[Sizes], MeshOperation]) -> CostCase:
+    return CostCase(build, lengths=("elements",))
 
 
-def _in_chunks(build: Callable[[Sizes], MeshOperation]) -> Sample:
-    """Return a sample whose rows are whole chunks."""
+def _in_chunks(build: Callable[[Sizes], MeshOperation]) -> CostCase:
+    """Return a cost case whose rows are whole chunks."""
     chunks = grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
-    return Sample(build, rounds=("chunks",), lengths=("elements", "chunk"), grid=chunks)
+    return CostCase(build, rounds=("chunks",), lengths=("elements", "chunk"), grid=chunks)
 
 
-def _sample(function: ActivationFunction) -> Sample:
+def _case(function: ActivationFunction) -> CostCase:
     return _in_chunks(lambda sizes: Activation(sizes.block(), sizes.block(), function))
 
 
-SAMPLES = (
+COST_CASES = (
     _plain(lambda sizes: Copy(sizes.block(), sizes.block())),
     _plain(lambda sizes: Relu(sizes.block(), sizes.block())),
     _in_chunks(lambda sizes: Scale(sizes.block(), sizes.block(), 0.5)),
-    *map(_sample, ActivationFunction),
+    *map(_case, ActivationFunction),
     _in_chunks(lambda sizes: Exp(sizes.block(), sizes.block())),
 )

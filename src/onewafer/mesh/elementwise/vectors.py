@@ -1,4 +1,4 @@
-"""Rows of a tensor with one stored row: operations, lowering, samples."""
+"""Rows of a tensor with one stored row: operations, lowering, cost cases."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from onewafer import graph
 from onewafer.graph import FLOATING
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import count_shared
+from onewafer.mesh.cost_case import CostCase
 from onewafer.mesh.distances import Bounded
 from onewafer.mesh.elementwise.unary import InPlaceLowering
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.lowering.lowering import Lowerings, OperationType
 from onewafer.mesh.operation import Conflicts, MeshOperation
-from onewafer.mesh.sample import Sample
 from onewafer.mesh.sizes import block_entry, block_sizes, in_type
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class _WithVector(MeshOperation):
     vector: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, self.vector)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -57,7 +57,7 @@ class _WithVector(MeshOperation):
 
     @abstractmethod
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of its DSD operation."""
+        """Return the lower-case name of the kernel's DSD operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ class AddBias(_WithVector):
     vector: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         rows = arithmetic.add(memories.matrix(self.input), memories.matrix(self.vector))
         memories.write(self.result, rows)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of its DSD operation."""
+        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fadd", dtype)
 
 
@@ -112,12 +112,12 @@ class ScaleFeatures(_WithVector):
     vector: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         rows = arithmetic.multiply(memories.matrix(self.input), memories.matrix(self.vector))
         memories.write(self.result, rows)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of its DSD operation."""
+        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fmul", dtype)
 
 
@@ -128,7 +128,7 @@ class VectorLowering(InPlaceLowering[OperationType]):
         self._form = form
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        """Append the operation."""
+        """Append the mesh operation."""
         (source,), (name,) = self.operands(operation), operation.parameter_operands
         vector = builder.parameters.place_vector(name, builder.layouts[operation.result.name])
         block = builder.blocks[source]
@@ -152,12 +152,12 @@ LOWERINGS: Lowerings = {
 }
 
 
-def _sample(form: type[AddBias | ScaleFeatures]) -> Sample:
-    return Sample(
+def _case(form: type[AddBias | ScaleFeatures]) -> CostCase:
+    return CostCase(
         lambda sizes: form(sizes.block(), sizes.block(), sizes.row()),
         rounds=("rows",),
         lengths=("columns",),
     )
 
 
-SAMPLES = (_sample(AddBias), _sample(ScaleFeatures))
+COST_CASES = (_case(AddBias), _case(ScaleFeatures))

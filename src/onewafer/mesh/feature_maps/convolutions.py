@@ -57,7 +57,7 @@ class Convolving(MeshOperation):
     @property
     @abstractmethod
     def weights(self) -> Block:
-        """The columns of the input for each tap of the whole kernel, one tap after the other."""
+        """The weight columns of each tap of the kernel, one tap after the other."""
 
     @property
     def samples(self) -> int:
@@ -181,10 +181,10 @@ class Convolve(Convolving):
     """f32, rows of all maps."""
     input: Block
     weight: Block
-    """The columns of the input for each tap of the whole kernel, one tap after the other."""
+    """The weight columns of each tap of the kernel, one tap after the other."""
     window: Window
     axis: Axis
-    """The axis over which the columns of the result are blocked."""
+    """The axis along which blocks of the result's columns lie."""
     features: int
     """Columns of the result over all PEs, without padding."""
     column: int | None = None
@@ -201,7 +201,7 @@ class Convolve(Convolving):
         return self.weight
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         inner, columns = self.input.columns, self.result.columns
         return block_entry(
             program,
@@ -220,7 +220,7 @@ class Convolve(Convolving):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         inner, columns = self.input.columns, self.result.columns
         maps = maps_of(memories, self.input, self.window).astype(np.float32)
         weights = memories.view(self.weight, self.window.num_taps, inner, columns)

@@ -8,7 +8,7 @@ from onewafer import graph
 from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.mesh import feature_maps as mesh
 from onewafer.mesh.feature_maps.lowering import check_stride, columns_of, upright
-from onewafer.mesh.gradients.lowering import append_turned_product, lay_factors
+from onewafer.mesh.gradients.lowering import append_transposed_product, lay_factors
 from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
 from onewafer.mesh.sizes import CHUNK
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient]):
-    """Multiply by turned weights tap by tap; add partial sums along the axis of the gradient."""
+    """Multiply by transposed weights tap by tap; sum partial sums along the gradient's axis."""
 
     def relate(self, operation: graph.ConvolutionInputGradient, relations: Relations) -> None:
-        """Let the result lie as what is multiplied does, and the gradient along the other axis."""
+        """Give the result the layout of the other factor, and the gradient the other axis."""
         relations.align_with_operand(operation.result.name, operation.weight)
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.ConvolutionInputGradient, builder: Builder) -> None:
         """Append the multiplications and the all-reduce."""
         window, features = operation.window, operation.result.shape[-1]
-        append_turned_product(
+        append_transposed_product(
             operation,
             builder,
             lambda blocks, axis: mesh.ConvolutionInputGradient(*blocks, window, axis, features),
@@ -36,10 +36,10 @@ class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient])
 
 
 class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient]):
-    """Multiply what a PE has of both operands: no exchange but for what is redistributed."""
+    """Multiply local blocks of both operands; only redistributed operands move between PEs."""
 
     def relate(self, operation: graph.ConvolutionWeightGradient, relations: Relations) -> None:
-        """Let the gradient lie along the other axis than the input, as the product did."""
+        """Lay the gradient along the axis that the input does not use, as the product did."""
         relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.ConvolutionWeightGradient, builder: Builder) -> None:
@@ -64,10 +64,10 @@ class DepthwiseInputGradientLowering(AlikeLowering[graph.DepthwiseInputGradient]
 
 
 class DepthwiseWeightGradientLowering(Lowering[graph.DepthwiseWeightGradient]):
-    """Multiply what a PE has of both operands: no exchange but for what is redistributed."""
+    """Multiply local blocks of both operands; only redistributed operands move between PEs."""
 
     def relate(self, operation: graph.DepthwiseWeightGradient, relations: Relations) -> None:
-        """Let both operands lie alike if they can."""
+        """Give both operands one layout if no relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.DepthwiseWeightGradient, builder: Builder) -> None:
@@ -97,7 +97,7 @@ class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
     """Compare the taps with the maximum."""
 
     def relate(self, operation: graph.MaxPoolGradient, relations: Relations) -> None:
-        """Let all lie alike, the gradient only if it can."""
+        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
         for name in (operation.input, operation.found):
             relations.join(name, operation.result.name)
         relations.order_alike(operation.gradient, operation.result.name)

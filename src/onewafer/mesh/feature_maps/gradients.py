@@ -70,15 +70,15 @@ class AddTapProducts(Convolving):
     gradient: Block
     window: Window
     axis: Axis
-    """The axis over which the features of the input are blocked."""
+    """The axis along which blocks of the input's features lie."""
     features: int
-    """They over all PEs, without padding."""
+    """The features over all PEs, without padding."""
     column: int | None = None
     """As in `Convolving`."""
 
     @property
     def places(self) -> Block:
-        """The gradients of places."""
+        """The block of gradients of window places."""
         return self.gradient
 
     @property
@@ -87,7 +87,7 @@ class AddTapProducts(Convolving):
         return self.result
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -104,7 +104,7 @@ class AddTapProducts(Convolving):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         inner, columns = self.input.columns, self.gradient.columns
         window = self.window
         maps = maps_of(memories, self.input, window)
@@ -157,25 +157,25 @@ class ConvolutionInputGradient(OverTaps):
     )
 
     result: Block
-    """Rows of all pixels."""
+    """The block with the rows of all pixels."""
     gradient: Block
     weight: Block
     """The columns of the result for each tap, one tap after the other."""
     piece: Block
-    """Room for the turned weights of a tap."""
+    """Room for the transposed weights of a tap."""
     window: Window
     axis: Axis
-    """The axis over which the columns of the result are blocked."""
+    """The axis along which blocks of the result's columns lie."""
     features: int
     """Columns of the result over all PEs, without padding."""
 
     @property
     def maps(self) -> Block:
-        """The gradients of pixels."""
+        """The block of gradients of pixels."""
         return self.result
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -188,7 +188,7 @@ class ConvolutionInputGradient(OverTaps):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         columns, inner, window = self.result.columns, self.gradient.columns, self.window
         gradient = memories.view(self.gradient, self.samples, window.num_result_pixels, inner)
         weights = memories.view(self.weight, window.num_taps, columns, inner)
@@ -228,12 +228,12 @@ class ConvolutionInputGradient(OverTaps):
         """Count the multiply-adds: one for each pixel, tap inside the map and feature."""
         del launch
         columns, sources = self.result.columns, self.window.sources()
-        turned = row_banks(self.piece, self.gradient.columns, program.dtype)
+        transposed = row_banks(self.piece, self.gradient.columns, program.dtype)
         first = np.arange(self.samples)[:, np.newaxis] * self.window.num_pixels
         pixels = first + sources[sources >= 0]
         begins = bank(self.result.offset + pixels * columns, program.dtype)
         banks: Counter[int] = Counter(begins.reshape(-1).tolist())
-        count = sum(times * turned[found] for found, times in banks.items())
+        count = sum(times * transposed[found] for found, times in banks.items())
         return Conflicts(count, "fmacs", columns)
 
 
@@ -259,7 +259,7 @@ class DepthwiseInputGradient(Pool):
     )
 
     result: Block
-    """Rows of all pixels."""
+    """The block with the rows of all pixels."""
     gradient: Block
     weight: Block
     """A row a tap."""
@@ -267,21 +267,21 @@ class DepthwiseInputGradient(Pool):
 
     @property
     def maps(self) -> Block:
-        """The gradients of pixels."""
+        """The block of gradients of pixels."""
         return self.result
 
     @property
     def places(self) -> Block:
-        """The gradients of places."""
+        """The block of gradients of window places."""
         return self.gradient
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         more = window_words(self.window, self.samples)
         return block_entry(program, self.kind, self.result, self.gradient, self.weight, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         window, columns = self.window, self.result.columns
         gradient = memories.view(self.gradient, self.samples, window.num_result_pixels, columns)
         weights = memories.matrix(self.weight)
@@ -295,7 +295,7 @@ class DepthwiseInputGradient(Pool):
         memories.write(self.result, sums)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of its DSD operation."""
+        """Return the lower-case name of the kernel's DSD operation."""
         del dtype
         return "fmacs"
 
@@ -342,16 +342,16 @@ class AddDepthwiseProducts(Pool):
 
     @property
     def places(self) -> Block:
-        """The gradients of places."""
+        """The block of gradients of window places."""
         return self.gradient
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         more = window_words(self.window, self.samples)
         return block_entry(program, self.kind, self.result, self.gradient, self.input, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         window, maps = self.window, maps_of(memories, self.input, self.window)
         shape = self.samples, window.num_result_pixels, self.result.columns
         gradient = memories.view(self.gradient, *shape)
@@ -365,7 +365,7 @@ class AddDepthwiseProducts(Pool):
         memories.write(self.result, sums)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of its DSD operation."""
+        """Return the lower-case name of the kernel's DSD operation."""
         del dtype
         return "fmuls"
 
@@ -400,7 +400,7 @@ class MaxPoolGradient(OverTaps):
     )
 
     result: Block
-    """Rows of all pixels."""
+    """The block with the rows of all pixels."""
     gradient: Block
     input: Block
     found: Block
@@ -411,11 +411,11 @@ class MaxPoolGradient(OverTaps):
 
     @property
     def maps(self) -> Block:
-        """The gradients of pixels."""
+        """The block of gradients of pixels."""
         return self.result
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -427,7 +427,7 @@ class MaxPoolGradient(OverTaps):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         window, columns = self.window, self.result.columns
         maps = maps_of(memories, self.input, window)
         shape = self.samples, window.num_result_pixels, columns
@@ -448,7 +448,7 @@ class MaxPoolGradient(OverTaps):
         memories.write(self.result, sums)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         sizes = block_sizes(program, self.result, launch) | self.sizes_of_taps(self.result)
         return {**sizes, "places": self.gradient.num_elements}
 
@@ -472,25 +472,25 @@ class RepeatRows(MeshOperation):
 
     result: Block
     input: Block
-    """A row a sample."""
+    """A block with a row for each sample."""
 
     @property
     def rows(self) -> int:
-        """Rows of a sample."""
+        """Rows of each sample."""
         return self.result.rows // self.input.rows
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         more = (self.input.rows,)
         return block_entry(program, self.kind, self.result, self.input, inner=self.rows, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         rows = memories.view(self.input, self.input.rows, self.input.columns)
         memories.write(self.result, np.repeat(rows, self.rows, axis=2))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return {**block_sizes(program, self.result, launch), "samples": self.input.rows}
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:

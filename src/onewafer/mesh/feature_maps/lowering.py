@@ -43,7 +43,7 @@ class ConvolutionLowering(Lowering[Convolution]):
     """Multiply the blocks tap by tap, and add the partial sums along the axis of the input."""
 
     def relate(self, operation: Convolution, relations: Relations) -> None:
-        """Let the result lie along the other axis than the input, or than the weight's features."""
+        """Lay the result along the axis that the input, or the weight's in features, do not use."""
         relations.multiply(operation.input, operation.weight, operation.result.name)
 
     def lower(self, operation: Convolution, builder: Builder) -> None:

@@ -3,8 +3,8 @@
 from onewafer.mesh.gradients.operations import (
     AddOuterProducts,
     AddRows,
-    MultiplyTurned,
+    MultiplyTransposed,
     ReluGradient,
 )
 
-__all__ = ["AddOuterProducts", "AddRows", "MultiplyTurned", "ReluGradient"]
+__all__ = ["AddOuterProducts", "AddRows", "MultiplyTransposed", "ReluGradient"]

@@ -1,4 +1,4 @@
-"""Gradients of functions of every element: operations, lowering, samples."""
+"""Gradients of functions of every element: operations, lowering, cost cases."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from onewafer import graph
 from onewafer.graph import ActivationFunction
 from onewafer.mesh import arithmetic, functions
+from onewafer.mesh.cost_case import OF_TRAINING, CostCase, Sizes, grid
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import Kind, Module
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
-from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
 
 if TYPE_CHECKING:
@@ -61,21 +61,21 @@ class ActivationGradient(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return _DERIVATIVES[self.function][0]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.gradient, self.value)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         derivative = _DERIVATIVES[self.function][1](memories.read(self.value))
         product = arithmetic.multiply(memories.read(self.gradient), derivative)
         memories.write(self.result, product)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -87,17 +87,17 @@ class ActivationGradient(MeshOperation):
 
 
 class ActivationGradientLowering(Lowering[graph.ActivationGradient]):
-    """Multiply by a derivative, in the place of an operand that dies."""
+    """Multiply by a derivative, in place if an operand is not read again."""
 
     works_in_place = True
 
     def relate(self, operation: graph.ActivationGradient, relations: Relations) -> None:
-        """Let all lie alike, the gradient only if it can."""
+        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.value, operation.gradient)
         relations.join(operation.value, operation.result.name)
 
     def lower(self, operation: graph.ActivationGradient, builder: Builder) -> None:
-        """Append the operation."""
+        """Append the mesh operation."""
         axis = builder.layouts[operation.value].axis
         operands = builder.lay(operation.gradient, axis), builder.blocks[operation.value]
         result = builder.allocate_in_place(operation)
@@ -107,14 +107,14 @@ class ActivationGradientLowering(Lowering[graph.ActivationGradient]):
 LOWERINGS: Lowerings = {graph.ActivationGradient: ActivationGradientLowering()}
 
 
-def _sample(function: ActivationFunction) -> Sample:
-    """Return a sample whose rows are whole chunks."""
+def _case(function: ActivationFunction) -> CostCase:
+    """Return a cost case whose rows are whole chunks."""
 
     def build(sizes: Sizes) -> ActivationGradient:
         result, gradient, value = (sizes.block() for _ in range(3))
         return ActivationGradient(result, gradient, value, function)
 
-    return Sample(
+    return CostCase(
         build,
         rounds=("chunks",),
         lengths=("chunk",),
@@ -124,4 +124,4 @@ def _sample(function: ActivationFunction) -> Sample:
     )
 
 
-SAMPLES = tuple(map(_sample, ActivationFunction))
+COST_CASES = tuple(map(_case, ActivationFunction))

@@ -13,7 +13,7 @@ from onewafer import graph
 from onewafer.mesh.gradients.operations import (
     AddOuterProducts,
     AddRows,
-    MultiplyTurned,
+    MultiplyTransposed,
     ReluGradient,
 )
 from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 
 class LinearInputGradientLowering(Lowering[graph.LinearInputGradient]):
-    """Multiply by the turned weight, and add the partial sums along the axis of the gradient."""
+    """Multiply by the transposed weight, and sum the products along the axis of the gradient."""
 
     def relate(self, operation: graph.LinearInputGradient, relations: Relations) -> None:
-        """Let the result lie as what is multiplied does, and the gradient along the other axis."""
+        """Give the result the layout of the other factor, and the gradient the other axis."""
         relations.align_with_operand(operation.result.name, operation.weight)
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.LinearInputGradient, builder: Builder) -> None:
         """Append the multiplication and the all-reduce."""
         features = operation.result.shape[-1]
-        append_turned_product(
-            operation, builder, lambda blocks, axis: MultiplyTurned(*blocks, axis, features)
+        append_transposed_product(
+            operation, builder, lambda blocks, axis: MultiplyTransposed(*blocks, axis, features)
         )
 
 
-def append_turned_product(
+def append_transposed_product(
     operation: graph.LinearInputGradient | graph.ConvolutionInputGradient,
     builder: Builder,
     multiply: Callable[[tuple[Block, Block, Block, Block], Axis], MeshOperation],
 ) -> None:
-    """Append the product of a gradient with a turned weight, and its all-reduce.
+    """Append the product of a gradient with a transposed weight, and its all-reduce.
 
     A gradient that lies otherwise than the product did, which was added to a tensor along the other
     axis, is redistributed first; the result too, where it lies otherwise than the in features of
@@ -71,14 +71,14 @@ def append_turned_product(
 
 
 class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
-    """Multiply what a PE has of both operands: no exchange but for what is redistributed."""
+    """Multiply local blocks of both operands; only redistributed operands move between PEs."""
 
     def relate(self, operation: graph.LinearWeightGradient, relations: Relations) -> None:
-        """Let the gradient lie along the other axis than the input, as the product did."""
+        """Lay the gradient along the axis that the input does not use, as the product did."""
         relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.LinearWeightGradient, builder: Builder) -> None:
-        """Append the multiplication."""
+        """Append the product."""
         blocks, axis = lay_factors(operation, builder)
         features = builder.tensor(operation.input).shape[-1]
         builder.append(AddOuterProducts(*blocks, axis, features))
@@ -103,7 +103,7 @@ class SumRowsLowering(AlikeLowering[graph.SumRows]):
     """Add up the rows that a PE has, which are all: no exchange but for what is redistributed."""
 
     def lower(self, operation: graph.SumRows, builder: Builder) -> None:
-        """Append the addition."""
+        """Append the mesh operation that adds."""
         axis = builder.parameters.axis_of_vector(builder.parameter_of(operation.result.name))
         layout = builder.layout_along(operation.input, axis)
         result = builder.gradient(operation.result.name, columns=layout)
@@ -116,12 +116,12 @@ class ReluGradientLowering(Lowering[graph.ReluGradient]):
     works_in_place = True
 
     def relate(self, operation: graph.ReluGradient, relations: Relations) -> None:
-        """Let all lie alike, the gradient only if it can."""
+        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.value, operation.gradient)
         relations.join(operation.value, operation.result.name)
 
     def lower(self, operation: graph.ReluGradient, builder: Builder) -> None:
-        """Append the operation."""
+        """Append the mesh operation."""
         axis = builder.layouts[operation.value].axis
         operands = builder.lay(operation.gradient, axis), builder.blocks[operation.value]
         builder.append(ReluGradient(builder.allocate_in_place(operation), *operands))

@@ -42,8 +42,8 @@ def with_rows_of(block: Block, entry: Entry, program: ProgramShape) -> Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class MultiplyTurned(MeshOperation):
-    """Multiply by the turned block of a weight: `result[r, k] = Σ_c input[r, c] · weight[k, c]`.
+class MultiplyTransposed(MeshOperation):
+    """Multiply by a weight's transposed block: `result[r, k] = Σ_c input[r, c] · weight[k, c]`.
 
     The block is copied to `piece` by columns; the partial sums are then those of a `Matmul`.
     """
@@ -70,26 +70,26 @@ class MultiplyTurned(MeshOperation):
     input: Block
     weight: Block
     piece: Block
-    """Room for the turned block."""
+    """Room for the transposed block."""
     axis: Axis
-    """The axis over which the columns of the result are blocked."""
+    """The axis along which blocks of the result's columns lie."""
     features: int
     """Columns of the result over all PEs, without padding."""
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         padding = program.size(self.axis) * self.result.columns - self.features
         blocks, inner = (self.result, self.input, self.weight), self.weight.columns
         more = (self.piece,)
         return block_entry(program, self.kind, *blocks, n=padding, inner=inner, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.piece, memories.matrix(self.weight).swapaxes(-1, -2))
         self._product.execute(memories)
 
@@ -101,7 +101,7 @@ class MultiplyTurned(MeshOperation):
         return {**sizes, "near": is_near, "far": 1 - is_near, "stride": inner}
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return how the PEs along its axis differ: by padding."""
+        """Return classes of PEs along the axis that differ in padding."""
         return self._product.classes(program, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -138,23 +138,23 @@ class AddOuterProducts(MeshOperation):
     )
 
     result: Block
-    """Among the gradients of parameters."""
+    """A block in the arena of parameter gradients."""
     input: Block
     gradient: Block
     axis: Axis
-    """The axis over which the features of the input are blocked."""
+    """The axis along which blocks of the input's features lie."""
     features: int
-    """They over all PEs, without padding."""
+    """The features over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         blocks, inner = (self.result, self.input, self.gradient), self.input.columns
         entry = block_entry(program, self.kind, *blocks, inner=inner, more=(self.axis.number,))
         padding = program.size(self.axis) * inner - self.features
         return replace(with_rows_of(self.gradient, entry, program), n=padding)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         sums = memories.matrix(self.result)
         rows, gradient = memories.matrix(self.input), memories.matrix(self.gradient)
         is_feature = memories.are_features(self.axis, self.input.columns, self.features)
@@ -165,7 +165,7 @@ class AddOuterProducts(MeshOperation):
         memories.write(self.result, sums)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on, on a PE that has no padding."""
+        """Return the sizes that the cost depends on, for a PE without padding."""
         return {**block_sizes(program, self.gradient, launch), "inner": self.input.columns}
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -194,23 +194,23 @@ class AddRows(MeshOperation):
     )
 
     result: Block
-    """Among the gradients of parameters."""
+    """A block in the arena of parameter gradients."""
     gradient: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         entry = block_entry(program, self.kind, self.result, self.gradient)
         return with_rows_of(self.gradient, entry, program)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         sums, gradient = memories.matrix(self.result)[:, :, 0], memories.matrix(self.gradient)
         for r in range(gradient.shape[2]):
             sums = arithmetic.add(sums, gradient[:, :, r])
         memories.write(self.result, sums)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.gradient, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -242,15 +242,15 @@ class ReluGradient(MeshOperation):
     """The result of a `Relu`."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.gradient, self.value)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         is_kept = memories.read(self.value).view(np.uint32) != 0
         kept = np.where(is_kept, memories.read(self.gradient), np.float32(0))
         memories.write(self.result, kept)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))

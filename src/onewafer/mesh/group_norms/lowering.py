@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh.batch_norms import (
-    BackFromGroups,
     BatchStatistics,
     BatchVariance,
+    GroupNormBackward,
     NormalizeBatch,
     SumBatchProducts,
 )
@@ -40,7 +40,7 @@ class GroupNormLowering(AlikeLowering[graph.GroupNorm]):
     """Scale and shift by the statistics of groups, which stay for a backward pass."""
 
     def lower(self, operation: graph.GroupNorm, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         name, source = operation.input, builder.blocks[operation.input]
         check(source, builder)
         layout = builder.layouts[operation.result.name]
@@ -60,7 +60,7 @@ class GroupNormLowering(AlikeLowering[graph.GroupNorm]):
         builder.append(BatchVariance(variance, source, mean, room))
         _join_groups(variance, operation, builder)
         found = BatchStatistics(mean, variance, operation.epsilon)
-        builder.left.group_norms[name, operation.groups, operation.epsilon] = found
+        builder.saved.group_norms[name, operation.groups, operation.epsilon] = found
         result = builder.allocate(operation.result)
         builder.append(NormalizeBatch(result, source, found, *vectors))
 
@@ -69,12 +69,12 @@ class GroupNormInputGradientLowering(Lowering[graph.GroupNormInputGradient]):
     """Add up gradients, and products with them, by feature and by group, and scale."""
 
     def relate(self, operation: graph.GroupNormInputGradient, relations: Relations) -> None:
-        """Let all lie alike, the gradient only if it can."""
+        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
         relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: graph.GroupNormInputGradient, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         layout, source = builder.layouts[operation.input], builder.blocks[operation.input]
         gradient = builder.lay(operation.gradient, layout.axis)
         found = _statistics(operation, builder)
@@ -88,18 +88,18 @@ class GroupNormInputGradientLowering(Lowering[graph.GroupNormInputGradient]):
         builder.append(ScaleFeatures(both, both, weight))
         _join_groups(both, operation, builder)
         result = builder.allocate(operation.result)
-        builder.append(BackFromGroups(result, gradient, source, found, weight, products, slopes))
+        builder.append(GroupNormBackward(result, gradient, source, found, weight, products, slopes))
 
 
 class GroupNormWeightGradientLowering(Lowering[graph.GroupNormWeightGradient]):
     """Add up products with the gradient, over the rows of each sample and over samples."""
 
     def relate(self, operation: graph.GroupNormWeightGradient, relations: Relations) -> None:
-        """Let both operands lie alike if they can."""
+        """Give both operands one layout if no relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.GroupNormWeightGradient, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         layout, source = builder.layouts[operation.input], builder.blocks[operation.input]
         gradient = builder.lay(operation.gradient, layout.axis)
         result = builder.gradient(operation.result.name, columns=layout)
@@ -132,7 +132,7 @@ def _join_groups(block: Block, operation: _Any, builder: Builder) -> None:
 
 def _statistics(operation: _Gradient, builder: Builder) -> BatchStatistics:
     key = operation.input, operation.groups, operation.epsilon
-    found = builder.left.group_norms.get(key)
+    found = builder.saved.group_norms.get(key)
     if found is None:
         raise UnsupportedOperationError("it has no norm before it, which finds the statistics")
     return found

@@ -3,9 +3,9 @@
 from onewafer.mesh.losses.operations import (
     SUMS_OF_ROW,
     AddUpTargets,
-    BackFromTargets,
+    CrossEntropyBackward,
     MeanOfTargets,
     Targets,
 )
 
-__all__ = ["SUMS_OF_ROW", "AddUpTargets", "BackFromTargets", "MeanOfTargets", "Targets"]
+__all__ = ["SUMS_OF_ROW", "AddUpTargets", "CrossEntropyBackward", "MeanOfTargets", "Targets"]

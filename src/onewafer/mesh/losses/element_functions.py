@@ -55,7 +55,7 @@ def binary(x: Floats, t: Floats) -> Floats:
 
 
 def binary_slope(x: Floats, t: Floats) -> Floats:
-    """Return its derivative."""
+    """Return the derivative of the loss."""
     return (x - t) * functions.inverse(_at_least((_ONE - x) * x, 1e-12))
 
 
@@ -66,7 +66,7 @@ def binary_logits(x: Floats, t: Floats) -> Floats:
 
 
 def binary_logits_slope(x: Floats, t: Floats) -> Floats:
-    """Return its derivative."""
+    """Return the derivative of the loss."""
     return functions.sigmoid(x) - t
 
 
@@ -78,7 +78,7 @@ def weighted_logits(x: Floats, t: Floats, weights: Floats) -> Floats:
 
 
 def weighted_logits_slope(x: Floats, t: Floats, weights: Floats) -> Floats:
-    """Return its derivative."""
+    """Return the derivative of the loss."""
     weighted = weights * t
     return functions.sigmoid(x) * (weighted + _ONE - t) - weighted
 
@@ -91,7 +91,7 @@ def huber(x: Floats, t: Floats, least: Floats) -> Floats:
 
 
 def huber_slope(x: Floats, t: Floats, least: Floats) -> Floats:
-    """Return its derivative."""
+    """Return the derivative of the loss."""
     return _bound(x - t, least)
 
 
@@ -101,7 +101,7 @@ def divergence(x: Floats, t: Floats) -> Floats:
 
 
 def divergence_slope(x: Floats, t: Floats) -> Floats:
-    """Return its derivative."""
+    """Return the derivative of the loss."""
     del x
     return -t
 
@@ -112,7 +112,7 @@ def log_divergence(x: Floats, t: Floats) -> Floats:
 
 
 def log_divergence_slope(x: Floats, t: Floats) -> Floats:
-    """Return its derivative."""
+    """Return the derivative of the loss."""
     del x
     return -functions.exponential(t)
 

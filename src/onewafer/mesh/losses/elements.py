@@ -1,4 +1,4 @@
-"""Losses of single elements, as one number: operations, lowering, samples."""
+"""Losses of single elements, as one number: operations, lowering, cost cases."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import LossFunction, Reduction
 from onewafer.mesh import arithmetic
 from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.cost_case import OF_TRAINING, ROWS_AND_INNER, CostCase, Sizes, grid
 from onewafer.mesh.elementwise import Scale
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
@@ -20,7 +21,6 @@ from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
 from onewafer.mesh.losses import element_functions
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import MeshOperation
-from onewafer.mesh.sample import OF_TRAINING, ROWS_AND_INNER, Sample, Sizes, grid
 from onewafer.mesh.sample_groups.sums import add_up_groups
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
 
@@ -241,7 +241,7 @@ class _OfElements(MeshOperation):
         return replace(entry, rows=self.values.rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on, on a PE that has no padding.
+        """Return the sizes that the cost depends on, for a PE without padding.
 
         A row has `chunks` of `chunk` elements each, where the kernel computes in chunks.
         """
@@ -263,28 +263,28 @@ class AddUpElements(_OfElements):
     kinds = tuple(form.add_up for form in _ALL)
 
     total: Block
-    """A number."""
+    """A single number."""
     values: Block
     targets: Block
     room: Block
     """A row as long as one of the values, where the kernel needs one."""
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
     features: int
-    """Over all PEs, without padding."""
+    """The number over all PEs, without padding."""
     comparison: Comparison
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.comparison.form.add_up
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.total, self.room)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         losses = self.at_elements(memories, self.comparison.form.loss)
         losses = memories.without_padding(losses, self.axis, self.features)
         total = np.zeros(losses.shape[:2], np.float32)
@@ -294,7 +294,7 @@ class AddUpElements(_OfElements):
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromElements(_OfElements):
+class ElementLossBackward(_OfElements):
     """Multiply derivatives by a number and by the gradient of the loss, which every PE has."""
 
     kinds = tuple(form.back for form in _ALL)
@@ -303,25 +303,25 @@ class BackFromElements(_OfElements):
     values: Block
     targets: Block
     seed: Block
-    """A number."""
+    """A single number."""
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
     features: int
-    """Over all PEs, without padding."""
+    """The number over all PEs, without padding."""
     comparison: Comparison
     factor: float
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.comparison.form.back
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.result, self.seed, *float_words(self.factor))
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         factor = arithmetic.multiply(memories.read(self.seed), np.full((), self.factor, np.float32))
         slopes = self.at_elements(memories, self.comparison.form.slope)
         back = arithmetic.multiply(slopes, factor[..., np.newaxis])
@@ -336,7 +336,7 @@ class ElementLossLowering(Lowering[graph.ElementLoss]):
         relations.join(operation.input, operation.target)
 
     def lower(self, operation: graph.ElementLoss, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         _check(operation.reduction)
         values, targets = builder.blocks[operation.input], builder.blocks[operation.target]
         axis, source = builder.layouts[operation.input].axis, builder.tensor(operation.input)
@@ -360,11 +360,11 @@ class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
         relations.join(operation.input, operation.result.name)
 
     def scalars(self, operation: graph.ElementLossGradient) -> tuple[str, ...]:
-        """Return the gradient of the loss, which every PE needs."""
+        """Return the loss gradient, a scalar that every PE needs."""
         return (operation.gradient,)
 
     def lower(self, operation: graph.ElementLossGradient, builder: Builder) -> None:
-        """Append the step."""
+        """Append the mesh operation."""
         _check(operation.reduction)
         names = operation.input, operation.target, operation.gradient
         values, targets, seed = (builder.blocks[name] for name in names)
@@ -372,7 +372,7 @@ class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
         comparison = _comparison(operation, builder)
         factor = comparison.form.scale * _factor(operation, operation.result, builder)
         blocks = builder.allocate(operation.result), values, targets, seed
-        builder.append(BackFromElements(*blocks, axis, features, comparison, factor))
+        builder.append(ElementLossBackward(*blocks, axis, features, comparison, factor))
 
 
 def _comparison(
@@ -394,7 +394,7 @@ def _factor(
 
 
 def _check(reduction: Reduction) -> None:
-    """Refuse what the kernels do not have."""
+    """Refuse dtypes and sizes that the kernels do not support."""
     if reduction is Reduction.NONE:
         raise UnsupportedOperationError(
             "a loss for each element is not supported; use a sum or mean"
@@ -414,20 +414,20 @@ class _Variant(NamedTuple):
     has_weights: bool = False
 
     def comparison(self, sizes: Sizes) -> Comparison:
-        """Return it for a sample."""
+        """Return it for a cost case."""
         return Comparison(self.function, 0.5, sizes.row() if self.has_weights else None)
 
 
 _VARIANTS = (*map(_Variant, LossFunction), _Variant(LossFunction.BINARY_LOGITS, has_weights=True))
 
 
-def _sample(
+def _case(
     build: Callable[[Sizes, Comparison], MeshOperation], variant: _Variant, *more: str
-) -> Sample:
-    """Return a sample; rows of a function that is computed in chunks are whole chunks."""
+) -> CostCase:
+    """Return a cost case; rows of a function that is computed in chunks are whole chunks."""
     is_in_chunks = _FORMS[variant.function].is_in_chunks
     whole = grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
-    return Sample(
+    return CostCase(
         lambda sizes: build(sizes, variant.comparison(sizes)),
         rounds=("rows", "rows*chunks") if is_in_chunks else ("rows",),
         lengths=(*more, "chunk" if is_in_chunks else "columns"),
@@ -446,10 +446,10 @@ def _add_up(sizes: Sizes, comparison: Comparison) -> MeshOperation:
 def _back(sizes: Sizes, comparison: Comparison) -> MeshOperation:
     block, seed = sizes.block(), Block(Arena.ACTIVATIONS, 0, 1, 1)
     features = 4 * sizes.columns
-    return BackFromElements(block, block, block, seed, Axis.X, features, comparison, 0.5)
+    return ElementLossBackward(block, block, block, seed, Axis.X, features, comparison, 0.5)
 
 
-SAMPLES = (
-    *(_sample(_add_up, variant) for variant in _VARIANTS),
-    *(_sample(_back, variant, "elements") for variant in _VARIANTS),
+COST_CASES = (
+    *(_case(_add_up, variant) for variant in _VARIANTS),
+    *(_case(_back, variant, "elements") for variant in _VARIANTS),
 )

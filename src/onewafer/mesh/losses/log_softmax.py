@@ -1,4 +1,4 @@
-"""The logarithm of softmax and its gradient: operations, lowering, samples."""
+"""The logarithm of softmax and its gradient: operations, lowering, cost cases."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType
 from onewafer.mesh import functions
 from onewafer.mesh.blocks import PLAIN_ORDER, Arena, Axis, Block
+from onewafer.mesh.cost_case import OF_TRAINING, CostCase, Sizes, grid
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
 from onewafer.mesh.losses.operations import CROSS_ENTROPY, logarithm
@@ -19,7 +20,6 @@ from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
 from onewafer.mesh.norms import FindGroupMaxima, SumGroups, WeighGroups
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.operation import MeshOperation
-from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class _OfRows(MeshOperation):
         return replace(entry, rows=self.result.rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on, on a PE that has no padding."""
+        """Return the sizes that the cost depends on, for a PE without padding."""
         sizes = block_sizes(program, self.result, launch)
         chunks = -(-sizes["columns"] // CHUNK)
         return {**sizes, "chunks": chunks, "chunk": -(-sizes["columns"] // chunks)}
@@ -94,20 +94,20 @@ class SubtractLogarithms(_OfRows):
     result: Block
     input: Block
     maxima: Block
-    """f32, of each row over all PEs."""
+    """f32, the maximum of each row over all PEs."""
     total: Block
-    """f32, of each row over all PEs."""
+    """f32, the maximum of each row over all PEs."""
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
     features: int
-    """Over all PEs, without padding."""
+    """The number over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.input, self.maxima, self.total)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             rest = memories.matrix(self.input) - memories.matrix(self.maxima)
             result = rest - logarithm(memories.matrix(self.total))
@@ -115,7 +115,7 @@ class SubtractLogarithms(_OfRows):
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromLogarithms(_OfRows):
+class LogSoftmaxBackward(_OfRows):
     """Take from each gradient its row's sum of gradients times the share of softmax."""
 
     kinds = (
@@ -139,19 +139,19 @@ class BackFromLogarithms(_OfRows):
     total: Block
     """f32, of each row of gradients over all PEs."""
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
     features: int
-    """Over all PEs, without padding."""
+    """The number over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.gradient, self.logarithms, self.total)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
-            shares = functions.exponential(memories.matrix(self.logarithms))
-            part = shares * memories.matrix(self.total)
+            probabilities = functions.exponential(memories.matrix(self.logarithms))
+            part = probabilities * memories.matrix(self.total)
             result = memories.matrix(self.gradient) - part
         memories.write(self.result, memories.without_padding(result, self.axis, self.features))
 
@@ -160,7 +160,7 @@ class LogSoftmaxLowering(AlikeLowering[graph.LogSoftmax]):
     """Find the largest, add up exponentials, subtract."""
 
     def lower(self, operation: graph.LogSoftmax, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         _check(operation.groups, operation.input, builder)
         axis, features = builder.layouts[operation.input].axis, operation.result.shape[-1]
         groups, source = Groups(1, features), builder.blocks[operation.input]
@@ -177,12 +177,12 @@ class LogSoftmaxGradientLowering(Lowering[graph.LogSoftmaxGradient]):
     """Add up each row of gradients, and take its share from every one."""
 
     def relate(self, operation: graph.LogSoftmaxGradient, relations: Relations) -> None:
-        """Let all lie alike."""
+        """Give all tensors one layout."""
         relations.join(operation.gradient, operation.logarithms)
         relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.LogSoftmaxGradient, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         _check(operation.groups, operation.gradient, builder)
         axis, features = builder.layouts[operation.gradient].axis, operation.result.shape[-1]
         operands = builder.blocks[operation.gradient], builder.blocks[operation.logarithms]
@@ -190,11 +190,11 @@ class LogSoftmaxGradientLowering(Lowering[graph.LogSoftmaxGradient]):
         builder.append(SumGroups(total, operands[0], Groups(1, features), axis))
         builder.all_reduce(total, axis)
         result = builder.allocate(operation.result)
-        builder.append(BackFromLogarithms(result, *operands, total, axis, features))
+        builder.append(LogSoftmaxBackward(result, *operands, total, axis, features))
 
 
 def _check(groups: int, name: str, builder: Builder) -> None:
-    """Refuse what the kernels do not have."""
+    """Refuse dtypes and sizes that the kernels do not support."""
     if groups > 1 or builder.layouts[name].order != PLAIN_ORDER:
         raise UnsupportedOperationError("a logarithm of softmax of groups is not supported")
     if builder.dtype is not DataType.F32:
@@ -214,18 +214,18 @@ def _finish(sizes: Sizes) -> MeshOperation:
 
 def _back(sizes: Sizes) -> MeshOperation:
     block, row = sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, 1)
-    return BackFromLogarithms(block, block, block, row, Axis.X, 4 * sizes.columns)
+    return LogSoftmaxBackward(block, block, block, row, Axis.X, 4 * sizes.columns)
 
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         _finish,
         rounds=("rows",),
         lengths=("elements", "columns"),
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
-    Sample(
+    CostCase(
         _back,
         rounds=("rows", "rows*chunks"),
         lengths=("elements", "columns", "chunk"),

@@ -13,8 +13,8 @@ from onewafer.mesh.losses.bounds import bound_cross_entropy
 from onewafer.mesh.losses.operations import (
     SUMS_OF_ROW,
     AddUpTargets,
-    BackFromTargets,
     CountTargets,
+    CrossEntropyBackward,
     MeanOfTargets,
     Targets,
 )
@@ -23,9 +23,9 @@ from onewafer.mesh.losses.weighted import (
     SUMS_OF_WEIGHTED_ROW,
     AddUpWeighted,
     AddUpWeights,
-    BackFromWeighted,
     MeanOfWeighted,
     Weighted,
+    WeightedLossBackward,
 )
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import FindGroupMaxima
@@ -63,7 +63,7 @@ class CrossEntropyLowering(_OfRowsLowering[graph.CrossEntropy]):
     bounded_types = (graph.DataType.F32,)
 
     def lower(self, operation: graph.CrossEntropy, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         _check(operation, builder)
         name, layout = operation.input, builder.layouts[operation.input]
         logits, classes = builder.blocks[name], builder.tensor(name).shape[-1]
@@ -86,7 +86,7 @@ class LikelihoodLowering(_OfRowsLowering[graph.NegativeLogLikelihood]):
     """Take the targets' logarithms."""
 
     def lower(self, operation: graph.NegativeLogLikelihood, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         _check(operation, builder)
         rows = builder.blocks[operation.input].rows
         unread = builder.spare(rows, 1, until=builder.last_reader(operation.targets))
@@ -102,11 +102,11 @@ class OfRowsGradientLowering(Lowering[GradientType]):
         relations.join(operation.input, operation.result.name)
 
     def scalars(self, operation: GradientType) -> tuple[str, ...]:
-        """Return the gradient of the loss, which every PE needs."""
+        """Return the loss gradient, a scalar that every PE needs."""
         return (operation.gradient,)
 
     def lower(self, operation: GradientType, builder: Builder) -> None:
-        """Append the step."""
+        """Append the mesh operation."""
         back = builder.losses.get((operation.input, operation.targets))
         if back is None:
             raise UnsupportedOperationError(
@@ -134,7 +134,7 @@ def _add_up(operation: Loss, targets: Targets, builder: Builder) -> None:
     result = builder.allocate(operation.result)
     builder.append(MeanOfTargets(result, sums, targets))
     share = _join_groups(operation, result, lambda count: CountTargets(count, targets), builder)
-    builder.losses[operation.input, operation.targets] = lambda result, seed: BackFromTargets(
+    builder.losses[operation.input, operation.targets] = lambda result, seed: CrossEntropyBackward(
         result, sums, share(seed), targets
     )
 
@@ -164,7 +164,7 @@ def _add_up_weighted(
     share = _join_groups(
         operation, result, lambda count: AddUpWeights(count, sums, weighted), builder
     )
-    builder.losses[operation.input, operation.targets] = lambda result, seed: BackFromWeighted(
+    builder.losses[operation.input, operation.targets] = lambda result, seed: WeightedLossBackward(
         result, sums, share(seed), weighted
     )
 
@@ -200,7 +200,7 @@ def _join_groups(
 
 
 def _check(operation: Loss, builder: Builder) -> None:
-    """Refuse what the kernels do not have."""
+    """Refuse dtypes and sizes that the kernels do not support."""
     if builder.layouts[operation.input].order != PLAIN_ORDER:
         raise UnsupportedOperationError("logits whose features are those of heads")
     if builder.dtype is not graph.DataType.F32:

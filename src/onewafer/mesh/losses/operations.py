@@ -57,7 +57,7 @@ class Targets:
     classes: int
     """Classes over all PEs, without padding."""
     ignored: int
-    """The target of rows that do not count."""
+    """The target value of rows that the loss ignores."""
     is_mean: bool
     """True if the loss is divided by how many rows count."""
 
@@ -93,7 +93,7 @@ class Targets:
         return np.where(self.classes_here(memories), weights, np.float32(0))
 
     def divisor(self, memories: Memories) -> Floats:
-        """Return what the loss is divided by, `[height, width]`."""
+        """Return the divisor of the loss, `[height, width]`."""
         count = self.counts(memories).sum(axis=-1).astype(np.float32)
         return count if self.is_mean else np.ones_like(count)
 
@@ -110,7 +110,7 @@ class _OfTargets(MeshOperation):
     def step_entry(
         self, program: ProgramShape, result: Block, left: Block, right: Block, *more: Block
     ) -> Entry:
-        """Return the words that all steps have, for an operation that goes over the logits."""
+        """Return the schedule words common to all steps that read the logits."""
         targets = self.targets
         logits, padding = targets.logits, self._padding(program)
         ignored = targets.ignored & 0xFFFF
@@ -121,7 +121,7 @@ class _OfTargets(MeshOperation):
         return replace(entry, n=logits.num_elements, rows=rows, columns=logits.columns)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on, on a PE that has no padding."""
+        """Return the sizes that the cost depends on, for a PE without padding."""
         sizes = block_sizes(program, self.targets.logits, launch)
         chunks = -(-sizes["columns"] // CHUNK)
         held = -(-sizes["rows"] // program.size(self.targets.axis))
@@ -161,11 +161,11 @@ class AddUpTargets(_OfTargets):
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.sums, self.targets.logits, self.room)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         weights = self.targets.exponentials(memories)
         total = np.zeros(weights.shape[:3], np.float32)
         for column in range(weights.shape[-1]):
@@ -178,7 +178,7 @@ class AddUpTargets(_OfTargets):
 
 @dataclass(frozen=True, slots=True)
 class MeanOfTargets(_OfTargets):
-    """Give the loss of all rows that count, as a sum or their mean; every PE has it."""
+    """Compute the loss of all rows that are not ignored, as sum or mean, on every PE."""
 
     kinds = (
         Kind(
@@ -196,17 +196,17 @@ class MeanOfTargets(_OfTargets):
     )
 
     loss: Block
-    """f32, a number."""
+    """A single f32 number."""
     sums: Block
-    """Over all PEs."""
+    """Reduced over all PEs."""
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.loss, self.sums, self.sums)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         sums, largest = memories.matrix(self.sums), memories.read(self.targets.maxima)
         counts = self.targets.counts(memories)
         with np.errstate(all="ignore"):
@@ -236,21 +236,21 @@ class CountTargets(_OfTargets):
     )
 
     count: Block
-    """f32, a number."""
+    """A single f32 number."""
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.count, self.count, self.count)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.count, self.targets.counts(memories).sum(axis=-1).astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromTargets(_OfTargets):
-    """Give the gradient of the logits from that of the loss, which every PE has."""
+class CrossEntropyBackward(_OfTargets):
+    """Compute the gradient of the logits from the loss gradient, which every PE has."""
 
     kinds = (
         Kind(
@@ -271,17 +271,17 @@ class BackFromTargets(_OfTargets):
 
     result: Block
     sums: Block
-    """Over all PEs."""
+    """Reduced over all PEs."""
     seed: Block
-    """f32, a number."""
+    """A single f32 number."""
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.result, self.targets.logits, self.sums, self.seed)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         targets, sums = self.targets, memories.matrix(self.sums)[..., 0]
         with np.errstate(all="ignore"):
             share = memories.read(self.seed)[..., 0] / targets.divisor(memories)

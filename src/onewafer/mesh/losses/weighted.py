@@ -87,7 +87,7 @@ class Weighted:
         return np.float32(self.shared), np.float32(self.own)
 
     def words(self) -> tuple[int | Block, ...]:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         targets = self.targets
         flags = _MEAN * targets.is_mean + _STORED * (self.weights is not None)
         flags += _LOGARITHM * self.is_logarithm
@@ -120,7 +120,7 @@ class Weighted:
         return self.targets.exponentials(memories)
 
     def divisor(self, memories: Memories, sums: Block) -> Floats:
-        """Return what the loss is divided by, `[height, width]`."""
+        """Return the divisor of the loss, `[height, width]`."""
         weights, counts = memories.matrix(sums)[..., 3], self.targets.counts(memories)
         total = np.zeros(weights.shape[:2], np.float32)
         for row in range(weights.shape[-1]):
@@ -140,7 +140,7 @@ class _OfWeighted(MeshOperation):
     def step_entry(
         self, program: ProgramShape, result: Block, left: Block, right: Block, *more: Block
     ) -> Entry:
-        """Return the words that all steps have, for an operation that goes over the logits."""
+        """Return the schedule words common to all steps that read the logits."""
         targets = self.weighted.targets
         logits = targets.logits
         padding = program.size(targets.axis) * logits.columns - targets.classes
@@ -150,7 +150,7 @@ class _OfWeighted(MeshOperation):
         return replace(entry, n=logits.num_elements, rows=rows, columns=logits.columns)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on, on a PE that has no padding.
+        """Return the sizes that the cost depends on, for a PE without padding.
 
         `smoothed`, `shares` and `plain` are 1 or 0: whether all classes have a factor, whether
         exponentials are computed, and whether there are no weights.
@@ -195,12 +195,12 @@ class AddUpWeighted(_OfWeighted):
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         logits = self.weighted.targets.logits
         return self.step_entry(program, self.sums, logits, logits)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         weighted, targets = self.weighted, self.weighted.targets
         memories.write(self.sums, np.zeros_like(memories.matrix(self.sums)))
         shared, own = weighted.factors
@@ -228,7 +228,7 @@ class AddUpWeighted(_OfWeighted):
 
 @dataclass(frozen=True, slots=True)
 class MeanOfWeighted(_OfWeighted):
-    """Give the loss of all rows that count, as a sum or their mean; every PE has it."""
+    """Compute the loss of all rows that are not ignored, as sum or mean, on every PE."""
 
     kinds = (
         Kind(
@@ -245,17 +245,17 @@ class MeanOfWeighted(_OfWeighted):
     )
 
     loss: Block
-    """f32, a number."""
+    """A single f32 number."""
     sums: Block
-    """Over all PEs."""
+    """Reduced over all PEs."""
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.loss, self.sums, self.sums)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         sums, counts = memories.matrix(self.sums), self.weighted.targets.counts(memories)
         with np.errstate(all="ignore"):
             losses = sums[..., 1] * logarithm(sums[..., 0]) - sums[..., 2]
@@ -285,25 +285,25 @@ class AddUpWeights(_OfWeighted):
     )
 
     count: Block
-    """f32, a number."""
+    """A single f32 number."""
     sums: Block
-    """Over all PEs."""
+    """Reduced over all PEs."""
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.count, self.sums, self.sums)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         weighted = self.weighted
         asked = replace(weighted, targets=replace(weighted.targets, is_mean=True))
         memories.write(self.count, asked.divisor(memories, self.sums))
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromWeighted(_OfWeighted):
-    """Give the gradient of the logits from that of the loss, which every PE has."""
+class WeightedLossBackward(_OfWeighted):
+    """Compute the gradient of the logits from the loss gradient, which every PE has."""
 
     kinds = (
         Kind(
@@ -325,18 +325,18 @@ class BackFromWeighted(_OfWeighted):
 
     result: Block
     sums: Block
-    """Over all PEs."""
+    """Reduced over all PEs."""
     seed: Block
-    """f32, a number."""
+    """A single f32 number."""
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         logits = self.weighted.targets.logits
         return self.step_entry(program, self.result, logits, self.sums, self.seed)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         weighted, targets = self.weighted, self.weighted.targets
         sums, (shared, own) = memories.matrix(self.sums), weighted.factors
         weights, here = weighted.stored(memories), targets.here(memories)

@@ -30,9 +30,9 @@ from onewafer.mesh.collectives import (
 )
 from onewafer.mesh.dropout.seeds import SEEDS_ARENA, place_seeds
 from onewafer.mesh.lowering.first_fit import FirstFit
-from onewafer.mesh.lowering.left import LeftForGradients
 from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.lowering.parameters import Parameters
+from onewafer.mesh.lowering.saved import SavedForBackward
 from onewafer.mesh.lowering.training import GIVING_GRADIENTS
 from onewafer.mesh.program import MeshProgram
 from onewafer.mesh.sample_groups import BroadcastInGroups, MaxInGroups, ReduceInGroups
@@ -98,7 +98,7 @@ class Builder:
         """The block of every input and result."""
         self.angles: dict[tuple[str, Layout, int], Block] = {}
         """Rows of tables of `Rotary`, looked up once a launch."""
-        self.left = LeftForGradients()
+        self.saved = SavedForBackward()
         """Results of a forward pass that are saved for its backward pass."""
         self.shapes: dict[object, AttentionShape] = {}
         """Shapes of attention whose shares are worked out once a launch."""
@@ -534,14 +534,17 @@ class Builder:
         UnsupportedOperationError if the parameter has no place, or several, or lies otherwise.
         """
         name = self.parameter_of(result)
-        home = self.parameters.home(name)
-        sides = (home.rows, home.row_order, rows), (home.columns, home.column_order, columns)
+        placement = self.parameters.placement(name)
+        sides = (
+            (placement.rows, placement.row_order, rows),
+            (placement.columns, placement.column_order, columns),
+        )
         for distribution, order, layout in sides:
             if layout and (distribution, order) != (Distribution.over(layout.axis), layout.order):
                 raise UnsupportedOperationError(
                     f"{name!r} is distributed otherwise than what its gradient comes from"
                 )
-        return replace(home.block, arena=Arena.GRADIENTS)
+        return replace(placement.block, arena=Arena.GRADIENTS)
 
     def parameter_of(self, result: str) -> str:
         """Return the parameter that a result is the gradient of, as a whole or a part.
@@ -557,10 +560,10 @@ class Builder:
 
     def _gradient_placement(self, result: str, parameter: str) -> Placement:
         """Return where the host finds the gradient of a parameter."""
-        home = self.parameters.home(parameter)
-        block = replace(home.block, arena=Arena.GRADIENTS)
+        placement = self.parameters.placement(parameter)
+        block = replace(placement.block, arena=Arena.GRADIENTS)
         entries = tuple(entry for entry in GIVING_GRADIENTS if entry in self._ends)
-        return replace(home, name=result, role=Role.OUTPUT, block=block, entries=entries)
+        return replace(placement, name=result, role=Role.OUTPUT, block=block, entries=entries)
 
     # --- operations --------------------------------------------------------------------------
 

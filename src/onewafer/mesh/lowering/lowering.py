@@ -24,7 +24,7 @@ class Lowering(ABC, Generic[OperationType]):
     """How one kind of graph operation becomes mesh operations; a member of `LOWERINGS`."""
 
     works_in_place = False
-    """True if the result may take the block of an operand that is read no more."""
+    """True if the result may overwrite the block of a dead operand."""
     bounded_types: ClassVar[tuple[DataType, ...]] = ()
     """Types of results for which `bound` has an answer."""
 
@@ -64,6 +64,6 @@ class AlikeLowering(Lowering[OperationType]):
     """An operation whose operands and result lie alike."""
 
     def relate(self, operation: OperationType, relations: Relations) -> None:
-        """Let all lie alike."""
+        """Give all tensors one layout."""
         for name in self.operands(operation):
             relations.join(name, operation.result.name)

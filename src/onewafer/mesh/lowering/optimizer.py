@@ -59,7 +59,7 @@ def append_clearing(builder: Builder) -> None:
 
 def append_clearing_of_carried(builder: Builder) -> None:
     """Append the entry that sets gradients of keys and values of earlier launches to 0."""
-    for blocks in builder.left.carried.values():
+    for blocks in builder.saved.carried.values():
         for block in blocks:
             builder.append(ClearCarried(block))
     builder.end_entry(CLEAR_CARRIED)
@@ -82,15 +82,15 @@ def append_optimizer(
     entry, name_of_numbers = names_of_update(index)
     for group, names in enumerate(groups):
         numbers = Block(NUMBERS, group * MOST_NUMBERS, 1, MOST_NUMBERS)
-        homes = [builder.parameters.home(name) for name in names]
-        for row in _rows(homes, builder):
+        placements = [builder.parameters.placement(name) for name in names]
+        for row in _rows(placements, builder):
             builder.append(step(row, numbers))  # pyright: ignore[reportCallIssue]  # all have both
-        for home in homes:
-            result = replace(home, role=Role.OUTPUT, entries=(entry,))
+        for placement in placements:
+            result = replace(placement, role=Role.OUTPUT, entries=(entry,))
             builder.add(result)
             for arena in step.arenas:
-                block = replace(home.block, arena=arena)
-                builder.add(replace(result, name=moment_of(home.name, arena), block=block))
+                block = replace(placement.block, arena=arena)
+                builder.add(replace(result, name=moment_of(placement.name, arena), block=block))
     builder.end_entry(entry)
     builder.reserve(dict.fromkeys(step.arenas, builder.parameters.num_elements))
     all_numbers = Block(NUMBERS, 0, 1, len(groups) * MOST_NUMBERS)
@@ -104,12 +104,12 @@ def append_clipping(builder: Builder, parameters: Iterable[str]) -> None:
     What all PEs along an axis have is counted by the first of them. A program in which a PE has
     copies of a parameter has no such entries.
     """
-    homes = [builder.parameters.home(name) for name in parameters]
-    if any(home.copies > 1 for home in homes):
+    placements = [builder.parameters.placement(name) for name in parameters]
+    if any(placement.copies > 1 for placement in placements):
         return
     total, goes_on = builder.place_behind(1), False
     for copied in _AXES_OF_COPIES:
-        alike = [home for home in homes if _axes_of_copies(home) == copied]
+        alike = [placement for placement in placements if _axes_of_copies(placement) == copied]
         for row in _rows(alike, builder):
             gradients = replace(row, arena=Arena.GRADIENTS)
             builder.append(AddSquares(total, gradients, copied, goes_on=goes_on))
@@ -130,9 +130,9 @@ _AXES_OF_COPIES: tuple[tuple[Axis, ...], ...] = ((), (Axis.X,), (Axis.Y,), (Axis
 _SWEEPS = (SCALE, CLIP_FACTOR, ScaleGradients), (CLAMP, CLIP_BOUND, ClampGradients)
 
 
-def _axes_of_copies(home: Placement) -> tuple[Axis, ...]:
+def _axes_of_copies(placement: Placement) -> tuple[Axis, ...]:
     """Return the axes along which all PEs have the same of a parameter."""
-    over = {home.rows, home.columns}
+    over = {placement.rows, placement.columns}
     return tuple(axis for axis in Axis if Distribution.over(axis) not in over)
 
 
@@ -150,13 +150,15 @@ def _everywhere(name: str, role: Role, block: Block, entry: str) -> Placement:
     )
 
 
-def _rows(homes: Iterable[Placement], builder: Builder) -> list[Block]:
+def _rows(placements: Iterable[Placement], builder: Builder) -> list[Block]:
     """Return some parameters as rows: those one after the other, but for alignment, as one."""
     offsets = sorted(placement.block.offset for placement in builder.parameters.placements)
     next_to = dict(pairwise(offsets))
     rows: list[Block] = []
     last = -1
-    for block in sorted((home.block for home in homes), key=lambda block: block.offset):
+    for block in sorted(
+        (placement.block for placement in placements), key=lambda block: block.offset
+    ):
         if rows and next_to[last] == block.offset:
             end = block.offset + block.num_elements
             rows[-1] = replace(rows[-1], columns=end - rows[-1].offset)

@@ -134,26 +134,30 @@ class Parameters:
             )
         return self._placements[name, axis].block
 
-    def home(self, name: str) -> Placement:
+    def placement(self, name: str) -> Placement:
         """Return the only placement of a parameter.
 
         Raise UnsupportedOperationError if it has no place, or several.
         """
-        homes = [home for home in self._placements.values() if home.name == name]
-        if len(homes) != 1 or homes[0].input_factors is not None:
+        placements = [
+            placement for placement in self._placements.values() if placement.name == name
+        ]
+        if len(placements) != 1 or placements[0].input_factors is not None:
             raise UnsupportedOperationError(
-                f"{name!r} is stored {len(homes)} times, or multiplied as it is stored; "
+                f"{name!r} is stored {len(placements)} times, or multiplied as it is stored; "
                 "a parameter that is trained has one place"
             )
-        return homes[0]
+        return placements[0]
 
     def axis_of_weight(self, name: str) -> Axis:
         """Return the axis that the in features of a weight lie along, which has been placed."""
-        return next(home for home in self._placements.values() if home.name == name).rows.axis
+        return next(
+            placement for placement in self._placements.values() if placement.name == name
+        ).rows.axis
 
     def axis_of_vector(self, name: str) -> Axis:
         """Return the axis that a vector lies along, which has one place."""
-        return self.home(name).columns.axis
+        return self.placement(name).columns.axis
 
     def _reserve(self, rows: int, columns: int) -> Block:
         block = Block(Arena.PARAMETERS, self.num_elements, rows, columns)

@@ -27,7 +27,7 @@ class Needs:
     """The needs of one operation of the graph that decide where its blocks may lie."""
 
     works_in_place: bool
-    """True if the result may take the block of an operand that is read no more."""
+    """True if the result may overwrite the block of a dead operand."""
     pair: tuple[str, str] | None
     """The operands of equal shape that one DSD operation reads, if there are two."""
     scalars: tuple[str, ...] = ()

@@ -40,7 +40,7 @@ class Training:
     updates: Sequence[Update] = ()
     """The steps of optimizers, each of which is an entry."""
     originals: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Result that is computed again for the backward pass → what it was in the forward pass."""
+    """Recomputed result → the name of that result in the forward pass."""
 
     @classmethod
     def of(cls, gradients: Gradients, num_model: int) -> Training:

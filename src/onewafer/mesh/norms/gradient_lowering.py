@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
-from onewafer.mesh.norms.gradients import AddToNormWeight, BackFromNorm, SumNormProducts
+from onewafer.mesh.norms.gradients import AddToNormWeight, NormBackward, SumNormProducts
 from onewafer.mesh.norms.lowering import groups_of, num_copies, relate
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class NormInputGradientLowering(Lowering[InputGradient]):
         relate(operation, relations)
 
     def lower(self, operation: InputGradient, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
         layout = builder.layouts[operation.result.name]
         groups = groups_of(operation, layout)
@@ -52,7 +52,7 @@ class NormInputGradientLowering(Lowering[InputGradient]):
         builder.append(SumNormProducts(totals, gradient, source, weight, *known))
         builder.all_reduce(totals, layout.axis)
         result = builder.allocate_in_place(operation)
-        builder.append(BackFromNorm(result, gradient, source, weight, totals, *known))
+        builder.append(NormBackward(result, gradient, source, weight, totals, *known))
 
 
 class NormWeightGradientLowering(Lowering[WeightGradient]):
@@ -67,7 +67,7 @@ class NormWeightGradientLowering(Lowering[WeightGradient]):
         relations.join(source, gradient)
 
     def lower(self, operation: WeightGradient, builder: Builder) -> None:
-        """Append the step."""
+        """Append the mesh operation."""
         name, source = operation.gradient, operation.input
         layout = builder.layouts[name]
         groups = groups_of(operation, layout)
@@ -84,7 +84,7 @@ class NormWeightGradientLowering(Lowering[WeightGradient]):
 def _found(operation: AnyNorm, builder: Builder, *, is_centred: bool) -> NormTotals:
     """Return what the norm has found of each row."""
     key = operation.input, operation.epsilon, operation.groups, is_centred
-    found = builder.left.norms.get(key)
+    found = builder.saved.norms.get(key)
     if found is None:
         raise UnsupportedOperationError("it has no norm before it, which finds the sums of rows")
     return found

@@ -46,7 +46,7 @@ class _NormStep(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.found.sums is not None]
 
     def shared_words(self) -> tuple[int | Block, ...]:
@@ -101,17 +101,17 @@ class SumNormProducts(_NormStep):
     found: NormTotals
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         more = (*self.words(), self.gradient, *self.shared_words())
         blocks, columns = (self.totals, self.input, self.weight), self.input.columns
         entry = block_entry(program, self.kind, *blocks, columns=columns, more=more)
         return with_rows_of(self.input, entry, program)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         found = arrays.sum_products(
             memories.matrix(self.input),
             memories.at(self.axis),
@@ -124,7 +124,7 @@ class SumNormProducts(_NormStep):
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromNorm(_NormStep):
+class NormBackward(_NormStep):
     """Give the gradient of the input; padding becomes 0."""
 
     kinds = _kinds(
@@ -151,16 +151,16 @@ class BackFromNorm(_NormStep):
     found: NormTotals
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         found = self.totals, self.found.squares, *float_words(self.found.epsilon)
         more = (*self.words(), self.gradient, *self.shared_words(), *found)
         return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         result = arrays.back(
             memories.matrix(self.input),
             memories.at(self.axis),
@@ -198,23 +198,23 @@ class AddToNormWeight(_NormStep):
     depends_on = DataDependence.SPECIAL_VALUES
 
     result: Block
-    """Among the gradients of parameters."""
+    """A block in the arena of parameter gradients."""
     gradient: Block
     input: Block
     found: NormTotals
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         found = self.found.squares, *float_words(self.found.epsilon)
         more = (*self.words(), *self.shared_words(), *found)
         entry = block_entry(program, self.kind, self.result, self.input, self.gradient, more=more)
         return with_rows_of(self.input, entry, program)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         result = arrays.add_to_weight(
             memories.matrix(self.result)[:, :, 0],
             memories.matrix(self.input),

@@ -48,11 +48,11 @@ class RmsNormLowering(Lowering[RmsNorm]):
     bounded_types = (DataType.F32,)
 
     def relate(self, operation: RmsNorm, relations: Relations) -> None:
-        """Let the result lie as the input does; groups of features lie as heads do."""
+        """Give the result the layout of the input, and groups of features the layout of heads."""
         relate(operation, relations)
 
     def lower(self, operation: RmsNorm, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         if _may_wait(operation, builder):
             builder.put_off_norm(operation)
             return
@@ -65,7 +65,7 @@ class RmsNormLowering(Lowering[RmsNorm]):
         builder.append(SumSquares(squares, source, groups, layout.axis))
         builder.all_reduce(squares, layout.axis)
         found = NormTotals(squares, None, operation.epsilon)
-        builder.left.norms[operation.input, operation.epsilon, operation.groups, False] = found
+        builder.saved.norms[operation.input, operation.epsilon, operation.groups, False] = found
         result = builder.allocate_in_place(operation)
         builder.append(
             Normalize(result, source, squares, weight, groups, layout.axis, operation.epsilon)
@@ -108,11 +108,11 @@ class LayerNormLowering(Lowering[LayerNorm]):
     bounded_types = (DataType.F32,)
 
     def relate(self, operation: LayerNorm, relations: Relations) -> None:
-        """Let the result lie as the input does; groups of features lie as heads do."""
+        """Give the result the layout of the input, and groups of features the layout of heads."""
         relate(operation, relations)
 
     def lower(self, operation: LayerNorm, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         layout = builder.layouts[operation.result.name]
         axis, groups = layout.axis, groups_of(operation, layout)
         weight, bias = (
@@ -128,7 +128,7 @@ class LayerNormLowering(Lowering[LayerNorm]):
         builder.append(SumSquares(squares, source, groups, axis, sums))
         builder.all_reduce(squares, axis)
         found = NormTotals(squares, sums, operation.epsilon)
-        builder.left.norms[operation.input, operation.epsilon, operation.groups, True] = found
+        builder.saved.norms[operation.input, operation.epsilon, operation.groups, True] = found
         result = builder.allocate_in_place(operation)
         builder.append(
             Normalize(result, source, squares, weight, groups, axis, operation.epsilon, sums, bias)
@@ -171,7 +171,7 @@ def _bound(operation: RmsNorm | LayerNorm, source: Bounded, distances: Distances
 
 
 def relate(operation: AnyNorm, relations: Relations) -> None:
-    """Let the result lie as the input does; groups of features lie as heads do."""
+    """Give the result the layout of the input, and groups of features the layout of heads."""
     relations.join(operation.input, operation.result.name)
     if operation.groups > 1:
         features = operation.result.shape[-1]

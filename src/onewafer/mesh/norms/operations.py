@@ -114,20 +114,20 @@ class SumGroups(OverGroups):
     )
 
     totals: Block
-    """f32, a column a group."""
+    """f32, with a column for each group."""
     input: Block
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         blocks = self.totals, self.input
         columns = self.input.columns
         return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         memories.write(self.totals, arrays.sum_groups(values, at, self.groups))
 
@@ -163,21 +163,21 @@ class SumSquares(OverGroups):
     takes_short_way = True
 
     totals: Block
-    """f32, a column a group."""
+    """f32, with a column for each group."""
     input: Block
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
     sums: Block | None = None
     """Sums over all PEs, from which the means are computed."""
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.sums is not None]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         blocks = self.totals, self.input, self.sums
         columns = self.input.columns
         share = () if self.sums is None else float_words(float(self.groups.share))
@@ -186,13 +186,13 @@ class SumSquares(OverGroups):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         sums = None if self.sums is None else memories.matrix(self.sums)
         memories.write(self.totals, arrays.sum_squares(values, at, self.groups, sums=sums))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the products of the values with themselves."""
+        """Count bank conflicts where values are multiplied by themselves."""
         sizes = self.sizes(program, launch)
         count = (sizes["pieces"] + sizes["filled"]) * sizes["rows"]
         return Conflicts(count, "fmuls", sizes["piece"])
@@ -222,16 +222,16 @@ class SpreadGroups(OverGroups):
     """Sums over all PEs, a column a group."""
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         blocks = self.input, self.input, self.totals
         more = (*self.words(), *float_words(float(self.groups.share)))
         return block_entry(program, self.kind, *blocks, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         totals, at = memories.matrix(self.totals), memories.at(self.axis)
         memories.write(self.input, arrays.spread(totals, at, self.groups, self.input.columns))
 
@@ -259,10 +259,10 @@ class SumRowSquares(OverGroups):
     groups: Groups
     """One, of all features."""
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -274,14 +274,14 @@ class SumRowSquares(OverGroups):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         sums = memories.matrix(self.totals).copy()
         sums[..., -1:] = arrays.sum_squares(values, at, self.groups)
         memories.write(self.totals, sums)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the products of the values with themselves."""
+        """Count bank conflicts where values are multiplied by themselves."""
         sizes = self.sizes(program, launch)
         return Conflicts(sizes["pieces"] * sizes["rows"], "fmuls", sizes["piece"])
 
@@ -315,12 +315,12 @@ class StoreNormalized(Split):
     epsilon: float
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         numbers = (*float_words(float(self.groups.share)), *float_words(self.epsilon))
         return self.store_entry(program, numbers)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         sums = memories.matrix(self.input)
         with np.errstate(all="ignore"):
             mean = sums[..., -1:] * self.groups.share
@@ -383,7 +383,7 @@ class Normalize(OverGroups):
     weight: Block
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
     epsilon: float
     sums: Block | None = None
     """Sums over all PEs, from which the means that are subtracted first are computed."""
@@ -392,11 +392,11 @@ class Normalize(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.sums is not None]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         share = float_words(float(self.groups.share))
         more = (*self.words(), self.squares, *share, *float_words(self.epsilon))
         if self.sums is not None and self.bias is not None:
@@ -404,7 +404,7 @@ class Normalize(OverGroups):
         return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         result = arrays.normalize(
             memories.matrix(self.input),
             memories.at(self.axis),

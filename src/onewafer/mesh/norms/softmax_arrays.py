@@ -59,6 +59,6 @@ def divide(
     group_of = groups_of(weights, at, groups)
     with np.errstate(all="ignore"):
         reciprocals = np.float32(1) / totals
-        shares = arithmetic.multiply(weights, of_group(reciprocals, group_of))
-        shares = np.where(group_of[..., np.newaxis, :] >= 0, shares, np.float32(0))
-        return shares.astype(dtype)
+        probabilities = arithmetic.multiply(weights, of_group(reciprocals, group_of))
+        probabilities = np.where(group_of[..., np.newaxis, :] >= 0, probabilities, np.float32(0))
+        return probabilities.astype(dtype)

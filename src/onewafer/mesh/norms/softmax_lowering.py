@@ -21,14 +21,14 @@ class SoftmaxLowering(Lowering[Softmax]):
     works_in_place = True
 
     def relate(self, operation: Softmax, relations: Relations) -> None:
-        """Let the result lie as the input does; groups of features lie as heads do."""
+        """Give the result the layout of the input, and groups of features the layout of heads."""
         relations.join(operation.input, operation.result.name)
         if operation.groups > 1:
             size = operation.result.shape[-1] // operation.groups
             relations.arrange(operation.input, Heads.of(size))
 
     def lower(self, operation: Softmax, builder: Builder) -> None:
-        """Append the steps."""
+        """Append the mesh operations."""
         layout, count = builder.layouts[operation.result.name], operation.groups
         axis, members = layout.axis, layout.order.members if count > 1 else 1
         groups = Groups(count, operation.result.shape[-1] // count, members)

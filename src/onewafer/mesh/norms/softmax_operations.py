@@ -46,19 +46,19 @@ class FindGroupMaxima(OverGroups):
     )
 
     maxima: Block
-    """f32, a column a group."""
+    """f32, with a column for each group."""
     input: Block
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         blocks, columns = (self.maxima, self.input), self.input.columns
         return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         memories.write(self.maxima, softmax_arrays.find_maxima(values, at, self.groups))
 
@@ -85,21 +85,21 @@ class WeighGroups(OverGroups):
     weights: Block
     """f32, as large as the input; it may be the input itself."""
     totals: Block
-    """f32, a column a group."""
+    """f32, with a column for each group."""
     input: Block
     maxima: Block
-    """Over all PEs."""
+    """Reduced over all PEs."""
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         blocks, more = (self.weights, self.input, self.maxima), (*self.words(), self.totals)
         return block_entry(program, self.kind, *blocks, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         weights, totals = softmax_arrays.weigh(
             memories.matrix(self.input),
             memories.at(self.axis),
@@ -135,23 +135,23 @@ class DivideGroups(OverGroups):
     input: Block
     """The weights, f32; they may be the result itself, and are not kept."""
     totals: Block
-    """Over all PEs."""
+    """Reduced over all PEs."""
     groups: Groups
     axis: Axis
-    """The axis over which the features are blocked."""
+    """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         blocks = self.result, self.input, self.totals
         return block_entry(program, self.kind, *blocks, more=self.words())
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
-        shares = softmax_arrays.divide(
+        """Compute on NumPy arrays the values of the kernel."""
+        probabilities = softmax_arrays.divide(
             memories.matrix(self.input),
             memories.at(self.axis),
             self.groups,
             totals=memories.matrix(self.totals),
             dtype=numpy_dtype(memories.program.dtype),
         )
-        memories.write(self.result, shares)
+        memories.write(self.result, probabilities)

@@ -61,23 +61,23 @@ class AddSquares(MeshOperation):
     )
 
     total: Block
-    """A number."""
+    """A single number."""
     gradients: Block
-    """A row."""
+    """A block of one row."""
     copied: tuple[Axis, ...] = ()
     """The axes along which all PEs have the same; the first one counts them."""
     goes_on: bool = field(default=False, kw_only=True)
     """True if the number is there already, else it begins with 0."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         flags = _GOES_ON * self.goes_on + sum(_COPIED[axis] for axis in self.copied)
         blocks, n = (self.total, self.gradients), self.gradients.columns
         entry = block_entry(program, self.kind, *blocks, n=n, inner=flags)
         return replace(entry, rows=1)  # whatever rows a launch has
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         total, values = memories.whole(self.total), memories.whole(self.gradients)
         before = total[..., 0] if self.goes_on else np.zeros_like(total[..., 0])
         found = before
@@ -108,15 +108,15 @@ class _Sweep(MeshOperation):
     __slots__ = ()
 
     gradients: Block
-    """A row."""
+    """A block of one row."""
     number: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.gradients, self.number)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.gradients, launch)
 
 
@@ -138,7 +138,7 @@ class ScaleGradients(_Sweep):
     number: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values = memories.whole(self.gradients)
         values[...] = arithmetic.multiply(values, memories.whole(self.number))
 
@@ -168,7 +168,7 @@ class ClampGradients(_Sweep):
     number: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         values, least = memories.whole(self.gradients), memories.whole(self.number)
         for _ in range(2):
             values[...] = -arithmetic.maximum(values, least)

@@ -81,15 +81,15 @@ class ClearGradients(MeshOperation):
     gradients: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.gradients)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.whole(self.gradients)[...] = 0
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.gradients, launch)
 
 
@@ -102,7 +102,7 @@ class StepOperation(MeshOperation):
     """The state that it keeps of each parameter from step to step."""
 
     parameters: Block
-    """A row."""
+    """A block of one row."""
     numbers: Block
     """A row of `MOST_NUMBERS`."""
 
@@ -111,7 +111,7 @@ class StepOperation(MeshOperation):
         return block_entry(program, self.kind, self.parameters, self.numbers)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.parameters, launch))
 
     def _in(self, memories: Memories, arena: Arena) -> Floats:
@@ -146,7 +146,7 @@ class SgdStep(StepOperation):
     numbers: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         weights = memories.whole(self.parameters)
         sign, decay, rate = self._numbers(memories, 3)
         gradients = self._in(memories, Arena.GRADIENTS)
@@ -175,7 +175,7 @@ class MomentumStep(StepOperation):
     numbers: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         weights, moments = memories.whole(self.parameters), self._in(memories, MOMENTS)
         sign, decay, rate, momentum, share, direct, moved = self._numbers(memories, 7)
         multiply, add = arithmetic.multiply, arithmetic.add
@@ -207,7 +207,7 @@ class AdamStep(StepOperation):
     numbers: Block
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         weights = memories.whole(self.parameters)
         moments, squares = (self._in(memories, arena) for arena in self.arenas)
         numbers = self._numbers(memories, 9)

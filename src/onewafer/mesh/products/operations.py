@@ -154,11 +154,11 @@ class MultiplyBlocks(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.shape.is_transposed]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         shape = self.shape
         rows = shape.samples, shape.rows, shape.right_rows, self.right.columns
         groups = shape.groups, shape.left_size, shape.result_size, shape.axis.number
@@ -167,7 +167,7 @@ class MultiplyBlocks(MeshOperation):
         return dataclasses.replace(entry, rows=1)  # those of a sample are among the other words
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         shape, program = self.shape, memories.program
         left, right, result = (
             memories.view(block, shape.samples, block.rows // shape.samples, block.columns)
@@ -192,7 +192,7 @@ class MultiplyBlocks(MeshOperation):
         return right[:, part.first_term : part.first_term + part.depth, columns]
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on.
+        """Return the sizes that the operation's cost depends on.
 
         Kinds of rows are groups here: `parts` says whether a PE has a part of one, with `depth`
         terms and `width` columns, which are copied by column if it is `near`, else by element.

@@ -1,4 +1,4 @@
-"""Copies that a backward pass begins with where it computes a part of the forward pass again."""
+"""Copies with which a backward pass begins the recomputation of a forward segment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class KeepLowering(AlikeLowering[graph.Keep]):
     """Copy what a PE has: no exchange at all."""
 
     def lower(self, operation: graph.Keep, builder: Builder) -> None:
-        """Append the copy."""
+        """Append the copying operation."""
         rows = builder.blocks[operation.input]
         kept = builder.place_state(rows.rows, rows.columns)
         builder.blocks[operation.result.name] = kept
@@ -27,7 +27,7 @@ class RecallLowering(AlikeLowering[graph.Recall]):
     """Copy it back."""
 
     def lower(self, operation: graph.Recall, builder: Builder) -> None:
-        """Append the copy."""
+        """Append the copying operation."""
         kept = builder.blocks[operation.input]
         builder.append(Recall(builder.allocate(operation.result), kept))
 

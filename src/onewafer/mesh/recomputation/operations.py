@@ -37,21 +37,21 @@ class Keep(MeshOperation):
     kinds = (Kind(110, "keep", "@fmovs(kept(result, n), activation(left, n));", functions=(KEPT,)),)
 
     kept: Block
-    """In the arena of the state."""
+    """A block in the arena of the state."""
     rows: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return with_rows_of(
             self.rows, block_entry(program, self.kind, self.kept, self.rows), program
         )
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.kept, memories.read(self.rows))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.rows, launch)
 
 
@@ -65,17 +65,17 @@ class Recall(MeshOperation):
 
     result: Block
     kept: Block
-    """In the arena of the state."""
+    """A block in the arena of the state."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.kept)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         size = memories.num_rows(self.result) * self.result.columns
         memories.write(self.result, memories.view(self.kept, size))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)

@@ -8,9 +8,9 @@ from onewafer.mesh.sample_groups.operations import (
     ClearOtherGroups,
     Divide,
     MaxInGroups,
-    PlaceShare,
+    PlaceOwnPart,
     ReduceInGroups,
-    TakeShare,
+    TakeOwnPart,
 )
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "ClearOtherGroups",
     "Divide",
     "MaxInGroups",
-    "PlaceShare",
+    "PlaceOwnPart",
     "ReduceInGroups",
-    "TakeShare",
+    "TakeOwnPart",
 ]

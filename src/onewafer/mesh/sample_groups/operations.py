@@ -1,8 +1,8 @@
 """Collectives along y within groups of samples, and what goes around those over all groups.
 
 A sum over groups is one along the whole of y, of a block that has a part for each row of PEs of a
-group: `PlaceShare` leaves +0 in the others, and `TakeShare` finds the own one. So the PEs between
-two that add up pass on what they have got, and the sum of each part has the same order: that of
+group: `PlaceOwnPart` leaves +0 in the others, `TakeOwnPart` copies the own one. So the PEs between
+two that add a part pass its partial sum on, and the sum of each part has the same order: that of
 the first group with that of the others, which begins with the second one.
 """
 
@@ -47,15 +47,15 @@ class _InGroups(MeshOperation):
     values: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.values)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.values, launch)
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return its traffic."""
+        """Return the traffic of the collective."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(Axis.Y, self.instruction, elements, is_chain=self.is_chain, of_heads=True)
 
@@ -75,7 +75,7 @@ class _Chain(_InGroups):
     """Combine f32 arrays element by element, as the instruction does."""
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         leaders = memories.program.chains(Axis.Y).leaders()
         for values, root, where in self.parts(memories):
             reduce_along(values, root, leaders[where], type(self).combine)
@@ -139,7 +139,7 @@ class BroadcastInGroups(_InGroups):
     is_chain = False
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         for values, root, _ in self.parts(memories):
             copy_along(values, root)
 
@@ -158,7 +158,7 @@ class _Share(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """The kind of this operation in the schedule."""
         return self.kinds[self.block.arena == Arena.GRADIENTS]
 
     @property
@@ -195,7 +195,7 @@ def _share_kinds(number: int, name: str, code: str) -> tuple[Kind, Kind]:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceShare(_Share):
+class PlaceOwnPart(_Share):
     """Copy a block to its part of the room, and let all other parts be +0.
 
     Where there is one part, only the first row of PEs of each group copies.
@@ -215,13 +215,13 @@ class PlaceShare(_Share):
     block: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         part, inner = self.block.num_elements, self.num_parts
         entry = block_entry(program, self.kind, self.room, self.block, columns=part, inner=inner)
         return replace(entry, rows=1)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         parts = np.arange(self.num_parts)
         is_own = memories.at(Axis.Y)[..., np.newaxis] == parts
         values = memories.whole(self.block)[..., np.newaxis, :]
@@ -229,7 +229,7 @@ class PlaceShare(_Share):
 
 
 @dataclass(frozen=True, slots=True)
-class TakeShare(_Share):
+class TakeOwnPart(_Share):
     """Copy the own part of the room to a block."""
 
     kinds = _share_kinds(
@@ -245,12 +245,12 @@ class TakeShare(_Share):
     room: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         entry = block_entry(program, self.kind, self.block, self.room, inner=self.num_parts)
         return replace(entry, rows=1, n=self.block.num_elements)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         own = self.own(memories)[..., np.newaxis, np.newaxis]
         found = np.take_along_axis(self.view(memories), own, axis=2)
         memories.whole(self.block)[...] = found[..., 0, :]
@@ -283,15 +283,15 @@ class ClearOtherGroups(MeshOperation):
     gradients: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.gradients)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         memories.whole(self.gradients)[memories.program.size(Axis.Y) :] = 0
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.gradients, launch)
 
 
@@ -308,11 +308,11 @@ class Divide(MeshOperation):
     right: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.left, self.right)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             quotient = memories.whole(self.left) / memories.whole(self.right)
         memories.write(self.result, quotient)

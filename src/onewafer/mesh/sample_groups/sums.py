@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.collectives import Broadcast, ChainReduce
 from onewafer.mesh.elementwise import Scale
-from onewafer.mesh.sample_groups.operations import ClearOtherGroups, PlaceShare, TakeShare
+from onewafer.mesh.sample_groups.operations import ClearOtherGroups, PlaceOwnPart, TakeOwnPart
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
@@ -65,9 +65,9 @@ def _gradients(builder: Builder) -> Block:
 
 
 def _add_up_parts(block: Block, builder: Builder, room: Block) -> None:
-    builder.append(PlaceShare(room, block))
+    builder.append(PlaceOwnPart(room, block))
     _add_up_along_y(room, builder)
-    builder.append(TakeShare(block, room))
+    builder.append(TakeOwnPart(block, room))
 
 
 def _add_up_along_y(row: Block, builder: Builder) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh.blocks import PLAIN_ORDER, Arena, Axis, Block
+from onewafer.mesh.cost_case import NUM_PES, CostCase, Sizes, grid
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import DataDependence, MeshOperation
-from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
 from onewafer.mesh.selection import arrays
 from onewafer.mesh.selection.operations import OF_SELECTION, SELECTION, Rows
 from onewafer.mesh.sizes import block_entry, block_sizes
@@ -62,7 +62,7 @@ class Gather(MeshOperation):
     axis: Axis
     """The axis over which the input is blocked."""
     features: int
-    """Columns of the input over all PEs, without padding."""
+    """Columns of the input over all PEs, without padding columns."""
 
     @property
     def rows(self) -> Rows:
@@ -70,12 +70,12 @@ class Gather(MeshOperation):
         return Rows(self.input, self.input, self.indices, self.axis, self.features)
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         blocks, more = (self.result, self.input, self.indices), self.rows.words(program)
         return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         rows, share, count = self.rows, self.result.columns, self.indices.columns
         first, present = rows.first(memories), rows.present(memories)
         num_rows = present.shape[-1]
@@ -124,16 +124,16 @@ class PlaceFeatures(MeshOperation):
     first: int
     """The place of the operand's first feature in the result."""
     features: int
-    """Columns of the input over all PEs, without padding."""
+    """Columns of the input over all PEs, without padding columns."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         more = (self.axis.number, self.first, self.features, int(self.first == 0))
         blocks = self.result, self.input
         return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         source = memories.matrix(self.input).astype(np.float32)
         before = memories.matrix(self.result) if self.first else np.float32(-0.0)
         to, along = (memories.at(axis)[..., np.newaxis] for axis in (self.axis, self.axis.other))
@@ -188,7 +188,7 @@ class GatherLowering(Lowering[graph.Gather]):
         relations.put_across(operation.input, operation.result.name)
 
     def lower(self, operation: graph.Gather, builder: Builder) -> None:
-        """Append the lookup and the all-reduce."""
+        """Append the table lookup and the all-reduce."""
         layout = builder.layouts[operation.input]
         check_order(layout)
         source, indices = (builder.blocks[name] for name in self.operands(operation))
@@ -236,14 +236,14 @@ def _place_features(sizes: Sizes) -> MeshOperation:
     return PlaceFeatures(sizes.block(), source, Axis.X, first, NUM_PES * sizes.inner)
 
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         _place_features,
         rounds=("clears", "rows"),
         lengths=("elements", "shared"),
         grid=grid(rows=(2, 3, 5), inner=(1, 4, 7), heads=(1, 2)),
     ),
-    Sample(
+    CostCase(
         _gather,
         rounds=("rows", "wanted", "held"),
         lengths=("elements",),

@@ -52,7 +52,7 @@ class Rows:
     axis: Axis
     """The axis over which the rows are blocked."""
     features: int
-    """Columns of the input over all PEs, without padding."""
+    """Columns of the input over all PEs, without padding columns."""
 
     def words(self, program: ProgramShape) -> tuple[int, ...]:
         """Return how the rows lie, for the schedule, and how many elements are to be found."""
@@ -123,12 +123,12 @@ class FindLargest(_Step):
     """Elements of each row that were found before."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         rows = self.rows
         return self.step_entry(program, self.own, self.places, rows.input, rows.indices)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         rows, present = self.rows, self.rows.present(memories)
         own = arrays.largest(memories.matrix(rows.rest), present)
         indices = memories.view(rows.indices, own.shape[-1], rows.indices.columns)
@@ -179,16 +179,16 @@ class Claim(_Step):
     rows: Rows
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.own, self.places)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         words, own, places = map(memories.read, (self.words, self.own, self.places))
         memories.write(self.words, arrays.claim(words, own, places))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that the operation's cost depends on."""
         return {"rows": program.num_rows(self.words, launch)}
 
 
@@ -220,11 +220,11 @@ class TakeIndex(_Step):
     """Elements of each row that were found before."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return the operation's words in the schedule."""
         return self.step_entry(program, None, self.rows.indices)
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
+        """Compute on NumPy arrays the values of the kernel."""
         rows, num_rows = self.rows, memories.num_rows(self.words)
         words = memories.view(self.words, num_rows)
         found = np.array(memories.view(rows.indices, num_rows, rows.indices.columns))

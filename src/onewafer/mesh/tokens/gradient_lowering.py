@@ -30,7 +30,7 @@ class EmbeddingGradientLowering(Lowering[graph.EmbeddingGradient]):
         """Ask for nothing: the gradient lies as the rows that were looked up."""
 
     def lower(self, operation: graph.EmbeddingGradient, builder: Builder) -> None:
-        """Append the addition."""
+        """Append the mesh operation that adds."""
         result = builder.gradient(operation.result.name, rows=builder.layouts[operation.gradient])
         source, indices = builder.blocks[operation.gradient], builder.blocks[operation.indices]
         axis = builder.layouts[operation.gradient].axis.other
@@ -44,7 +44,7 @@ class PositionEmbeddingGradientLowering(Lowering[graph.PositionEmbeddingGradient
         """Ask for nothing: the gradient lies as the rows that were looked up."""
 
     def lower(self, operation: graph.PositionEmbeddingGradient, builder: Builder) -> None:
-        """Append the addition."""
+        """Append the mesh operation that adds."""
         result = builder.gradient(
             operation.result.name, columns=builder.layouts[operation.gradient]
         )
@@ -53,7 +53,7 @@ class PositionEmbeddingGradientLowering(Lowering[graph.PositionEmbeddingGradient
 
 
 class RotaryGradientLowering(Lowering[graph.RotaryGradient]):
-    """Rotate back: by the same cosines, and sines that are turned once a launch for all layers."""
+    """Rotate back: by the same cosines, and sines that are negated once a launch for all layers."""
 
     works_in_place = True
 
@@ -64,18 +64,18 @@ class RotaryGradientLowering(Lowering[graph.RotaryGradient]):
         relations.arrange(operation.gradient, Heads.of(head_dim, swapped=operation.num_swapped))
 
     def prepare(self, operation: graph.RotaryGradient, builder: Builder) -> None:
-        """Look up the angles, and turn the sines, unless that has been done already."""
+        """Look up the angles, and negate the sines, unless that has been done already."""
         key = operation.sine, *angle_layout(operation, builder)
         look_up_angles(operation.cosine, operation, builder)
         sine = look_up_angles(operation.sine, operation, builder)
-        if key not in builder.left.angles:
-            turned = builder.keep(sine.rows, sine.columns)
-            builder.append(TurnAngles(turned, sine))
-            builder.left.angles[key] = turned
+        if key not in builder.saved.angles:
+            negated = builder.keep(sine.rows, sine.columns)
+            builder.append(TurnAngles(negated, sine))
+            builder.saved.angles[key] = negated
 
     def lower(self, operation: graph.RotaryGradient, builder: Builder) -> None:
         """Append the rotation."""
-        sine = builder.left.angles[operation.sine, *angle_layout(operation, builder)]
+        sine = builder.saved.angles[operation.sine, *angle_layout(operation, builder)]
         cosine = look_up_angles(operation.cosine, operation, builder)
         append_rotation(operation, builder, cosine, sine)
 
@@ -87,7 +87,7 @@ class OneRowGradientLowering(Lowering[OneRowGradient]):
         self._is_last = is_last
 
     def relate(self, operation: OneRowGradient, relations: Relations) -> None:
-        """Let all lie alike."""
+        """Give all tensors one layout."""
         relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: OneRowGradient, builder: Builder) -> None:

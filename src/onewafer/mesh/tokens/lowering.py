@@ -61,7 +61,7 @@ class EmbeddingLowering(_ExactLowering[Embedding]):
         relations.note_table(operation.table, operation.result.name)
 
     def lower(self, operation: Embedding, builder: Builder) -> None:
-        """Append the lookup and the all-reduce."""
+        """Append the table lookup and the all-reduce."""
         layout = builder.layouts[operation.result.name]
         across = layout.axis.other
         entries = Layout.cut(builder.tensor(operation.table).shape[0], across, builder.size(across))
@@ -80,7 +80,7 @@ class PositionEmbeddingLowering(_ExactLowering[PositionEmbedding]):
         """Ask for nothing."""
 
     def lower(self, operation: PositionEmbedding, builder: Builder) -> None:
-        """Append the lookup and the all-reduce."""
+        """Append the table lookup and the all-reduce."""
         layout = builder.layouts[operation.result.name]
         across = layout.axis.other
         table = builder.parameters.place_table(operation.table, layout)
@@ -175,7 +175,7 @@ class FirstRowLowering(AlikeLowering[FirstRow]):
     """Copy the first row."""
 
     def lower(self, operation: FirstRow, builder: Builder) -> None:
-        """Append the copy."""
+        """Append the copying operation."""
         source = builder.blocks[operation.input]
         builder.append(TakeRow(builder.allocate(operation.result), source, is_last=False))
 
@@ -186,7 +186,7 @@ class LastRowLowering(AlikeLowering[LastRow]):
     bounded_types = FLOATING
 
     def lower(self, operation: LastRow, builder: Builder) -> None:
-        """Append the copy."""
+        """Append the copying operation."""
         source = builder.blocks[operation.input]
         result = builder.allocate(operation.result)
         if builder.sequences > 1:
@@ -211,7 +211,7 @@ class RowAtLowering(Lowering[RowAt]):
         relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: RowAt, builder: Builder) -> None:
-        """Append the copy."""
+        """Append the copying operation."""
         source, index = builder.blocks[operation.input], builder.blocks[operation.index]
         builder.append(TakeRowAt(builder.allocate(operation.result), source, index))
 

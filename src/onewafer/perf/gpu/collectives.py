@@ -61,7 +61,7 @@ class Group:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         if self.size < 1 or self.stride < 1:
             raise ConfigurationError(
                 f"a group of {self.size} GPUs with stride {self.stride}; both must be at least 1"

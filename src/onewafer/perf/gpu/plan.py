@@ -29,7 +29,7 @@ class Plan:
     """Copies of the whole model, each with its own requests (data parallelism)."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         for name, size in (
             ("tensor", self.tensor),
             ("expert", self.expert),

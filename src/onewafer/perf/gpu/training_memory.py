@@ -37,7 +37,7 @@ class GpuMemory:
 
     @property
     def total(self) -> float:
-        """The sum."""
+        """The total cycles."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.reserve
 
 

@@ -134,7 +134,7 @@ class PinnedPlan:
     """None: a token goes once to each domain and GPU."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         for field in fields(self):
             value = getattr(self, field.name)
             if type(value) is int and value < 1:

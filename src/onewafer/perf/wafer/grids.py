@@ -123,12 +123,12 @@ class Grids:
         """
         if not self._can_be_cut:
             return (WHOLE,) if room(rectangle) >= 0 else ()
-        looks = {
+        cycles = {
             grid: self._rough_cycles(grid, rectangle)
             for grid in self._shaped(rectangle)
             if self._fits(grid, rectangle, room)
         }
-        in_order = sorted(looks, key=lambda grid: looks[grid])
+        in_order = sorted(cycles, key=lambda grid: cycles[grid])
         fitting = (grid for grid in in_order if self._fits_cut(grid, rectangle, room))
         return tuple(islice(fitting, _MOST_TRIED))
 

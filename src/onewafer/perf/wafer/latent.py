@@ -200,7 +200,7 @@ class _Rewriting:
         parts, attention = self._parts, self._parts.attention
         both = self._features[attention.key]
         made, key = (self._tensor(name, copies * both) for name in ("copies", "key"))
-        lies = self._turned(key) if self._is_query_turned_once() else None
+        lies = self._redistributed(key) if self._is_query_redistributed_once() else None
         met = key if lies is None else lies.result
         scale = self._weight(key, (both,), held=self._features[parts.norm.weight])
         mixed = self._tensor("mixed", attention.heads * both)
@@ -234,7 +234,7 @@ class _Rewriting:
         query, key, value, mixed = (
             self._tensor(name, features) for name in ("query", "key", "value", "mixed")
         )
-        lies = self._turned(query) if self._is_query_turned_once() else None
+        lies = self._redistributed(query) if self._is_query_redistributed_once() else None
         mix = replace(
             attention,
             result=mixed,
@@ -266,7 +266,7 @@ class _Rewriting:
             ),
         }
 
-    def _is_query_turned_once(self) -> bool:
+    def _is_query_redistributed_once(self) -> bool:
         """Tell whether a single product makes the queries from the input of the latent vectors.
 
         Products change the axis that features lie along, and queries must lie as keys do. They do
@@ -274,10 +274,10 @@ class _Rewriting:
         """
         return self._parts.query.input == self._parts.latent.input
 
-    def _turned(self, tensor: Tensor) -> Linear:
+    def _redistributed(self, tensor: Tensor) -> Linear:
         """Return a product by nothing that only lays a tensor along the other axis."""
-        turned = self._tensor(f"{tensor.name}.turned", tensor.shape[-1])
-        product = self._product(turned, tensor.name, held=0)
+        redistributed = self._tensor(f"{tensor.name}.turned", tensor.shape[-1])
+        product = self._product(redistributed, tensor.name, held=0)
         self._to.head_products[product.weight] = tensor.shape[-1]
         return product
 

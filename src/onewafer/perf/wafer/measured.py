@@ -71,7 +71,7 @@ class Bytes:
 
     @property
     def total(self) -> float:
-        """The sum."""
+        """The total cycles."""
         return self.weights + self.cache + self.other
 
 
@@ -128,7 +128,7 @@ class Measured:
         """Pieces of each segment in the program."""
 
     @property
-    def is_turned(self) -> bool:
+    def is_transposed(self) -> bool:
         """True if the result lies along the other axis than the input."""
         given = self._program.with_role(Role.INPUT)[0]
         return given.columns is not self._program.with_role(Role.OUTPUT)[0].columns

@@ -45,7 +45,7 @@ class WaferOptions:
     """Numbers of the wafer that differ from the catalog's: `hop_cycles=1,memory_bytes=98304`."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers outside their ranges."""
         if self.clock_hertz is not None:
             check_clock(self.clock_hertz)
         if not _LEAST_DENSITY <= self.density <= 1:

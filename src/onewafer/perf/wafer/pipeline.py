@@ -346,7 +346,7 @@ class _Search:
     best: Found = field(default_factory=lambda: Found(None, math.inf, 0))
     sides: tuple[Rectangle, ...] = ()
     """Sides in the best plan."""
-    num_looks: int = 0
+    num_sketched: int = 0
     """Plans that were looked at together, at most."""
 
     def run(self) -> None:
@@ -377,7 +377,7 @@ class _Search:
     def found(self) -> Found:
         """Return the best plan, and how many ways there were to choose from."""
         ways = sum(int(one.most.sum()) for one in self.segments)
-        return Found(self.best.plan, self.best.seconds, ways + self.num_looks)
+        return Found(self.best.plan, self.best.seconds, ways + self.num_sketched)
 
     def _num_known(self) -> int:
         return sum(len(segment.known) for segment in self.segments)
@@ -390,13 +390,13 @@ class _Search:
         if len(tables) < len(self.segments) or not all(len(table.front) for table in tables):
             return wanted
         picks = np.unique(np.concatenate([*self._picks(tables)]), axis=0)
-        looks = self._looks(picks, tables)
+        bounds = self._estimates(picks, tables)
         pes: Floats = np.sum([t.pes[picks[:, at]] for at, t in enumerate(tables)], axis=0)
-        in_order = np.lexsort((-pes, looks))  # of equals those that have most room
-        self.num_looks = max(self.num_looks, len(picks))
+        in_order = np.lexsort((-pes, bounds))  # of equals those that have most room
+        self.num_sketched = max(self.num_sketched, len(picks))
         for at in in_order.tolist()[:_NUM_PACKED]:
-            if looks[at] >= self.best.seconds or math.isinf(looks[at]):
-                break  # what it looks like is the least that it takes
+            if bounds[at] >= self.best.seconds or math.isinf(bounds[at]):
+                break  # its estimate is a lower bound of its time
             self._pack(picks[at].tolist(), tables, wanted)
             if max(map(len, wanted)) >= _NUM_MORE:
                 break
@@ -444,7 +444,7 @@ class _Search:
         for at in sketched:
             wanted[at][rectangles[at]] = None
 
-    def _looks(self, picks: NDArray[np.intp], tables: Sequence[_Table]) -> Floats:
+    def _estimates(self, picks: NDArray[np.intp], tables: Sequence[_Table]) -> Floats:
         """Return the scores of choices before they are packed; infinite if they cannot fit."""
         at = [*zip(tables, picks.T, strict=True)]
         cycles: Floats = np.sum([table.cycles[index] for table, index in at], axis=0)

@@ -213,7 +213,7 @@ class LoadPrograms:
     def _build(self, indices: tuple[int, ...], group: Rectangle, grid: Grid) -> Measured:
         measured = self._measure_pieces(indices, group, grid)
         (first, *others) = indices
-        if others or self._segments[first].repeats == 1 or not measured.is_turned:
+        if others or self._segments[first].repeats == 1 or not measured.is_transposed:
             return measured
         # What comes out lies along the other axis than what goes in: so every other piece does.
         return self._measure_pieces((first, first), group, grid)

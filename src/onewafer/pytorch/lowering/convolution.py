@@ -80,9 +80,9 @@ def _kernel_of(call: Call, weight: External, num_sides: int) -> Kernel:
 def _stack(writer: GraphWriter, weight: External, shape: Sequence[int]) -> Tensor:
     """Return a weight (out, in, *taps) as a parameter whose first dimension is that of the taps."""
     order = (*range(2, len(weight.shape)), 0, 1)
-    turned = writer.view(weight, f"{weight.name}__turned", _aten.permute.default, order)
+    transposed = writer.view(weight, f"{weight.name}__turned", _aten.permute.default, order)
     return writer.parameter(
-        writer.view(turned, f"{weight.name}__taps", _aten.reshape.default, shape), "weight"
+        writer.view(transposed, f"{weight.name}__taps", _aten.reshape.default, shape), "weight"
     )
 
 
@@ -135,9 +135,9 @@ def _multiply_patches(
     pieces = writer.view(image, f"{name}_cut", _aten.reshape.default, (batch, features, *cut))
     dimensions = range(2, 2 + len(cut), 2)
     order = (0, *dimensions, 1, *(dimension + 1 for dimension in dimensions))
-    turned = writer.view(pieces, f"{name}_turned", _aten.permute.default, order)
+    transposed = writer.view(pieces, f"{name}_turned", _aten.permute.default, order)
     shape = (batch * math.prod(sides), features * math.prod(taps))
-    rows = writer.rows(writer.view(turned, name, _aten.reshape.default, shape))
+    rows = writer.rows(writer.view(transposed, name, _aten.reshape.default, shape))
     flat = writer.view(weight, f"{weight.name}__flat", _aten.reshape.default, (out, shape[1]))
     writer.on_host.append(f"cutting {image.name!r} into patches")
     matrix = writer.parameter(flat, "weight")
@@ -174,10 +174,10 @@ def multiply_feature_maps(
     name = f"{weight.name}__by_place"
     if operand.layout.dimensions[-1] == ((features, 1), (pixels, features)):
         whole = writer.view(weight, f"{name}_cut", _aten.reshape.default, (out, features, pixels))
-        turned = writer.view(whole, name, _aten.permute.default, (2, 0, 1))
+        transposed = writer.view(whole, name, _aten.permute.default, (2, 0, 1))
     else:
-        turned = _sort_columns(writer, weight, steps, features)
-    taps = writer.parameter(turned, "weight")
+        transposed = _sort_columns(writer, weight, steps, features)
+    taps = writer.parameter(transposed, "weight")
     product = name_product(writer, call, (samples, out), bias=bias)
     window = Window(1, pixels, 1, pixels)
     writer.emit(Convolution(product, operand.tensor.name, taps.name, window))

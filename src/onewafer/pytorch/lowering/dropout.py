@@ -13,9 +13,9 @@ from torch.fx import Node
 
 from onewafer.graph import Multiply
 from onewafer.pytorch.lowering.drawn_factors import draw_factors
-from onewafer.pytorch.lowering.operands import Shares, Value
+from onewafer.pytorch.lowering.operands import Probabilities, Value
 from onewafer.pytorch.lowering.registry import lowers
-from onewafer.pytorch.lowering.softmax import drop_shares
+from onewafer.pytorch.lowering.softmax import drop_probabilities
 
 if TYPE_CHECKING:
     from torch.fx import Graph
@@ -64,7 +64,7 @@ def take_dropout_out_of_place(graph: Graph) -> None:
 
 
 def _is_new(node: Node) -> bool:
-    """Return whether an operation gives a tensor that shares no memory with another one."""
+    """Return whether an operation gives a tensor that probabilities no memory with another one."""
     schema = getattr(node.target, "_schema", None)
     return schema is not None and all(found.alias_info is None for found in schema.returns)
 
@@ -73,8 +73,8 @@ def _drop(writer: GraphWriter, call: Call, share: float) -> Operand:
     """Multiply by factors that are drawn."""
     operand = call.operand(0)
     like: torch.Tensor = cast("Node", call.node.args[0]).meta["val"]
-    if isinstance(operand, Shares):
-        return drop_shares(writer, call, operand, like, share)
+    if isinstance(operand, Probabilities):
+        return drop_probabilities(writer, call, operand, like, share)
     source = writer.whole(writer.value(operand))
     if source.is_wide or source.tensor.num_elements != like.numel():
         raise call.unsupported("dropout of a part of a tensor is not supported")

@@ -34,8 +34,8 @@ from onewafer.pytorch.lowering.operands import (
     Partners,
     Polynomial,
     PositionProduct,
+    Probabilities,
     Scores,
-    Shares,
     Shifted,
     Value,
     see,
@@ -196,7 +196,7 @@ def _admit(writer: GraphWriter, call: Call, operand: Operand | Number) -> Operan
     if isinstance(operand, External) and operand.origin is Origin.DATA:
         is_other = len(operand.shape) > 0 and operand.shape != call.shape
         return operand if is_other else writer.value(operand)
-    return writer.value(operand) if isinstance(operand, Shares) else operand
+    return writer.value(operand) if isinstance(operand, Probabilities) else operand
 
 
 def _admit_tensor(writer: GraphWriter, call: Call, index: int) -> Operand:
@@ -419,12 +419,12 @@ def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) ->
             Normalised() as norm,
         ):
             return scale_normalised(writer, call, norm, weight)
-        case (Partners() | Value() | Polynomial() as turned, External() as table) | (
+        case (Partners() | Value() | Polynomial() as scaled_operand, External() as table) | (
             External() as table,
-            Partners() | Value() | Polynomial() as turned,
+            Partners() | Value() | Polynomial() as scaled_operand,
         ):
-            scaled = apply_to_features(writer, call, ScaleFeatures, turned, table)
-            return times_table(call, turned, table) if scaled is None else scaled
+            scaled = apply_to_features(writer, call, ScaleFeatures, scaled_operand, table)
+            return times_table(call, scaled_operand, table) if scaled is None else scaled
         case (Polynomial() | Value() as factor, Gate() as gate) | (
             Gate() as gate,
             Polynomial() | Value() as factor,

@@ -1,7 +1,7 @@
 """Feature maps and the kernels that move over them, for convolutions, pools and norms.
 
 A feature map of PyTorch has its features before its pixels; in the graph each pixel is a row, those
-of a sample one after the other. An image that comes with the call is turned by the host, which
+of a sample one after the other. An image that comes with the call is transposed by the host, which
 computes nothing; everything after it is a layout.
 """
 
@@ -72,9 +72,11 @@ def read_feature_maps(writer: GraphWriter, call: Call, num_sides: int) -> Featur
 
 def to_image(writer: GraphWriter, image: External, rows: Sequence[int], features: int) -> Tensor:
     """Return an argument with one dimension as features; the host puts it last."""
-    turned = writer.view(image, f"{image.name}__turned", _aten.permute.default, (*rows, features))
-    shape = (math.prod(turned.shape[:-1]), turned.shape[-1])
-    pixels = writer.view(turned, f"{image.name}__pixels", _aten.reshape.default, shape)
+    transposed = writer.view(
+        image, f"{image.name}__turned", _aten.permute.default, (*rows, features)
+    )
+    shape = (math.prod(transposed.shape[:-1]), transposed.shape[-1])
+    pixels = writer.view(transposed, f"{image.name}__pixels", _aten.reshape.default, shape)
     return writer.rows(pixels)
 
 

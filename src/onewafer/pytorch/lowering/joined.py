@@ -39,7 +39,7 @@ class JoinedLoss:
     """The input whose rows count in a mean; None: a mean of as many means as there are sequences.
     """
     ignored: int = 0
-    """The target of rows that do not count."""
+    """The target value of rows that the loss ignores."""
 
     def divisor(self, inputs: Mapping[str, torch.Tensor], sequences: int) -> float:
         """Return what the sum is divided by, in a call with these inputs."""

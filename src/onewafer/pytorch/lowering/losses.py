@@ -222,8 +222,8 @@ def _beside(writer: GraphWriter, value: Value, target: Operand) -> Value:
     ):
         return writer.value(target)
     reshape = torch.ops.aten.reshape.default
-    turned = writer.view(target, f"{target.name}_by_row", reshape, list(rows))
-    return replace(writer.value(turned), layout=value.layout)
+    by_row = writer.view(target, f"{target.name}_by_row", reshape, list(rows))
+    return replace(writer.value(by_row), layout=value.layout)
 
 
 @lowers("log_softmax.int", "_log_softmax.default")

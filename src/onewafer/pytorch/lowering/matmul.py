@@ -10,7 +10,14 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import BatchedMatmul, Softmax
 from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
 from onewafer.pytorch.lowering.masks import read_table
-from onewafer.pytorch.lowering.operands import Polynomial, Scores, Shares, Shifted, Value, see
+from onewafer.pytorch.lowering.operands import (
+    Polynomial,
+    Probabilities,
+    Scores,
+    Shifted,
+    Value,
+    see,
+)
 from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
@@ -69,8 +76,8 @@ def write_scores(scores: Scores, writer: GraphWriter, *, may_hide: bool = False)
     Raises UnsupportedOperationError if masks hide keys, unless they may.
     """
     query, key = scores.query, scores.key
-    turned = replace(key, layout=key.layout.permute((0, 1, 3, 2)))
-    product = multiply_tensors(writer, f"{query.tensor.name}_scores", query, turned)
+    transposed = replace(key, layout=key.layout.permute((0, 1, 3, 2)))
+    product = multiply_tensors(writer, f"{query.tensor.name}_scores", query, transposed)
     scaled = writer.value(Polynomial(product, {1: scores.scale})) if scores.scale != 1 else product
     table = read_table(writer, scores, may_hide=may_hide)
     if table is not None:
@@ -80,11 +87,11 @@ def write_scores(scores: Scores, writer: GraphWriter, *, may_hide: bool = False)
     return replace(scaled, layout=layout, is_wide=product.is_wide)
 
 
-@write.register(Shares)
-def _(shares: Shares, writer: GraphWriter) -> Value:
+@write.register(Probabilities)
+def _(probabilities: Probabilities, writer: GraphWriter) -> Value:
     """Write the softmax of scores."""
-    scores = write_scores(shares.scores, writer, may_hide=True)
-    return write_softmax(writer, f"{shares.scores.query.tensor.name}_shares", scores)
+    scores = write_scores(probabilities.scores, writer, may_hide=True)
+    return write_softmax(writer, f"{probabilities.scores.query.tensor.name}_shares", scores)
 
 
 def write_softmax(writer: GraphWriter, name: str, value: Value) -> Value:

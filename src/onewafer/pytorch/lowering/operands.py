@@ -8,7 +8,7 @@
              | Mean | Centred | MeanSquare | InverseRoot | Normalised RmsNorm, LayerNorm
              | Partners | StackedPartners | PositionProduct | HalfRotated | Rotated  Rotary
              | Shifted                   a value plus a table: PositionEmbedding
-             | Scores | Shares           Attention
+             | Scores | Probabilities           Attention
              | DividedLoss               a result of the module that the host divides
              | Running                   what the host writes into a buffer
 
@@ -328,7 +328,7 @@ class PositionProduct:
     swapped: int | None
     """The value of the partners; None: the value itself."""
     table: External
-    """Broadcasts to the shape of the value."""
+    """A table that broadcasts to the shape of the value."""
     factor: float = 1.0
     """The factor of all elements."""
     what = "a product with a table by position"
@@ -351,9 +351,9 @@ class Rotated:
     swapped: int
     """As of the graph's `Rotary`."""
     cosine: External
-    """Broadcasts to the shape of the value."""
+    """A table that broadcasts to the shape of the value."""
     sine: External
-    """Broadcasts to the shape of the value."""
+    """A table that broadcasts to the shape of the value."""
     what = "a rotary embedding"
 
 
@@ -363,7 +363,7 @@ class Shifted:
 
     value: Value
     table: External
-    """Broadcasts to the shape of the value."""
+    """A table that broadcasts to the shape of the value."""
     what = "a sum with position embeddings"
 
 
@@ -386,7 +386,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class Probabilities:
     """The softmax of scores over the keys."""
 
     scores: Scores
@@ -444,7 +444,7 @@ Form = (
     | Rotated
     | Shifted
     | Scores
-    | Shares
+    | Probabilities
     | DividedLoss
     | Running
 )

@@ -47,8 +47,8 @@ def _position_rows(writer: GraphWriter, table: External, value: Value) -> Tensor
     aten = torch.ops.aten
     full = writer.view(table, f"{name}_full", aten.expand.default, list(value.shape))
     cut = writer.view(full, f"{name}_cut", aten.reshape.default, [size for size, _ in pieces])
-    turned = writer.view(cut, f"{name}_turned", aten.permute.default, order)
-    rows = writer.view(turned, name, aten.reshape.default, list(value.tensor.shape))
+    transposed = writer.view(cut, f"{name}_turned", aten.permute.default, order)
+    rows = writer.view(transposed, name, aten.reshape.default, list(value.tensor.shape))
     parameter = writer.parameter(rows, "table")
     result = writer.result(f"{name}_rows", num_rows, num_features)
     writer.emit(PositionEmbedding(result, parameter.name))

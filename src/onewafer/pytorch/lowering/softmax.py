@@ -17,8 +17,8 @@ from onewafer.pytorch.lowering.operands import (
     External,
     Origin,
     Polynomial,
+    Probabilities,
     Scores,
-    Shares,
     Value,
     see,
 )
@@ -59,12 +59,12 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
                 "an attention mask that the model computes from its data is not supported"
             )
         scores = add_mask(writer, call, scores, mask)
-    shares = Shares(scores)
+    probabilities = Probabilities(scores)
     share = float(cast("float", call.constant(4, "dropout_p", 0.0)))
     if share:  # PyTorch computes such an attention as products, softmax and dropout
         like = torch.empty(scores.shape, dtype=call.dtype, device="meta")
-        shares = drop_shares(writer, call, shares, like, share)
-    return _write_attention(writer, call, shares, value, is_causal=is_causal)
+        probabilities = drop_probabilities(writer, call, probabilities, like, share)
+    return _write_attention(writer, call, probabilities, value, is_causal=is_causal)
 
 
 def _repeat_heads(call: Call, query: Value, source: Value) -> Value:
@@ -83,7 +83,7 @@ def multiply_values(
     """Return what a product of two tensors is in an attention; None if neither is stored."""
     left, factor = _unscaled(left)
     match left, right:
-        case Shares(), Value():
+        case Probabilities(), Value():
             return _write_attention(writer, call, left, right, is_causal=False)
         case Value(), Value() if len(left.shape) == len(right.shape) in (_RANK - 1, _RANK):
             order = (*range(len(right.shape) - 2), -1, -2)
@@ -127,16 +127,16 @@ def _lower_biased_product(writer: GraphWriter, call: Call) -> Operand:
     return add_mask(writer, call, replace(scores, scale=float(cast("float", alpha))), bias)
 
 
-def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
+def see_scores(call: Call, operand: Scores | Probabilities) -> Scores | Probabilities:
     """Return scores seen with another shape: with or without the dimension of a batch of one."""
-    scores = operand.scores if isinstance(operand, Shares) else operand
+    scores = operand.scores if isinstance(operand, Probabilities) else operand
     sequences, heads, rows, _ = scores.query.shape
     full = (heads, rows, scores.key.shape[2])
     if call.shape not in ((sequences * heads, *full[1:]), (sequences, *full)):
         raise call.unsupported(
             f"reshaping attention scores from {full} to {call.shape} is not supported"
         )
-    if isinstance(operand, Shares):
+    if isinstance(operand, Probabilities):
         return replace(operand, scores=replace(scores, shape=call.shape))
     return replace(scores, shape=call.shape)
 
@@ -158,7 +158,7 @@ def _lower_softmax(writer: GraphWriter, call: Call) -> Operand:
     if dimension % len(call.shape) != len(call.shape) - 1:
         raise call.unsupported("a softmax over another dimension than the last is not supported")
     if isinstance(operand, Scores):
-        return Shares(operand)
+        return Probabilities(operand)
     return write_softmax(writer, call.node.name, writer.value(operand))
 
 
@@ -217,14 +217,14 @@ def add_mask(writer: GraphWriter, call: Call, scores: Scores, mask: External) ->
 # --- dropout -----------------------------------------------------------------------------------
 
 
-def drop_shares(
-    writer: GraphWriter, call: Call, shares: Shares, like: torch.Tensor, share: float
-) -> Shares:
-    """Return shares times factors that are drawn; `like` is a tensor that lies as they do."""
-    scores = shares.scores
+def drop_probabilities(
+    writer: GraphWriter, call: Call, probabilities: Probabilities, like: torch.Tensor, share: float
+) -> Probabilities:
+    """Return probabilities times drawn factors, which have the shape of `like`."""
+    scores = probabilities.scores
     sequences, heads, rows, _ = scores.query.shape
     keys = scores.key.shape[2]
-    if shares.factors is not None:
+    if probabilities.factors is not None:
         raise call.unsupported("a second dropout of attention weights is not supported")
     if like.dtype is not torch.float32:
         raise call.unsupported("dropout in training mode is supported in float32")
@@ -235,16 +235,16 @@ def drop_shares(
     assert layout is not None, "dimensions next to each other are joined"  # invariant
     name = f"{call.node.name}_factors__{matrix[1]}"
     factors = draw_factors(writer, name, layout, matrix, like.stride(), kept=1 - share)
-    return replace(shares, factors=factors)
+    return replace(probabilities, factors=factors)
 
 
 # --- the operation of the graph ----------------------------------------------------------------
 
 
 def _write_attention(
-    writer: GraphWriter, call: Call, shares: Shares, value: Value, *, is_causal: bool
+    writer: GraphWriter, call: Call, probabilities: Probabilities, value: Value, *, is_causal: bool
 ) -> Value:
-    scores = shares.scores
+    scores = probabilities.scores
     query, value = scores.query, _with_batch(value)
     if len(value.shape) != _RANK or value.shape[:3] != scores.key.shape[:3]:
         msg = f"a key of shape {scores.key.shape} does not fit a value of shape {value.shape}"
@@ -281,7 +281,7 @@ def _write_attention(
             scores.scale,
             is_causal or visibility is Visibility.CAUSAL,
             None if bias is None else writer.parameter(bias, "bias").name,
-            factors=shares.factors,
+            factors=probabilities.factors,
         )
     )
     seen = see(result, (sequences, rows, heads, value.shape[-1])).layout.permute((0, 2, 1, 3))

@@ -18,9 +18,9 @@ from onewafer.pytorch.lowering.operands import (
     Normalised,
     Origin,
     Polynomial,
+    Probabilities,
     Rotated,
     Scores,
-    Shares,
     StackedPartners,
     Value,
     see,
@@ -91,7 +91,7 @@ def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
                 return InverseRoot(replace(square, value=narrow))
             case Normalised() | Mean() | Centred() | MeanSquare() if want is torch.float16:
                 return replace(operand, value=replace(operand.value, is_wide=False))
-            case Scores() | Shares():
+            case Scores() | Probabilities():
                 return _narrow_scores(operand)
             case Rotated() if want is torch.float32 or operand.value.is_wide:
                 value = replace(operand.value, is_wide=want is torch.float32)
@@ -106,10 +106,10 @@ def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
     )
 
 
-def _narrow_scores(operand: Scores | Shares) -> Scores | Shares:
+def _narrow_scores(operand: Scores | Probabilities) -> Scores | Probabilities:
     """Return scores or their softmax in float16; the wafer has them in float32 in any case."""
-    if isinstance(operand, Shares):
-        return Shares(_narrow(operand.scores))
+    if isinstance(operand, Probabilities):
+        return Probabilities(_narrow(operand.scores))
     return _narrow(operand)
 
 
@@ -156,7 +156,7 @@ def _source_shape(call: Call) -> tuple[int, ...]:
 def _lower_view(writer: GraphWriter, call: Call) -> Operand:
     """See the same elements in the same order with another shape."""
     operand = call.operand(0)
-    if isinstance(operand, Scores | Shares):
+    if isinstance(operand, Scores | Probabilities):
         return see_scores(call, operand)
     if isinstance(operand, StackedPartners) and operand.partners.value.shape == call.shape:
         return operand.partners

@@ -3,7 +3,7 @@
 A step travels through the files in this order: `admission` (which calls are tried, and their
 capture) → `training` (what follows what) with `autograd` (a call as a node of autograd's graph) and
 `hooks` (losses and optimizers of a script) → `calls` (one call and its launches) → `modules` and
-`programs` (which program, its entries) → `steps`, `optimizers`, `homes`, `pieces` (the step of
+`programs` (which program, its entries) → `steps`, `optimizers`, `places`, `pieces` (the step of
 parameters that are on the wafer). `losses` has the losses that it can take. Where the host has the
 values, `following` looks what a step counts, and `repeats` recognises
 the next ones like it, by what `known` has of them.

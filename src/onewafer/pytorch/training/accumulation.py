@@ -19,14 +19,14 @@ from torch.autograd.graph import get_gradient_edge
 
 from onewafer.execution import is_same
 from onewafer.pytorch.arrays import to_numpy, to_tensor
-from onewafer.pytorch.training.homes import has_hooks, version_of
 from onewafer.pytorch.training.pieces import find_cuts, names_of
+from onewafer.pytorch.training.places import has_hooks, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.pieces import Cut
+    from onewafer.pytorch.training.places import ParameterPlaces
     from onewafer.pytorch.training.programs import TrainingProgram
 
 _ENGINE: Any = torch.autograd.Variable._execution_engine  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportAttributeAccessIssue]  # no public name
@@ -35,16 +35,16 @@ _ENGINE: Any = torch.autograd.Variable._execution_engine  # noqa: SLF001  # pyri
 class Accumulation:
     """The gradients that one backward pass adds to, if it does."""
 
-    def __init__(self, homes: Homes) -> None:
-        self._homes = homes
+    def __init__(self, places: ParameterPlaces) -> None:
+        self._places = places
         self._program: TrainingProgram | None = None
         self._cuts: Mapping[torch.Tensor, Cut] = {}
         self._decided: bool | None = None
 
     @classmethod
-    def decided(cls, homes: Homes, *, adds: bool) -> Accumulation:
+    def decided(cls, places: ParameterPlaces, *, adds: bool) -> Accumulation:
         """Return that of a backward pass that is over."""
-        found = cls(homes)
+        found = cls(places)
         found._decided = adds
         return found
 
@@ -74,10 +74,10 @@ class Accumulation:
     def _are_there(self, program: TrainingProgram, cuts: Mapping[torch.Tensor, Cut]) -> bool:
         """Tell whether the gradients on the wafer are those that the parameters have."""
         if program.loaded.leaves_values_to_host:
-            homes = {parameter: self._homes.find(parameter) for parameter in cuts}
+            places = {parameter: self._places.find(parameter) for parameter in cuts}
             return all(
-                home is not None and home.program is program and home.has_gradient_of(parameter)
-                for parameter, home in homes.items()
+                place is not None and place.program is program and place.has_gradient_of(parameter)
+                for parameter, place in places.items()
             )
         arrays = {
             program.by_name[name]: array
@@ -114,7 +114,7 @@ class Accumulation:
         """Note the sum of a parameter, unless more than this pass has changed it."""
         program = self._program
         if program and parameter.grad is gradient and version_of(gradient) == version + 1:
-            self._homes.note(parameter, program, cut, gradient)
+            self._places.note(parameter, program, cut, gradient)
 
 
 def _gradient(parameter: torch.Tensor) -> torch.Tensor:

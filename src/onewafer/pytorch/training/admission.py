@@ -14,8 +14,8 @@ from torch.utils import _pytree as pytree
 from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.attempts import Attempts
 from onewafer.pytorch.call_checks import check_call
+from onewafer.pytorch.call_signatures import signature_of
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
-from onewafer.pytorch.looks import look_of
 from onewafer.pytorch.refusals import SurroundingsError
 from onewafer.pytorch.training.autograd import has_hooks_of_saved_tensors
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onewafer.execution import WaferOptions
+    from onewafer.pytorch.call_signatures import CallSignature
     from onewafer.pytorch.guarded import Run
-    from onewafer.pytorch.looks import Look
     from onewafer.pytorch.training.training import Training
 
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
@@ -43,9 +43,9 @@ class Admission:
         """Take what runs a captured call, and what follows it."""
         self._run, self._options, self._training = run, options, training
         self._attempts = Attempts()
-        self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[Look, GuardedCall]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._calls: weakref.WeakKeyDictionary[
+            torch.nn.Module, dict[CallSignature, GuardedCall]
+        ] = weakref.WeakKeyDictionary()
 
     def call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -57,9 +57,9 @@ class Admission:
         check_call(module, args, kwargs)
         _check_surroundings()
         _check_module(module)
-        look = look_of(module, args, kwargs), _flow(args, kwargs)
-        self._attempts.admit(module, look)
-        guarded = self._guarded(module, look)
+        signature = signature_of(module, args, kwargs), _flow(args, kwargs)
+        self._attempts.admit(module, signature)
+        guarded = self._guarded(module, signature)
         num_graphs = guarded.num_graphs
         self._attempts.admit_guarded(module, num_calls=guarded.num_calls, num_graphs=num_graphs)
         try:
@@ -70,14 +70,14 @@ class Admission:
             if error.is_about_logs and not guarded.passes_over_logs:
                 guarded.passes_over_logs = True  # the host says it now, and another call need not
             else:
-                self._attempts.note_refusal(module, look, refusal)
+                self._attempts.note_refusal(module, signature, refusal)
             raise refusal from None
         except UnsupportedOperationError as error:
             if guarded.num_graphs > num_graphs:
-                self._attempts.note_refusal(module, look, error)
+                self._attempts.note_refusal(module, signature, error)
             raise
         if guarded.num_graphs > num_graphs:
-            self._attempts.note_success(module, look)
+            self._attempts.note_success(module, signature)
         self._training.note_call((module, args, kwargs), guarded, result)
         return result
 
@@ -85,11 +85,11 @@ class Admission:
         """Say once that captures stop."""
         self._attempts.warn()
 
-    def _guarded(self, module: torch.nn.Module, look: Look) -> GuardedCall:
+    def _guarded(self, module: torch.nn.Module, signature: CallSignature) -> GuardedCall:
         known = self._calls.setdefault(module, {})
-        if look not in known:
-            known[look] = GuardedCall(self._run, self._options)
-        return known[look]
+        if signature not in known:
+            known[signature] = GuardedCall(self._run, self._options)
+        return known[signature]
 
 
 def _flow(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[object, ...]:

@@ -19,7 +19,7 @@ from onewafer.pytorch.captured import WaferResult
 from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.programs import count_samples
-from onewafer.pytorch.training.homes import version_of
+from onewafer.pytorch.training.places import version_of
 from onewafer.pytorch.training.redrawing import Redrawing
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Programs(Protocol):
         """Note that the gradients of a call's results were not those of its loss alone."""
         ...
 
-    def note_home(self, call: TrainingCall, program: TrainingProgram) -> None:
+    def note_place(self, call: TrainingCall, program: TrainingProgram) -> None:
         """Note where the gradients of a call's parameters are."""
         ...
 
@@ -354,7 +354,7 @@ class TrainingCall:
             adds, again = adding.begin(bound, program), self._again or self.call
             found = program.backward(self, again, seeds, wanted=self.wanted, adds=adds, flop=flop)
         self._has_gone_back = True
-        self.trained.note_home(self, program)
+        self.trained.note_place(self, program)
         return {
             name: found[result][: self._num_rows(name)]
             for name, result in program.by_name.items()

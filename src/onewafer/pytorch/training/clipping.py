@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from onewafer.execution import Arrays
-    from onewafer.pytorch.training.homes import Home, Homes
+    from onewafer.pytorch.training.places import ParameterPlace, ParameterPlaces
     from onewafer.pytorch.training.programs import TrainingProgram
 
 _SOME_ONLY = "only some of the gradients of a program are clipped"
@@ -34,14 +34,14 @@ class ClippedPart:
     """The gradients of one program, all of which are clipped."""
 
     program: TrainingProgram
-    homes: Mapping[torch.Tensor, Home]
+    places: Mapping[torch.Tensor, ParameterPlace]
     """By their parameters."""
 
     def squares(self) -> float:
         """Return the sum of the squares of the gradients, computed on the wafer."""
         loaded = self.program.loaded
         with loaded.alone():
-            loaded.keep(gradients_of(self.program, self.homes))
+            loaded.keep(gradients_of(self.program, self.places))
             found = self.program.squares()
         assert found is not None, "the wafer has the values"  # invariant
         return found
@@ -55,30 +55,30 @@ class ClippedPart:
         """Bound the gradients by ±`bound`, on the wafer and on the host."""
         loaded = self.program.loaded
         with loaded.alone():
-            loaded.keep(gradients_of(self.program, self.homes))
+            loaded.keep(gradients_of(self.program, self.places))
             self._write(self.program.clamp(bound))
 
     def _write(self, made: Arrays) -> None:
-        for parameter, home in self.homes.items():
+        for parameter, place in self.places.items():
             assert parameter.grad is not None, "only such parameters are clipped"  # invariant
-            pieces = {name: made[self.program.by_name[name]] for name in home.cut.names}
-            home.cut.write(parameter.grad, pieces)
+            pieces = {name: made[self.program.by_name[name]] for name in place.cut.names}
+            place.cut.write(parameter.grad, pieces)
 
-    def account(self, homes: Homes, *, is_norm: bool) -> None:
-        """Account for clipping by the host; note in `homes` what is sent for it."""
+    def account(self, places: ParameterPlaces, *, is_norm: bool) -> None:
+        """Account for clipping by the host; note in `places` what is sent for it."""
         program = self.program
         with program.loaded.alone():
-            account_gradients(program, self.homes, homes)
+            account_gradients(program, self.places, places)
             if is_norm:
                 program.squares()
                 program.scale(1.0)
             else:
                 program.clamp(1.0)
 
-    def note(self, homes: Homes) -> None:
+    def note(self, places: ParameterPlaces) -> None:
         """Note that the host has clipped the gradients: the wafer has the same."""
-        for parameter, home in self.homes.items():
-            homes.note(parameter, self.program, home.cut, parameter.grad)
+        for parameter, place in self.places.items():
+            places.note(parameter, self.program, place.cut, parameter.grad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,31 +92,33 @@ class Clipped:
     def find(
         cls,
         parameters: Sequence[torch.Tensor],
-        homes: Homes,
+        places: ParameterPlaces,
         refuse: Callable[[UnsupportedOperationError], object],
     ) -> Clipped:
         """Return where the gradients of parameters are.
 
         `refuse` gets the reason for those that are on the wafer, but are not clipped there.
         """
-        by_program: defaultdict[TrainingProgram, dict[torch.Tensor, Home]] = defaultdict(dict)
+        by_program: defaultdict[TrainingProgram, dict[torch.Tensor, ParameterPlace]] = defaultdict(
+            dict
+        )
         others: list[torch.Tensor] = []
         for parameter in parameters:
-            home, gradient = homes.find(parameter), parameter.grad
+            place, gradient = places.find(parameter), parameter.grad
             if gradient is None:
                 continue
-            if home is None:
+            if place is None:
                 others.append(gradient)
             else:
-                by_program[home.program][parameter] = home
+                by_program[place.program][parameter] = place
         parts: list[ClippedPart] = []
         for program, found in by_program.items():
-            names = names_of(home.cut for home in found.values())
+            names = names_of(place.cut for place in found.values())
             is_all = program.parameters == frozenset(names)
             if is_all and program.can_clip:
                 parts.append(ClippedPart(program, found))
             else:
-                is_some = not homes.names_of(program) <= {*names}
+                is_some = not places.names_of(program) <= {*names}
                 reason = _NO_ENTRIES if is_all else _SOME_ONLY if is_some else _COMPUTED
                 refuse(UnsupportedOperationError(reason))
                 others += [parameter.grad for parameter in found if parameter.grad is not None]

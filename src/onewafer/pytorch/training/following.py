@@ -14,8 +14,8 @@ from onewafer.pytorch.training.known import (
     KnownModule,
     KnownPass,
     KnownStep,
-    LossLook,
-    OptimizerLook,
+    LossSignature,
+    OptimizerSignature,
     Source,
     leaves_of,
 )
@@ -60,7 +60,7 @@ class _Followed:
     version: int
     """The state of what is repeated when it began."""
     origin: _Origin | None = None
-    look: LossLook | None = None
+    signature: LossSignature | None = None
     taken: TakenLoss | None = None
     criterion: weakref.ref[torch.nn.Module] | None = None
 
@@ -123,16 +123,16 @@ class Following:
         followed = self._current
         if followed is None:
             return
-        look = LossLook.of(kind, args, options)
-        if taken.call is not followed.call or taken.source is not None or look is None:
+        signature = LossSignature.of(kind, args, options)
+        if taken.call is not followed.call or taken.source is not None or signature is None:
             self._followed = None
             return
-        followed.look, followed.taken = look, taken.taken
+        followed.signature, followed.taken = signature, taken.taken
 
     def note_criterion(self, module: torch.nn.Module) -> None:
         """Note the module without parameters whose call has taken the loss."""
         followed = self._current
-        if followed is not None and followed.look is not None:
+        if followed is not None and followed.signature is not None:
             followed.criterion = weakref.ref(module)
 
     def note_backward(
@@ -162,7 +162,7 @@ class Following:
             return
         key, index = call.call.capture, origin.names.index(seeded[0])
         self._last = weakref.ref(key), program
-        if self._is_second(key, adds, (followed.look, index, count, tally)):
+        if self._is_second(key, adds, (followed.signature, index, count, tally)):
             deeds = {adds: Deed(((program, tally),))}
             self._learn_pass(followed, origin, deeds, seeded=index, flop=count)
 
@@ -219,7 +219,7 @@ class Following:
             sources=sources,
             seeded=seeded,
             names=origin.names,
-            look=followed.look,
+            signature=followed.signature,
             taken=followed.taken,
             criterion=followed.criterion,
             cuts=find_cuts(trained),
@@ -269,7 +269,7 @@ class Following:
             return
         deed.is_step = any(rows for _, rows in event.rows)
         stepped = (*parameters,)
-        known = KnownStep(OptimizerLook.of(optimizer, stepped), event.rows, stepped, deed)
+        known = KnownStep(OptimizerSignature.of(optimizer, stepped), event.rows, stepped, deed)
         others = [one for one in owner.steps if not known.takes_place_of(one)]
         owner.steps = [*others[1 - _MOST :], known]
 

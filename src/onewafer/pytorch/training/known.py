@@ -132,7 +132,7 @@ class KnownModule:
 
 
 @dataclass(frozen=True, slots=True)
-class LossLook:
+class LossSignature:
     """The key of a loss, besides the result that it is taken of."""
 
     kind: str
@@ -148,7 +148,9 @@ class LossLook:
     """Tensors among both, as weights of classes, which the wafer has."""
 
     @classmethod
-    def of(cls, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> LossLook | None:
+    def of(
+        cls, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> LossSignature | None:
         """Return the look of a call of a loss; None: it has none."""
         target = target_of(args, options)
         others = {name: option for name, option in options.items() if name != "target"}
@@ -166,7 +168,7 @@ class LossLook:
         return cls(kind, args[0].shape, target.dtype, target.shape, behind, named, copies)
 
     def is_same(self, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-        """Tell whether a call of a loss has this look."""
+        """Tell whether a call of a loss has this signature."""
         target = target_of(args, options)
         if kind != self.kind or type(target) is not torch.Tensor or target.requires_grad:
             return False
@@ -225,7 +227,7 @@ class _Group:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizerLook:
+class OptimizerSignature:
     """An optimizer as it was when it took a step."""
 
     state: object
@@ -236,8 +238,8 @@ class OptimizerLook:
     @classmethod
     def of(
         cls, optimizer: torch.optim.Optimizer, on_wafer: Iterable[torch.Tensor]
-    ) -> OptimizerLook:
-        """Return its look of now; some parameters, which have gradients, are `on_wafer`."""
+    ) -> OptimizerSignature:
+        """Return its signature of now; some parameters, which have gradients, are `on_wafer`."""
         groups, known = (*map(_Group.of, optimizer.param_groups),), {*map(id, on_wafer)}
         every = (parameter for group in groups for parameter in group.parameters)
         others = (*((p, p.grad is not None) for p in every if id(p) not in known),)
@@ -307,7 +309,7 @@ class KnownPass:
     """Which leaf of the module's result the backward pass begins at."""
     names: tuple[str | None, ...]
     """The outputs of the graph that the leaves of the result are."""
-    look: LossLook | None
+    signature: LossSignature | None
     """None: the loss is inside the module, or the host's."""
     taken: TakenLoss | None
     criterion: weakref.ref[torch.nn.Module] | None
@@ -338,7 +340,7 @@ class KnownPass:
         if self.capture is not other.capture or self.program is not other.program:
             return False
         mine, others = (
-            (one.seeded, one.look, one.flop, one.version, one.rows) for one in (self, other)
+            (one.seeded, one.signature, one.flop, one.version, one.rows) for one in (self, other)
         )
         return mine == others
 
@@ -351,7 +353,7 @@ Rows = tuple[tuple["TrainingProgram", int], ...]
 class KnownStep:
     """A step of an optimizer."""
 
-    optimizer: OptimizerLook
+    optimizer: OptimizerSignature
     rows: Rows
     parameters: tuple[torch.Tensor, ...]
     """The parameters that it changes on the wafer."""

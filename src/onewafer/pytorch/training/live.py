@@ -8,13 +8,13 @@ from itertools import repeat
 from operator import is_
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.training.held import Gradients, gradients_of
-from onewafer.pytorch.training.homes import (
+from onewafer.pytorch.training.places import (
     changes_gradient,
     gradient_of,
     sees_gradient,
     version_of,
 )
+from onewafer.pytorch.training.retained import Gradients, gradients_of
 
 if TYPE_CHECKING:
     import weakref
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch.autograd.graph import Node
 
     from onewafer.pytorch.host_work import HostWork
-    from onewafer.pytorch.training.held import Held
     from onewafer.pytorch.training.known import KnownModule, KnownPass
+    from onewafer.pytorch.training.retained import RetainedGradients
 
 _WITHOUT_FLOP = frozenset(
     f"{name}Backward0"
@@ -94,7 +94,7 @@ class LivePass:
     @property
     def is_next_to_go_back(self) -> bool:
         """True if a backward pass comes next."""
-        return self.stage is (Stage.COMPARED if self.known.look else Stage.CALLED)
+        return self.stage is (Stage.COMPARED if self.known.signature else Stage.CALLED)
 
     def leads_only_to(self, tensor: torch.Tensor) -> bool:
         """Tell whether a backward pass leads to one node, and without FLOP, through all others."""
@@ -113,7 +113,7 @@ class LivePass:
                 return False
         return is_reached and not nodes
 
-    def note_before(self, held: Held | None) -> None:
+    def note_before(self, retained: RetainedGradients | None) -> None:
         """Note the gradients that there are, just before the backward pass adds its own to them."""
         known = self.known
         parameters = known.parameters
@@ -122,8 +122,8 @@ class LivePass:
             or any(map(changes_gradient, parameters))
             or any(map(sees_gradient, parameters))
         )
-        if held is not None and held.has(parameters, known.ids) and not self.has_hooks:
-            self.adds, self.before = True, held.gradients
+        if retained is not None and retained.has(parameters, known.ids) and not self.has_hooks:
+            self.adds, self.before = True, retained.gradients
             return
         found = [*map(gradient_of, parameters)]
         if all(map(is_, found, repeat(None))):  # as it is nearly always

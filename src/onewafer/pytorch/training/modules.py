@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from onewafer.graph import Gradients, Graph, Operation
     from onewafer.pytorch.captured import Capture
     from onewafer.pytorch.training.calls import TrainingCall
-    from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.losses import Loss
     from onewafer.pytorch.training.optimizers import Optimizers, Step
+    from onewafer.pytorch.training.places import ParameterPlaces
 
     _Key = tuple[object, ...]
     """The key of a program of a captured call."""
@@ -55,7 +55,7 @@ class TrainedModule:
         load: Load,
         *,
         optimizers: Optimizers,
-        homes: Homes,
+        places: ParameterPlaces,
         guesses_loss: bool = True,
     ) -> None:
         """Take the wafer, how programs are placed on it and loaded, and what else trains.
@@ -66,7 +66,7 @@ class TrainedModule:
         self.name = name
         """The class of the module."""
         self._architecture, self._options, self._load = architecture, options, load
-        self._optimizers, self._homes = optimizers, homes
+        self._optimizers, self._places = optimizers, places
         self._placed: dict[Plan, tuple[Gradients, Placed] | UnsupportedOperationError] = {}
         self._programs: dict[Plan, TrainingProgram] = {}
         self.usual_loss: Loss | None = None
@@ -227,12 +227,12 @@ class TrainedModule:
         self.takes_losses = False
         self.note_loss(None)
 
-    def note_home(self, call: TrainingCall, program: TrainingProgram) -> None:
+    def note_place(self, call: TrainingCall, program: TrainingProgram) -> None:
         """Note where the gradients of a call's parameters are."""
         bound = {n: tensor for n, tensor in call.call.parameters.items() if n in program.by_name}
         cuts = find_cuts(bound)
         for parameter, cut in cuts.items():
-            self._homes.note(parameter, program, cut)
+            self._places.note(parameter, program, cut)
         if program.plan.steps and not bound.keys() <= {*names_of(cuts.values())}:
             program.loaded.note_on_host("stepping parameters that weights are computed from")
 

@@ -6,7 +6,7 @@ optimizer. The next ones like them are only recognised and counted. What is seen
 meanwhile is what it would be if all of them had been followed: whoever asks, or goes on otherwise
 in the middle of a pass, has them accounted for first (`settle`).
 
-    call → COMPARED (loss taken) → DIFFERENTIATED, and counted, with gradients that are held
+    call → COMPARED (loss taken) → DIFFERENTIATED, and counted, with gradients that are retained
     → other passes, which add to these or not → clipped, and counted → stepped, and counted
 """
 
@@ -25,8 +25,6 @@ from onewafer.pytorch.call_checks import are_observed
 from onewafer.pytorch.host_work import HostWork, next_node
 from onewafer.pytorch.training import engine
 from onewafer.pytorch.training.calls import TrainingCall
-from onewafer.pytorch.training.held import Held
-from onewafer.pytorch.training.homes import version_of
 from onewafer.pytorch.training.known import (
     KnownModule,
     KnownPass,
@@ -35,6 +33,8 @@ from onewafer.pytorch.training.known import (
     target_of,
 )
 from onewafer.pytorch.training.live import LivePass, Stage
+from onewafer.pytorch.training.places import version_of
+from onewafer.pytorch.training.retained import RetainedGradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.training.calls import Gradients as GivenGradients
     from onewafer.pytorch.training.calls import TakenLoss
-    from onewafer.pytorch.training.held import Gradients
-    from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.known import Deed, Rows
     from onewafer.pytorch.training.optimizers import Optimizers
+    from onewafer.pytorch.training.places import ParameterPlaces
     from onewafer.pytorch.training.programs import TrainingProgram
+    from onewafer.pytorch.training.retained import Gradients
 
     Compute = Callable[..., object]
 
@@ -70,7 +70,7 @@ class Follower(Protocol):
     """The follower of steps: one by one, or on with one that does not end as it is known to."""
 
     @property
-    def homes(self) -> Homes:
+    def places(self) -> ParameterPlaces:
         """Where parameters are on the wafer."""
         ...
 
@@ -108,14 +108,14 @@ class Repeats:
         self.num_repeated = 0
         """Steps that were not followed."""
         self._live: LivePass | None = None
-        self._held: dict[TrainingProgram, Held] = {}
+        self._retained: dict[TrainingProgram, RetainedGradients] = {}
         """Gradients of passes that were not followed."""
         self._uncounted: list[Deed] = []
         self._work = HostWork()
         """Work of the host in backward passes of the pass that is recognised."""
         self.loss_work = HostWork()
         """Work of the host in the call of a module that takes its loss."""
-        self._clipped: tuple[Deed, Sequence[Held]] | None = None
+        self._clipped: tuple[Deed, Sequence[RetainedGradients]] | None = None
         self._stepped: KnownStep | None = None
         """The present activity."""
         self._loss: torch.Tensor | None = None
@@ -137,22 +137,26 @@ class Repeats:
         if known is None or known.version != self._follower.optimizers.version or are_observed():
             return None
         self._end_pass()
-        held = self._held.get(known.program)
-        if held is not None and True in known.deeds and False in known.deeds:
+        retained = self._retained.get(known.program)
+        if retained is not None and True in known.deeds and False in known.deeds:
             return owner, known  # whether it will add to gradients makes no difference
-        return (owner, known) if self._expects_sum(owner, known, held) in known.deeds else None
+        return (owner, known) if self._expects_sum(owner, known, retained) in known.deeds else None
 
-    def _expects_sum(self, owner: KnownModule, known: KnownPass, held: Held | None) -> bool:
+    def _expects_sum(
+        self, owner: KnownModule, known: KnownPass, retained: RetainedGradients | None
+    ) -> bool:
         """Tell whether the backward pass of a call will add to gradients on the wafer.
 
-        Those of passes that were followed are held from now on.
+        Those of passes that were followed are retained from now on.
         """
-        program, homes = known.program, self._follower.homes
-        if held is None and program.rows_since_step:
-            held = Held.of_homes(owner, program, known.cuts, homes)
-            if held is not None:
-                self._held[program] = held
-        return held is not None and held.rows > 0 and held.has(known.parameters, known.ids)
+        program, places = known.program, self._follower.places
+        if retained is None and program.rows_since_step:
+            retained = RetainedGradients.of_places(owner, program, known.cuts, places)
+            if retained is not None:
+                self._retained[program] = retained
+        return (
+            retained is not None and retained.rows > 0 and retained.has(known.parameters, known.ids)
+        )
 
     def call(
         self, found: KnownCall, compute: Compute, call: tuple[torch.nn.Module, Args, Kwargs]
@@ -180,7 +184,7 @@ class Repeats:
         seeded = live.seeded()
         assert seeded is not None, "guards have seen what the result is"  # invariant
         live.version, live.shape = version_of(seeded), seeded.shape
-        if known.look is None:
+        if known.signature is None:
             live.origin = seeded.grad_fn
             live.value = seeded.detach() if seeded.numel() == 1 else None
         self._live = live
@@ -221,12 +225,12 @@ class Repeats:
         live, (args, options) = self._live, call
         if live is None or not live.has_result(whole):
             return None
-        look = live.known.look
+        signature = live.known.signature
         is_next = live.stage is Stage.CALLED and torch.is_grad_enabled() and not live.work.flop
         is_part = options.get("reduction") == "none" or not live.known.trained.takes_losses
-        if is_next and look is None and is_part:
+        if is_next and signature is None and is_part:
             return on_host(*args, **options)  # the gradient of the result will be given
-        is_known = is_next and look is not None and look.is_same(kind, args, options)
+        is_known = is_next and signature is not None and signature.is_same(kind, args, options)
         if not is_known or live.seeded() is not whole or version_of(whole) != live.version:
             self.settle()
             return None
@@ -251,7 +255,7 @@ class Repeats:
             return False
         stage = live.stage
         if stage is not Stage.DIFFERENTIATED and not live.work.flop:
-            live.note_before(self._held.get(live.known.program))
+            live.note_before(self._retained.get(live.known.program))
         is_next = live.is_next_to_go_back and not live.work.flop
         if not is_next or not live.leads_only_to(tensor):
             return False
@@ -292,12 +296,12 @@ class Repeats:
         self._host.expect_backward(None)
         live.owner.hits += 1
         known, program = live.known, live.known.program
-        held = self._held.get(program)
-        if held is None:
-            held = self._held[program] = Held(live.owner, program, known.cuts)
-        held.cuts = known.cuts
-        held.take(given, known.ids)
-        held.unfollowed_rows += known.rows
+        retained = self._retained.get(program)
+        if retained is None:
+            retained = self._retained[program] = RetainedGradients(live.owner, program, known.cuts)
+        retained.cuts = known.cuts
+        retained.take(given, known.ids)
+        retained.unfollowed_rows += known.rows
         self._loss = live.value
         self._note(known.deeds[live.adds])
 
@@ -324,14 +328,14 @@ class Repeats:
     def clip(self, name: str, parameters: Sequence[torch.Tensor]) -> bool:
         """Tell whether gradients are clipped as it is known; else it has to be followed."""
         self._end_pass()
-        if not self._held:
+        if not self._retained:
             return False
         ids = {id(parameter) for parameter in parameters if parameter.grad is not None}
-        found = [held for held in self._held.values() if ids.issuperset(held.ids)]
-        if found and sum(len(held.ids) for held in found) == len(ids):
-            rows = (*((held.program, held.rows) for held in found),)
+        found = [retained for retained in self._retained.values() if ids.issuperset(retained.ids)]
+        if found and sum(len(retained.ids) for retained in found) == len(ids):
+            rows = (*((retained.program, retained.rows) for retained in found),)
             deed = found[0].owner.clips.get((name, rows))
-            if deed is not None and all(held.is_whole() for held in found):
+            if deed is not None and all(retained.is_whole() for retained in found):
                 self._clipped = deed, found
                 return True
         self.settle()
@@ -342,17 +346,17 @@ class Repeats:
         clipped, self._clipped = self._clipped, None
         assert clipped is not None, "`clip` has told so"  # invariant
         deed, found = clipped
-        for held in found:
-            held.note()
+        for retained in found:
+            retained.note()
         self._note(deed)
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Tell whether an optimizer takes a known step; else it has to be followed."""
         self._end_pass()
-        if not self._held:
+        if not self._retained:
             return False
-        for held in self._held.values():
-            for known in held.owner.steps:
+        for retained in self._retained.values():
+            for known in retained.owner.steps:
                 if self._is_next(known) and known.optimizer.is_same(optimizer):
                     self._stepped = known
                     return True
@@ -361,15 +365,15 @@ class Repeats:
 
     def _is_next(self, known: KnownStep) -> bool:
         """Tell whether gradients are those that an optimizer takes a known step by."""
-        found: list[Held] = []
+        found: list[RetainedGradients] = []
         for program, rows in known.rows:
-            held = self._held.get(program)
-            if held is None or held.rows != rows:
+            retained = self._retained.get(program)
+            if retained is None or retained.rows != rows:
                 return False
-            found.append(held)
+            found.append(retained)
         if len(found) == 1:  # as it is nearly always
             return found[0].has(known.parameters, known.ids)
-        return all(any(held.gradients.has(p) for held in found) for p in known.parameters)
+        return all(any(retained.gradients.has(p) for retained in found) for p in known.parameters)
 
     def note_step(self) -> None:
         """Note that the step has been taken."""
@@ -378,9 +382,9 @@ class Repeats:
         most = 1
         for program, rows in known.rows:
             most = max(most, rows)
-            held = self._held[program]
-            held.unfollowed_rows, held.is_stepped = 0, True
-            held.owner.note_stepped(known.parameters)
+            retained = self._retained[program]
+            retained.unfollowed_rows, retained.is_stepped = 0, True
+            retained.owner.note_stepped(known.parameters)
         self._note(known.deed)
         if not known.deed.is_step:  # that of another optimizer, after the same passes
             return
@@ -413,17 +417,17 @@ class Repeats:
             deed.count = 0
         self._uncounted.clear()
         self._cycles = 0
-        for program, held in self._held.items():
-            if held.is_stepped:
+        for program, retained in self._retained.items():
+            if retained.is_stepped:
                 program.loaded.adopt(
                     {
                         name: array
-                        for parameter, cut in held.cuts.items()
-                        for name, array in cut.arrays(held.owner.copy_of(parameter)).items()
+                        for parameter, cut in retained.cuts.items()
+                        for name, array in cut.arrays(retained.owner.copy_of(parameter)).items()
                     }
                 )
-            held.settle(self._follower.homes)
-        self._held.clear()
+            retained.settle(self._follower.places)
+        self._retained.clear()
         live, self._live = self._live, None
         if live is not None:
             self._break_off(live)
@@ -444,7 +448,7 @@ class Repeats:
                 known.program.note_rows(known.rows)
             for parameter, cut in known.cuts.items():
                 gradient = parameter.grad if live.owns(parameter) else None
-                self._follower.homes.note(parameter, known.program, cut, gradient)
+                self._follower.places.note(parameter, known.program, cut, gradient)
         else:
             excess = done
             owner.is_over = True  # a backward pass of this call will be the host's

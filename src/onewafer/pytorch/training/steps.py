@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.execution import Arrays
-    from onewafer.pytorch.training.homes import Home, Homes
     from onewafer.pytorch.training.pieces import Cut
+    from onewafer.pytorch.training.places import ParameterPlace, ParameterPlaces
     from onewafer.pytorch.training.programs import TrainingProgram
 
-    _Homes = Mapping[torch.nn.Parameter, Home] | Mapping[torch.Tensor, Home]
+    _Places = Mapping[torch.nn.Parameter, ParameterPlace] | Mapping[torch.Tensor, ParameterPlace]
     """By parameters."""
 
 _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
@@ -44,7 +44,7 @@ class Part:
     program: TrainingProgram
     index: int
     """Which of the program's steps it is."""
-    homes: Mapping[torch.nn.Parameter, Home]
+    places: Mapping[torch.nn.Parameter, ParameterPlace]
     states: States
     numbers: NDArray[Any]
     """The values that the host writes for the step."""
@@ -53,31 +53,31 @@ class Part:
         """Take the step on the wafer, and write what it gives into the tensors of the host."""
         loaded, parameters = self.program.loaded, self._parameters
         with loaded.alone():
-            gradients = gradients_of(self.program, self.homes)
+            gradients = gradients_of(self.program, self.places)
             loaded.keep({**self._arrays(), **self.states.arrays(parameters), **gradients})
             made = self.program.update(self.index, self.numbers)
             self.states.write(parameters, made)
             loaded.adopt(made)
 
-    def account(self, homes: Homes) -> None:
-        """Account for the step, which the host takes; note in `homes` what is sent for it."""
+    def account(self, places: ParameterPlaces) -> None:
+        """Account for the step, which the host takes; note in `places` what is sent for it."""
         with self.program.loaded.alone():
-            account_gradients(self.program, self.homes, homes)
+            account_gradients(self.program, self.places, places)
             moved = {
-                p: cut for p, cut in self._parameters.items() if homes.has_moved(p, self.program)
+                p: cut for p, cut in self._parameters.items() if places.has_moved(p, self.program)
             }
             _send(self.program, self.states.arrays(moved))
             self.program.update(self.index, self.numbers)
 
-    def note_step(self, homes: Homes) -> None:
+    def note_step(self, places: ParameterPlaces) -> None:
         """Note that the host has taken the step: the wafer has the same parameters."""
         self.program.loaded.adopt(self._arrays())
-        for parameter in self.homes:
-            homes.note_step(parameter, self.program)
+        for parameter in self.places:
+            places.note_step(parameter, self.program)
 
     @property
     def _parameters(self) -> dict[torch.nn.Parameter, Cut]:
-        return {parameter: home.cut for parameter, home in self.homes.items()}
+        return {parameter: place.cut for parameter, place in self.places.items()}
 
     def _arrays(self) -> Arrays:
         return {
@@ -87,29 +87,31 @@ class Part:
         }
 
 
-def gradients_of(program: TrainingProgram, homes: _Homes) -> Arrays:
+def gradients_of(program: TrainingProgram, places: _Places) -> Arrays:
     """Return the gradients that parameters have on the host, by their names in a program."""
     return {
         program.by_name[name]: array
-        for parameter, home in homes.items()
+        for parameter, place in places.items()
         if parameter.grad is not None
-        for name, array in home.cut.arrays(parameter.grad).items()
+        for name, array in place.cut.arrays(parameter.grad).items()
     }
 
 
-def account_gradients(program: TrainingProgram, parameters: _Homes, homes: Homes) -> None:
+def account_gradients(
+    program: TrainingProgram, parameters: _Places, places: ParameterPlaces
+) -> None:
     """Account for gradients that the host, which has the values, has changed since they came.
 
     They are sent, and are then on the wafer: a pass before they are zeroed adds to them.
     """
-    stale: dict[torch.Tensor, Home] = {
-        parameter: home
-        for parameter, home in parameters.items()
-        if not home.has_gradient_of(parameter)
+    stale: dict[torch.Tensor, ParameterPlace] = {
+        parameter: place
+        for parameter, place in parameters.items()
+        if not place.has_gradient_of(parameter)
     }
     _send(program, gradients_of(program, stale))
-    for parameter, home in stale.items():
-        homes.note(parameter, program, home.cut, parameter.grad)
+    for parameter, place in stale.items():
+        places.note(parameter, program, place.cut, parameter.grad)
 
 
 def _send(program: TrainingProgram, arrays: Arrays) -> None:
@@ -119,7 +121,7 @@ def _send(program: TrainingProgram, arrays: Arrays) -> None:
 
 def find_parts(
     optimizer: torch.optim.Optimizer,
-    homes: Homes,
+    places: ParameterPlaces,
     refuse: Callable[[UnsupportedOperationError], None],
 ) -> list[Part]:
     """Return the steps of an optimizer that the wafer can take.
@@ -127,14 +129,16 @@ def find_parts(
     `refuse` gets the reason for those that it cannot take, of parameters that are there.
     """
     if type(optimizer) in STEPPED and has_hooks(optimizer):
-        if any(homes.find(parameter) is not None for parameter in _stepped(optimizer)):
+        if any(places.find(parameter) is not None for parameter in _stepped(optimizer)):
             refuse(UnsupportedOperationError("the optimizer has hooks, which see its step"))
         return []
-    by_program: defaultdict[TrainingProgram, dict[torch.nn.Parameter, Home]] = defaultdict(dict)
+    by_program: defaultdict[TrainingProgram, dict[torch.nn.Parameter, ParameterPlace]] = (
+        defaultdict(dict)
+    )
     for parameter in _stepped(optimizer):
-        home = homes.find(parameter)
-        if home is not None:
-            by_program[home.program][parameter] = home
+        place = places.find(parameter)
+        if place is not None:
+            by_program[place.program][parameter] = place
     parts: list[Part] = []
     for program, found in by_program.items():
         try:
@@ -147,16 +151,16 @@ def find_parts(
 def _part(
     optimizer: torch.optim.Optimizer,
     program: TrainingProgram,
-    homes: Mapping[torch.nn.Parameter, Home],
+    places: Mapping[torch.nn.Parameter, ParameterPlace],
 ) -> Part:
-    cuts = {id(parameter): home.cut for parameter, home in homes.items()}
+    cuts = {id(parameter): place.cut for parameter, place in places.items()}
     groups, planned = read_groups(optimizer, cuts), program.plan.steps
     step = groups[0].options.step, tuple(group.names for group in groups)
     if step not in planned:
         raise UnsupportedOperationError(_OF_OTHERS)
     states = States(optimizer, step[0])
     numbers = [group.options.numbers(states.index(group.parameters)) for group in groups]
-    return Part(program, planned.index(step), homes, states, np.concatenate(numbers, axis=1))
+    return Part(program, planned.index(step), places, states, np.concatenate(numbers, axis=1))
 
 
 def has_hooks(optimizer: torch.optim.Optimizer) -> bool:

@@ -28,9 +28,9 @@ from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWa
 from onewafer.pytorch.training.calls import LossOfCall, TakenLoss, TrainingCall
 from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.following import Following
-from onewafer.pytorch.training.homes import Homes, version_of
 from onewafer.pytorch.training.losses import KINDS
 from onewafer.pytorch.training.optimizers import Optimizers, all_parameters, order_states
+from onewafer.pytorch.training.places import ParameterPlaces, version_of
 from onewafer.pytorch.training.repeats import Repeats
 from onewafer.pytorch.training.steps import find_parts
 
@@ -83,7 +83,7 @@ class Training:
         self._host, self._working, self._calls_on_host = host, working, calls_on_host
         self._leaves_values_to_host = leaves_values_to_host
         self.optimizers = Optimizers()
-        self.homes = Homes()
+        self.places = ParameterPlaces()
         self.repeats = Repeats(host, self)
         """Steps that are repeated, where the host has the values."""
         self.following = Following(self.repeats, self.optimizers)
@@ -154,7 +154,7 @@ class Training:
         self, call: TrainingCall, gradients: Gradients, *, adds: bool, flop: int
     ) -> None:
         """Go on after a backward pass of such a call, in which the host has computed these FLOP."""
-        own, adding = self._take_pending(call), Accumulation.decided(self.homes, adds=adds)
+        own, adding = self._take_pending(call), Accumulation.decided(self.places, adds=adds)
         self._account(lambda: call.backward(gradients, adding, values=own, flop=flop))
 
     def flush(self) -> None:
@@ -289,15 +289,15 @@ class Training:
             return compute()
         with self._host.doing(HostWork()) as work:
             found = compute()
-        own, adding = self._take_pending(call), Accumulation(self.homes)
+        own, adding = self._take_pending(call), Accumulation(self.places)
         self._account(lambda: call.backward(gradients, adding, values=own, flop=work.flop), work)
         self._note(
             lambda: self.following.note_backward(call, gradients, work.flop, adds=adding.adds)
         )
         for leaf, gradient in zip(leaves, found, strict=True):
-            home = self.homes.find(leaf)
-            if home is not None and gradient is not None:
-                self.homes.note(leaf, home.program, home.cut, gradient)
+            place = self.places.find(leaf)
+            if place is not None and gradient is not None:
+                self.places.note(leaf, place.program, place.cut, gradient)
         adding.note()
         return found
 
@@ -308,7 +308,7 @@ class Training:
 
         Raises UnsupportedOperationError if the wafer cannot compute them.
         """
-        adding = Accumulation(self.homes)
+        adding = Accumulation(self.places)
         with self._at_work():
             arrays = call.backward(gradients, adding)
             found = {
@@ -388,8 +388,8 @@ class Training:
         refusal: UnsupportedOperationError | None,
     ) -> Clipped:
         if refusal is None:
-            return Clipped.find(parameters, self.homes, partial(self._count, name))
-        if any(self.homes.find(parameter) is not None for parameter in parameters):
+            return Clipped.find(parameters, self.places, partial(self._count, name))
+        if any(self.places.find(parameter) is not None for parameter in parameters):
             self._count(name, refusal)
         return Clipped((), ())
 
@@ -398,10 +398,10 @@ class Training:
     ) -> _Norm:
         event = self.following.begin(part.program for part in clipped.parts)
         for part in clipped.parts:
-            self._account(partial(part.account, self.homes, is_norm=is_norm))
+            self._account(partial(part.account, self.places, is_norm=is_norm))
         found = on_host()
         for part in clipped.parts:
-            part.note(self.homes)
+            part.note(self.places)
         if not clipped.others:
             self.following.note_clip("clip_grad_norm_" if is_norm else "clip_grad_value_", event)
         return found
@@ -415,7 +415,7 @@ class Training:
         self.optimizers.note(optimizer)
         if has_closure:
             result = on_host()
-            if any(map(self.homes.find, all_parameters(optimizer))):
+            if any(map(self.places.find, all_parameters(optimizer))):
                 why = UnsupportedOperationError("the step of a closure is not supported")
                 self._count(f"{type(optimizer).__name__}.step", why)
             return result
@@ -423,18 +423,18 @@ class Training:
         if self._leaves_values_to_host:
             event = self.following.begin(part.program for part in parts)
             for part in parts:
-                self._account(partial(part.account, self.homes))
+                self._account(partial(part.account, self.places))
             result = on_host()
             for part in parts:
-                part.note_step(self.homes)
-            stepped = [parameter for part in parts for parameter in part.homes]
+                part.note_step(self.places)
+            stepped = [parameter for part in parts for parameter in part.places]
             self._note(lambda: self.following.note_step(optimizer, event, stepped))
             return result
         num_states = len(optimizer.state)
         for part in parts:
             with self._at_work():
                 part.take()
-        stepped = [parameter for part in parts for parameter in part.homes]
+        stepped = [parameter for part in parts for parameter in part.places]
         with _without_gradients(stepped):
             result = on_host()
         order_states(optimizer, num_states)
@@ -450,7 +450,7 @@ class Training:
         def refuse(error: UnsupportedOperationError) -> None:
             self._count(name, error)
 
-        return find_parts(optimizer, self.homes, refuse)
+        return find_parts(optimizer, self.places, refuse)
 
     # -------------------------------------------------------------------------------------------
 

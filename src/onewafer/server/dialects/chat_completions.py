@@ -196,7 +196,7 @@ class ChatRequest(SamplingFields):
     user: str | None = None
 
     def read(self, envelope: Envelope) -> Generation:
-        """Return what it asks for."""
+        """Return the generation that the request asks for."""
         self._refuse_unsupported()
         limit = self.max_completion_tokens or self.max_tokens
         least = self.min_tokens or self.min_completion_tokens
@@ -353,7 +353,7 @@ class ChatCompletions(Dialect):
     is_strict: bool = False
 
     def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return what a body asks for."""
+        """Return the generation that a request's body asks for."""
         request = read_wire(ChatRequest, value, unknown="forbid" if self.is_strict else "ignore")
         if self.is_strict:
             refuse_fields(value, CEREBRAS_FIELDS)

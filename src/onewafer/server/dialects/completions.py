@@ -74,7 +74,7 @@ class CompletionRequest(SamplingFields):
     user: str | None = None
 
     def read(self, envelope: Envelope) -> Generation:
-        """Return what it asks for."""
+        """Return the generation that the request asks for."""
         self._refuse_unsupported()
         limit = self.max_tokens or USUAL_MAX_TOKENS
         prompts = self.read_prompts()
@@ -239,7 +239,7 @@ class Completions(Dialect):
     is_strict: bool = False
 
     def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return what a body asks for."""
+        """Return the generation that a request's body asks for."""
         unknown = "forbid" if self.is_strict else "ignore"
         request = read_wire(CompletionRequest, value, unknown=unknown)
         return Asked(

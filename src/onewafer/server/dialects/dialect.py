@@ -71,7 +71,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return what a body asks for.
+        """Return the generation that a request's body asks for.
 
         Raises RequestError if it breaks a rule of the dialect.
         """

@@ -108,7 +108,7 @@ class ToolChoice(Wire):
 
 
 class OutputFormat(Wire):
-    """The form of an answer."""
+    """The requested format of the answer."""
 
     type: Literal["json_schema"]
     schema_: FreeJson = Field(alias="schema")
@@ -175,7 +175,7 @@ class MessagesRequest(CountRequest):
     output_format: OutputFormat | None = None
 
     def read(self, envelope: Envelope) -> Generation:
-        """Return what it asks for."""
+        """Return the generation that the request asks for."""
         if self.messages[-1].role == "assistant":
             raise RequestError(
                 "messages: the model does not go on with a turn that is begun; the last one must "
@@ -426,7 +426,7 @@ class Messages(Dialect):
     """The dialect."""
 
     def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return what a body asks for."""
+        """Return the generation that a request's body asks for."""
         request = read_wire(MessagesRequest, value)
         return Asked(
             generation=request.read(envelope),

@@ -139,7 +139,7 @@ class JsonSchemaFormat(Wire):
 
 
 class ResponseFormat(Wire):
-    """The form of an answer."""
+    """The requested format of the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None

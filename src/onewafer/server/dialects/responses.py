@@ -126,7 +126,7 @@ class ToolChoice(Wire):
 
 
 class TextFormat(Wire):
-    """The form of an answer."""
+    """The requested format of the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
@@ -171,7 +171,7 @@ class ResponsesRequest(Wire):
     background: bool | None = None
 
     def read(self, envelope: Envelope) -> Generation:
-        """Return what it asks for."""
+        """Return the generation that the request asks for."""
         self._refuse_unsupported()
         wants_logprobs = self.top_logprobs is not None or LOGPROBS in (self.include or ())
         return Generation(
@@ -282,7 +282,7 @@ class Responses(Dialect):
     """The dialect."""
 
     def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return what a body asks for."""
+        """Return the generation that a request's body asks for."""
         request = read_wire(ResponsesRequest, value)
         generation = request.read(envelope)
         return Asked(

@@ -30,7 +30,7 @@ class Release(Protocol):
         ...
 
     def forget(self, request: Request) -> None:
-        """Let nothing out any more."""
+        """Release no further events of the request."""
         ...
 
     @property
@@ -95,7 +95,7 @@ class AsTheyLeave:
         request.listener.hear((completed,))
 
     def forget(self, request: Request) -> None:
-        """Let nothing out any more."""
+        """Release no further events of the request."""
         for answer in request.answers:
             self._num_held -= len(self._held.pop(answer, ()))
 
@@ -140,7 +140,7 @@ class Replayed:
         heapq.heappush(self._due, (when, next(self._order), request, events))
 
     def forget(self, request: Request) -> None:
-        """Let nothing out any more."""
+        """Release no further events of the request."""
         for answer in request.answers:
             self._held.pop(answer, None)
             self._seconds.pop(answer, None)

@@ -73,7 +73,7 @@ class FabricComputation:
         return found[place]
 
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Return the logits behind the last token of each chunk that wants them."""
+        """Return the next-token logits of each chunk that asks for logits."""
         tokens = {self._place_of_slot[chunk.slot]: chunk.tokens for chunk in chunks}
         logits, launched = self._sequences.launch(tokens)
         self._cycles = launched.activity.cycles

@@ -57,7 +57,7 @@ class ModuleComputation:
         return 0
 
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Return the logits behind the last token of each chunk that wants them."""
+        """Return the next-token logits of each chunk that asks for logits."""
         rows = [self._read(chunk) for chunk in chunks]
         wanted = [row for chunk, row in zip(chunks, rows, strict=True) if chunk.wants_logits]
         return np.stack(wanted) if wanted else np.empty((0, 0), np.float32)

@@ -130,7 +130,7 @@ class PagedComputation:
         return len(blocks) * BLOCK
 
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Return the logits behind the last token of each chunk that wants them."""
+        """Return the next-token logits of each chunk that asks for logits."""
         for chunk in chunks:
             self._make_room(chunk)
         logits = self._network.compute(chunks)

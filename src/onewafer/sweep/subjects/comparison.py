@@ -89,7 +89,7 @@ class Compared:
         return TABLES
 
     def parse(self, name: str, value: object) -> Plain:
-        """Return the value of an input; raise ConfigurationError if it cannot have it."""
+        """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         if name in _TEXTS:
             return as_text(name, value)
         if name in NUMBERS_OF_JOBS:
@@ -99,7 +99,7 @@ class Compared:
         return parse_machine_axis(name, value)
 
     def asks(self, names: Collection[str]) -> Collection[str]:
-        """Return the names that a filter may use, beside the inputs named."""
+        """Return the names that a filter may use, besides the named inputs."""
         del names
         return (*machine_numbers("wse3", "", profile=_PROFILE), *_ASKED)
 
@@ -118,7 +118,7 @@ class Compared:
         return found
 
     def task(self, inputs: Mapping[str, Plain]) -> ComparedTask:
-        """Return the work of a point; raise ConfigurationError if there is no such point."""
+        """Return the task of a point; raise ConfigurationError for an impossible point."""
         if "model" not in inputs:
             raise ConfigurationError(
                 'the study names no model; write model = "llama-3.1-8b" under [compare]'
@@ -162,7 +162,7 @@ class ComparedTask:
         return to_json({"of": [self.model, self.job, self.numbers, options, timing]})
 
     def describe(self) -> Mapping[str, object]:
-        """Return all that decides its outcome, but onewafer itself, as JSON."""
+        """Return all inputs of the outcome, except onewafer's version, as JSON."""
         return {
             "subject": "compare",
             "model": self.model,

@@ -53,7 +53,7 @@ class OnFabric:
         return (self.free_inputs, *TABLES)
 
     def asks(self, names: Collection[str]) -> Collection[str]:
-        """Return the names that a filter may use, beside the inputs named."""
+        """Return the names that a filter may use, besides the named inputs."""
         del names
         return tuple(machine_numbers(_USUAL_ARCH, "", profile=USUAL_PROFILE))
 

@@ -68,7 +68,7 @@ class CslPrograms(OnFabric):
         return (*_TEXTS, _MAX_CYCLES, *machine_axes())
 
     def parse(self, name: str, value: object) -> Plain:
-        """Return the value of an input; raise ConfigurationError if it cannot have it."""
+        """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         if name.startswith(self.free_inputs):
             return as_plain(name, value)
         if name in _TEXTS:
@@ -78,7 +78,7 @@ class CslPrograms(OnFabric):
         return parse_machine_axis(name, value)
 
     def task(self, inputs: Mapping[str, Plain]) -> CslTask:
-        """Return the work of a point; raise ConfigurationError if there is no such point."""
+        """Return the task of a point; raise ConfigurationError for an impossible point."""
         if "file" not in inputs:
             raise ConfigurationError('the study names no program; write file = "layout.csl"')
         if ("launch" in inputs) == ("host" in inputs):
@@ -125,7 +125,7 @@ class CslTask:
         return ""
 
     def describe(self) -> Mapping[str, object]:
-        """Return all that decides its outcome, but onewafer itself, as JSON."""
+        """Return all inputs of the outcome, except onewafer's version, as JSON."""
         return {
             "subject": "csl",
             "options": dict(self.options),

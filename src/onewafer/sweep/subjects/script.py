@@ -56,7 +56,7 @@ class Scripts(OnFabric):
         return ("file", "arch", "profile", *_TEXTS, *_NUMBERS, *machine_axes())
 
     def parse(self, name: str, value: object) -> Plain:
-        """Return the value of an input; raise ConfigurationError if it cannot have it."""
+        """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         if name.startswith(self.free_inputs):
             return as_plain(name, value)
         if name in ("file", "arch", "profile", *_TEXTS):
@@ -64,7 +64,7 @@ class Scripts(OnFabric):
         return as_whole(name, value) if name in _NUMBERS else parse_machine_axis(name, value)
 
     def task(self, inputs: Mapping[str, Plain]) -> ScriptTask:
-        """Return the work of a point; raise ConfigurationError if there is no such point."""
+        """Return the task of a point; raise ConfigurationError for an impossible point."""
         require_torch("a study of a script")
         if "file" not in inputs:
             raise ConfigurationError('the study names no script; write file = "model.py"')
@@ -98,7 +98,7 @@ class ScriptTask:
         return ""
 
     def describe(self) -> Mapping[str, object]:
-        """Return all that decides its outcome, but onewafer itself, as JSON."""
+        """Return all inputs of the outcome, except onewafer's version, as JSON."""
         return {
             "subject": "script",
             "file": self.file,

@@ -43,7 +43,7 @@ class Task(Protocol):
         ...
 
     def describe(self) -> Mapping[str, object]:
-        """Return all that decides its outcome, but onewafer itself, as JSON."""
+        """Return all inputs of the outcome, except onewafer's version, as JSON."""
         ...
 
     def run(self, share: Share) -> Outcome:
@@ -78,11 +78,11 @@ class Subject(Protocol):
         ...
 
     def parse(self, name: str, value: object) -> Plain:
-        """Return the value of an input; raise ConfigurationError if it cannot have it."""
+        """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         ...
 
     def asks(self, names: Collection[str]) -> Collection[str]:
-        """Return the names that a filter may use, beside the inputs named."""
+        """Return the names that a filter may use, besides the named inputs."""
         ...
 
     def values(self, inputs: Mapping[str, Plain], names: Collection[str]) -> Mapping[str, object]:
@@ -90,5 +90,5 @@ class Subject(Protocol):
         ...
 
     def task(self, inputs: Mapping[str, Plain]) -> Task:
-        """Return the work of a point; raise ConfigurationError if there is no such point."""
+        """Return the task of a point; raise ConfigurationError for an impossible point."""
         ...

@@ -120,7 +120,7 @@ class LlamaNetwork:
         return _MOST_ROWS
 
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Return the logits behind the last token of each chunk that wants them."""
+        """Return the next-token logits of each chunk that asks for logits."""
         tokens = np.concatenate([chunk.tokens for chunk in chunks])
         ends = np.cumsum([len(chunk.tokens) for chunk in chunks]) - 1
         wanted = np.array(

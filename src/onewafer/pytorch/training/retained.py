@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from operator import is_
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.training.homes import gradient_of, version_of, versions_of
+from onewafer.pytorch.training.places import gradient_of, version_of, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import torch
 
-    from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.known import KnownModule
     from onewafer.pytorch.training.pieces import Cut
+    from onewafer.pytorch.training.places import ParameterPlaces
     from onewafer.pytorch.training.programs import TrainingProgram
 
 
@@ -66,7 +66,7 @@ _NONE = Gradients((), (), [])
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class RetainedGradients:
     """The gradients of one program, which it has, too, as long as they are unchanged."""
 
     owner: KnownModule
@@ -82,21 +82,25 @@ class Held:
     """True if a step has come since they were accounted for."""
 
     @classmethod
-    def of_homes(
+    def of_places(
         cls,
         owner: KnownModule,
         program: TrainingProgram,
         cuts: Mapping[torch.Tensor, Cut],
-        homes: Homes,
-    ) -> Held | None:
+        places: ParameterPlaces,
+    ) -> RetainedGradients | None:
         """Return the gradients that passes have given which were followed; None: it has others."""
-        held = cls(owner, program, cuts)
+        retained = cls(owner, program, cuts)
         for parameter in cuts:
-            home = homes.find(parameter)
-            if home is None or home.program is not program or not home.has_gradient_of(parameter):
+            place = places.find(parameter)
+            if (
+                place is None
+                or place.program is not program
+                or not place.has_gradient_of(parameter)
+            ):
                 return None
-        held.note()
-        return held
+        retained.note()
+        return retained
 
     @property
     def rows(self) -> int:
@@ -124,9 +128,9 @@ class Held:
         """Tell whether all gradients of the program are there, as they were noted."""
         return len(self.ids) == len(self.cuts) and self.gradients.are_same()
 
-    def settle(self, homes: Homes) -> None:
+    def settle(self, places: ParameterPlaces) -> None:
         """Let them be gradients that were followed, and changed since if they were."""
         for parameter, cut in self.cuts.items():
             gradient = parameter.grad if self.gradients.has(parameter) else None
-            homes.note(parameter, self.program, cut, gradient)
+            places.note(parameter, self.program, cut, gradient)
         self.program.note_rows(self.unfollowed_rows, is_stepped=self.is_stepped)

@@ -1,19 +1,19 @@
-"""Samples of norms over a batch."""
+"""Cost cases of norms over a batch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.batch_norms.operations import (
-    BackFromBatchNorm,
-    BackFromGroups,
+    BatchNormBackward,
     BatchStatistics,
     BatchVariance,
+    GroupNormBackward,
     NormalizeBatch,
     SumBatchProducts,
 )
 from onewafer.mesh.blocks import Arena, Block
-from onewafer.mesh.sample import OF_SAMPLES, Sample, Sizes, grid
+from onewafer.mesh.cost_case import OF_SAMPLES, CostCase, Sizes, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +44,12 @@ def _room(sizes: Sizes) -> Block:
 def _back(sizes: Sizes) -> MeshOperation:
     block, row = sizes.block(), sizes.row(arena=Arena.ACTIVATIONS)
     found = BatchStatistics(row, row, _EPSILON)
-    return BackFromBatchNorm(block, block, block, found, sizes.row(), row, row)
+    return BatchNormBackward(block, block, block, found, sizes.row(), row, row)
 
 
 def _back_from_groups(sizes: Sizes) -> MeshOperation:
     maps, rows = _maps(sizes), _rows(sizes)
-    return BackFromGroups(maps, maps, maps, _statistics(sizes), sizes.row(), rows, rows)
+    return GroupNormBackward(maps, maps, maps, _statistics(sizes), sizes.row(), rows, rows)
 
 
 def _normalize(sizes: Sizes) -> MeshOperation:
@@ -66,9 +66,9 @@ def _spread(sizes: Sizes) -> MeshOperation:
     return BatchVariance(_rows(sizes), _maps(sizes), _rows(sizes), _room(sizes))
 
 
-def _sample(build: Callable[[Sizes], MeshOperation], *, has_samples: bool = True) -> Sample:
+def _case(build: Callable[[Sizes], MeshOperation], *, has_samples: bool = True) -> CostCase:
     samples = {"group": (1, 2, 4)} if has_samples else {}
-    return Sample(
+    return CostCase(
         build,
         rounds=("samples", "samples*columns") if has_samples else ("columns",),
         lengths=("rows",),
@@ -79,10 +79,10 @@ def _sample(build: Callable[[Sizes], MeshOperation], *, has_samples: bool = True
     )
 
 
-SAMPLES = (
-    _sample(_spread),
-    _sample(_normalize),
-    _sample(_sum),
-    _sample(_back, has_samples=False),
-    _sample(_back_from_groups),
+COST_CASES = (
+    _case(_spread),
+    _case(_normalize),
+    _case(_sum),
+    _case(_back, has_samples=False),
+    _case(_back_from_groups),
 )

@@ -1,4 +1,4 @@
-"""Samples of dropouts that PEs draw."""
+"""Cost cases of dropouts that PEs draw."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from onewafer.graph import NUM_SEEDS, Draw
 from onewafer.mesh.blocks import Axis
+from onewafer.mesh.cost_case import OF_TRAINING, CostCase, Sizes, grid
 from onewafer.mesh.dropout.operations import Dropout
-from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 DRAW = Draw(3, 1 << 14, 1 << 16)
@@ -31,8 +31,8 @@ _GRID = (
     *grid(rows=(4, 8), columns=(11,), is_evaluation=(True,), is_apart=(False, True)),
 )
 """Parts are equally large, and larger than a row."""
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         _dropout,
         rounds=(
             *("drawn", "drawn*columns", "drawn*strips", "drawn*strips*pairs"),

@@ -1,4 +1,4 @@
-"""Samples of operations that know tokens."""
+"""Cost cases of operations that know tokens."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.sample import (
+from onewafer.mesh.cost_case import (
     NUM_PES,
     NUM_SEQUENCES,
     OF_ONE,
     OF_SEQUENCES,
     OF_SEVERAL,
     OF_TRAINING,
-    Sample,
+    CostCase,
     Sizes,
     grid,
     grid_of_slots,
@@ -68,15 +68,15 @@ def _rotate(sizes: Sizes) -> MeshOperation:
 
 _INDEX = Block(Arena.INDICES, 0, 1, 1)
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         _look_up_tokens,
         rounds=("rows", "held", "held*columns"),
         lengths=("elements",),
         grid=grid(rows=(3, 4, 8, 9), columns=(5, 11)),
         memory=_some_held,
     ),
-    Sample(
+    CostCase(
         lambda sizes: LookUpPositions(
             sizes.block(), Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns), Axis.X
         ),
@@ -85,7 +85,7 @@ SAMPLES = (
         grid=(*grid(rows=(2, 3, 5)), *grid(rows=(2, 3, 5), start=(0,))),
         rows=OF_ONE,
     ),
-    Sample(
+    CostCase(
         lambda sizes: LookUpPositions(
             sizes.block(),
             Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns),
@@ -97,7 +97,7 @@ SAMPLES = (
         grid=grid_of_slots(((), ((0, 6),), ((50, 8),)), rows=(3, 5), start=(0, 59)),
         rows=OF_SEVERAL,
     ),
-    Sample(
+    CostCase(
         _rotate,
         rounds=("long*members", "short", "short*pairs"),
         lengths=("elements", "pairs", "members", "whole"),
@@ -108,17 +108,17 @@ SAMPLES = (
         ),
         rows=OF_SEQUENCES,
     ),
-    Sample(
+    CostCase(
         lambda sizes: TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
         lengths=("columns",),
         rows=OF_ONE,
     ),
-    Sample(
+    CostCase(
         lambda sizes: TakeRowAt(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), _INDEX),
         lengths=("columns",),
         rows=OF_ONE,
     ),
-    Sample(
+    CostCase(
         lambda sizes: TakeLastRows(
             Block(Arena.ACTIVATIONS, 0, NUM_SEQUENCES, sizes.columns), sizes.block()
         ),
@@ -128,7 +128,7 @@ SAMPLES = (
         rows=OF_SEVERAL,
     ),
     *(
-        Sample(
+        CostCase(
             add,
             rounds=("rows", "held", "held*columns"),
             grid=grid(rows=(3, 4, 8, 9), columns=(5, 11)),
@@ -138,7 +138,7 @@ SAMPLES = (
         )
         for add in (_add_tokens, _add_tokens_but_one)
     ),
-    Sample(
+    CostCase(
         lambda sizes: AddPositions(
             Block(Arena.GRADIENTS, 0, sizes.rows - 1, sizes.columns), sizes.block(), Axis.X
         ),
@@ -148,21 +148,21 @@ SAMPLES = (
         is_of_singles=True,
         rows=OF_ONE,
     ),
-    Sample(
+    CostCase(
         lambda sizes: TurnAngles(sizes.block(), sizes.block()),
         lengths=("pairs",),
         grid=grid(rows=(2, 3, 5), columns=(4, 10)),
         is_of_singles=True,
         rows=OF_ONE,
     ),
-    Sample(
+    CostCase(
         lambda sizes: PlaceRow(sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), is_last=True),
         lengths=("elements", "columns"),
         grid=grid(rows=(2, 3, 5)),
         is_of_singles=True,
         rows=OF_ONE,
     ),
-    Sample(
+    CostCase(
         lambda sizes: PlaceRowAt(sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), _INDEX),
         lengths=("elements", "columns"),
         grid=grid(rows=(2, 3, 5)),

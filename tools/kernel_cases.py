@@ -1,4 +1,4 @@
-"""A program with a sample of every kind of steps, and walks that begin with a sample.
+"""A program with a case of every kind of steps, and walks that begin with a case.
 
 A helper of `kernel_costs.py`.
 """
@@ -17,8 +17,8 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import NUM_SEEDS, DataType, Graph
 from onewafer.mesh import MeshProgram, emit_csl, optimizers
 from onewafer.mesh.blocks import Arena, Axis, HeadSegments, RowKind
+from onewafer.mesh.cost_case import NUM_PES, NUM_SEQUENCES, OF_SEQUENCES, OF_TRAINING, TOTALS
 from onewafer.mesh.dropout import SEEDS_ARENA
-from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, OF_SEQUENCES, OF_TRAINING, TOTALS
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import FILE, write_state_machine
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from onewafer.image import Symbol, TileProgram, WaferImage
+    from onewafer.mesh.cost_case import CostCase, Sizes
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kinds import Kind
-    from onewafer.mesh.sample import Sample, Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Compiled:
     """By the id of a program, which the image keeps alive."""
 
     def with_rows(self, sizes: Sizes) -> MeshProgram:
-        """Return the program with the rows of a sample in each launch, if it is a sequence."""
+        """Return the program with the rows of a case in each launch, if it is a sequence."""
         rows = sizes.launch.num_rows if self.program.sequence_rows else None
         return dataclasses.replace(self.program, sequence_rows=rows)
 
@@ -94,15 +94,15 @@ ARENA_ELEMENTS = {
     optimizers.NUMBERS: optimizers.MOST_NUMBERS,
     SEEDS_ARENA: NUM_SEEDS,
 }
-"""Elements, enough that no scalar code of a sample reaches into the next arena."""
+"""Elements, enough that no scalar code of a case reaches into the next arena."""
 
 
-def compile_samples(
-    samples: Collection[Sample], dtype: DataType, arch: str, *, rows: RowKind
+def compile_cases(
+    cases: Collection[CostCase], dtype: DataType, arch: str, *, rows: RowKind
 ) -> Compiled:
-    """Compile a program of one operation of each sample for 4×4 PEs."""
+    """Compile a program of one operation of each case for 4×4 PEs."""
     architecture = dataclasses.replace(load_architecture(arch), memory_bytes=_MEMORY_BYTES)
-    program = _program_of(samples, dtype, rows=rows)
+    program = _program_of(cases, dtype, rows=rows)
     emitted = emit_csl.write_text(program)
     options = CompileOptions(
         entry=emitted.entry,
@@ -114,15 +114,15 @@ def compile_samples(
     return Compiled(program, image, kinds_of(build_schedule(program)))
 
 
-def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) -> MeshProgram:
-    """Return a program that has an operation of each sample, and nothing to compute."""
+def _program_of(cases: Collection[CostCase], dtype: DataType, *, rows: RowKind) -> MeshProgram:
+    """Return a program that has an operation of each case, and nothing to compute."""
     is_sequence = rows in OF_SEQUENCES
     absent = set[Arena]() if dtype is DataType.F16 else {Arena.ACCUMULATOR}
     absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
     absent |= set[Arena]() if rows is RowKind.SEQUENCES else {Arena.SLOTS}
     trains = dtype is DataType.F32 and rows in OF_TRAINING
     absent |= set[Arena]() if trains else {*_OF_TRAINING, optimizers.NUMBERS, SEEDS_ARENA}
-    operations = tuple(sample.build(sample.grid[0]) for sample in samples)
+    operations = tuple(case.build(case.grid[0]) for case in cases)
     return MeshProgram(
         graph=Graph("samples", (), (), (), ()),
         width=NUM_PES,
@@ -156,10 +156,10 @@ def with_schedule(program: TileProgram, compiled: Compiled, entry: Entry) -> Wal
     return walk
 
 
-def prepare(program: TileProgram, compiled: Compiled, sample: Sample, sizes: Sizes) -> Walk:
+def prepare(program: TileProgram, compiled: Compiled, case: CostCase, sizes: Sizes) -> Walk:
     """Return a walk that begins with an operation of some sizes."""
-    walk = with_schedule(program, compiled, sample.build(sizes).entry(compiled.with_rows(sizes)))
-    memory = sample.memory(sizes) | {"moving": (1,)}
+    walk = with_schedule(program, compiled, case.build(sizes).entry(compiled.with_rows(sizes)))
+    memory = case.memory(sizes) | {"moving": (1,)}
     launch, rows = sizes.launch, compiled.program.row_kind
     if rows is RowKind.SEQUENCE:
         memory |= {"start": (launch.start,)}

@@ -1,4 +1,4 @@
-"""Samples of steps that look for elements of rows."""
+"""Cost cases of steps that look for elements of rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.mesh import selection as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.sample import NUM_PES, TOTALS, Sample, Sizes, grid
+from onewafer.mesh.cost_case import NUM_PES, TOTALS, CostCase, Sizes, grid
 from onewafer.mesh.selection.operations import Rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Selection:
         return mesh.Claim(self.words, self.words, self.words, self.rows)
 
     def take(self) -> MeshOperation:
-        """Return the last step."""
+        """Return the operation that normalises."""
         return mesh.TakeIndex(self.words, self.rows)
 
     def some_held(self) -> dict[str, tuple[int, ...]]:
@@ -55,15 +55,15 @@ _MINUS_THOUSAND = (0x0000, 0xC47A)
 """In f32, low word first."""
 
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         lambda sizes: _Selection(sizes).find(),
         rounds=("rows", "rows*steps"),
         lengths=("columns", "half"),
         grid=grid(rows=(3, 5), columns=(2, 3)),  # of which all halves are one element
     ),
-    Sample(lambda sizes: _Selection(sizes).claim(), rounds=("rows",)),
-    Sample(
+    CostCase(lambda sizes: _Selection(sizes).claim(), rounds=("rows",)),
+    CostCase(
         lambda sizes: _Selection(sizes).take(),
         rounds=("rows", "more", "compared", "held"),
         grid=grid(rows=(3, 4, 8, 9), heads=(1, 2)),

@@ -49,7 +49,7 @@ def versions_of(tensors: Sequence[torch.Tensor]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class ParameterPlace:
     """The place of a parameter."""
 
     program: TrainingProgram
@@ -72,11 +72,11 @@ class Home:
         return known is found  # PyTorch compares no sparse tensors
 
 
-class Homes:
+class ParameterPlaces:
     """The places of all parameters of a session."""
 
     def __init__(self) -> None:
-        self._homes = cast("MutableMapping[torch.Tensor, Home]", WeakIdKeyDictionary())
+        self._places = cast("MutableMapping[torch.Tensor, ParameterPlace]", WeakIdKeyDictionary())
         self._stepped = cast("MutableMapping[torch.Tensor, TrainingProgram]", WeakIdKeyDictionary())
         """Where the last step of a parameter was taken."""
 
@@ -89,7 +89,7 @@ class Homes:
     ) -> None:
         """Note that a program has given the gradient of a parameter."""
         version = 0 if gradient is None else version_of(gradient)
-        self._homes[parameter] = Home(program, cut, gradient, version)
+        self._places[parameter] = ParameterPlace(program, cut, gradient, version)
 
     def note_step(self, parameter: torch.Tensor, program: TrainingProgram) -> None:
         """Note that a program has taken a step of a parameter, and has what is kept of it."""
@@ -99,14 +99,14 @@ class Homes:
         """Tell whether another program than this one has taken the last step of a parameter."""
         return self._stepped.get(parameter, program) is not program
 
-    def find(self, parameter: torch.Tensor) -> Home | None:
+    def find(self, parameter: torch.Tensor) -> ParameterPlace | None:
         """Return where a parameter is; None: it is on the host only."""
-        return self._homes.get(parameter)
+        return self._places.get(parameter)
 
     def names_of(self, program: TrainingProgram) -> frozenset[str]:
         """Return what parameters of the script are called in the program that they are in."""
-        homes = [home for home in self._homes.values() if home.program is program]
-        return frozenset(name for home in homes for name in home.cut.names)
+        places = [place for place in self._places.values() if place.program is program]
+        return frozenset(name for place in places for name in place.cut.names)
 
 
 def has_hooks(parameter: torch.Tensor) -> bool:

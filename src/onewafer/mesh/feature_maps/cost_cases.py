@@ -1,4 +1,4 @@
-"""Samples of operations on feature maps."""
+"""Cost cases of operations on feature maps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.graph import Window
 from onewafer.mesh import feature_maps as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
+from onewafer.mesh.cost_case import NUM_PES, CostCase, Sizes, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,8 +132,8 @@ POOL_GRID = (
 )
 
 
-def _pool(build: Callable[[Maps], MeshOperation]) -> Sample:
-    return Sample(
+def _pool(build: Callable[[Maps], MeshOperation]) -> CostCase:
+    return CostCase(
         lambda sizes: build(Maps(sizes)),
         rounds=POOL_ROUNDS,
         lengths=("elements", "strip"),
@@ -142,20 +142,20 @@ def _pool(build: Callable[[Maps], MeshOperation]) -> Sample:
     )
 
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         lambda sizes: Maps(sizes).global_average_pool(),
         rounds=("samples", "rows"),
         lengths=("elements", "columns"),
         grid=grid(rows=(2, 3, 5), group=(3, 4)),
     ),
-    Sample(
+    CostCase(
         lambda sizes: Maps(sizes).scale_feature_maps(),
         rounds=("samples", "rows"),
         lengths=("columns",),
         grid=grid(rows=(2, 3, 5), group=(3, 4)),
     ),
-    Sample(
+    CostCase(
         lambda sizes: Maps(sizes).convolve(),
         rounds=CONVOLUTION_ROUNDS,
         lengths=("elements", "columns"),

@@ -1,4 +1,4 @@
-"""Samples of the steps of backward passes."""
+"""Cost cases of the steps of backward passes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.cost_case import OF_TRAINING, CostCase, Sizes, grid
 from onewafer.mesh.gradients.operations import (
     AddOuterProducts,
     AddRows,
-    MultiplyTurned,
+    MultiplyTransposed,
     ReluGradient,
 )
-from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _multiply(sizes: Sizes, axis: Axis) -> MeshOperation:
     weight = Block(Arena.PARAMETERS, 0, sizes.columns, sizes.inner)
     piece = replace(weight, arena=Arena.ACTIVATIONS, rows=sizes.inner, columns=sizes.columns)
     features = sizes.features(sizes.columns)
-    return MultiplyTurned(sizes.block(), operand, weight, piece, axis, features)
+    return MultiplyTransposed(sizes.block(), operand, weight, piece, axis, features)
 
 
 def _add_products(sizes: Sizes) -> MeshOperation:
@@ -34,8 +34,8 @@ def _add_products(sizes: Sizes) -> MeshOperation:
     return AddOuterProducts(sums, operand, sizes.block(), Axis.X, features)
 
 
-def _samples_along(axis: Axis) -> Sample:
-    return Sample(
+def _cases_along(axis: Axis) -> CostCase:
+    return CostCase(
         lambda sizes: _multiply(sizes, axis),
         rounds=(
             *("near", "near*inner", "far", "far*inner", "far*inner*columns"),
@@ -53,24 +53,24 @@ def _samples_along(axis: Axis) -> Sample:
     )
 
 
-SAMPLES = (
-    _samples_along(Axis.X),
-    _samples_along(Axis.Y),
-    Sample(
+COST_CASES = (
+    _cases_along(Axis.X),
+    _cases_along(Axis.Y),
+    CostCase(
         _add_products,
         rounds=("rows", "rows*inner"),
         lengths=("columns",),
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
-    Sample(
+    CostCase(
         lambda sizes: AddRows(sizes.row(arena=Arena.GRADIENTS), sizes.block()),
         rounds=("rows",),
         lengths=("columns",),
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
-    Sample(
+    CostCase(
         lambda sizes: ReluGradient(*[sizes.block()] * 3),
         rounds=("chunks",),
         lengths=("chunk",),

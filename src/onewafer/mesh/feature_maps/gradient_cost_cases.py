@@ -1,4 +1,4 @@
-"""Samples of gradients of what is computed on feature maps."""
+"""Cost cases of gradients of what is computed on feature maps."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from onewafer.mesh import feature_maps as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.feature_maps.samples import (
+from onewafer.mesh.cost_case import NUM_PES, OF_SAMPLES, CostCase, Sizes, grid
+from onewafer.mesh.feature_maps.cost_cases import (
     CONVOLUTION_GRID,
     CONVOLUTION_ROUNDS,
     POOL_GRID,
     POOL_ROUNDS,
     Maps,
 )
-from onewafer.mesh.sample import NUM_PES, OF_SAMPLES, Sample, Sizes, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +67,8 @@ def _repeat(sizes: Sizes) -> MeshOperation:
     return mesh.RepeatRows(maps, sizes.block())
 
 
-def _sample(build: Callable[[Maps], MeshOperation], *lengths: str) -> Sample:
-    return Sample(
+def _case(build: Callable[[Maps], MeshOperation], *lengths: str) -> CostCase:
+    return CostCase(
         lambda sizes: build(Maps(sizes)),
         rounds=POOL_ROUNDS,
         lengths=(*lengths, "strip"),
@@ -79,8 +79,8 @@ def _sample(build: Callable[[Maps], MeshOperation], *lengths: str) -> Sample:
     )
 
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         lambda sizes: _add_products(Maps(sizes)),
         rounds=CONVOLUTION_ROUNDS,
         lengths=("columns",),
@@ -88,7 +88,7 @@ SAMPLES = (
         is_of_singles=True,
         rows=_ROWS,
     ),
-    Sample(
+    CostCase(
         lambda sizes: _give_back(Maps(sizes)),
         rounds=(
             *("kernel_height", "before", "behind", "capped", "taps", "met", "passes", "lines"),
@@ -112,10 +112,10 @@ SAMPLES = (
         is_of_singles=True,
         rows=_ROWS,
     ),
-    _sample(_weigh_back, "elements"),
-    _sample(_take_largest, "elements", "places"),
-    _sample(_add_depthwise),
-    Sample(
+    _case(_weigh_back, "elements"),
+    _case(_take_largest, "elements", "places"),
+    _case(_add_depthwise),
+    CostCase(
         _repeat,
         rounds=("samples", "rows"),
         lengths=("columns",),

@@ -1,4 +1,4 @@
-"""Samples of the steps of attention."""
+"""Cost cases of the steps of attention."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from onewafer.mesh import attention as mesh
 from onewafer.mesh.attention.arrays import num_slots, row_lengths
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.dropout.samples import DRAW, seeds
-from onewafer.mesh.sample import (
+from onewafer.mesh.cost_case import (
     NUM_PES,
     NUM_SEQUENCES,
     OF_ONE,
     OF_SEQUENCES,
     OF_SEVERAL,
+    CostCase,
     MoreSlots,
-    Sample,
     Sizes,
     grid,
     grid_of_slots,
 )
+from onewafer.mesh.dropout.cost_cases import DRAW, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -118,9 +118,9 @@ def _attention(
     strides: tuple[str, ...] = (),
     grid: tuple[Sizes, ...] = _FULL,
     rows: Collection[RowKind] = OF_ONE,
-) -> Sample:
+) -> CostCase:
     has_slots = rows is OF_SEVERAL
-    return Sample(
+    return CostCase(
         lambda sizes: build(_Attention(sizes, axis, has_slots)),
         rounds,
         lengths,
@@ -131,7 +131,7 @@ def _attention(
     )
 
 
-def _samples_of_scores() -> Iterator[Sample]:
+def _cases_of_scores() -> Iterator[CostCase]:
     """Yield those of the steps up to the scores."""
     yield _attention(
         lambda its: mesh.Share(its.shape, its.block()),
@@ -180,7 +180,7 @@ def _samples_of_scores() -> Iterator[Sample]:
     )
 
 
-def _samples_of_values() -> Iterator[Sample]:
+def _cases_of_values() -> Iterator[CostCase]:
     """Yield those of the steps after the scores."""
     softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
     yield _attention(
@@ -226,7 +226,7 @@ _FIRST_SLOTS = grid_of_slots((((0, 2),), ((1, 6),)), rows=(3, 8), start=(0, 9), 
 _SLOTS_WITHOUT_HEADS = grid_of_slots(((), ((8, 3), (14, 5))), rows=(4, 8), place=(3,))
 
 
-def _samples_of_slots() -> Iterator[Sample]:
+def _cases_of_slots() -> Iterator[CostCase]:
     """Yield those of the steps that are done slot by slot, up to the scores."""
     yield _attention(
         lambda its: mesh.Share(its.shape, its.block()),
@@ -272,7 +272,7 @@ def _samples_of_slots() -> Iterator[Sample]:
     yield _attention(lambda its: mesh.ReduceScores(its.shape_of_part, its.block()), rows=OF_SEVERAL)
 
 
-def _samples_of_slot_values() -> Iterator[Sample]:
+def _cases_of_slot_values() -> Iterator[CostCase]:
     """Yield those of the steps that are done slot by slot, after the scores."""
     softmax = "slot", "slot*present", "slot*present*rows", "present*seeing", "seeing*heads*group"
     yield _attention(
@@ -317,7 +317,7 @@ def _samples_of_slot_values() -> Iterator[Sample]:
     )
 
 
-def _samples_of_gradients() -> Iterator[Sample]:
+def _cases_of_gradients() -> Iterator[CostCase]:
     """Yield those of the steps of the backward pass."""
     softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
     yield _attention(
@@ -333,7 +333,7 @@ def _samples_of_gradients() -> Iterator[Sample]:
         ),
     )
     yield _attention(
-        lambda its: mesh.BackFromShares(its.shape, its.block(), its.block(), its.block(), 0.5),
+        lambda its: mesh.ScoresBackward(its.shape, its.block(), its.block(), its.block(), 0.5),
         rounds=softmax,
         lengths=("seen",),
         grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
@@ -368,7 +368,7 @@ def _samples_of_gradients() -> Iterator[Sample]:
     )
 
 
-def _drops() -> Sample:
+def _drops() -> CostCase:
     """Return that of factors that are drawn, in parts that are equally large."""
 
     def build(its: _Attention) -> mesh.DropScores:
@@ -392,10 +392,10 @@ def _drops() -> Sample:
     return replace(sample, memory=_shares_and_seeds)
 
 
-def _turn() -> Sample:
+def _turn() -> CostCase:
     """Return that of copies with keys in the place of values."""
     return _attention(
-        lambda its: mesh.Turn(its.shape, its.block(), its.kept),
+        lambda its: mesh.TransposeCache(its.shape, its.block(), its.kept),
         rounds=(
             *("used", "used*present", "used*heads", "used*near*features"),
             *("used*far*features", "used*far*features*slots"),
@@ -413,7 +413,7 @@ def _turn() -> Sample:
 
 def _of_slot_sums(
     build: Callable[[_Attention], MeshOperation], *, lengths: tuple[str, ...]
-) -> Sample:
+) -> CostCase:
     """Return that of sums over rows that come to the rows of slots."""
     return _attention(
         build,
@@ -434,17 +434,17 @@ def _of_slot_sums(
     )
 
 
-_CLEARING = Sample(
+_CLEARING = CostCase(
     lambda sizes: mesh.ClearCarried(sizes.block(Arena.STATE)),
     lengths=("elements",),
     is_of_singles=True,
     rows=OF_ONE,
 )
-SAMPLES = (
-    *_samples_of_scores(),
-    *_samples_of_values(),
-    *_samples_of_slots(),
-    *_samples_of_slot_values(),
-    *(replace(sample, is_of_singles=True) for sample in _samples_of_gradients()),
+COST_CASES = (
+    *_cases_of_scores(),
+    *_cases_of_values(),
+    *_cases_of_slots(),
+    *_cases_of_slot_values(),
+    *(replace(sample, is_of_singles=True) for sample in _cases_of_gradients()),
     _CLEARING,
 )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class LeftForGradients:
+class SavedForBackward:
     """Blocks that backward passes read, besides results of the graph."""
 
     norms: dict[tuple[str, float, int, bool], NormTotals] = field(
@@ -37,11 +37,11 @@ class LeftForGradients:
     """Sines by which gradients are rotated back, as those in `Builder.angles`."""
     caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
     """Keys and values of causal attention, by its result."""
-    turned_caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
+    transposed_caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
     """Values as keys, and keys as values, beside each of `caches`; or room for them."""
     carried: dict[str, tuple[Block, Block]] = field(
         default_factory=dict[str, "tuple[Block, Block]"]
     )
     """Gradients of the keys and values of earlier launches, beside each of `caches`."""
-    turned_cache: Block | None = None
+    transposed_cache: Block | None = None
     """Such room for one attention at a time, where there is none beside its cache."""

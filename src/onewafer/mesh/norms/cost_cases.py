@@ -1,4 +1,4 @@
-"""Samples of norms and softmax."""
+"""Cost cases of norms and softmax."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from onewafer.mesh import norms as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.cost_case import OF_SAMPLES, OF_TRAINING, ROWS_AND_INNER, CostCase, Sizes, grid
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.norms.gradients import (
     AddToNormWeight,
-    BackFromNorm,
+    NormBackward,
     NormTotals,
     SumNormProducts,
 )
-from onewafer.mesh.sample import OF_SAMPLES, OF_TRAINING, ROWS_AND_INNER, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class _Norm:
         return mesh.SumRowSquares(totals, self.input, groups, Axis.X)
 
     def normalize(self, sums: Block | None) -> MeshOperation:
-        """Return the last step."""
+        """Return the operation that normalises."""
         bias = None if sums is None else self.vector
         blocks = self.input, self.input, self.totals, self.vector
         return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
@@ -86,7 +86,7 @@ class _Norm:
     def back(self, sums: Block | None) -> MeshOperation:
         """Return the last step of a backward pass."""
         blocks = self.input, self.input, self.input, self.vector, self.totals
-        return BackFromNorm(*blocks, self.found(sums), self.groups, Axis.X)
+        return NormBackward(*blocks, self.found(sums), self.groups, Axis.X)
 
     def add_to_weight(self, sums: Block | None) -> MeshOperation:
         """Return the gradient of the weight."""
@@ -108,14 +108,14 @@ class _Norm:
         return mesh.WeighGroups(*blocks, self.groups, Axis.X)
 
     def divide(self) -> MeshOperation:
-        """Return the last step."""
+        """Return the operation that normalises."""
         return mesh.DivideGroups(self.input, self.input, self.totals, self.groups, Axis.X)
 
 
 def _norm(
     build: Callable[[_Norm], MeshOperation], *, clears: bool = False, totals: str = "rows"
-) -> Sample:
-    return Sample(
+) -> CostCase:
+    return CostCase(
         lambda sizes: build(_Norm(sizes)),
         rounds=("pieces", "pieces*rows", *(("padded", "padded*rows") if clears else ())),
         lengths=(totals, "piece", *(("absent",) if clears else ())),
@@ -123,12 +123,12 @@ def _norm(
     )
 
 
-def _of_training(sample: Sample) -> Sample:
+def _of_training(sample: CostCase) -> CostCase:
     return replace(sample, is_of_singles=True, rows=OF_TRAINING)
 
 
-def _gradients(*, has_sums: bool) -> tuple[Sample, ...]:
-    """Return the samples of the backward pass of a LayerNorm, or of an RmsNorm."""
+def _gradients(*, has_sums: bool) -> tuple[CostCase, ...]:
+    """Return the cost cases of the backward pass of a LayerNorm, or of an RmsNorm."""
 
     def sums(norm: _Norm) -> Block | None:
         return norm.totals if has_sums else None
@@ -145,10 +145,10 @@ def _gradients(*, has_sums: bool) -> tuple[Sample, ...]:
     )
 
 
-def _short_norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
-    """Return the sample of a kernel that knows a short way for rows of one chunk."""
+def _short_norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> CostCase:
+    """Return the cost case of a kernel that has a short way for rows of one chunk."""
     cleared = ("padded", "padded*rows", "short*rows", "empty*rows") if clears else ()
-    return Sample(
+    return CostCase(
         lambda sizes: build(_Norm(sizes)),
         rounds=("pieces", "pieces*rows", "filled", "filled*rows", "short", "empty", *cleared),
         lengths=("rows", "piece", *(("absent",) if clears else ())),
@@ -160,15 +160,15 @@ def _short_norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False
     )
 
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         _store_normalized,
         rounds=("rows", "parts", "parts*rows"),
         lengths=("columns", "whole"),
         grid=grid(rows=(2, 3, 5), heads=(2, 3)),
     ),
     _short_norm(lambda norm: norm.sum_squares(None)),
-    Sample(
+    CostCase(
         lambda sizes: _Norm(sizes).sum_row_squares(),
         rounds=("rows", "pieces*rows"),
         lengths=("piece",),

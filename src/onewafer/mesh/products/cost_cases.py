@@ -1,4 +1,4 @@
-"""Samples of products of two tensors of activations."""
+"""Cost cases of products of two tensors of activations."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.cost_case import NUM_PES, CostCase, Sizes, grid
 from onewafer.mesh.products.operations import MultiplyBlocks, ProductShape
-from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
 
 if TYPE_CHECKING:
     from onewafer.mesh.operation import MeshOperation
@@ -58,14 +58,14 @@ _FAR_SIZES = (
 """Blocks of the left operand that are wider than a DSD reaches."""
 
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         lambda sizes: _Product(sizes).multiply(is_transposed=False),
         rounds=("parts*samples", "samples*depth", *_ROUNDS),
         lengths=("elements", "width"),
         grid=_SIZES,
     ),
-    Sample(
+    CostCase(
         lambda sizes: _Product(sizes).multiply(is_transposed=True),
         rounds=(
             *("near*samples", "near*samples*depth"),

@@ -1,15 +1,16 @@
-"""Samples of the steps of losses."""
+"""Cost cases of the steps of losses."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.cost_case import OF_GROUPS, OF_TRAINING, CostCase, Sizes, grid
 from onewafer.mesh.losses.operations import (
     SUMS_OF_ROW,
     AddUpTargets,
-    BackFromTargets,
     CountTargets,
+    CrossEntropyBackward,
     MeanOfTargets,
     Targets,
 )
@@ -18,11 +19,10 @@ from onewafer.mesh.losses.weighted import (
     SUMS_OF_WEIGHTED_ROW,
     AddUpWeighted,
     AddUpWeights,
-    BackFromWeighted,
     MeanOfWeighted,
     Weighted,
+    WeightedLossBackward,
 )
-from onewafer.mesh.sample import OF_GROUPS, OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _mean(sizes: Sizes) -> MeshOperation:
 
 def _back(sizes: Sizes) -> MeshOperation:
     seed = Block(Arena.ACTIVATIONS, _BEHIND, 1, 1)
-    return BackFromTargets(sizes.block(), _sums(sizes), seed, _targets(sizes))
+    return CrossEntropyBackward(sizes.block(), _sums(sizes), seed, _targets(sizes))
 
 
 def _weighted(sizes: Sizes) -> Weighted:
@@ -89,7 +89,7 @@ def _add_up_weights(sizes: Sizes) -> MeshOperation:
 
 def _back_weighted(sizes: Sizes) -> MeshOperation:
     seed = Block(Arena.ACTIVATIONS, _BEHIND, 1, 1)
-    return BackFromWeighted(sizes.block(), _weighted_sums(sizes), seed, _weighted(sizes))
+    return WeightedLossBackward(sizes.block(), _weighted_sums(sizes), seed, _weighted(sizes))
 
 
 _STORED, _SMOOTHED, _OF_LOGARITHMS = 1, 4, 7
@@ -104,8 +104,8 @@ _WEIGHTED_ROUNDS = (
 _GRID = grid(rows=(2, 3, _ROWS), columns=(CHUNK, 2 * CHUNK))
 _ROUNDS = ("rows", "rows*chunks")
 
-SAMPLES = (
-    Sample(
+COST_CASES = (
+    CostCase(
         _add_up,
         rounds=_ROUNDS,
         lengths=("columns", "chunk"),
@@ -113,8 +113,8 @@ SAMPLES = (
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
-    Sample(_mean, rounds=("rows",), grid=_GRID, is_of_singles=True, rows=OF_TRAINING),
-    Sample(
+    CostCase(_mean, rounds=("rows",), grid=_GRID, is_of_singles=True, rows=OF_TRAINING),
+    CostCase(
         _back,
         rounds=_ROUNDS,
         lengths=("elements", "columns", "chunk"),
@@ -122,7 +122,7 @@ SAMPLES = (
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
-    Sample(
+    CostCase(
         lambda sizes: AddUpWeighted(_weighted_sums(sizes), _weighted(sizes)),
         rounds=_WEIGHTED_ROUNDS,
         lengths=("columns", "chunk", "sums"),
@@ -130,7 +130,7 @@ SAMPLES = (
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
-    Sample(
+    CostCase(
         _mean_weighted,
         rounds=("plain", "rows"),
         lengths=("columns",),
@@ -138,7 +138,7 @@ SAMPLES = (
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
-    Sample(
+    CostCase(
         _back_weighted,
         rounds=_WEIGHTED_ROUNDS,
         lengths=("elements", "columns", "chunk"),
@@ -146,8 +146,8 @@ SAMPLES = (
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
-    Sample(_count, rounds=("rows",), grid=_GRID, is_of_singles=True, rows=OF_GROUPS),
-    Sample(
+    CostCase(_count, rounds=("rows",), grid=_GRID, is_of_singles=True, rows=OF_GROUPS),
+    CostCase(
         _add_up_weights,
         rounds=("rows",),
         grid=_WEIGHTED_GRID,

@@ -11,13 +11,13 @@ from torch.utils import _pytree as pytree
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Look = Hashable
+CallSignature = Hashable
 """The key that tells calls of a module apart; compared, never read."""
 
 
-def look_of(
+def signature_of(
     module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
-) -> Look:
+) -> CallSignature:
     """Return the look of a call: shapes and types of its arguments, modes of its modules."""
     leaves, structure = pytree.tree_flatten((args, dict(kwargs)))
     shapes = tuple(

@@ -1,4 +1,4 @@
-"""Samples of products with weights."""
+"""Cost cases of products with weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.cost_case import ROWS_AND_INNER, CostCase, Sizes, grid
 from onewafer.mesh.dense.operations import Factor, Matmul, Matmuls, Split
-from onewafer.mesh.sample import ROWS_AND_INNER, Sample, Sizes, grid
 
 if TYPE_CHECKING:
     from onewafer.mesh.operation import MeshOperation
@@ -32,15 +32,15 @@ def _split(sizes: Sizes) -> MeshOperation:
     return Split((sizes.block(),) * sizes.heads, sums)
 
 
-def _samples_along(axis: Axis) -> tuple[Sample, ...]:
+def _cases_along(axis: Axis) -> tuple[CostCase, ...]:
     return (
-        Sample(
+        CostCase(
             lambda sizes: _matmul(sizes, axis),
             rounds=("filled", "filled*rows", "filled*rows*inner", "cut*rows"),
             lengths=("elements", "columns", "absent"),
             grid=(*ROWS_AND_INNER, *grid(rows=(2, 3), inner=(1, 4), padding=(4, 11))),
         ),
-        Sample(
+        CostCase(
             lambda sizes: _matmuls(sizes, axis),
             rounds=("parts", "filled", "filled*rows", "filled*rows*inner", "cut*rows"),
             lengths=("elements", "columns", "absent"),
@@ -52,10 +52,10 @@ def _samples_along(axis: Axis) -> tuple[Sample, ...]:
     )
 
 
-SAMPLES = (
-    *_samples_along(Axis.X),
-    *_samples_along(Axis.Y),
-    Sample(
+COST_CASES = (
+    *_cases_along(Axis.X),
+    *_cases_along(Axis.Y),
+    CostCase(
         _split,
         rounds=("parts", "parts*rows"),
         lengths=("columns",),

@@ -1,6 +1,6 @@
-"""Samples of kernels: an operation of any size, and the sizes by which its walks count.
+"""Cost cases of kernels: an operation of any size, and the sizes by which its walks count.
 
-Each family has samples of its operations, by which `tools/kernel_costs.py` measures the costs of
+Each family has cost cases of its operations, by which `tools/kernel_costs.py` measures the costs of
 kernels.
 """
 
@@ -29,7 +29,7 @@ MoreSlots: TypeAlias = "tuple[tuple[int, int], ...]"
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Sizes from which samples are built."""
+    """Sizes from which cost cases are built."""
 
     rows: int
     inner: int = 1
@@ -110,14 +110,14 @@ OF_SEQUENCES = frozenset({RowKind.SEQUENCE, RowKind.SEQUENCES})
 OF_ONE = frozenset({RowKind.SEQUENCE})
 OF_SEVERAL = frozenset({RowKind.SEQUENCES})
 NUM_SEQUENCES = 13
-"""Sequences of programs of several: as many as no sample has rows."""
+"""Sequences of programs of several: as many as no cost case has rows."""
 
 TOTALS = "totals"
 """Stands for the array of partial sums, which an f32 program has among its activations."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class CostCase:
     """An operation of any size, for the walks of its kind."""
 
     build: Callable[[Sizes], MeshOperation]
