@@ -23,9 +23,10 @@ from onewafer.graph import (
     Tensor,
     TopIndices,
 )
+from tests.graph.moved import moved_elements
 
 
-def test_flop_and_bytes():
+def test_flop_and_elements():
     x = Tensor("x", (3, 5), DataType.F16)
     weight, bias = Tensor("w", (7, 5), DataType.F16), Tensor("b", (7,), DataType.F16)
     linear = Linear(Tensor("y", (3, 7), DataType.F16), "x", "w")
@@ -33,8 +34,8 @@ def test_flop_and_bytes():
     graph = Graph("g", (x,), (weight, bias), (linear, add), ("z",))
     assert linear.count_flop(graph.by_name) == 2 * 3 * 5 * 7
     assert add.count_flop(graph.by_name) == 21
-    assert linear.count_bytes(graph.by_name) == 2 * (15 + 35 + 21)
-    assert add.count_bytes(graph.by_name) == 2 * (21 + 7 + 21)
+    assert moved_elements(linear, graph) == 15 + 35 + 21
+    assert moved_elements(add, graph) == 21 + 7 + 21
 
 
 def test_missing_tensor_is_named():
@@ -42,7 +43,7 @@ def test_missing_tensor_is_named():
         Graph("g", (), (), (), ()).tensor("x")
 
 
-def test_flop_and_bytes_of_a_sequence():
+def test_flop_and_elements_of_a_sequence():
     def tensor(name: str, *shape: int) -> Tensor:
         return Tensor(name, shape, DataType.F16)
 
@@ -65,31 +66,31 @@ def test_flop_and_bytes_of_a_sequence():
     softmax = 2 * pairs * 5 + 3 * 8
     assert flop == [0, 0, 4 * 24, 7 * 24, 3 * 24, 2 * pairs * 16 + softmax, 0]
     assert full.count_flop(graph.by_name) == 2 * 9 * 16 + 2 * 9 * 5 + 3 * 8
-    moved = [operation.count_bytes(graph.by_name) for operation in operations]
+    moved = [moved_elements(operation, graph) for operation in operations]
     assert moved == [
-        12 + 2 * 48,
-        2 * 48,
-        2 * 48 + 16,
-        2 * 48 + 32,
-        2 * 48 + 2 * 3 * 8,
-        3 * 48,  # the query, the result, and one tensor that is key and value
-        2 * 16,
+        3 + 48,
+        48,
+        48 + 8,
+        48 + 16,
+        48 + 3 * 8,
+        3 * 24,  # the query, the result, and one tensor that is key and value
+        16,
     ]
     assert graph.is_sequence
     assert graph.dtype is DataType.F16
 
 
-def test_flop_and_bytes_of_a_search():
+def test_flop_and_elements_of_a_search():
     x, found = Tensor("x", (3, 50), DataType.F16), Tensor("y", (3, 2), DataType.I32)
     search = TopIndices(found, "x", 2)
     take = Gather(Tensor("z", (3, 2), DataType.F16), "x", "y")
     graph = Graph("g", (x,), (), (search, take), ("y", "z"))
     assert [operation.count_flop(graph.by_name) for operation in (search, take)] == [150, 0]
-    assert search.count_bytes(graph.by_name) == 2 * 150 + 4 * 6
-    assert take.count_bytes(graph.by_name) == (2 + 4 + 2) * 6
+    assert moved_elements(search, graph) == 150 + 6
+    assert moved_elements(take, graph) == 3 * 6
 
 
-def test_flop_and_bytes_of_products_and_softmax():
+def test_flop_and_elements_of_products_and_softmax():
     x, y = Tensor("x", (4, 6), DataType.F16), Tensor("y", (10, 6), DataType.F16)
     scores, shares = Tensor("s", (4, 10), DataType.F16), Tensor("p", (4, 10), DataType.F16)
     product = BatchedMatmul(scores, "x", "y", 2, 2, is_transposed=True)  # 2 samples, 2 groups of 3
@@ -97,7 +98,7 @@ def test_flop_and_bytes_of_products_and_softmax():
     graph = Graph("g", (x, y), (), (product, softmax), ("p",))
     assert product.count_flop(graph.by_name) == 2 * 40 * 3
     assert softmax.count_flop(graph.by_name) == 5 * 40
-    assert product.count_bytes(graph.by_name) == 2 * (24 + 60 + 40)
+    assert moved_elements(product, graph) == 24 + 60 + 40
 
 
 def test_graph_of_indices_has_no_floating_type():

@@ -22,6 +22,7 @@ from onewafer.graph import (
     split,
     verify_graph,
 )
+from tests.graph.moved import moved_elements
 from tests.graph.strategies import graphs, sequences
 
 
@@ -39,9 +40,9 @@ def looks(graph):
 
 
 def totals(graph):
-    """Return FLOP and bytes of all operations."""
+    """Return FLOP and moved elements of all operations."""
     return sum(op.count_flop(graph.by_name) for op in graph.operations), sum(
-        op.count_bytes(graph.by_name) for op in graph.operations
+        moved_elements(op, graph) for op in graph.operations
     )
 
 

@@ -20,14 +20,23 @@ from onewafer.execution.executor import (
     count_traffic,
     read_outputs,
 )
-from onewafer.execution.host_evaluation import HostEvaluation
 from onewafer.execution.launch_times import Origin
 from onewafer.execution.options import Fidelity
 from onewafer.execution.sampling import PurposeSampler
 from onewafer.execution.watching import UNWATCHED
+from onewafer.graph import Evaluator
 from onewafer.host import NO_LIMITS, Device, RunLimits, addresses_of
 from onewafer.image import SectionKind
-from onewafer.mesh import SLOTS, Arena, Estimator, emit, footprint, kept_bytes, training_bytes
+from onewafer.mesh import (
+    SLOTS,
+    Arena,
+    Estimator,
+    emit,
+    footprint,
+    kept_bytes,
+    numpy_dtype,
+    training_bytes,
+)
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
     from onewafer.execution.executor import Executor
     from onewafer.execution.recordings import Recordings
     from onewafer.execution.watching import Watch
+    from onewafer.graph import DataType, Graph
     from onewafer.host import RunObserver, RunRecorder
     from onewafer.image import TileProgram, WaferImage
     from onewafer.mesh import EmittedPlacement, Launch, MeshProgram
@@ -377,3 +387,21 @@ def _difference(before: Statistics, after: Statistics, cycles: int) -> Activity:
         busy_pe_cycles=int((works[1] - works[0]).clip(max=cycles).sum()),
         link_wavelets=int(after.wavelet_hops - before.wavelet_hops),
     )
+
+
+class HostEvaluation:
+    """A graph with its parameters; it remembers the sequences of its launches."""
+
+    def __init__(self, graph: Graph, parameters: Arrays, stored_as: DataType) -> None:
+        """Take the parameters; results are rounded to a type."""
+        self._is_sequence = graph.is_sequence
+        self._evaluator = Evaluator(
+            graph, parameters, dtype=np.float32, stored_as=numpy_dtype(stored_as)
+        )
+
+    def run(self, inputs: Arrays, launch: Launch) -> Arrays:
+        """Return the outputs of a launch, infinities and NaNs as they come."""
+        with np.errstate(all="ignore"):
+            if self._is_sequence:
+                return self._evaluator.run_slots(inputs, launch.slots)
+            return self._evaluator.run(inputs)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.execution.agreement import are_finite
-from onewafer.execution.host_evaluation import HostEvaluation
+from onewafer.execution.executable import HostEvaluation
 from onewafer.execution.sequence_rows import SequenceRows
 from onewafer.graph import DataType
 from onewafer.mesh import find_non_finite

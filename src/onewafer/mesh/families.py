@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.attention import cost_cases as attention_cases
-from onewafer.mesh.attention import gradient_lowering as attention_gradients
 from onewafer.mesh.attention import lowering as attention
 from onewafer.mesh.batch_norms import cost_cases as batch_norm_cases
 from onewafer.mesh.batch_norms import lowering as batch_norms
@@ -14,10 +13,8 @@ from onewafer.mesh.dense import cost_cases as dense_cases
 from onewafer.mesh.dense import lowering as dense
 from onewafer.mesh.dropout import cost_cases as dropout_cases
 from onewafer.mesh.dropout import lowering as dropout
-from onewafer.mesh.elementwise import pairs, pixels, softplus, unary, vectors
+from onewafer.mesh.elementwise import pairs, softplus, unary, vectors
 from onewafer.mesh.feature_maps import cost_cases as feature_map_cases
-from onewafer.mesh.feature_maps import gradient_cost_cases as feature_map_gradient_cases
-from onewafer.mesh.feature_maps import gradient_lowering as feature_map_gradients
 from onewafer.mesh.feature_maps import lowering as feature_maps
 from onewafer.mesh.gradients import activations
 from onewafer.mesh.gradients import cost_cases as gradient_cases
@@ -27,20 +24,17 @@ from onewafer.mesh.losses import cost_cases as loss_cases
 from onewafer.mesh.losses import elements, log_softmax
 from onewafer.mesh.losses import lowering as losses
 from onewafer.mesh.norms import cost_cases as norm_cases
-from onewafer.mesh.norms import gradient_lowering as norm_gradients
 from onewafer.mesh.norms import lowering as norms
-from onewafer.mesh.norms import softmax_lowering as softmax
 from onewafer.mesh.optimizers import cost_cases as optimizer_cases
 from onewafer.mesh.products import cost_cases as product_cases
 from onewafer.mesh.products import lowering as products
 from onewafer.mesh.recomputation import cost_cases as recomputation_cases
-from onewafer.mesh.recomputation import lowering as recomputation
+from onewafer.mesh.recomputation import operations as recomputation
 from onewafer.mesh.sample_groups import cost_cases as sample_group_cases
 from onewafer.mesh.selection import cost_cases as selection_cases
 from onewafer.mesh.selection import features
 from onewafer.mesh.selection import lowering as selection
 from onewafer.mesh.tokens import cost_cases as token_cases
-from onewafer.mesh.tokens import gradient_lowering as token_gradients
 from onewafer.mesh.tokens import lowering as tokens
 
 if TYPE_CHECKING:
@@ -48,29 +42,23 @@ if TYPE_CHECKING:
 
 LOWERINGS: Lowerings = {
     **attention.LOWERINGS,
-    **attention_gradients.LOWERINGS,
     **batch_norms.LOWERINGS,
     **dense.LOWERINGS,
     **dropout.LOWERINGS,
     **features.LOWERINGS,
     **feature_maps.LOWERINGS,
-    **feature_map_gradients.LOWERINGS,
     **gradients.LOWERINGS,
     **group_norms.LOWERINGS,
     **activations.LOWERINGS,
     **losses.LOWERINGS,
     **elements.LOWERINGS,
     **log_softmax.LOWERINGS,
-    **norm_gradients.LOWERINGS,
     **norms.LOWERINGS,
     **pairs.LOWERINGS,
-    **pixels.LOWERINGS,
     **products.LOWERINGS,
     **recomputation.LOWERINGS,
     **selection.LOWERINGS,
-    **softmax.LOWERINGS,
     **softplus.LOWERINGS,
-    **token_gradients.LOWERINGS,
     **tokens.LOWERINGS,
     **unary.LOWERINGS,
     **vectors.LOWERINGS,
@@ -86,7 +74,6 @@ COST_CASES = (
     *norm_cases.COST_CASES,
     *batch_norm_cases.COST_CASES,
     *feature_map_cases.COST_CASES,
-    *feature_map_gradient_cases.COST_CASES,
     *token_cases.COST_CASES,
     *attention_cases.COST_CASES,
     *selection_cases.COST_CASES,

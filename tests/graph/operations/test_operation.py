@@ -24,6 +24,7 @@ from onewafer.graph import (
     with_samples,
 )
 from onewafer.graph.operations.names import ValueName
+from tests.graph.moved import moved_elements
 from tests.graph.operations.examples import EXAMPLES, KEPT
 
 COUNTED = {"Experts", "Opaque"}
@@ -118,8 +119,8 @@ def test_its_counts_grow_with_sequences_and_tokens_behind_them(graph, operation)
     assert one.cached == 0 <= later.cached
     assert later.flop >= one.flop
     assert (later.weights, later.activations) == (one.weights, one.activations)
-    read = operation.count_bytes(tensors) - operation.result.num_bytes
-    assert 0 < read <= sum(tensors[n].num_bytes for n in tensors)
+    read = moved_elements(operation, graph) - operation.result.num_elements
+    assert 0 < read <= sum(tensors[n].num_elements for n in tensors)
 
 
 def test_other_sizes_keep_its_graph_well_formed(graph, operation):

@@ -5,7 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.perf.wafer.packing import Site, crossings, has_overlap, num_wafers, pack
+from onewafer.perf.wafer.packing import Site, crossings, num_wafers, pack
+from tests.perf.wafer.sites import has_overlap, is_inside, overlap
 
 WAFER = (755, 1170)
 RECTANGLES = st.lists(
@@ -18,9 +19,9 @@ def test_sites_are_inside_and_share_no_pe(rectangles):
     sites = pack(rectangles, WAFER)
 
     assert [(site.width, site.height) for site in sites] == rectangles
-    assert all(site.is_inside(WAFER) for site in sites)
+    assert all(is_inside(site, WAFER) for site in sites)
     assert not has_overlap(sites)
-    assert not any(a.overlaps(b) for i, a in enumerate(sites) for b in sites[:i])
+    assert not any(overlap(a, b) for i, a in enumerate(sites) for b in sites[:i])
     assert crossings(sites) == num_wafers(sites) - 1
 
 

@@ -12,13 +12,13 @@ from onewafer.mesh import largest_rectangle
 from onewafer.perf import Prefill
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.wafer import WaferOptions, estimate, machine
-from onewafer.perf.wafer.packing import has_overlap
 from onewafer.perf.wafer.pipeline import Pipelines, _front, _Slots, _Table, tilings
 from onewafer.perf.wafer.programs import LoadPrograms
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.sketch import Sketch
 from onewafer.perf.wafer.workload import Load
 from tests.perf.wafer.models import llama
+from tests.perf.wafer.sites import has_overlap, is_inside
 
 POSITIVE = st.floats(1.0, 1e6)
 SIDES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -138,7 +138,7 @@ def test_a_staged_choice_is_as_good_as_that_of_all_programs(sides, wafers, rows,
     assert few < 0.8 * many
     sites = [stage.site for stage in staged.plan.stages]
     assert not has_overlap(sites)
-    assert all(site.is_inside(largest_rectangle(chip.architecture)) for site in sites)
+    assert all(is_inside(site, largest_rectangle(chip.architecture)) for site in sites)
 
 
 @pytest.mark.slow

@@ -1,13 +1,12 @@
 """Costs of programs: values and tables, from the records of their calls."""
 
 from onewafer.execution.report.building import report_program
-from onewafer.execution.report.energy import energy_of
 from onewafer.execution.report.fastest import find_fastest
 from onewafer.execution.report.limit import find_limit
 from onewafer.execution.report.phase_table import render_phases
 from onewafer.execution.report.placement import render_placement
 from onewafer.execution.report.simulation_words import show_wrong_values
-from onewafer.execution.report.steps import render_step, report_step
+from onewafer.execution.report.steps import energy_of, render_step, report_step
 from onewafer.execution.report.table import render_programs
 from onewafer.execution.report.values import (
     CacheReport,

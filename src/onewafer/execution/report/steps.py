@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from onewafer.arch import find_wafer_system
 from onewafer.execution.records import Phase
-from onewafer.execution.report.energy import energy_of
-from onewafer.execution.report.values import StepReport
+from onewafer.execution.report.phases import busy_pes
+from onewafer.execution.report.values import EnergyReport, StepReport
 from onewafer.mesh import Role
 from onewafer.units import format_bytes, format_hertz, format_joules, format_seconds, to_seconds
 
@@ -116,3 +117,28 @@ def _totals(step: StepReport, what: str, clock_hertz: float) -> Iterator[tuple[s
         yield f"energy, whole {step.energy.system}", format_joules(step.energy.joules)
     if step.repeated:
         yield "forward passes again", f"{step.repeated:,}"
+
+
+def energy_of(record: ProgramRecord, cycles: float) -> EnergyReport | None:
+    """Return the energy of so many cycles of a program; None: the system's power is not known.
+
+    The rule is that of recordings (`energy_joules`): a PE has its share, one of all PEs of the
+    fabric, of the power of an idle system, and, while it works, of what a busy system takes more.
+    That power divides so is assumed; the two powers have their sources in `arch/wafer_systems`.
+
+    PEs that were not observed count as busy; those that the program does not use are idle.
+    """
+    architecture, program = record.architecture, record.program
+    system = find_wafer_system(architecture.name)
+    if system is None:
+        return None
+    seconds = to_seconds(cycles, clock_hertz=record.clock_hertz)
+    busy = busy_pes(record, record.activity)
+    used = program.width * program.height / (architecture.fabric_width * architecture.fabric_height)
+    idle_joules = system.idle_watts * seconds
+    more = used * (1.0 if busy is None else busy) * (system.busy_watts - system.idle_watts)
+    return EnergyReport(
+        system=system.title,
+        joules=idle_joules + more * seconds,
+        joules_of_pes=used * idle_joules + more * seconds,
+    )

@@ -37,14 +37,13 @@ from onewafer.graph.operations.group_norms import *  # noqa: F403
 from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.losses import *  # noqa: F403
 from onewafer.graph.operations.norms import *  # noqa: F403
-from onewafer.graph.operations.operation import Operation
+from onewafer.graph.operations.operation import Operation, Work
 from onewafer.graph.operations.pixels import *  # noqa: F403
 from onewafer.graph.operations.products import *  # noqa: F403
 from onewafer.graph.operations.recomputation import *  # noqa: F403
 from onewafer.graph.operations.samples import OnSamples
 from onewafer.graph.operations.selection import *  # noqa: F403
 from onewafer.graph.operations.tokens import *  # noqa: F403
-from onewafer.graph.operations.work import Work
 
 __all__: list[str] = ["BackwardPass", "LayerPart", "OnSamples", "Operation", "Work"]
 __all__ += attention.__all__

@@ -25,7 +25,6 @@ from onewafer.graph.operations.names import (
     fields_with,
     name_fields,
 )
-from onewafer.graph.operations.work import Work
 from onewafer.graph.tensor import Tensor  # noqa: TC001  # `names` reads the annotations
 
 if TYPE_CHECKING:
@@ -41,6 +40,25 @@ if TYPE_CHECKING:
     """The tensors of a graph by their names, or those before an operation."""
     Backward = BackwardPass["Operation"]
     """The writer of the rules of gradients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The work of an operation in one pass, on whatever machine.
+
+    The rows of a graph are the new tokens of each of some sequences that have tokens behind them.
+    What is touched is counted in elements, since the formats of weights and of results may differ.
+    """
+
+    flop: int
+    """A multiply-add counts as two."""
+    weights: int
+    """Elements of parameters that are read, each once, however many sequences there are; of experts
+    those that all rows are expected to meet."""
+    activations: int
+    """Elements of operands and results, each once, keys and values of new tokens included."""
+    cached: int
+    """Elements of keys and values of earlier tokens that are read, each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +137,6 @@ class Operation(ABC):
         """Return those that `torch.utils.flop_counter` counts: of products of matrices only."""
         del cached_tokens
         return self.count_flop(tensors) if self.is_product else 0
-
-    def count_bytes(self, tensors: Tensors) -> int:
-        """Return the bytes of its operands and its result in a launch at position 0, each once.
-
-        Of tables, only the rows that are looked up count; of experts, those that the rows are
-        expected to meet.
-        """
-        if not self.moves_data:
-            return 0
-        weights = self.count_read_weights(tensors) * self.result.dtype.num_bytes
-        read = sum(tensor.num_bytes for tensor in self.read_activations(tensors))
-        return read + weights + self.result.num_bytes
 
     def count_work(self, tensors: Tensors, *, sequences: int = 1, cached_tokens: int = 0) -> Work:
         """Return its work for equal sequences, given the tensors of the new tokens of one.

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.collectives.operations import Broadcast, BroadcastStore, ChainMax, ChainReduce
-from onewafer.mesh.collectives.redistribute import Convert, Redistribute
+from onewafer.mesh.collectives.operations import (
+    Broadcast,
+    BroadcastStore,
+    ChainMax,
+    ChainReduce,
+    Convert,
+    Redistribute,
+)
 from onewafer.mesh.cost_case import CostCase, Sizes
 
 if TYPE_CHECKING:

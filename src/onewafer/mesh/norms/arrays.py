@@ -1,9 +1,10 @@
-"""The local parts of RmsNorm and LayerNorm on all PEs, as `norm.csl` computes them.
+"""The local parts of norms, their backward passes and softmax on all PEs.
 
-Blocks are `[height, width, rows, columns]` in f16 or f32, totals `[height, width, rows, groups]` in
-f32, `at` says which block of the features each PE holds, `[height, width]`. A weight or bias is the
-block that belongs to the input's, `[height, width, 1, columns]`. Every element is computed with the
-same operations in the same order as on the fabric.
+They are those of `norm.csl`, `norm_gradient.csl` and `group_softmax.csl`. Blocks are `[height,
+width, rows, columns]` in f16 or f32, totals, sums, squares and maxima `[height, width, rows,
+groups]` in f32, `at` says which block of the features each PE holds, `[height, width]`. A weight or
+bias is the block that belongs to the input's, `[height, width, 1, columns]`. Every element is
+computed with the same operations in the same order as on the fabric.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh.functions import rsqrt
+from onewafer.mesh import arithmetic
+from onewafer.mesh.functions import exponential, rsqrt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,3 +134,114 @@ def add_by_group(values: Floats, group_of: Indices, groups: Groups) -> Floats:
             is_group = (group_of[..., column, np.newaxis] == group)[..., np.newaxis, :]
             totals = np.where(is_group, totals + values[..., column, np.newaxis], totals)
     return totals
+
+
+def sum_products(
+    values: Floats,
+    at: Indices,
+    groups: Groups,
+    *,
+    gradient: Floats,
+    weight: Floats,
+    sums: Floats | None,
+) -> Floats:
+    """Return sums of weighted gradients times values by row and group.
+
+    With `sums`, values are less their means, and the sums of weighted gradients come behind.
+    """
+    group_of = groups_of(values, at, groups)
+    with np.errstate(all="ignore"):
+        given = gradient * weight
+        products = centre(values, group_of, groups, sums) * given
+        inner = add_by_group(products, group_of, groups)
+        if sums is None:
+            return inner
+        return np.concatenate([inner, add_by_group(given, group_of, groups)], axis=-1)
+
+
+def back(
+    values: Floats,
+    at: Indices,
+    groups: Groups,
+    *,
+    gradient: Floats,
+    weight: Floats,
+    totals: Floats,
+    squares: Floats,
+    sums: Floats | None,
+    epsilon: float,
+) -> Floats:
+    """Return the gradient of the values; 0 in the padding."""
+    group_of = groups_of(values, at, groups)
+    inner = totals[..., : groups.num_groups]
+    with np.errstate(all="ignore"):
+        factor = rsqrt(squares * groups.share + np.float32(epsilon))
+        slope = factor * factor * (inner * groups.share)
+        given = gradient * weight
+        along = centre(values, group_of, groups, sums) * of_group(slope, group_of)
+        if sums is not None:
+            mean = totals[..., groups.num_groups :] * groups.share
+            given = given - of_group(mean, group_of)
+        result = (given - along) * of_group(factor, group_of)
+        return np.where(group_of[..., np.newaxis, :] >= 0, result, np.float32(0))
+
+
+def add_to_weight(
+    gradients: Floats,
+    values: Floats,
+    at: Indices,
+    groups: Groups,
+    *,
+    gradient: Floats,
+    squares: Floats,
+    sums: Floats | None,
+    epsilon: float,
+) -> Floats:
+    """Return gradients `[…, columns]` of a weight, with what each row adds, in ascending order."""
+    group_of = groups_of(values, at, groups)
+    with np.errstate(all="ignore"):
+        factor = rsqrt(squares * groups.share + np.float32(epsilon))
+        normalized = centre(values, group_of, groups, sums) * of_group(factor, group_of)
+        products = normalized * gradient
+        total = gradients
+        for row in range(products.shape[-2]):
+            total = total + products[..., row, :]
+        return np.where(group_of >= 0, total, gradients)
+
+
+def find_maxima(values: Array, at: Indices, groups: Groups) -> Floats:
+    """Return the largest feature of each row and group that a PE has; −∞ where it has none."""
+    group_of, singles = groups_of(values, at, groups), values.astype(np.float32)
+    largest = np.full((*values.shape[:-1], groups.num_groups), -np.inf, np.float32)
+    group = np.arange(groups.num_groups)
+    for column in range(values.shape[-1]):
+        is_group = (group_of[..., column, np.newaxis] == group)[..., np.newaxis, :]
+        larger = arithmetic.maximum(largest, singles[..., column, np.newaxis])
+        largest = np.where(is_group, larger, largest)
+    return largest
+
+
+def weigh(values: Array, at: Indices, groups: Groups, *, largest: Floats) -> tuple[Floats, Floats]:
+    """Return exp(value − largest of its group), and the sums of these by row and group.
+
+    Weights in the padding mean nothing.
+    """
+    group_of = groups_of(values, at, groups)
+    rest = arithmetic.subtract(values.astype(np.float32), of_group(largest, group_of))
+    weights = exponential(rest)
+    return weights, add_by_group(weights, group_of, groups)
+
+
+def divide(
+    weights: Floats, at: Indices, groups: Groups, *, totals: Floats, dtype: np.dtype[Any]
+) -> Array:
+    """Return the weights times the reciprocals of their totals, rounded to f32 and to `dtype`.
+
+    Padding is +0.
+    """
+    group_of = groups_of(weights, at, groups)
+    with np.errstate(all="ignore"):
+        reciprocals = np.float32(1) / totals
+        probabilities = arithmetic.multiply(weights, of_group(reciprocals, group_of))
+        probabilities = np.where(group_of[..., np.newaxis, :] >= 0, probabilities, np.float32(0))
+        return probabilities.astype(dtype)

@@ -9,7 +9,7 @@ from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.gradients.operations import GRADIENT, with_rows_of
 from onewafer.mesh.kinds import Kind, Module
-from onewafer.mesh.norms import gradient_arrays as arrays
+from onewafer.mesh.norms import arrays
 from onewafer.mesh.norms.operations import OF_GROUPS, PIECES, OverGroups
 from onewafer.mesh.operation import DataDependence
 from onewafer.mesh.sizes import block_entry

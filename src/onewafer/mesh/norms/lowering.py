@@ -1,4 +1,7 @@
-"""Normalization: local sums, all-reduces of one number a row and group, local scaling."""
+"""Norms, their gradients, and softmax: local sums, all-reduces a row and group, local scaling.
+
+The gradients read what the forward pass has found of each row.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from onewafer.graph import DataType, LayerNorm, Linear, RmsNorm
+from onewafer import graph
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import DataType, LayerNorm, Linear, RmsNorm, Softmax
 from onewafer.mesh.dense.lowering import joined
 from onewafer.mesh.distances import Bounded
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
-from onewafer.mesh.norms import Normalize, SumGroups, SumSquares
+from onewafer.mesh.norms import (
+    DivideGroups,
+    FindGroupMaxima,
+    Normalize,
+    SumGroups,
+    SumSquares,
+    WeighGroups,
+)
 from onewafer.mesh.norms.arrays import Groups
-from onewafer.mesh.norms.gradients import NormTotals
+from onewafer.mesh.norms.gradients import AddToNormWeight, NormBackward, NormTotals, SumNormProducts
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
@@ -190,4 +202,110 @@ def num_copies(operation: AnyNorm, vector: str, builder: Builder) -> int:
     return 1 if has_all else operation.groups
 
 
-LOWERINGS: Lowerings = {RmsNorm: RmsNormLowering(), LayerNorm: LayerNormLowering()}
+class SoftmaxLowering(Lowering[Softmax]):
+    """Find the largest, compute exponentials and their sums, divide."""
+
+    works_in_place = True
+
+    def relate(self, operation: Softmax, relations: Relations) -> None:
+        """Give the result the layout of the input, and groups of features the layout of heads."""
+        relations.join(operation.input, operation.result.name)
+        if operation.groups > 1:
+            size = operation.result.shape[-1] // operation.groups
+            relations.arrange(operation.input, Heads.of(size))
+
+    def lower(self, operation: Softmax, builder: Builder) -> None:
+        """Append the mesh operations."""
+        layout, count = builder.layouts[operation.result.name], operation.groups
+        axis, members = layout.axis, layout.order.members if count > 1 else 1
+        groups = Groups(count, operation.result.shape[-1] // count, members)
+        source = builder.blocks[operation.input]
+        maxima, totals = (builder.scratch(source.rows, count) for _ in range(2))
+        builder.append(FindGroupMaxima(maxima, source, groups, axis))
+        builder.all_reduce_max(maxima, axis)
+        result = builder.allocate_in_place(operation)
+        weights = builder.sums_of(result)
+        builder.append(WeighGroups(weights, totals, source, maxima, groups, axis))
+        builder.all_reduce(totals, axis)
+        builder.append(DivideGroups(result, weights, totals, groups, axis))
+
+
+InputGradient: TypeAlias = graph.RmsNormInputGradient | graph.LayerNormInputGradient
+WeightGradient: TypeAlias = graph.RmsNormWeightGradient | graph.LayerNormWeightGradient
+
+
+class NormInputGradientLowering(Lowering[InputGradient]):
+    """Sum products of gradient and input, add them along the axis of the features, scale."""
+
+    works_in_place = True
+
+    def __init__(self, *, is_centred: bool) -> None:
+        self._is_centred = is_centred
+
+    def relate(self, operation: InputGradient, relations: Relations) -> None:
+        """Let all lie alike; groups of features lie as heads do."""
+        gradient, source = operation.gradient, operation.input
+        relations.join(source, gradient)
+        relate(operation, relations)
+
+    def lower(self, operation: InputGradient, builder: Builder) -> None:
+        """Append the mesh operations."""
+        gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
+        layout = builder.layouts[operation.result.name]
+        groups = groups_of(operation, layout)
+        found = _found(operation, builder, is_centred=self._is_centred)
+        copies = num_copies(operation, operation.weight, builder)
+        weight = builder.parameters.place_vector(operation.weight, layout, copies=copies)
+        columns = groups.num_groups * (1 if found.sums is None else 2)
+        totals = builder.spare(source.rows, columns)
+        known = found, groups, layout.axis
+        builder.append(SumNormProducts(totals, gradient, source, weight, *known))
+        builder.all_reduce(totals, layout.axis)
+        result = builder.allocate_in_place(operation)
+        builder.append(NormBackward(result, gradient, source, weight, totals, *known))
+
+
+class NormWeightGradientLowering(Lowering[WeightGradient]):
+    """Add up the rows that a PE has, which are all: no exchange at all."""
+
+    def __init__(self, *, is_centred: bool) -> None:
+        self._is_centred = is_centred
+
+    def relate(self, operation: WeightGradient, relations: Relations) -> None:
+        """Let both operands lie alike."""
+        gradient, source = operation.gradient, operation.input
+        relations.join(source, gradient)
+
+    def lower(self, operation: WeightGradient, builder: Builder) -> None:
+        """Append the mesh operation."""
+        name, source = operation.gradient, operation.input
+        layout = builder.layouts[name]
+        groups = groups_of(operation, layout)
+        found = _found(operation, builder, is_centred=self._is_centred)
+        if operation.is_shared and groups.num_groups > 1:
+            raise UnsupportedOperationError(
+                "the gradient of a weight that heads share is not supported on the wafer"
+            )
+        result = builder.gradient(operation.result.name, columns=layout)
+        operands = builder.blocks[name], builder.blocks[source]
+        builder.append(AddToNormWeight(result, *operands, found, groups, layout.axis))
+
+
+def _found(operation: AnyNorm, builder: Builder, *, is_centred: bool) -> NormTotals:
+    """Return what the norm has found of each row."""
+    key = operation.input, operation.epsilon, operation.groups, is_centred
+    found = builder.saved.norms.get(key)
+    if found is None:
+        raise UnsupportedOperationError("it has no norm before it, which finds the sums of rows")
+    return found
+
+
+LOWERINGS: Lowerings = {
+    RmsNorm: RmsNormLowering(),
+    LayerNorm: LayerNormLowering(),
+    Softmax: SoftmaxLowering(),
+    graph.RmsNormInputGradient: NormInputGradientLowering(is_centred=False),
+    graph.LayerNormInputGradient: NormInputGradientLowering(is_centred=True),
+    graph.RmsNormWeightGradient: NormWeightGradientLowering(is_centred=False),
+    graph.LayerNormWeightGradient: NormWeightGradientLowering(is_centred=True),
+}

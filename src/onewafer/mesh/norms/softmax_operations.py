@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.layout import numpy_dtype
-from onewafer.mesh.norms import softmax_arrays
+from onewafer.mesh.norms import arrays
 from onewafer.mesh.norms.operations import OF_GROUPS, PIECES, OverGroups
 from onewafer.mesh.sizes import block_entry
 
@@ -60,7 +60,7 @@ class FindGroupMaxima(OverGroups):
     def execute(self, memories: Memories) -> None:
         """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
-        memories.write(self.maxima, softmax_arrays.find_maxima(values, at, self.groups))
+        memories.write(self.maxima, arrays.find_maxima(values, at, self.groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class WeighGroups(OverGroups):
 
     def execute(self, memories: Memories) -> None:
         """Compute on NumPy arrays the values of the kernel."""
-        weights, totals = softmax_arrays.weigh(
+        weights, totals = arrays.weigh(
             memories.matrix(self.input),
             memories.at(self.axis),
             self.groups,
@@ -147,7 +147,7 @@ class DivideGroups(OverGroups):
 
     def execute(self, memories: Memories) -> None:
         """Compute on NumPy arrays the values of the kernel."""
-        probabilities = softmax_arrays.divide(
+        probabilities = arrays.divide(
             memories.matrix(self.input),
             memories.at(self.axis),
             self.groups,

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onewafer import graph
 from onewafer.mesh.gradients.operations import with_rows_of
 from onewafer.mesh.kinds import Kind
+from onewafer.mesh.lowering.lowering import AlikeLowering, Lowerings
 from onewafer.mesh.operation import MeshOperation
 from onewafer.mesh.sizes import block_entry, block_sizes
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
+    from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
@@ -79,3 +82,26 @@ class Recall(MeshOperation):
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
+
+
+class KeepLowering(AlikeLowering[graph.Keep]):
+    """Copy what a PE has: no exchange at all."""
+
+    def lower(self, operation: graph.Keep, builder: Builder) -> None:
+        """Append the copying operation."""
+        rows = builder.blocks[operation.input]
+        kept = builder.place_state(rows.rows, rows.columns)
+        builder.blocks[operation.result.name] = kept
+        builder.append(Keep(kept, rows))
+
+
+class RecallLowering(AlikeLowering[graph.Recall]):
+    """Copy it back."""
+
+    def lower(self, operation: graph.Recall, builder: Builder) -> None:
+        """Append the copying operation."""
+        kept = builder.blocks[operation.input]
+        builder.append(Recall(builder.allocate(operation.result), kept))
+
+
+LOWERINGS: Lowerings = {graph.Keep: KeepLowering(), graph.Recall: RecallLowering()}

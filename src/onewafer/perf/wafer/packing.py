@@ -28,24 +28,6 @@ class Site:
     width: int
     height: int
 
-    def overlaps(self, other: Site) -> bool:
-        """Tell whether a PE belongs to both."""
-        return (
-            self.wafer == other.wafer
-            and self.x < other.x + other.width
-            and other.x < self.x + self.width
-            and self.y < other.y + other.height
-            and other.y < self.y + self.height
-        )
-
-    def is_inside(self, wafer: Rectangle) -> bool:
-        """Tell whether all PEs are those of a wafer."""
-        width, height = wafer
-        return (
-            0 <= self.x <= self.x + self.width <= width
-            and 0 <= self.y <= self.y + self.height <= height
-        )
-
     def hops_to(self, other: Site) -> int:
         """Return the hops from a PE to the corresponding PE of another region."""
         return abs(self.x - other.x) + abs(self.y - other.y)
@@ -74,21 +56,6 @@ def pack(rectangles: Iterable[Rectangle], wafer: Rectangle) -> tuple[Site, ...] 
 def num_wafers(sites: Sequence[Site]) -> int:
     """Return how many wafers sites are on."""
     return 1 + max(site.wafer for site in sites)
-
-
-def has_overlap(sites: Sequence[Site]) -> bool:
-    """Tell whether any two sites share a PE: neighbours in x order of a sweep are compared."""
-    active: list[Site] = []
-    for site in sorted(sites, key=lambda site: (site.wafer, site.x)):
-        active = [
-            other
-            for other in active
-            if other.wafer == site.wafer and other.x + other.width > site.x
-        ]
-        if any(site.overlaps(other) for other in active):
-            return True
-        active.append(site)
-    return False
 
 
 def crossings(sites: Sequence[Site]) -> int:

@@ -10,9 +10,8 @@ import torch
 
 from onewafer.pytorch.lowering.convolution import multiply_feature_maps
 from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS, Layout
-from onewafer.pytorch.lowering.matmul import multiply_tensors
 from onewafer.pytorch.lowering.operands import External, Origin, Value, see
-from onewafer.pytorch.lowering.products import multiply
+from onewafer.pytorch.lowering.products import multiply, multiply_tensors
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import multiply_values
 

@@ -12,7 +12,6 @@ from onewafer.graph import Attention
 from onewafer.pytorch.lowering.drawn_factors import draw_factors
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.masks import HIDES, Visibility, read_masks
-from onewafer.pytorch.lowering.matmul import write_softmax
 from onewafer.pytorch.lowering.operands import (
     External,
     Origin,
@@ -22,6 +21,7 @@ from onewafer.pytorch.lowering.operands import (
     Value,
     see,
 )
+from onewafer.pytorch.lowering.products import write_softmax
 from onewafer.pytorch.lowering.registry import Number, lowers
 
 if TYPE_CHECKING:

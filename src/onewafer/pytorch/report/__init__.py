@@ -3,8 +3,7 @@
 In: the ledger of a session. Out: a `Report`.
 """
 
-from onewafer.pytorch.report.building import build_report
-from onewafer.pytorch.report.report import Report
+from onewafer.pytorch.report.building import Report, build_report
 from onewafer.pytorch.report.share import describe_share, format_share
 from onewafer.pytorch.report.table import render
 from onewafer.pytorch.report.values import (

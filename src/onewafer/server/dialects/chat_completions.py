@@ -18,7 +18,6 @@ from onewafer.server.contract.generation import (
 )
 from onewafer.server.dialects.chunks import FINISH, ChunkWriter
 from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
-from onewafer.server.dialects.logprobs import chat_logprobs
 from onewafer.server.dialects.measures import measures, openai_usage
 from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
@@ -44,6 +43,7 @@ from onewafer.server.dialects.openai_wire import (
     read_tool,
     read_tools,
 )
+from onewafer.server.dialects.response_writer import chat_logprobs
 from onewafer.server.dialects.wire import Wire, read_wire, refuse_fields
 from onewafer.server.dialects.writing import to_json
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from onewafer.server.contract.events import CallDelta, Completed, Delta, Ended, Reason, Started
 from onewafer.server.dialects.dialect import Writer
-from onewafer.server.dialects.logprobs import chosen_tokens
 from onewafer.server.dialects.measures import measures
 from onewafer.server.dialects.writing import to_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from onewafer.server.contract.events import ChosenToken, Event, Usage
+    from onewafer.server.contract.events import ChosenToken, Event, TokenLogprob, Usage
     from onewafer.server.contract.failures import RequestError
     from onewafer.server.contract.json_values import Json
     from onewafer.server.dialects.dialect import Envelope
@@ -252,3 +251,21 @@ def _usage(usage: Usage) -> dict[str, Json]:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
+
+
+def token_logprob(token: TokenLogprob) -> dict[str, Json]:
+    """Return one token with its probability."""
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.data)}
+
+
+def chosen_tokens(logprobs: Sequence[ChosenToken]) -> list[Json]:
+    """Return tokens, each with the most likely ones in its place."""
+    return [
+        {**token_logprob(token.chosen), "top_logprobs": [token_logprob(top) for top in token.top]}
+        for token in logprobs
+    ]
+
+
+def chat_logprobs(logprobs: Sequence[ChosenToken]) -> dict[str, Json]:
+    """Return the log probabilities of an answer, or of a part of it."""
+    return {"content": chosen_tokens(logprobs), "refusal": None}

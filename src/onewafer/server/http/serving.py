@@ -96,11 +96,6 @@ class HttpServer:
         self._server = _Server(config, self.begin_drain)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def is_started(self) -> bool:
-        """True if requests are answered."""
-        return self._server.started
-
     async def serve(self) -> None:
         """Answer requests until a drain is over; signals begin one, a second one ends it soon."""
         self._start(self._app.open_answers.ping_forever())

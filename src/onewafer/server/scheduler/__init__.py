@@ -4,8 +4,14 @@ A discrete-event simulation. Its result follows from arrivals and token counts a
 computer takes to compute a token changes nothing.
 """
 
-from onewafer.server.scheduler.happenings import Began, Finished, Happening, SequenceTimes, Token
-from onewafer.server.scheduler.sequences import Arrival
+from onewafer.server.scheduler.sequences import (
+    Arrival,
+    Began,
+    Finished,
+    Happening,
+    SequenceTimes,
+    Token,
+)
 from onewafer.server.scheduler.timeline import Timeline
 
 __all__ = [

@@ -19,9 +19,8 @@ from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
 from onewafer.perf import Rows
-from onewafer.server.scheduler.happenings import Began, Finished, Token
 from onewafer.server.scheduler.launching import Launch, Ready
-from onewafer.server.scheduler.sequences import Arrival, Sequence
+from onewafer.server.scheduler.sequences import Arrival, Began, Finished, Sequence, Token
 from onewafer.server.scheduler.slots import Slots
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Several
 
     from onewafer.perf import LaunchTime, ServedSystem
-    from onewafer.server.scheduler.happenings import Happening
+    from onewafer.server.scheduler.sequences import Happening
 
     _Event: TypeAlias = Arrival | Launch
     """A sequence comes, or a launch is done."""
