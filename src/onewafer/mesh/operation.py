@@ -134,3 +134,16 @@ class MeshOperation(ABC):
         """Return its DSD operations that bank conflicts make longer."""
         del program, launch
         return NO_CONFLICTS
+
+
+class AlongAxis(MeshOperation):
+    """An operation with a kind for each axis."""
+
+    __slots__ = ()
+
+    axis: Axis
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule: that of its axis."""
+        return self.kinds[self.axis.number]

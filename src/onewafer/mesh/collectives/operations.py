@@ -11,7 +11,7 @@ from onewafer.mesh import arithmetic
 from onewafer.mesh.blocks import Axis
 from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.kinds import ELEMENT, Kind, Module, Task, along_axes
-from onewafer.mesh.operation import MeshOperation, Traffic
+from onewafer.mesh.operation import AlongAxis, MeshOperation, Traffic
 from onewafer.mesh.sizes import block_entry, block_sizes
 
 if TYPE_CHECKING:
@@ -27,18 +27,12 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-class _Collective(MeshOperation):
+class _Collective(AlongAxis):
     """A collective on one block."""
 
     __slots__ = ()
 
     values: Block
-    axis: Axis
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
-        return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return the operation's words in the schedule."""
@@ -200,7 +194,7 @@ def copy_along(values: Array, middle: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Redistribute(MeshOperation):
+class Redistribute(AlongAxis):
     """Copy what a PE's input, blocked over one axis, shares with its result, blocked over `axis`.
 
     With columns wᵣ and wᵢ a block, the PE at p along `axis` and q along the other holds features
@@ -228,11 +222,6 @@ class Redistribute(MeshOperation):
     input: Block
     axis: Axis
     """The axis of the result."""
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
-        return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return the operation's words in the schedule."""

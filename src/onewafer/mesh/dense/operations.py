@@ -13,7 +13,7 @@ from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import row_banks
 from onewafer.mesh.blocks import Axis
 from onewafer.mesh.kinds import ELEMENT, Kind, Module, along_axes
-from onewafer.mesh.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
+from onewafer.mesh.operation import NO_CONFLICTS, AlongAxis, Classes, Conflicts, MeshOperation
 from onewafer.mesh.sizes import block_entry, block_sizes
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ inline fn store_several(words: [*]u16, first: u16, rows: u16, columns: u16) void
 
 
 @dataclass(frozen=True, slots=True)
-class Matmul(MeshOperation):
+class Matmul(AlongAxis):
     """Multiply local blocks: `result[r, c] = Σₖ input[r, k] · weight[k, c]`, a partial sum.
 
     The sum starts at +0 and takes k in ascending order, one rounding a term: `@fmacs` in f32; in
@@ -98,11 +98,6 @@ class Matmul(MeshOperation):
     """The axis along which blocks of the result's columns lie."""
     features: int
     """Columns of the result over all PEs, without padding."""
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
-        return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return the operation's words in the schedule."""
@@ -182,7 +177,7 @@ class Factor:
 
 
 @dataclass(frozen=True, slots=True)
-class Matmuls(MeshOperation):
+class Matmuls(AlongAxis):
     """Multiply one block by several weights as `Matmul` does, for one all-reduce of all products.
 
     They lie beside each other in the rows of the result.
@@ -208,11 +203,6 @@ class Matmuls(MeshOperation):
     factors: tuple[Factor, ...]
     axis: Axis
     """The axis over which the columns of the products are blocked."""
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
-        return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return the operation's words in the schedule."""

@@ -16,7 +16,7 @@ from onewafer.mesh.elementwise.unary import InPlaceLowering
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.lowering.lowering import DerivativeLowering, Lowerings
 from onewafer.mesh.operation import MeshOperation
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
-    from onewafer.mesh.relations import Relations
 
 _MODULE = Module("softplus", f"{ELEMENT}, .functions = functions", (FUNCTIONS,))
 
@@ -138,15 +137,8 @@ class SoftplusLowering(InPlaceLowering[graph.Softplus]):
         return distances.rounded(Bounded(exact, source.error + own + np.where(is_near, jump, 0)))
 
 
-class SoftplusGradientLowering(Lowering[graph.SoftplusGradient]):
+class SoftplusGradientLowering(DerivativeLowering[graph.SoftplusGradient]):
     """Multiply by a derivative, in place if an operand is not read again."""
-
-    works_in_place = True
-
-    def relate(self, operation: graph.SoftplusGradient, relations: Relations) -> None:
-        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
-        relations.order_alike(operation.value, operation.gradient)
-        relations.join(operation.value, operation.result.name)
 
     def lower(self, operation: graph.SoftplusGradient, builder: Builder) -> None:
         """Append the mesh operation."""

@@ -11,7 +11,7 @@ from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.cost_case import OF_TRAINING, CostCase, Sizes, grid
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import Kind, Module
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.lowering.lowering import DerivativeLowering, Lowerings
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
-    from onewafer.mesh.relations import Relations
 
 _GRADIENTS = Module("activation_gradients", ".functions = functions", (FUNCTIONS,))
 
@@ -86,15 +85,8 @@ class ActivationGradient(MeshOperation):
         return Conflicts(count, "fmuls", self.sizes(program, launch)["elements"])
 
 
-class ActivationGradientLowering(Lowering[graph.ActivationGradient]):
+class ActivationGradientLowering(DerivativeLowering[graph.ActivationGradient]):
     """Multiply by a derivative, in place if an operand is not read again."""
-
-    works_in_place = True
-
-    def relate(self, operation: graph.ActivationGradient, relations: Relations) -> None:
-        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
-        relations.order_alike(operation.value, operation.gradient)
-        relations.join(operation.value, operation.result.name)
 
     def lower(self, operation: graph.ActivationGradient, builder: Builder) -> None:
         """Append the mesh operation."""

@@ -16,7 +16,7 @@ from onewafer.mesh.gradients.operations import (
     MultiplyTransposed,
     ReluGradient,
 )
-from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
+from onewafer.mesh.lowering.lowering import AlikeLowering, DerivativeLowering, Lowering, Lowerings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,15 +110,8 @@ class SumRowsLowering(AlikeLowering[graph.SumRows]):
         builder.append(AddRows(result, builder.lay(operation.input, axis)))
 
 
-class ReluGradientLowering(Lowering[graph.ReluGradient]):
+class ReluGradientLowering(DerivativeLowering[graph.ReluGradient]):
     """Keep a part of a gradient, in its place if it lies as the value does."""
-
-    works_in_place = True
-
-    def relate(self, operation: graph.ReluGradient, relations: Relations) -> None:
-        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
-        relations.order_alike(operation.value, operation.gradient)
-        relations.join(operation.value, operation.result.name)
 
     def lower(self, operation: graph.ReluGradient, builder: Builder) -> None:
         """Append the mesh operation."""

@@ -13,7 +13,7 @@ from onewafer.mesh.blocks import Launch
 from onewafer.mesh.dense import Matmul
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, NUM_PRESENT, Kind, Module, along_axes
-from onewafer.mesh.operation import Conflicts, MeshOperation
+from onewafer.mesh.operation import AlongAxis, Conflicts, MeshOperation
 from onewafer.mesh.sizes import MOST_STRIDE, block_entry, block_sizes, with_chunks
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def with_rows_of(block: Block, entry: Entry, program: ProgramShape) -> Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class MultiplyTransposed(MeshOperation):
+class MultiplyTransposed(AlongAxis):
     """Multiply by a weight's transposed block: `result[r, k] = Σ_c input[r, c] · weight[k, c]`.
 
     The block is copied to `piece` by columns; the partial sums are then those of a `Matmul`.
@@ -75,11 +75,6 @@ class MultiplyTransposed(MeshOperation):
     """The axis along which blocks of the result's columns lie."""
     features: int
     """Columns of the result over all PEs, without padding."""
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
-        return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return the operation's words in the schedule."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from onewafer.graph import Operation
+from onewafer.graph import ActivationGradient, Operation, ReluGradient, SoftplusGradient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 OperationType = TypeVar("OperationType", bound=Operation)
+DerivativeType = TypeVar(
+    "DerivativeType", bound=ReluGradient | ActivationGradient | SoftplusGradient
+)
 Lowerings: TypeAlias = "Mapping[type[Operation], Lowering[Any]]"
 """The lowerings of a family, by the class of the graph operation."""
 
@@ -67,3 +70,14 @@ class AlikeLowering(Lowering[OperationType]):
         """Give all tensors one layout."""
         for name in self.operands(operation):
             relations.join(name, operation.result.name)
+
+
+class DerivativeLowering(Lowering[DerivativeType]):
+    """A gradient times the derivative at a value, in place if an operand is not read again."""
+
+    works_in_place = True
+
+    def relate(self, operation: DerivativeType, relations: Relations) -> None:
+        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
+        relations.order_alike(operation.value, operation.gradient)
+        relations.join(operation.value, operation.result.name)
