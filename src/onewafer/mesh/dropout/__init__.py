@@ -1,7 +1,14 @@
 """Dropout that PEs draw: `dropout.csl`, from seeds that the host sends to all of them."""
 
-from onewafer.mesh.dropout.operations import DROPOUT, Dropout, Strips, draw_words, factors_at
-from onewafer.mesh.dropout.seeds import SEEDS_ARENA, place_seeds
+from onewafer.mesh.dropout.operations import (
+    DROPOUT,
+    SEEDS_ARENA,
+    Dropout,
+    Strips,
+    draw_words,
+    factors_at,
+    place_seeds,
+)
 
 __all__ = [
     "DROPOUT",

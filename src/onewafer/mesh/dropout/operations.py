@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.graph import are_drawn, draw_bits
+from onewafer.graph import NUM_SEEDS, SEEDS, DataType, are_drawn, draw_bits
 from onewafer.mesh import arithmetic
-from onewafer.mesh.dropout.seeds import SEEDS_BLOCK
+from onewafer.mesh.blocks import Arena, Block, Distribution, Placement, Role
 from onewafer.mesh.entry import ENTRY_WORDS, float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import Kind, Module
@@ -22,11 +22,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.graph import Draw
-    from onewafer.mesh.blocks import Axis, Block, Launch
+    from onewafer.mesh.blocks import Axis, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
+
+SEEDS_ARENA = Arena("seeds", "i32")
+"""The seeds of a launch, which all PEs have."""
+SEEDS_BLOCK = Block(SEEDS_ARENA, 0, 1, NUM_SEEDS)
+
+
+def place_seeds(entry: str | None) -> Placement:
+    """Return the place of the seeds, which the host writes before an entry; None: the only one."""
+    return Placement(
+        name=SEEDS,
+        role=Role.INPUT,
+        shape=(1, NUM_SEEDS),
+        dtype=DataType.I32,
+        rows=Distribution.LOCAL,
+        columns=Distribution.LOCAL,
+        block=SEEDS_BLOCK,
+        entries=() if entry is None else (entry,),
+    )
+
 
 _MOST_WORDS = 2 * CHUNK
 """Words that are drawn together for even rows, and as many for odd ones."""

@@ -28,7 +28,7 @@ from onewafer.mesh.collectives import (
     Convert,
     Redistribute,
 )
-from onewafer.mesh.dropout.seeds import SEEDS_ARENA, place_seeds
+from onewafer.mesh.dropout.operations import SEEDS_ARENA, place_seeds
 from onewafer.mesh.lowering.first_fit import FirstFit
 from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.lowering.parameters import Parameters

@@ -27,10 +27,10 @@ from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise
 from onewafer.perf.gpu.training_experts import EXPERT_PARALLELISM
 from onewafer.perf.gpu.training_layer import HiddenWays
-from onewafer.perf.gpu.training_map_pieces import MapPieces
 from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
 from onewafer.perf.gpu.training_pieces import (
     DATA_PARALLELISM,
+    MapPieces,
     Pieces,
     WeightCounts,
     exchange_over_replicas,

@@ -16,6 +16,7 @@ from onewafer.graph import (
     Exp,
     Multiply,
     Relu,
+    Scale,
     ScaleFeatures,
     Softplus,
 )
@@ -25,6 +26,7 @@ from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
     Centred,
     External,
+    FormError,
     Gate,
     InverseRoot,
     Mean,
@@ -43,6 +45,7 @@ from onewafer.pytorch.lowering.operands import (
 from onewafer.pytorch.lowering.registry import Number, lowers
 from onewafer.pytorch.lowering.rotary import add_products, times_table
 from onewafer.pytorch.lowering.softmax import add_mask
+from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
     from onewafer.pytorch.lowering.operands import Operand
@@ -487,3 +490,27 @@ def _name(operand: Operand) -> str:
             return "a computed tensor"
         case _:
             return operand.what
+
+
+@write.register(Polynomial)
+def write_polynomial(operand: Polynomial, writer: GraphWriter) -> Value:
+    """Compute a multiple of a power; a sum of several has no operation."""
+    if 0 in operand.terms:
+        number = operand.terms[0]
+        raise FormError(
+            operand, f"adding the number {number:g} to a computed tensor is not supported"
+        )
+    if len(operand.terms) != 1:
+        raise FormError(operand, "a sum of powers of a tensor is not supported")
+    ((exponent, factor),) = operand.terms.items()
+    source = writer.whole(operand.value)
+    tensor = source.tensor
+    for power in range(2, exponent + 1):
+        product = writer.result(f"{source.tensor.name}_power_{power}", *tensor.shape)
+        writer.emit(Multiply(product, tensor.name, source.tensor.name))
+        tensor = product
+    if factor != 1:
+        scaled = writer.result(f"{source.tensor.name}_scaled", *tensor.shape)
+        writer.emit(Scale(scaled, tensor.name, factor))
+        tensor = scaled
+    return Value(tensor, source.layout)
