@@ -58,18 +58,13 @@ class _StudyFirst(TyperGroup):
 sweep = typer.Typer(
     name="sweep",
     cls=_StudyFirst,
-    help="Ask many questions at once: axes over models, jobs and numbers of the machine.",
+    help="""Ask many questions at once: axes over models, jobs and numbers of the machine.
+
+    `onewafer sweep STUDY` is `onewafer sweep run STUDY`.
+    """,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-@sweep.callback()
-def _keep_subcommands() -> None:
-    """Ask many questions at once: axes over models, jobs and numbers of the machine.
-
-    `onewafer sweep STUDY` is `onewafer sweep run STUDY`.
-    """
 
 
 @sweep.command()

@@ -35,11 +35,6 @@ validate = typer.Typer(
 )
 
 
-@validate.callback()
-def _keep_subcommands() -> None:
-    """Compare the simulated machine and the equations with published figures."""
-
-
 @validate.command()
 def fabric(
     *,
