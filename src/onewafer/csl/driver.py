@@ -3,16 +3,16 @@
     parse      text → syntax trees                     `csl.syntax`, once a file
     layout     the layout block, run                   `csl.sema`, `csl.layout`
     analyse    syntax → typed IR, one an instance      `csl.sema`
-    values     what never runs → nothing               `csl.optimizer`
+    values     unreachable code → nothing              `csl.optimizer`
     inline     calls → bodies                          `csl.optimizer`
     unroll     loops of a few rounds → their rounds    `csl.optimizer`
-    forward    loads → values that are there           `csl.optimizer`
+    forward    loads → values in registers             `csl.optimizer`
     generate   IR → object code                        `csl.codegen`
     plan       addresses and registers                 `csl.codegen`
     link       object code → tile programs → image     `csl.codegen`
     verify     every rule of the image contract        `image`
 
-`--dump-after=NAME` shows what stands after each. This is the only module of `csl` that reads files.
+`--dump-after=NAME` shows the result of a stage. This is the only module of `csl` that reads files.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
 
 _MOST_BYTES = 64_000_000
-"""A source file; a wafer's worth of generated code has a tenth of it."""
+"""The largest source file; generated code for a wafer has a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +76,9 @@ class CompileOptions:
     """Addresses of `linksection`s, in bytes."""
     warnings_are_errors: bool = False
     optimizes: bool = True
-    """True if the passes of `csl.optimizer` run that the language does not ask for."""
+    """True if the optional passes of `csl.optimizer` run, too."""
     by_function: bool = False
-    """True if only those run after which a function is as it would be in any other program."""
+    """True if only passes run whose result for a function is the same in any other program."""
 
 
 class Stage(StrEnum):
@@ -98,7 +98,7 @@ class Stage(StrEnum):
 
 
 class StageObserver(Protocol):
-    """Is told when a stage is done; `describe` gives the text of `--dump-after`."""
+    """A callback for each finished stage; `describe` returns the text of `--dump-after`."""
 
     def __call__(self, stage: Stage, describe: Callable[[], str]) -> None:
         """Note that `stage` is done."""
@@ -233,18 +233,18 @@ def _generate(
 
 @dataclass(frozen=True, slots=True)
 class _Bodies:
-    """An instance as it was analysed: passes change the bodies of its functions in place."""
+    """Copies of function bodies before the optimiser, whose passes change bodies in place."""
 
     instance: ir.InstanceIr
     functions: tuple[tuple[ir.Function, tuple[ir.Statement, ...], bool], ...]
 
     @classmethod
     def of(cls, instance: ir.InstanceIr) -> _Bodies:
-        """Keep the bodies."""
+        """Save the bodies of an instance."""
         return cls(instance, tuple((f, f.body, f.is_inline) for f in instance.functions))
 
     def restored(self) -> ir.InstanceIr:
-        """Give the functions the bodies they had."""
+        """Restore the saved bodies."""
         for function, body, is_inline in self.functions:
             function.body, function.is_inline = body, is_inline
         return self.instance
@@ -253,7 +253,7 @@ class _Bodies:
 def _smaller(
     options: CompileOptions, untouched: _Bodies, large: codegen.ObjectProgram
 ) -> codegen.ObjectProgram:
-    """Return a program made without copies of code, if it does not fit otherwise."""
+    """Optimise again without passes that copy code, if the program does not fit otherwise."""
     machine, uses_memcpy = options.architecture, options.uses_memcpy
     if codegen.fits(large, machine, uses_memcpy=uses_memcpy):
         return large
@@ -278,7 +278,7 @@ def _optimized(
 
 
 def _check_sections(options: CompileOptions, program: ir.ProgramIr, sink: DiagnosticSink) -> None:
-    """Warn of a section that got an address and has no variables."""
+    """Warn about a section address without variables in that section."""
     used = {v.section for instance in program.instances for v in instance.globals if v.section}
     for name in options.section_addresses:
         if name not in used:
@@ -522,7 +522,7 @@ class ParsedFiles:
 def _parse_text(path: str, text: str) -> tuple[ast.File, DiagnosticSink]:
     """Parse a text once per process: programs share the library, and models the mesh kernels.
 
-    Trees and findings are never changed, and trees do not hold what their names mean.
+    Trees and findings are immutable, and trees hold no resolved names.
     """
     sink = DiagnosticSink()
     return parse(SourceFile(path, text), sink), sink

@@ -1,4 +1,4 @@
-"""Texts of `--dump-after`: what stands after each stage, for people."""
+"""Texts of `--dump-after`: the result of each stage, for people."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _atom(value: object) -> str:
 
 
 def layout(whole: ir.ProgramIr) -> str:
-    """Return the rectangle, who runs what, and the routes."""
+    """Return the rectangle, the program of each PE, and the routes."""
     lines = [f"rectangle {whole.width}×{whole.height}"]
     lines += [f"export {export.name}: {export.kind.name.lower()}" for export in whole.exports]
     for instance in whole.instances:

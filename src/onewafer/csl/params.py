@@ -1,4 +1,4 @@
-"""Params of a CSL file by their written types, for whoever writes a layout for it."""
+"""Params of a CSL file by their written types, for generated layouts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def integer_params(files: SourceFiles, path: str) -> frozenset[str]:
     """Return the params of a file that are declared with an integer type.
 
-    A file that cannot be read or parsed has none: its compilation says what is wrong.
+    A file that cannot be read or parsed has none: its compilation reports the error.
     """
     tree = ParsedFiles(files, DiagnosticSink()).get(path)
     return frozenset(

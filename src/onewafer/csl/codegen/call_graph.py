@@ -1,4 +1,4 @@
-"""The places of the register frames, which follow from who calls whom."""
+"""The placement of register frames by the call graph."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Functi
     """Return the first register of every frame.
 
     A frame begins after the slots that its callers still need, so frames overlap where no chain of
-    calls leads from one to the other, and where nothing is asked for after the call. Functions that
-    jump to one another have their frames in the same place, for one is over when the next begins:
-    there the result is where the caller looks for it.
+    calls leads from one to the other, and where no slot is live after the call. Functions that
+    jump to one another have their frames in the same place, for one ends when the next begins:
+    the result is then where the caller expects it.
     """
     callees = program.callees
     components = find_components(callees)

@@ -1,6 +1,6 @@
-"""Short ways behind a branch become instructions with a condition (M153).
+"""If-conversion: short branches become instructions with a condition (M153).
 
-In and out: the items of one function, without labels that nothing leads to.
+In and out: the items of one function, without unused labels.
 
     branch_zero r → .0           r ? store a             branch_zero r → .0       r ? move x, a
     store a                 →                            move x, a            →   !r ? move x, b
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST_SLOTS: Final = 6
-"""The longest way that is no jump: it takes as long as the jump around it."""
+"""The longest branch body to convert: it takes as long as the jump around it."""
 _WIDE: Final = frozenset((CostClass.LOAD_WORD, CostClass.STORE_WORD, CostClass.FLOAT))
-"""They take two issue slots, or one and a wait."""
+"""Opcodes that take two issue slots, or one and a wait."""
 _LONG: Final = frozenset((CostClass.DIVIDE, CostClass.FLOAT_DIVIDE))
 _PAIRS: Final = range(Opcode.DSD_SET_BASE, Opcode.DSD_ADVANCE + 1)
-"""They write two registers."""
+"""Opcodes that write two registers."""
 _BRANCHES: Final = (Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO)
 
 Items = list[Instruction | Label]
@@ -36,7 +36,7 @@ Items = list[Instruction | Label]
 def with_conditions(items: Sequence[Instruction | Label]) -> Items:
     """Return the items without branches around short ways; the labels stay.
 
-    The innermost branches are the last: an instruction has one condition.
+    Only innermost branches are converted, for an instruction has one condition.
     """
     changed: Items = list(items)
     uses: Counter[object] = Counter(i.imm for i in items if isinstance(i, Instruction))
@@ -48,16 +48,16 @@ def with_conditions(items: Sequence[Instruction | Label]) -> Items:
 
 
 class _Ways(NamedTuple):
-    """The code behind a branch, with its condition."""
+    """The code of both ways of a branch, with its condition."""
 
     then: list[Instruction]
     otherwise: list[Instruction]
     end: int
-    """The place of the label behind both."""
+    """Index of the label after both ways."""
 
 
 def _ways(items: Items, place: int, uses: Counter[object]) -> _Ways | None:
-    """Return what a branch leads to if no jump is needed for it."""
+    """Return the ways of a branch if both can do without a jump."""
     branch = items[place]
     if isinstance(branch, Label) or branch.opcode not in _BRANCHES:
         return None
@@ -77,7 +77,7 @@ def _ways(items: Items, place: int, uses: Counter[object]) -> _Ways | None:
 
 
 def _leads_to(jump: Instruction | Label, items: Items, place: int) -> bool:
-    """Tell whether a jump leads to a place, or the function ends there as it would."""
+    """Tell whether a jump leads to an index, or is an exit that also stands there."""
     if isinstance(jump, Label):
         return False
     labels = _labels_at(items, place)
@@ -90,7 +90,7 @@ def _leads_to(jump: Instruction | Label, items: Items, place: int) -> bool:
 
 
 def _condition(branch: Instruction) -> Condition:
-    """Return when what stands behind a branch is done."""
+    """Return the condition under which a branch falls through."""
     assert isinstance(branch.ra, Register)
     return Condition(branch.ra, is_set=branch.opcode is Opcode.BRANCH_ZERO)
 
@@ -100,7 +100,7 @@ def _under(way: Sequence[Instruction], condition: Condition) -> list[Instruction
 
 
 def _checked(ways: _Ways) -> _Ways | None:
-    """Return the ways if they are short, and what they write leaves their condition alone."""
+    """Return the ways if they are short and do not write the register of the condition."""
     if any(_slots(way) > MOST_SLOTS for way in (ways.then, ways.otherwise)):
         return None
     under = [*ways.then, *ways.otherwise]
@@ -108,7 +108,7 @@ def _checked(ways: _Ways) -> _Ways | None:
 
 
 def _slots(way: Sequence[Instruction]) -> int:
-    """Return the issue slots of instructions; those that take long do not fit."""
+    """Return the issue slots of instructions; long-latency instructions count as too many."""
     costs = [cost_class(instruction.opcode, instruction.type) for instruction in way]
     return sum(MOST_SLOTS + 1 if c in _LONG else 1 + (c in _WIDE) for c in costs)
 
@@ -116,7 +116,7 @@ def _slots(way: Sequence[Instruction]) -> int:
 def _may_change(instruction: Instruction) -> bool:
     """Tell whether an instruction may write the register of its condition.
 
-    The frame of another function may overlap this one where nothing is kept any more.
+    The frame of another function may overlap this one where no slot is live.
     """
     assert isinstance(instruction.rc, Condition)
     register, dest = instruction.rc.register, instruction.rd
@@ -127,7 +127,7 @@ def _may_change(instruction: Instruction) -> bool:
 
 
 def _straight(items: Items, place: int) -> list[Instruction]:
-    """Return the instructions from a place on that can have a condition, and have none."""
+    """Return the instructions from an index on that can take a condition."""
     found: list[Instruction] = []
     for item in items[place:]:
         if isinstance(item, Label) or item.opcode not in CONDITIONAL_OPCODES or item.rc is not None:
@@ -137,7 +137,7 @@ def _straight(items: Items, place: int) -> list[Instruction]:
 
 
 def _labels_at(items: Items, place: int) -> list[Label]:
-    """Return the labels that stand together from a place on."""
+    """Return the adjacent labels from an index on."""
     labels: list[Label] = []
     for item in items[place:]:
         if not isinstance(item, Label):

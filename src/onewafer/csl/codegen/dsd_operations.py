@@ -1,7 +1,7 @@
 """Code for DSD operations: their operands in data structure registers (DSRs).
 
-A loop keeps the DSDs that do not change in it in registers of their own; an operation on a vector
-in place uses one register for both.
+A loop keeps the DSDs that do not change in it in registers of their own; an in-place
+operation uses one register for source and destination.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ class DsdGenerator(ExpressionGenerator):
 
     tables: InstanceTables = field(kw_only=True)
     is_in_map: bool = False
-    """Directly in the body of a map loop."""
+    """True directly in the body of a map loop."""
     pinned: dict[tuple[OperandMode, Words | ir.Local], DsrOperand] = field(
         default_factory=dict[tuple[OperandMode, "Words | ir.Local"], DsrOperand]
     )
-    """DSRs that hold the same DSD as long as the loop around runs."""
+    """DSRs with a DSD that is invariant in the enclosing loop."""
 
     def dsd(self, statement: ir.DsdStatement) -> None:
-        """Emit an operation, and loads of the registers that do not hold its operands yet.
+        """Emit an operation, preceded by loads of DSRs that do not hold its operands yet.
 
-        An operation waits for a register that was just loaded: what is known is loaded first.
+        An operation waits for a register that was just loaded, so constant DSDs are loaded first.
         """
         pinned = self._pinned_operands(statement)
         loaded = {m: v for m, v in self._loaded_operands(statement) if m not in pinned}
@@ -108,7 +108,7 @@ class DsdGenerator(ExpressionGenerator):
             self.load_dsr(dsrs[mode], vector.dsd, registers.get(vector.dsd))
 
     def _loaded_operands(self, statement: ir.DsdStatement) -> list[tuple[OperandMode, ir.Vector]]:
-        """Return the operands that are to be in registers: src0 may be the destination as well."""
+        """Return the operands to load into registers; an in-place src0 uses the destination's."""
         is_in_place = self._is_in_place(statement)
         return [
             (mode, vector)
@@ -135,7 +135,7 @@ class DsdGenerator(ExpressionGenerator):
                 return False
 
     def _is_loadable(self, dsd: ir.Expression) -> bool:
-        """Tell whether one instruction can load a DSR with this DSD: all of it is known."""
+        """Tell whether one instruction can load a DSR with this DSD: all its fields are known."""
         match self.constant_dsd(dsd):
             case (_, DsdShapeWord(stride=Constant(per_pe=None))):
                 return True
@@ -150,7 +150,7 @@ class DsdGenerator(ExpressionGenerator):
         *,
         saves_address: bool = False,
     ) -> None:
-        """Load a DSR with a DSD, which is in `register` if it has been computed."""
+        """Load a DSR with a DSD, found in `register` if it is already computed."""
         match self.constant_dsd(dsd):
             case (base, DsdShapeWord(stride=Constant(per_pe=None)) as shape):
                 if saves_address:
@@ -194,8 +194,8 @@ class DsdGenerator(ExpressionGenerator):
     def pinned_dsrs(self, loop: ir.Loop | ir.Map | ir.Labelled) -> Generator[None]:
         """Load the DSDs that do not change in a loop once, into registers of their own.
 
-        A loop that calls is left alone: the callee may use the same registers. The rounds of an
-        unrolled loop use a DSD once each that stands there once.
+        A loop with calls stays unchanged: the callee may use the same registers. A DSD that occurs
+        once in an unrolled loop is used once per round.
         """
         inside = tuple(walk.statements((loop,)))
         roots = [root for statement in inside for root in walk.roots(statement)]
@@ -215,7 +215,7 @@ class DsdGenerator(ExpressionGenerator):
         self.pinned.clear()
 
     def _used_once(self, operations: list[ir.DsdStatement]) -> set[Words | ir.Local]:
-        """Return the DSDs that one of the operations uses."""
+        """Return the DSDs that exactly one of the operations uses."""
         uses = Counter(
             key
             for operation in operations
@@ -242,7 +242,7 @@ class DsdGenerator(ExpressionGenerator):
             self.pinned[mode, key] = dsr
 
     def _dsr_key(self, dsd: ir.Expression) -> Words | ir.Local | None:
-        """Return what identifies a DSD value that can stay in a register."""
+        """Return the key of a DSD value that can stay in a register."""
         return dsd.local if isinstance(dsd, ir.ReadLocal) else self.constant_dsd(dsd)
 
 

@@ -1,4 +1,4 @@
-"""DSDs as pairs of words: what is known of one, and the instructions that put in the rest."""
+"""DSDs as pairs of words: the constant fields, and instructions that set the other fields."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DsdStep:
 
 
 def take_apart(make: ir.MakeDsd, descriptors: DescriptorTable) -> tuple[Words, list[DsdStep]]:
-    """Split a DSD into what is known and the instructions that put in the rest."""
+    """Split a DSD into its constant words and the instructions that set the other fields."""
     steps: list[DsdStep] = []
     base = _known_base(make.base)
     if base is None:

@@ -1,7 +1,7 @@
-"""Instructions of one function as they are emitted: the frame, registers and constants in them.
+"""The emission of instructions of one function, with its frame, registers and constants.
 
-`expressions` says what computes a value; code that is made of values (`wide`) needs no more than
-what is here.
+`expressions` emits the code of values; code on values that are already computed (`wide`) needs
+only this class.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ class Emitter(ABC):
     items: list[Instruction | Label] = field(default_factory=list["Instruction | Label"])
     registers: dict[ir.Local, Register] = field(default_factory=dict[ir.Local, Register])
     hoisted: dict[Words, Register] = field(default_factory=dict[Words, Register])
-    """Constants that the loop around keeps in registers."""
+    """Constants that the enclosing loop keeps in registers."""
     wanted: dict[Words, None] = field(default_factory=dict[Words, None])
-    """Constants that were loaded into temporaries."""
+    """Constants that were loaded into temporaries: candidates for hoisting."""
     optimizes: bool = True
-    """True if numbers may stand in instructions, and descriptors share a register."""
+    """True if instructions may have immediate operands, and descriptors share a register."""
     span: Span | None = None
 
     @abstractmethod
     def evaluate(self, expression: ir.Expression, dest: Register | None = None) -> Register:
-        """Compute a value into `dest`, or wherever it is cheapest; return where it is."""
+        """Compute a value into `dest`, or the cheapest register; return the register."""
 
     @abstractmethod
     def evaluate_all(self, values: Sequence[ir.Expression]) -> list[Register]:
-        """Compute several values; return where they are."""
+        """Compute several values; return their registers."""
 
     def emit(
         self,
@@ -81,13 +81,13 @@ class Emitter(ABC):
         self.items.append(Instruction(opcode, type_, rd, ra, rb, rc, imm, aux, self.span))
 
     def bind(self, label: Label) -> None:
-        """Put a label here."""
+        """Define a label at the current place."""
         self.items.append(label)
 
     def move(self, source: Register, dest: Register, width: int) -> None:
         """Copy a value unless it is already there.
 
-        The word that the other would overwrite goes first; `link` sees to words of two frames.
+        The word that the other move would overwrite goes first; `link` orders moves between frames.
         """
         moves = [(source, dest), (source.second, dest.second)][:width]
         if dest == source.second:
@@ -114,16 +114,16 @@ class Emitter(ABC):
         return dest
 
     def deliver(self, source: Register, dest: Register | None, width: int) -> Register:
-        """Return where a value is that is wanted in `dest`; None: where it is."""
+        """Move a value to `dest`, if one is given; return its register."""
         if dest is None:
             return source
         self.move(source, dest, width)
         return dest
 
     def short_word(self, value: ir.Expression, type_: ScalarType) -> int | None:
-        """Return the word of a constant that an instruction of a type can hold; None: it is none.
+        """Return the word of a constant that fits into an instruction; None otherwise.
 
-        A difference of signed numbers may be an unsigned one: its operands are of the other type.
+        The operands of an unsigned operation may be signed, as in a difference of signed numbers.
         """
         match value:
             case ir.Immediate(per_pe=None, word=word) if self.optimizes:
@@ -135,7 +135,7 @@ class Emitter(ABC):
     def with_number(
         self, opcode: Opcode, type_: ScalarType, ra: Register, number: int, dest: Register | None
     ) -> Register:
-        """Emit an operation whose second operand is a number."""
+        """Emit an operation whose second operand is a constant."""
         dest = dest or self.frame.allocate()
         if self.optimizes and is_short(number):
             self.emit(opcode, type_, rd=dest, ra=ra, rb=ZERO, imm=number)

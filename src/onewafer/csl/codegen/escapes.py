@@ -1,4 +1,4 @@
-"""Variables of a function whose addresses may be known somewhere when the function is over.
+"""Escape analysis: variables of a function whose addresses may outlive the function.
 
 In: the body of a function. Out: one of its variables, or none. A variable lies in memory if it is
 an array or a struct, or if its address is taken. Nothing escapes by being loaded, stored or an
@@ -36,7 +36,7 @@ class _Addresses:
     held: dict[ir.Local, ir.Global] = field(default_factory=dict["ir.Local", ir.Global])
 
     def note(self, statement: ir.Statement) -> bool:
-        """Note what a statement lets a local hold; true: that is new."""
+        """Add the addresses that a statement assigns to a local; tell whether one is new."""
         match statement:
             case ir.SetLocal(local=local, value=value) if local not in self.held:
                 variable = self.of(value)
@@ -47,7 +47,7 @@ class _Addresses:
                 return False
 
     def of(self, value: ir.Expression) -> ir.Global | None:
-        """Return the variable of a function that an address, or a DSD, may lead to."""
+        """Return the variable of a function that an address or a DSD may point to."""
         match value:
             case ir.AddressOf(variable=variable):
                 return variable if variable.is_local else None
@@ -63,7 +63,7 @@ class _Addresses:
 
 
 def _given(statement: ir.Statement) -> Iterator[ir.Expression]:
-    """Yield the values that a statement gives to others."""
+    """Yield the values that escape through a statement."""
     for root in walk.roots(statement):
         for node in walk.expressions(root):
             if isinstance(node, ir.Call):

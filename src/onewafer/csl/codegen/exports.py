@@ -1,4 +1,4 @@
-"""`@export_name` against `@export_symbol`: what the layout promises the host must exist on PEs."""
+"""`@export_name` against `@export_symbol`: names exported by the layout must exist on PEs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_exports(program: ir.ProgramIr, sink: DiagnosticSink) -> None:
     """Report `export-missing`, `export-undeclared` and `export-mismatch`, once for every name.
 
     A function should exist on every PE, because the host launches it everywhere; a variable, on
-    one. What is missing is warned of: SDK programs declare names that their hosts never ask for.
+    one. A missing name is a warning: SDK programs declare names that their hosts never use.
     """
     declared = {export.name: export for export in program.exports}
     wrong: set[str] = set()
@@ -40,15 +40,15 @@ def check_exports(program: ir.ProgramIr, sink: DiagnosticSink) -> None:
 
 
 def bound_exports(program: ir.ProgramIr) -> tuple[Export, ...]:
-    """Return the names that the host can ask for: those that a PE exports."""
+    """Return the names that the host can use: those that a PE exports."""
     bound = {symbol.name for instance in program.instances for symbol in instance.exports}
     return tuple(export for export in program.exports if export.name in bound)
 
 
 def with_missing_functions(program: ir.ProgramIr) -> ir.ProgramIr:
-    """Return the program with a function for each that one PE exports and another lacks.
+    """Add a stub for each function that some PEs export and others lack.
 
-    To launch it there is an error.
+    Launching the stub is an error.
     """
     functions = [e for e in bound_exports(program) if e.kind is SymbolKind.FUNCTION]
     return replace(
@@ -70,7 +70,7 @@ def _with_missing(instance: ir.InstanceIr, functions: Sequence[Export]) -> ir.In
 
 
 def _stand_in(export: Export) -> ir.Function:
-    """Return a function that stops the simulation."""
+    """Return a stub function that stops the simulation."""
     message = f"the host launched `{export.name}`, which the program of this PE does not export"
     parameters = tuple(ir.Local(f"p{i}", type_) for i, type_ in enumerate(export.argument_types))
     stop = ir.Trap(ir.Immediate(ScalarType.BOOL, 0), message)

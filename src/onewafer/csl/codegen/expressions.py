@@ -36,9 +36,9 @@ WORD_BYTES: Final = 4
 MAXIMUM_HOISTED: Final = 16
 """Constants that a loop may keep in registers; each costs four bytes of stack."""
 MAXIMUM_DOUBLINGS: Final = 2
-"""Up to ×4, additions are shorter than a shift by a count that has to be loaded."""
+"""The largest shift done by additions: up to ×4, they are shorter than loading a shift count."""
 MAXIMUM_DOUBLINGS_IN_LOOP: Final = 1
-"""A loop keeps the count in a register, and an instruction may hold it."""
+"""As before, where a register or the instruction already holds the shift count."""
 COMPARISONS: Final = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 """Operations whose result is a BOOL."""
 
@@ -51,20 +51,20 @@ class ExpressionGenerator(Emitter):
     read_only: frozenset[ir.Global] = frozenset()
     """Variables that keep their initial values."""
     slots_at_calls: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
-    """Functions without a result → slots of this frame that must stay while they run."""
+    """Functions without a result → slots of this frame that are live during the call."""
     is_in_loop: bool = False
     known: dict[ir.Expression, Words | None] = field(
         default_factory=dict[ir.Expression, "Words | None"]
     )
-    """Answers of `constant_dsd`, which is asked several times about each DSD."""
+    """Cached results of `constant_dsd`, which is called several times for each DSD."""
 
     # --- values ---------------------------------------------------------------------------------
 
     def evaluate(self, expression: ir.Expression, dest: Register | None = None) -> Register:
         """Compute a value into `dest`, or wherever it is cheapest; return where it is.
 
-        Without `dest` the answer may be a variable's own register, or the result register of a
-        callee, which the next call may overwrite.
+        Without `dest` the register may be that of a local, or the result register of a callee,
+        which the next call may overwrite.
         """
         match self.fold(expression):
             case ir.Immediate(type=type_) as expression:
@@ -100,7 +100,7 @@ class ExpressionGenerator(Emitter):
         assert_never(expression)
 
     def fold(self, expression: ir.Expression) -> ir.Expression:
-        """Return the initial value in place of a read of a variable that keeps it."""
+        """Replace a load of a read-only variable by its initial value."""
         match expression:
             case ir.Load(type=type_, address=ir.AddressOf(variable=variable, offset=base)) if (
                 variable in self.read_only
@@ -112,7 +112,7 @@ class ExpressionGenerator(Emitter):
                 return expression
 
     def evaluate_all(self, values: Sequence[ir.Expression]) -> list[Register]:
-        """Compute several values so that all are available together."""
+        """Compute several values into registers that hold them all at the same time."""
         found: list[Register] = []
         for i, value in enumerate(values):
             register = self.evaluate(value)
@@ -263,7 +263,7 @@ class ExpressionGenerator(Emitter):
 
     @property
     def _most_doublings(self) -> int:
-        """The largest shift in the place of which additions stand."""
+        """The largest shift that is emitted as additions."""
         if self.optimizes or self.is_in_loop:
             return MAXIMUM_DOUBLINGS_IN_LOOP
         return MAXIMUM_DOUBLINGS
@@ -338,9 +338,9 @@ class ExpressionGenerator(Emitter):
     def call(self, call: ir.Call) -> Register:
         """Emit a call; return the callee's result register.
 
-        The frame of the callee may overlap those of functions that its arguments call, so an
-        argument goes straight to its register only once no call is left to be made. A DSD that
-        is put together from results of calls may overlap them even then.
+        The callee's frame may overlap those of functions called in the arguments, so an argument is
+        computed into its register only if no later argument has a call. A DSD made from results
+        of calls may overlap even then.
         """
         layout = lay_out_frame(call.function)
         with self.frame.watch():
@@ -351,11 +351,11 @@ class ExpressionGenerator(Emitter):
         return layout.result
 
     def _note_call(self, callee: ir.Function) -> None:
-        """Note how many slots of the frame are in use while a function without a result runs."""
+        """Record the number of live slots during the call of a function without a result."""
         self.slots_at_calls[callee] = max(self.slots_at_calls.get(callee, 0), self.frame.peak)
 
     def _pass(self, call: ir.Call, layout: FrameLayout) -> None:
-        """Put the arguments of a call where the callee expects them."""
+        """Put the arguments of a call into the registers of the callee's parameters."""
         arguments = list(zip(call.arguments, layout.parameters, strict=True))
         calling = [i for i, value in enumerate(call.arguments) if walk.has_effect(value)]
         last = calling[-1] if calling else -1
@@ -470,7 +470,7 @@ _COMMUTATIVE: Final = frozenset(
 
 
 def _in_order(binary: ir.Binary) -> tuple[ir.Expression, ir.Expression]:
-    """Return the operands, a constant last if that makes no difference."""
+    """Return the operands, a constant last if the operation is commutative."""
     if isinstance(binary.left, ir.Immediate) and binary.opcode in _COMMUTATIVE:
         return binary.right, binary.left
     return binary.left, binary.right

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Frame:
-    """Slots `[0, top)` are in use; `num_slots` is the most there ever were, `peak` of late."""
+    """Slots `[0, top)` are in use; `num_slots` is the maximum, `peak` that since `watch`."""
 
     function: ir.Function
     top: int = 0
@@ -34,7 +34,7 @@ class Frame:
 
     @contextmanager
     def scope(self) -> Generator[None]:
-        """Give back, at the end, what was allocated inside."""
+        """Free, at the end, the slots that were allocated inside."""
         top = self.top
         try:
             yield
@@ -43,7 +43,7 @@ class Frame:
 
     @contextmanager
     def watch(self) -> Generator[None]:
-        """Let `peak` be that of what is done inside, as long as that lasts."""
+        """Measure `peak` of the code inside this context only."""
         peak, self.peak = self.peak, self.top
         try:
             yield
@@ -58,7 +58,7 @@ def num_registers(type_: ir.ValueType) -> int:
 
 @dataclass(slots=True)
 class FrameLayout:
-    """Where callers find the result of a function and put its parameters."""
+    """The registers of a function's result and parameters."""
 
     result: Register
     parameters: tuple[Register, ...]

@@ -1,7 +1,7 @@
 """The initial values of variables.
 
-A read of a variable that nothing writes is its initial value. Typical are DSDs declared with `var`
-and only used.
+A load of a variable that nothing writes yields its initial value. A typical case is a DSD that is
+declared with `var` and never changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from onewafer.image import ScalarType
 
 
 def initial_value(variable: ir.Global, type_: ir.ValueType, offset: int) -> ir.Expression | None:
-    """Return the initial value at an offset; None if it is not simply one of `type_`."""
+    """Return the initial value at an offset; None if no single value of `type_` is there."""
     for datum in variable.data:
         match datum:
             case ir.DsdDatum(offset=start, dsd=dsd) if start == offset and type_ is ir.DSD:

@@ -1,8 +1,8 @@
 """Code for tail calls: move the arguments into the registers of the callee, and jump.
 
-The frame of the callee lies where that of the caller does (`call_graph`), so that parameters of the
-one are parameters or other locals of the other: an argument is written as soon as no other argument
-reads the register that it overwrites.
+The frame of the callee lies where that of the caller does (`call_graph`), so parameters of one
+overlap parameters or locals of the other: an argument is written as soon as no other argument reads
+the register that it overwrites.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Passing:
-    """An argument on its way: a value still to be computed, or the register that it waits in."""
+    """A pending argument: a value to be computed, or the register that holds it."""
 
     value: ir.Expression | Register
     dest: Register
     width: int
     reads: frozenset[int] = frozenset()
-    """Slots of the caller's frame."""
+    """Slots of the caller's frame that the value reads."""
     is_direct: bool = True
-    """It can be computed into `dest`, though that may be one of the registers that it reads."""
+    """It can be computed into `dest` even if `dest` is one of the registers that it reads."""
 
     @property
     def writes(self) -> frozenset[int]:
-        """Slots of the caller's frame."""
+        """Slots of the caller's frame that the argument overwrites."""
         return _slots(self.dest, self.width)
 
 
@@ -55,7 +55,7 @@ def emit_jump(generator: ExpressionGenerator, call: ir.Call) -> None:
 
 @contextmanager
 def _without_hoisted(generator: ExpressionGenerator) -> Generator[None]:
-    """Let the registers of constants of a loop be overwritten: the jump leaves the loop."""
+    """Forget the constants of loops in registers: the jump leaves the loops."""
     hoisted, wanted = generator.hoisted, generator.wanted
     generator.hoisted, generator.wanted = {}, {}
     try:
@@ -67,7 +67,7 @@ def _without_hoisted(generator: ExpressionGenerator) -> Generator[None]:
 def _compute_early(
     generator: ExpressionGenerator, arguments: Sequence[ir.Expression], dests: Sequence[Register]
 ) -> list[_Passing]:
-    """Compute what a call in a later argument may change, and make the calls, in their order."""
+    """Compute the arguments with calls, and those that a later call may change, in order."""
     calling = [i for i, value in enumerate(arguments) if walk.has_effect(value)]
     last = calling[-1] if calling else -1
     found: list[_Passing] = []
@@ -126,7 +126,7 @@ def _is_there(generator: ExpressionGenerator, passing: _Passing) -> bool:
 
 
 def _is_ready(passing: _Passing, waiting: Sequence[_Passing]) -> bool:
-    """Tell whether nothing that waits reads what an argument overwrites."""
+    """Tell whether no pending argument reads a register that this one overwrites."""
     return passing.is_direct and not any(
         passing.writes & other.reads for other in waiting if other is not passing
     )

@@ -1,7 +1,7 @@
 """Addresses as linear forms: symbol + constant + Σ coefficient · term, modulo 64 KiB.
 
-In: an address expression. Out: what of it fits in the immediate of a LOAD, STORE or DSD, and
-what is left to compute. Only the low 16 bits of an address matter, so sums, differences and
+In: an address expression. Out: the part for the immediate of a LOAD, STORE or DSD, and the
+terms to compute. Only the low 16 bits of an address matter, so sums, differences and
 products of integers of at least 16 bits may be taken apart, and conversions between them dropped.
 """
 
@@ -37,7 +37,7 @@ class Linear:
 
     @property
     def constant(self) -> int | Address:
-        """The part that needs no code."""
+        """The constant part, which needs no code."""
         return (
             self.offset
             if self.variable is None

@@ -77,9 +77,9 @@ class _Linker:
     program: ObjectProgram
     plan: MemoryPlan
     _numbers: dict[ir.Global, int] = field(init=False)
-    """Symbol numbers of variables, which are the first ones."""
+    """Symbol numbers of variables, numbered first."""
     _part_numbers: dict[tuple[ir.Global, int, int], int] = field(init=False)
-    """Symbol numbers of fields, which are the last ones, by variable, offset and bytes."""
+    """Symbol numbers of fields, numbered last, by variable, offset and bytes."""
     _targets: dict[Label | ir.Function, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,7 +165,7 @@ class _Linker:
         ]
 
     def _addressed(self) -> NDArray[np.int32]:
-        """Return the symbol whose address each immediate holds, −1: of none."""
+        """Return, for each immediate, the symbol whose address it is; −1: none."""
         words = [instruction.imm for instruction in self._instructions()]
         return np.array([self._symbol_of(word) for word in words], dtype=np.int32)
 
@@ -231,8 +231,8 @@ class _Linker:
     def _order_pair_moves(self, instructions: list[Instruction]) -> None:
         """Swap the two moves of a pair where the first would overwrite the second's source.
 
-        Frames of two callees may overlap by one register, and only here it is known which do. Two
-        moves inside of one frame are `b = a; c = b;` if they look like that: a pair's is in order.
+        Frames of two callees may overlap by one register, as only the linker knows. Two such moves
+        in one frame are `b = a; c = b;` of the program: a pair's moves are in order there.
         """
         for i, (first, second) in enumerate(pairwise(instructions)):
             match first, second:
@@ -270,7 +270,7 @@ class _Linker:
     # --- data -----------------------------------------------------------------------------------
 
     def _data(self) -> tuple[NDArray[np.uint8], list[Patch], NDArray[np.int32]]:
-        """Return the initial data, their patches, and where addresses are in them."""
+        """Return the initial data, their patches, and the positions of addresses in them."""
         data = bytearray(self.plan.data.num_bytes)
         patches: list[Patch] = []
         pointers: list[tuple[int, int]] = []
@@ -289,7 +289,7 @@ class _Linker:
         return np.frombuffer(bytes(data), dtype=np.uint8), patches, places
 
     def _initial_words(self, variable: ir.Global) -> Iterator[tuple[int, ScalarType, Word]]:
-        """Yield (offset, element, word) of everything in a variable that is not zero."""
+        """Yield (offset, element, word) of all non-zero initial data of a variable."""
         for datum in variable.data:
             match datum:
                 case ir.Datum(offset=offset, element=element, word=word, per_pe=per_pe):
@@ -465,7 +465,7 @@ def assemble(
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The fabric, where the program lies on it, and the options of the command line."""
+    """The fabric, the program's place on it, and the options of the command line."""
 
     arch: str
     fabric_width: int

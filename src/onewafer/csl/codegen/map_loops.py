@@ -1,11 +1,11 @@
-"""Code for `@map`: a loop whose elements the machine itself walks through.
+"""Code for `@map`: a loop whose DSDs are advanced by the hardware.
 
     count = the shortest of the extents
     map_begin count → end
     top:  map_read element ← DSD …;  body;  map_write DSD ← result;  map_step count → top
     end:
 
-DSD values are copied into registers of the loop, which the reads and writes advance.
+DSD values are copied into registers of the loop; reads and writes advance these copies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _EXTENT_SHIFT = 16
 def emit_map(
     generator: ExpressionGenerator, loop: ir.Map, emit_body: Callable[[Block], None]
 ) -> None:
-    """Emit a map loop and all it needs before it; `emit_body` emits the body, once."""
+    """Emit a map loop and its set-up; `emit_body` is called once and emits the body."""
     pairs: list[Register] = []
     for stream in loop.streams:
         pair = generator.frame.allocate(_DSD_REGISTERS)

@@ -1,8 +1,8 @@
 """The memory map of a PE: RUNTIME, CODE, DATA, STACK, in this order.
 
 In: the object code of an instance. Out: addresses, or the diagnostic `program-too-large`. Sections
-of variables with an address lie there, and the other variables around them; the STACK is then in
-front of the DATA.
+with an address lie there, and the other variables around them; the STACK is then before
+the DATA.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def plan_memory(
 ) -> MemoryPlan:
     """Give every variable its address; report a program that is too large for a PE.
 
-    `section_addresses` are of sections of variables, in bytes.
+    `section_addresses` maps names of `linksection`s to byte addresses.
     """
     frames = place_frames(program, sink)
     ends = [frames[f.function] + f.num_slots for f in program.functions]
@@ -92,7 +92,7 @@ def plan_memory(
 
 
 def fits(program: ObjectProgram, architecture: Architecture, *, uses_memcpy: bool) -> bool:
-    """Tell whether a program fits in the memory of a PE, wherever its sections are to lie."""
+    """Tell whether a program fits in the memory of a PE, without regard to section addresses."""
     sink = DiagnosticSink()
     plan_memory(program, architecture, uses_memcpy=uses_memcpy, sink=sink)
     return all(finding.code != _TOO_LARGE for finding in sink.diagnostics)
@@ -105,7 +105,7 @@ def _end(section: Section) -> int:
 def _place_sections(
     variables: list[ir.Global], section_addresses: Mapping[str, int]
 ) -> dict[ir.Global, int]:
-    """Return the addresses of the variables in sections that were given one."""
+    """Return the addresses of the variables in sections with a given address."""
     found: dict[ir.Global, int] = {}
     for name, start in sorted(section_addresses.items(), key=itemgetter(1)):
         top = start
@@ -119,9 +119,9 @@ def _place_sections(
 def _place_variables(
     variables: list[ir.Global], fixed: dict[ir.Global, int], top: int
 ) -> tuple[dict[ir.Global, int], Section]:
-    """Return the addresses of all variables, and the section that they make up.
+    """Return the addresses of all variables, and the DATA section.
 
-    Those that have none in `fixed` lie from `top` on.
+    Variables without an address in `fixed` lie from `top` on.
     """
     ranges = sorted((start, start + v.num_bytes) for v, start in fixed.items())
     start = _align(top, max([SECTION_ALIGNMENT, *(v.alignment for v in variables)]))
@@ -143,7 +143,7 @@ def _place_variables(
 def _check_sections(
     plan: MemoryPlan, fixed: dict[ir.Global, int], top: int, sink: DiagnosticSink
 ) -> None:
-    """Report variables whose given places are taken; up to `top` all memory is."""
+    """Report variables whose fixed addresses overlap others, or memory below `top`."""
     taken, owner = top, "the runtime, the code and the stack"
     for variable, address in sorted(fixed.items(), key=itemgetter(1)):
         if address < taken:
@@ -162,7 +162,7 @@ def _check_starts(
     section_addresses: Mapping[str, int],
     sink: DiagnosticSink,
 ) -> None:
-    """Report sections that begin where their first variable cannot lie."""
+    """Report sections whose address does not fit the alignment of their first variable."""
     first = {variable.section: variable for variable in reversed(fixed)}
     for name, variable in first.items():
         start = section_addresses[name]
@@ -188,7 +188,7 @@ def _in_order(variables: tuple[ir.Global, ...]) -> list[ir.Global]:
     """Return the variables in the order in which they lie in memory.
 
     The largest alignment first leaves no holes between variables whose size is a multiple of it.
-    Those of a module lie as they are declared: public programs go on from one into the next.
+    Variables of a module keep the order of declaration: public programs run on into the next one.
     """
     modules = {module: i for i, module in enumerate(dict.fromkeys(map(_module, variables)))}
 
@@ -200,7 +200,7 @@ def _in_order(variables: tuple[ir.Global, ...]) -> list[ir.Global]:
 
 
 def _module(variable: ir.Global) -> tuple[str, str]:
-    """Return what tells apart the variables of modules, and of functions, by file and prefix."""
+    """Return the key of a variable's module or function: its file and name prefix."""
     path = "" if variable.span is None else variable.span.source.path
     return path, variable.name.rpartition(".")[0]
 

@@ -9,8 +9,7 @@ this point: program counters, numbers of registers, addresses of variables.
     immediate   := int | Word | Label | ir.Function
     word        := Constant | Address | DsdBaseWord | DsdShapeWord
 
-A `Register` is a slot of the frame of a function; the frames get their places when it is known
-who calls whom.
+A `Register` is a slot of the frame of a function; frames are placed once the call graph is known.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class Condition:
 
     register: Register
     is_set: bool
-    """It is not zero."""
+    """True: the register is not zero."""
 
 
 Operand = Register | DsrOperand | ScalarOperand | Condition | None
@@ -103,7 +102,7 @@ class DsdShapeWord:
     stride: Constant
     descriptor: int
     saves_address: bool = False
-    """In a DSR only."""
+    """Allowed in a DSR only."""
 
 
 Word = Constant | Address | DsdBaseWord | DsdShapeWord
@@ -136,12 +135,12 @@ class Instruction:
     rc: Operand = None
     imm: int | Word | Label | ir.Function = 0
     aux: DsdShapeWord | ResultRegister | int = 0
-    """The same on every PE: patches cannot change it."""
+    """Equal on all PEs: patches cannot change it."""
     span: Span | None = None
 
     @property
     def has_immediate(self) -> bool:
-        """True if its second operand, or what it stores, is a number in it."""
+        """True if its second operand, or the stored value, is an immediate."""
         if self.rb != ZERO:
             return False
         if self.opcode is Opcode.STORE:
@@ -172,7 +171,7 @@ class ObjectFunction:
     num_slots: int
     parameters: tuple[Register, ...]
     slots_at_calls: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
-    """Callees → slots in use while they run; for any other callee, all are."""
+    """Callees → live slots during the call; all slots, for callees that are not listed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

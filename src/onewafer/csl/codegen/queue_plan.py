@@ -1,8 +1,8 @@
-"""The queues of fabric DSDs that name none.
+"""The choice of queues for fabric DSDs without one.
 
 In: the descriptors of an instance and the queues that it initialises. Out: the same descriptors,
 all with a queue. On a machine whose DSDs tie queues to colors (WSE-2) the SDK asks for a queue only
-where an operation is asynchronous, and does not say which one all others take. Here it is
+where an operation is asynchronous, and does not define the queue of other operations. Here it is
 
 * the queue that the program names for the color, so that wavelets keep their order; * else one that
 the program does not name, for each color its own, the lowest number first; if there are fewer than
@@ -30,7 +30,7 @@ def choose_queues(
     *,
     uses_memcpy: bool,
 ) -> tuple[DsdDescriptor, ...]:
-    """Return the descriptors of an instance, a queue in each that is of the fabric."""
+    """Return the descriptors of an instance with a queue in each fabric descriptor."""
     named = [(b.is_input, b.color, b.queue) for b in bindings]
     named += [(_is_input(d), d.color, d.queue) for d in descriptors if d.kind.is_fabric]
     queues: dict[tuple[bool, int], int] = {}
@@ -51,7 +51,7 @@ def choose_queues(
 
 
 def _queue_of_color(named: Sequence[tuple[int, int]], usable: Sequence[int]) -> dict[int, int]:
-    """Return a queue for each color of one side; −1 in `named` is a queue to be chosen."""
+    """Return a queue for each color of one side; −1 in `named` asks for a choice."""
     chosen: dict[int, int] = {}
     for color, queue in named:
         if queue >= 0:

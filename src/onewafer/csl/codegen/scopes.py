@@ -1,4 +1,4 @@
-"""Where each local lives: the innermost block that contains all its uses.
+"""Scopes of locals: the innermost block that contains all uses of a local.
 
 In: the body of a function. Out: block → locals whose every mention is inside it. Locals of
 blocks that never run together then share registers.
@@ -43,9 +43,9 @@ def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
 
 
 def _needs_homes(statement: ir.Statement) -> bool:
-    """Tell whether a local other than a parameter may be mentioned.
+    """Tell whether a local other than a parameter may occur in a statement.
 
-    What stands behind jumps may read one that nothing sets any more.
+    Unreachable code after jumps may read a local that nothing sets any more.
     """
     return bool(walk.locals_set(statement)) or isinstance(statement, ir.TailCall)
 

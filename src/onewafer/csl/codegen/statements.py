@@ -78,7 +78,7 @@ class StatementGenerator(DsdGenerator):
                 previous = statement
 
     def statement(self, statement: ir.Statement, previous: ir.Statement | None) -> None:
-        """Emit one statement; `previous` ran just before it."""
+        """Emit one statement; `previous` is the statement before it."""
         match statement:
             case ir.Break() | ir.Continue() | ir.Return():
                 pass
@@ -124,7 +124,7 @@ class StatementGenerator(DsdGenerator):
                 self._one_instruction(statement)
 
     def _one_instruction(self, statement: _OneInstruction) -> None:
-        """Emit what an instruction does to tasks, FIFOs, the command stream or the counter."""
+        """Emit an instruction on tasks, FIFOs, the command stream or the cycle counter."""
         match statement:
             case ir.Activate(task_id=task_id):
                 self.emit(Opcode.ACTIVATE, imm=task_id)
@@ -171,7 +171,7 @@ class StatementGenerator(DsdGenerator):
             self.emit(Opcode.STORE, ScalarType.U32, ra=base, imm=second, rb=high)
 
     def _stored_words(self, store: ir.Store) -> wide.TwoWords:
-        """Compute what is stored; of one word, the second register means nothing."""
+        """Compute the stored value; for a single word, the second register is unused."""
         if isinstance(store.type, ir.WideType):
             return wide.two_words(self, store.value)
         value = self.evaluate(store.value)
@@ -222,7 +222,7 @@ class StatementGenerator(DsdGenerator):
     def _outermost_loop(self, emit_code: Callable[[], None]) -> None:
         """Emit a loop that keeps the constants it uses in registers.
 
-        Which these are is known only once the code is there: it is emitted twice.
+        The code is emitted twice: the first time only finds the constants.
         """
         self.is_in_loop = True
         with self._rehearsal():
@@ -289,7 +289,7 @@ class StatementGenerator(DsdGenerator):
 
 
 def _is_entered(loop: ir.Loop, previous: ir.Statement | None) -> bool:
-    """Tell whether the first test of a loop is sure to succeed: it counts between constants."""
+    """Tell whether the first test of a loop always succeeds: it counts between constants."""
     match loop.condition, previous:
         case ir.Immediate(per_pe=None, word=word), _:
             return word != 0
@@ -309,7 +309,7 @@ def _is_entered(loop: ir.Loop, previous: ir.Statement | None) -> bool:
 
 
 def _is_short(condition: ir.Expression) -> bool:
-    """Tell whether code for a test may stand twice: before a loop, and at its end."""
+    """Tell whether the code of a loop's test may be duplicated before the loop."""
     num_nodes = sum(1 for _ in walk.expressions(condition))
     return num_nodes <= MAXIMUM_REPEATED and not walk.has_effect(condition)
 
@@ -338,7 +338,7 @@ def generate(
     sink: DiagnosticSink,
     optimizes: bool = True,
 ) -> ObjectProgram:
-    """Return the object code of an instance; what the machine lacks is reported to the sink."""
+    """Return the object code of an instance; report features that the machine lacks."""
     callees = {function: walk.callees(function) for function in instance.functions}
     make_jumps(callees, sink)
     dsrs = plan_dsrs(instance, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink)

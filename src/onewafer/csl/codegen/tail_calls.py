@@ -1,9 +1,8 @@
-"""Calls between functions that call one another: jumps, where they are the last thing to be done.
+"""Tail calls between mutually recursive functions become jumps.
 
-In: who calls whom in an instance. Out: calls in the bodies become `ir.TailCall`s. Frames are
-static, so no function can be entered twice, but one that does nothing after a call needs its frame
-no more. All other calls stay as they are; those that would enter a function twice are reported as
-`recursive-call`.
+In: the call graph of an instance. Out: calls in the bodies become `ir.TailCall`s. Frames are
+static, so no function can be entered twice, but after a tail call the caller's frame is dead. All
+other calls stay; those that would enter a function twice are reported as `recursive-call`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import DiagnosticSink, Span
 
     After = ir.Return | None
-    """The next action, if it leaves the function."""
+    """The next statement, if it leaves the function."""
 
 _NUM_CALLS_SHOWN = 4
 _WHAT_IS_ALLOWED = (
@@ -61,7 +60,7 @@ class _Jumps:
     members: frozenset[ir.Function]
 
     def block(self, block: Block, after: After, exits: tuple[After, ...]) -> Block:
-        """Return a block with jumps; `exits` are what is behind loops and blocks around it."""
+        """Return a block with jumps; `exits` follow the enclosing loops and blocks."""
         found: list[ir.Statement] = []
         for i, statement in enumerate(block):
             found += self._statement(statement, _next(block, i + 1, after, exits), exits)
@@ -92,7 +91,7 @@ class _Jumps:
                 return (statement,)
 
     def _return(self, value: ir.Expression, span: Span | None) -> tuple[ir.Statement, ...]:
-        """Return a value; a choice with a call in a branch is made by a statement."""
+        """Return a value; a select with a call in a branch becomes an `If`."""
         match value:
             case ir.Call() if self._is_ours(value):
                 return (ir.TailCall(value, span),)
@@ -131,7 +130,7 @@ def _next(block: Block, index: int, after: After, exits: tuple[After, ...]) -> A
 
 @dataclass(frozen=True, slots=True)
 class _OtherCall:
-    """A call that its function goes on after."""
+    """A call that is not a tail call."""
 
     caller: ir.Function
     callee: ir.Function
@@ -157,7 +156,7 @@ def _not_last(
     callees: Callees,
     members: frozenset[ir.Function],
 ) -> Diagnostic:
-    """Return the diagnostic about calls that are not the last action."""
+    """Return the diagnostic about recursive calls that are not tail calls."""
     first = others[0]
     cycle = [first.caller, *_path(first.callee, first.caller, callees, members)]
     places = {
@@ -197,7 +196,7 @@ def _path(
 
 
 def _escaped(function: ir.Function, variable: ir.Global) -> Diagnostic:
-    """Return the message for a function whose next call would overwrite a variable pointed to."""
+    """Return the message about a variable whose address escapes before a recursive call."""
     name = variable.name.removeprefix(f"{function.name}.")
     return Diagnostic(
         "recursive-call",

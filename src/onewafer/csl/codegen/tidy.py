@@ -1,4 +1,4 @@
-"""The peephole pass: jumps that lead to jumps, calls before returns, code that nothing reaches.
+"""The peephole pass: jump threading, tail calls, unreachable code.
 
 In and out: the items of one function. Nothing else moves.
 """
@@ -28,7 +28,7 @@ def tidy(
 ) -> tuple[Instruction | Label, ...]:
     """Return the items with the control flow straightened.
 
-    With `jumps_to_last`, a function whose call is the last thing that is done is jumped to.
+    With `jumps_to_last`, a call before a return becomes a jump.
     """
     current = list(items)
     while True:
@@ -143,7 +143,7 @@ def _drop_needless_jumps(items: Items) -> Items:
 
 
 def _labels_at(items: Items, index: int) -> list[Label]:
-    """Return the labels that stand together from `index` on."""
+    """Return the adjacent labels from `index` on."""
     labels: list[Label] = []
     for item in items[index:]:
         if not isinstance(item, Label):

@@ -1,10 +1,10 @@
-"""Code for integers of more than 32 bits: two words, and what goes from the low one to the high.
+"""Code for integers of more than 32 bits: two words, with carries from the low to the high word.
 
 In: an expression of a `WideType`, or a comparison or conversion of one. Out: the registers of its
-two words, which need not be neighbours: a word that is zero is the register that is always zero,
-and one that an operation leaves as it is stays where it is. Only the last operation writes to the
-into that a value is wanted in, after its operands have been computed; in the frame of another
-function that into is only for values without calls, whose results might lie there.
+two words, which need not be adjacent: a zero word is the zero register, and a word that an
+operation leaves unchanged stays in its register. Only the last operation writes to the destination
+(`into`), after its operands are computed; a destination in the frame of another function is only
+used for values without calls, whose results might lie there.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def evaluate(g: Emitter, expression: ir.Expression, dest: Register | None) -> Re
 
 
 def two_words(g: Emitter, expression: ir.Expression, into: Register | None = None) -> TwoWords:
-    """Compute a wide integer, perhaps into the pair `into`; return where its words are."""
+    """Compute a wide integer, perhaps into the pair `into`; return the registers of its words."""
     match expression:
         case ir.Join(low=low, high=high):
             first, second = g.evaluate_all((low, high))
@@ -96,7 +96,7 @@ def _unary(g: Emitter, unary: ir.Unary, into: Register) -> TwoWords:
 
 
 def _binary(g: Emitter, binary: ir.Binary, into: Register, *, is_fresh: bool) -> TwoWords:
-    """Compute an operation into a pair; into a fresh one, the first operand may go before it."""
+    """Compute an operation into a pair; a fresh pair may hold the first operand meanwhile."""
     match binary:
         case ir.Binary(opcode=Opcode.AND, left=left, right=ir.Join() as mask) if _is_known(mask):
             return _masked(g, two_words(g, left, into), mask, into)
@@ -128,7 +128,7 @@ def _binary(g: Emitter, binary: ir.Binary, into: Register, *, is_fresh: bool) ->
 def _operands(
     g: Emitter, binary: ir.Binary, into: Register | None = None
 ) -> tuple[TwoWords, TwoWords]:
-    """Compute both operands so that neither overwrites the other, the first perhaps into a pair."""
+    """Compute both operands without overlap, the first perhaps into the pair `into`."""
     low, high = two_words(g, binary.left, into)
     if walk.has_effect(binary.right):
         low, high = _own(g, low), _own(g, high)
@@ -136,7 +136,7 @@ def _operands(
 
 
 def _own(g: Emitter, register: Register) -> Register:
-    """Return a register that no call overwrites."""
+    """Return a register with the same word that no call overwrites."""
     if register.function in (g.function, None):
         return register
     own = g.frame.allocate()
@@ -181,7 +181,7 @@ def _word(
     wanted: Register | None,
     *still_read: Register,
 ) -> Register:
-    """Compute one of two words, unless it is one of the operands."""
+    """Compute one of two words, unless it equals one of the operands."""
     if b == ZERO:
         return ZERO if opcode is Opcode.AND else a
     if a == ZERO and opcode is not Opcode.SUB:
@@ -207,7 +207,7 @@ def _is_known(value: ir.Join) -> bool:
 
 
 def _masked(g: Emitter, value: TwoWords, mask: ir.Join, into: Register) -> TwoWords:
-    """Return the bits of a known mask; where these are all bits of a word, it stays."""
+    """Return a number with a constant mask applied; a word whose mask is all ones stays."""
     low, high = value
     if not _has_all_bits(mask.low):
         low = _word(g, Opcode.AND, low, g.evaluate(mask.low), into, high)
@@ -244,7 +244,7 @@ def _shifted_left(g: Emitter, value: TwoWords, count: int, into: Register) -> Tw
 def _shifted_right(
     g: Emitter, value: TwoWords, count: int, shift: Shift, into: Register
 ) -> TwoWords:
-    """Shift right; `shift` says whether zeros or the sign come in."""
+    """Shift right; `shift` is logical or arithmetic."""
     low, high = value
     if count == 0:
         return value
@@ -300,7 +300,7 @@ def unlike(g: Emitter, binary: ir.Binary) -> Register:
 
 
 def _ordered(g: Emitter, binary: ir.Binary) -> tuple[ScalarType, Opcode, Register, Register]:
-    """Return the last operation of LESS or LESS_EQUAL, the others emitted.
+    """Emit LESS or LESS_EQUAL except for its last operation, which is returned.
 
     The high words decide unless they are equal.
     """
@@ -343,12 +343,12 @@ def _high(into: Register | None) -> Register | None:
 
 
 def _target(g: Emitter, wanted: Register | None, *still_read: Register) -> Register:
-    """Return the register where a word is wanted, or a fresh one if what is there is needed."""
+    """Return the wanted register of a word, or a fresh one if the wanted one is still live."""
     return g.frame.allocate() if wanted is None or wanted in still_read else wanted
 
 
 def _deliver(g: Emitter, value: TwoWords, dest: Register) -> None:
-    """Move two words to a pair, the one first that the other would overwrite."""
+    """Move two words to a pair, in the order in which neither is overwritten."""
     low, high = value
     if high == dest and low != dest:
         if low == dest.second:

@@ -6,8 +6,8 @@
     expression := Immediate | Join | ReadLocal | AddressOf | Load | Unary | Binary | Convert
                 | Select | Call | MakeDsd | UpdateDsd | Coordinate
 
-`Unary`, `Binary` and `Convert` of wide integers are those that a few instructions do on the words:
-no product or quotient, no shift by a count that is not an `Immediate`, nothing of floats.
+Wide integers have only the operations that take a few instructions on their words: no product or
+quotient, no shift by a count that is not an `Immediate`, no conversion from or to floats.
 
 Arrays, and locals whose address is taken, are `Global`s: no function is entered again before it
 is left, so a frame is static. Names of `Local`, `Global` and `Function` are for people; identity is
@@ -45,7 +45,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class PerPe:
-    """Number of a value that differs between the PEs of this instance (`InstanceIr.per_pe`)."""
+    """Index of a value that differs between the PEs of this instance (`InstanceIr.per_pe`)."""
 
     index: int
 
@@ -152,7 +152,7 @@ class AddressOf:
     variable: Global
     offset: int = 0
     array: tuple[int, int] | None = None
-    """Offset and bytes of the array in a struct whose elements are meant; None: the whole."""
+    """Offset and bytes of the accessed array in a struct; None: the whole variable."""
 
 
 @node
@@ -163,7 +163,7 @@ class Load:
     address: Expression
     offset: int = 0
     is_volatile: bool = False
-    """Reading it may change what is there: it is read where it stands, once, even in vain."""
+    """A read has side effects: the load is neither moved, repeated nor removed."""
 
 
 @node
@@ -187,7 +187,7 @@ class Binary:
 
 @node
 class Convert:
-    """A number as `@as` makes one of another type of it."""
+    """A number converted to another type, as by `@as`."""
 
     source: NumberType
     target: NumberType
@@ -320,7 +320,7 @@ class Loop:
 
 @node
 class MapStream:
-    """A DSD of `@map`, and the local through which its elements go."""
+    """A DSD of `@map`, and the local that holds its current element."""
 
     dsd: Expression
     local: Local
@@ -344,12 +344,12 @@ class Map:
 
 @node
 class Labelled:
-    """A block that `Break` can leave; loops and these are counted together."""
+    """A block that `Break` can leave; `levels` of jumps count loops and these blocks together."""
 
     body: tuple[Statement, ...]
     span: Span | None = None
     is_unrolled: bool = False
-    """It holds the rounds of a loop: constants and descriptors are loaded once, before it."""
+    """It is an unrolled loop: constants and descriptors are loaded once, before it."""
 
 
 @node
@@ -376,7 +376,7 @@ class Return:
 
 @node
 class TailCall:
-    """Leave the function for good, for another whose result is its own."""
+    """Jump to a function whose result becomes the result of this function."""
 
     call: Call
     span: Span | None = None
@@ -421,7 +421,7 @@ class DsdStatement:
 
     operation: DsdOperation
     dest: DsdOperand | None
-    """None: what is computed goes nowhere."""
+    """None: the result is discarded."""
     src0: DsdOperand | None
     src1: DsdOperand | None
     scalar: Expression | None
@@ -429,7 +429,7 @@ class DsdStatement:
     """None: synchronous."""
     span: Span | None = None
     result: Local | None = None
-    """Gets what the operation returns (M116)."""
+    """The local that gets the return value of the operation (M116)."""
 
 
 @node
@@ -440,7 +440,7 @@ class LoadDsr:
     dsd: Expression
     span: Span | None = None
     saves_address: bool = False
-    """Operations leave the register behind the elements that they used."""
+    """The register keeps its position: the next operation goes on after the elements used."""
 
 
 @node
@@ -505,7 +505,7 @@ class Trap:
 
 @node
 class Print:
-    """Give the host a value (`value` of `type`) or, without one, `text`."""
+    """Print a value (`value` of `type`) on the host or, without one, `text`."""
 
     form: PrintForm
     type: ScalarType

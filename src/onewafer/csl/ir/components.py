@@ -1,4 +1,4 @@
-"""Groups of functions that call one another."""
+"""Strongly connected components of the call graph: functions that call one another."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def find_components(callees: Callees) -> list[Component]:
-    """Return the functions in groups that call one another, callers first.
+    """Return the strongly connected components of the call graph, callers first.
 
-    Most groups are of one function. The algorithm is Tarjan's.
+    Most components have one function. The algorithm is Tarjan's.
     """
     finder = _ComponentFinder(callees, {function: i for i, function in enumerate(callees)})
     for function in callees:
@@ -30,15 +30,15 @@ def find_components(callees: Callees) -> list[Component]:
 class _ComponentFinder:
     callees: Callees
     position: dict[ir.Function, int]
-    """Order in the program, which is that inside of a group."""
+    """Order of the functions in the program, also used inside a component."""
     begun: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
-    """When the visit of each began."""
+    """Function → number of its visit, in order of the visits."""
     open: list[ir.Function] = field(default_factory=list["ir.Function"])
-    """Functions whose groups are not complete yet."""
+    """Functions whose components are incomplete."""
     found: list[Component] = field(default_factory=list["Component"])
 
     def visit(self, function: ir.Function) -> int:
-        """Return the earliest function of an open group that can be reached."""
+        """Visit a function; return the earliest reachable visit number in an open component."""
         earliest = start = self.begun[function] = len(self.begun)
         first = len(self.open)
         self.open.append(function)

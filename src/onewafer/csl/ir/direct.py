@@ -1,8 +1,8 @@
-"""Variables that the code of a PE names wherever it reads or writes them.
+"""Direct variables: code accesses them only by name, so that no pointer aliases them.
 
-In: an instance. Out: the variables whose address goes nowhere, and which no host, no FIFO and no
-data of another variable know. A host may be left out: it reads and writes while no code of the PE
-runs, so what a function knows it knows until it waits.
+In: an instance. Out: the variables whose address does not escape: not into a value, a FIFO, the
+data of another variable, or the host. The host may be left out: it accesses memory while no code of
+the PE runs, so known values stay valid until a function returns or waits.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def find_direct(
     instance: ir.InstanceIr, *, with_stores: bool = True, with_host: bool = True
 ) -> frozenset[ir.Global]:
-    """Return the variables that are only read, and with `with_stores` written, by their name.
+    """Return the variables that are read and, with `with_stores`, written by name only.
 
-    Without the host those count too that only the host knows besides, itself or over a pointer that
-    the code never names.
+    With `with_host=False`, accesses of the host do not count, neither direct ones nor ones through
+    a pointer that code never names.
     """
     statements = (s for f in instance.functions for s in walk.statements(f.body))
     escaping = {a.variable for s in statements for a in _given(s, with_stores=with_stores)}
@@ -46,7 +46,7 @@ def find_direct(
 
 
 def _named(instance: ir.InstanceIr) -> set[ir.Global]:
-    """Return the variables whose data code can come to: those it names, and those they lead to."""
+    """Return the variables that code can reach: by name, or through addresses in initial data."""
     roots = (r for f in instance.functions for s in walk.statements(f.body) for r in walk.roots(s))
     dsds = (load.dsd for load in instance.loads)
     nodes = (node for root in (*roots, *dsds) for node in walk.expressions(root))
@@ -71,7 +71,7 @@ def _named(instance: ir.InstanceIr) -> set[ir.Global]:
 
 
 def _given(statement: ir.Statement, *, with_stores: bool) -> Iterator[ir.AddressOf]:
-    """Yield the addresses that a statement does more with than to read, or to write, there."""
+    """Yield the addresses that escape from a statement: all but addresses of loads and stores."""
     match statement:
         case ir.Store(address=ir.AddressOf(), value=value) if with_stores:
             yield from _escaping(value)
@@ -81,7 +81,7 @@ def _given(statement: ir.Statement, *, with_stores: bool) -> Iterator[ir.Address
 
 
 def _escaping(expression: ir.Expression) -> Iterator[ir.AddressOf]:
-    """Yield the addresses in an expression that are not just read from."""
+    """Yield the addresses that escape from an expression: all but addresses of loads."""
     match expression:
         case ir.Load(address=ir.AddressOf()):
             return

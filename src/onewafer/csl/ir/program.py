@@ -51,10 +51,10 @@ class ExportedSymbol:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A value that differs between PEs and decided something while this instance was compiled."""
+    """A value that differs between PEs and decided a branch while this instance was compiled."""
 
     params: tuple[str, ...]
-    """Params it follows from, `name` or `name.field`."""
+    """The params that determine the value, `name` or `name.field`."""
     value: str
     """Its value in this instance."""
     reason: str
@@ -66,7 +66,7 @@ class InstanceIr:
     """Everything reachable in one instance."""
 
     name: str
-    """Entry file, and params that tell it from the others of the file: `pe.csl (is_first=true)`."""
+    """Entry file, and the params that distinguish its instances: `pe.csl (is_first=true)`."""
     globals: tuple[Global, ...]
     functions: tuple[Function, ...]
     tasks: tuple[TaskBinding, ...]
@@ -80,21 +80,21 @@ class InstanceIr:
     fifos: tuple[Fifo, ...] = ()
     """By `DsdDescriptor.fifo`."""
     loads: tuple[LoadDsr, ...] = ()
-    """DSRs that hold a DSD from the start; the DSD is known, and the same on all PEs."""
+    """DSRs with an initial DSD, which is a constant and the same on all PEs."""
     reaches_registers: bool = False
     """Loads and stores may go to the registers of the router."""
     reaches_queues: bool = False
-    """True if it writes to the addresses of queues, too."""
+    """True if stores may go to the registers of queues, too."""
     rotations: tuple[Rotation, ...] = ()
     """`@bind_rotating_tasks`."""
     control_mask: int = 0
     """The initial mask for the entry of kept control wavelets."""
     unmasks_exceptions: bool = False
-    """Floating point exceptions may stop it."""
+    """Floating-point exceptions may stop the program."""
     exception_mask: int = ALL_MASKED
     """The exceptions that are masked at first."""
     half: ScalarType = ScalarType.F16
-    """The 16-bit float that it computes with."""
+    """The 16-bit float format of the instance."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

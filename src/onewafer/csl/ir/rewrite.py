@@ -1,7 +1,7 @@
-"""Copies of IR trees with other parts: the children of each node, put in anew.
+"""Copies of IR trees with replaced children.
 
-The counterpart of `walk`. A statement with other parts is a new one; one whose parts all stay may
-be itself.
+The counterpart of `walk`. A node with a replaced child is copied; a node without one may be
+returned as it is.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def with_operands(expression: ir.Expression, change: Change) -> ir.Expression:
 def with_roots(statement: ir.Statement, change: Change) -> ir.Statement:
     """Return a copy of a statement with the expressions that it evaluates itself changed.
 
-    They are those of `walk.roots`, in that order; its blocks stay.
+    The expressions are those of `walk.roots`, in that order; nested blocks stay.
     """
     return _WITH_ROOTS[type(statement)](statement, change)
 
 
 def with_blocks(statement: ir.Statement, change: Callable[[Block], Block]) -> ir.Statement:
-    """Return a copy of a statement with its blocks changed, those of `walk.blocks`.
+    """Return a copy of a statement with its nested blocks (`walk.blocks`) changed.
 
     If no block changes, the statement itself is returned.
     """
@@ -59,7 +59,7 @@ def with_blocks(statement: ir.Statement, change: Callable[[Block], Block]) -> ir
 
 
 def with_local(statement: ir.Statement, change: Callable[[ir.Local], ir.Local]) -> ir.Statement:
-    """Return a copy of a statement that sets other locals."""
+    """Return a copy of a statement with the locals that it sets replaced."""
     copy = _WITH_LOCAL.get(type(statement))
     return statement if copy is None else copy(statement, change)
 

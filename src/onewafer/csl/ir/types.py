@@ -1,4 +1,4 @@
-"""The types of run-time values, and how nodes of the IR are made."""
+"""The types of run-time values, and the decorator of IR nodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Node = TypeVar("Node")
 
 @dataclass_transform(frozen_default=True, eq_default=False)
 def node(cls: type[Node]) -> type[Node]:
-    """Make a dataclass that is compared by identity and never changed.
+    """Make a dataclass compared by identity and, for the type checker, frozen.
 
     Only the type checker enforces it: with a guard at run time, `__init__` takes three times as
     long, and making nodes would be a sixth of a compilation.
@@ -34,7 +34,7 @@ DSD: Final = DsdType.DSD
 class WideType(Enum):
     """An integer of more than 32 bits: two words, the low one first, as one number of 64 bits.
 
-    One of fewer bits is extended to them, as narrow ones are to those of their `ScalarType`.
+    A narrower integer is sign- or zero-extended to 64 bits.
     """
 
     I64 = "i64"

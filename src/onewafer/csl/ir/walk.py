@@ -59,7 +59,7 @@ def locals_read(*roots: ir.Expression) -> list[ir.Local]:
 
 
 def _readers(inside: Iterable[ir.Statement]) -> dict[ir.Local, list[ir.Statement]]:
-    """Return local → the statements that read it themselves, each as often as it does.
+    """Return local → the statements that read it directly, repeated for each read.
 
     One loop over all expressions: passes ask this of every function.
     """
@@ -77,7 +77,7 @@ def _readers(inside: Iterable[ir.Statement]) -> dict[ir.Local, list[ir.Statement
 
 
 def depends_on_memory(expression: ir.Expression) -> bool:
-    """Tell whether the value may be another one after some other function has run."""
+    """Tell whether another function may change the value of the expression."""
     return any(isinstance(node, ir.Call | ir.Load) for node in expressions(expression))
 
 
@@ -114,7 +114,7 @@ def statements(block: Block) -> Iterator[ir.Statement]:
 
 
 def jumps(block: Iterable[ir.Statement]) -> Iterator[tuple[ir.Break | ir.Continue, int]]:
-    """Yield the jumps in a block and, for each, how far outside its target is.
+    """Yield the jumps in a block, each with the nesting depth of its target.
 
     0: the loop or `Labelled` that the block is the body of; 1: the one around that; negative: one
     inside of the block.
@@ -131,22 +131,22 @@ def jumps(block: Iterable[ir.Statement]) -> Iterator[tuple[ir.Break | ir.Continu
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A block and what is in it, found once for passes that follow one another."""
+    """A block with an index of its statements, shared by successive passes."""
 
     block: Block
     statements: list[ir.Statement]
     """At any depth, in source order."""
     readers: dict[ir.Local, list[ir.Statement]]
-    """Local → the statements that read it themselves, each as often as it does."""
+    """Local → the statements that read it directly, repeated for each read."""
 
     @classmethod
     def of(cls, block: Block) -> Contents:
-        """Look at a block."""
+        """Index a block."""
         inside = [*statements(block)]
         return cls(block, inside, _readers(inside))
 
     def num_reads(self, local: ir.Local) -> int:
-        """Return how often the value of a local is asked for."""
+        """Return the number of reads of a local."""
         return len(self.readers.get(local, ()))
 
 
@@ -162,7 +162,7 @@ def dsd_operands(statement: ir.DsdStatement) -> tuple[ir.DsdOperand, ...]:
 
 
 def vectors(statement: ir.DsdStatement) -> tuple[ir.Vector, ...]:
-    """Return the operands that need a register of the compiler's choice."""
+    """Return the operands whose register the compiler chooses."""
     return tuple([o for o in dsd_operands(statement) if isinstance(o, ir.Vector)])
 
 

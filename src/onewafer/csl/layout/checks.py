@@ -2,17 +2,16 @@
 
 In: the complete color table. Out: findings. Every rule is one function from the masks of one color
 to a mask of the PEs that break it, so that a wafer takes a few array operations; PEs configured by
-the same statement share one finding, which names the first of them.
+the same statement share one finding, which names the first PE.
 
 All findings are warnings. Correct programs configure regular patterns whose rim PEs never send, and
 several inputs of which one at a time is used; whether a wavelet ever takes such a route is known at
-run time only, where one that leaves the rectangle is gone, and one that cannot go on waits (M57)
-and is told of at the end.
+run time only. There, a wavelet that leaves the rectangle is lost, and a wavelet without a route
+waits (M57) and is reported at the end.
 
-A PE may receive from and send to whatever any of its switch positions says, because positions
-change at run time.
+The routes of a PE are the union of its switch positions, because positions change at run time.
 Colors that start torn down are not checked: the program sets their routes before it uses them.
-Those that change their color on the way are checked only against the rectangle.
+Colors that are swapped on the way are checked only against the rectangle.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def _merges(config: ColorConfig) -> bool:
 
 
 def _lookup(values: list[int]) -> NDArray[np.uint8]:
-    """Return an array whose last element answers for NO_ROUTE, the index −1."""
+    """Return an array whose last element is the value for NO_ROUTE, the index −1."""
     return np.array([*values, 0], dtype=np.uint8)
 
 
@@ -99,10 +98,10 @@ class _ColorPlane:
     """The color is known here, keeps its number, and does not start torn down."""
     starts_torn_down: NDArray[np.bool_]
     swaps: NDArray[np.bool_]
-    """Here the color comes in as the other one of its pair, or that as this one."""
+    """PEs that swap this color with the other color of its pair."""
 
     def leaving(self, direction: Direction) -> NDArray[np.bool_]:
-        """PEs at the rim that send over it."""
+        """PEs at the rim that send out of the rectangle."""
         is_rim = ~_neighbour(np.ones_like(self.is_fixed), direction)
         return _has(self.tx, direction) & is_rim & ~self.starts_torn_down
 
@@ -155,7 +154,7 @@ class _Group:
     x: int
     y: int
     others: str
-    """` and n other PEs`, or nothing."""
+    """` and n other PEs`, or an empty text."""
 
 
 @dataclass(frozen=True, slots=True)

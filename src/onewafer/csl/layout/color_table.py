@@ -117,7 +117,7 @@ class ColorTable:
 
 
 class _Interner(Generic[_Value]):
-    """Numbers distinct values; finds an object that it has seen without hashing it."""
+    """Numbers distinct values; a known object is found by identity, without hashing."""
 
     def __init__(self) -> None:
         self.values: list[_Value] = []

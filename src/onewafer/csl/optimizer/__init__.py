@@ -1,12 +1,12 @@
 """Typed IR → typed IR that takes fewer cycles or bytes, pass by pass.
 
-    values    what never runs → nothing                       `values`
+    values    unreachable code → nothing                      `values`
     inline    calls → bodies                                  `short_functions`, `inline`
     unroll    loops of a few rounds → their rounds            `unroll`
-    forward   loads → what was just stored or loaded          `forward`
+    forward   loads → values just stored or loaded            `forward`
 
 Only the expansion of `inline fn` is part of the language; `-O0` turns the rest off. With `-O1`
-what becomes of a function does not depend on the other functions of a program.
+the code of a function does not depend on the other functions of a program.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ SMALL_PASSES: Final[dict[str, Pass]] = {
     "inline": _inline_once,
     "forward": forward,
 }
-"""The passes that make no copies, for a program that does not fit with them."""
+"""The passes that copy no code, for a program that does not fit with all passes."""
 FUNCTION_PASSES: Final[dict[str, Pass]] = {
     "inline": partial(expand_inline, in_blocks=True),
     "unroll": unroll,
     "forward": forward,
 }
-"""The passes with `-O1`: `values`, and which functions are inlined, look at the whole program."""
+"""The passes of `-O1`, which look at one function; `values` and inlining look at the program."""
 REQUIRED_PASSES: Final[dict[str, Pass]] = {"inline": expand_inline}
 """The passes of `-O0`."""

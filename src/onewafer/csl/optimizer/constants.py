@@ -30,13 +30,13 @@ def compute(opcode: Opcode, type_: ScalarType, left: int, right: int) -> int:
 
 
 def compare(opcode: Opcode, type_: ScalarType, left: int, right: int) -> bool:
-    """Return what a comparison of two integers says; any other operation says no."""
+    """Return the result of an integer comparison; False for any other operation."""
     holds = COMPARISONS.get(opcode)
     return holds is not None and holds(_to_number(left, type_), _to_number(right, type_))
 
 
 def fold(expression: ir.Expression) -> ir.Expression:
-    """Return a constant in the place of an operation on constants, if it is a simple one."""
+    """Replace a simple operation on constants by its constant result."""
     match expression:
         case ir.Binary(
             opcode=opcode,
@@ -60,7 +60,7 @@ def fold(expression: ir.Expression) -> ir.Expression:
 
 
 def _to_number(word: int, type_: ScalarType) -> int:
-    """Return the number that the low bits of a word are in a type."""
+    """Return the number that a word represents in a type."""
     bits = 8 * type_.num_bytes
     word &= (1 << bits) - 1
     return word - (1 << bits) if type_.is_signed and word >> (bits - 1) else word

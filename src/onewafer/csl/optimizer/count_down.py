@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def count_down(contents: walk.Contents) -> walk.Contents:
-    """Return a body, in which loops that may count down do so."""
+    """Rewrite the loops of a body that may count down to 0."""
     if not any(map(_may_count_down, contents.statements)):
         return contents
     sets = Counter(local for inside in contents.statements for local in walk.locals_set(inside))
-    block = _Turner(contents, sets).block(contents.block)
+    block = _CountDown(contents, sets).block(contents.block)
     return contents if block is contents.block else walk.Contents.of(block)
 
 
 def _may_count_down(statement: ir.Statement) -> bool:
-    """Tell whether a loop is a candidate, by its test and by what it does after a round."""
+    """Tell whether a loop is a candidate, by its test and its step."""
     match statement:
         case ir.Loop(condition=ir.Binary(opcode=Opcode.LESS, type=type_), step=(ir.SetLocal(),)):
             return not (type_.is_float or type_.is_signed)
@@ -37,22 +37,22 @@ def _may_count_down(statement: ir.Statement) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turner:
+class _CountDown:
     contents: walk.Contents
     sets: Counter[ir.Local]
 
     def block(self, block: Block) -> Block:
-        """Return the block with its loops turned; it itself, if there is none to turn."""
+        """Return the block with rewritten loops, or the block itself if no loop changes."""
         found: list[ir.Statement] = []
         for statement in block:
             changed = rewrite.with_blocks(statement, self.block)
             if found and isinstance(changed, ir.Loop):
-                found[-1], changed = self._turned(found[-1], changed)
+                found[-1], changed = self._rewritten(found[-1], changed)
             found.append(changed)
         return block if found == [*block] else tuple(found)
 
-    def _turned(self, before: ir.Statement, loop: ir.Loop) -> tuple[ir.Statement, ir.Statement]:
-        """Return a statement and the loop after it, or what counts down in their place."""
+    def _rewritten(self, before: ir.Statement, loop: ir.Loop) -> tuple[ir.Statement, ir.Statement]:
+        """Return the initial value and the loop, rewritten to count down if possible."""
         match before, loop.condition, loop.step:
             case (
                 ir.SetLocal(local=counter, value=ir.Immediate(per_pe=None, word=0) as zero),
@@ -84,7 +84,7 @@ class _Turner:
 
 
 def _stays(stop: ir.Expression, loop: ir.Loop) -> bool:
-    """Tell whether a number is the same for as long as a loop runs."""
+    """Tell whether a value is invariant in a loop."""
     match stop:
         case ir.Immediate():
             return True

@@ -1,12 +1,11 @@
-"""A value that was just stored or loaded is not loaded again.
+"""Store-to-load and load-to-load forwarding: a known value is not loaded again.
 
-In: an instance. Out: the same, where loads of a number from a place that is known read a local.
+In: an instance. Out: the same, with loads of known values replaced by reads of locals.
 
-Only variables count that the code names directly in every load and store: no pointer, no DSD and
-no FIFO leads to them, so nothing changes them while a microthread works or a task waits. The host
-may know them. It reads and writes between tasks, and a function that comes after it loads them.
-All that is known ends where a function is called, and also where something is written whose place
-the compiler does not know, for programs run on from one variable into the next.
+Only direct variables are forwarded (`csl.ir.direct`): no pointer, DSD or FIFO leads to them, so
+neither a microthread nor a waiting task changes them. The host may access them: it reads and writes
+between tasks, and each function loads them anew. All known values are forgotten at a call, and at
+a store to an unknown address, for programs run on from one variable into the next.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from onewafer.csl.ir.walk import Block
 
     _Place: TypeAlias = tuple[ir.Global, int, ScalarType]
-    """A variable, bytes from its start, and the type of the number there."""
+    """A memory location: a variable, the byte offset, and the type of the number there."""
     _Known: TypeAlias = dict[_Place, ir.ReadLocal | ir.Immediate]
     """The known value of each place."""
 
@@ -35,7 +34,7 @@ _HARMLESS = (
     *(*walk.EXITS, ir.If, ir.Labelled, ir.Loop, ir.LoadDsr, ir.Activate, ir.SetBlocked),
     *(ir.SetFifoLength, ir.UnblockCommandStream, ir.TimestampControl, ir.Trap, ir.Print),
 )
-"""Statements that themselves write nothing to memory."""
+"""Statements that do not write to memory, apart from their nested blocks."""
 
 
 def forward(instance: ir.InstanceIr) -> ir.InstanceIr:
@@ -53,10 +52,10 @@ def forward(instance: ir.InstanceIr) -> ir.InstanceIr:
 class _Forwarder:
     direct: frozenset[ir.Global]
     held: set[ir.Local] = field(default_factory=set[ir.Local])
-    """Locals made here, each for a value that may be asked for again."""
+    """The locals that this pass made, each for a forwarded value."""
 
     def block(self, block: Block, known: _Known) -> tuple[Block, _Known]:
-        """Return a block that loads less, and what is known behind it."""
+        """Return a block with fewer loads, and the known values after it."""
         found: list[ir.Statement] = []
         for statement in block:
             more, known = self._statement(statement, known)
@@ -108,7 +107,7 @@ class _Forwarder:
     def _with_roots(
         self, statement: ir.Statement, known: _Known
     ) -> tuple[list[ir.Statement], ir.Statement, _Known]:
-        """Return a statement that reads what is known, and before it the loads of what is not."""
+        """Replace known loads in a statement; return new loads to put before it, too."""
         roots = walk.roots(statement)
         if not any(map(self._places, roots)) or any(map(walk.has_effect, roots)):
             return [], statement, known
@@ -133,7 +132,7 @@ class _Forwarder:
     def _simple(
         self, before: list[ir.Statement], statement: ir.Statement, known: _Known
     ) -> tuple[list[ir.Statement], _Known]:
-        """Return a statement without blocks, and what is known behind it."""
+        """Rewrite a statement without blocks; return the known values after it, too."""
         after = self._after(known, statement)
         match statement:
             case ir.SetLocal(local=local, value=value):
@@ -164,7 +163,7 @@ class _Forwarder:
     # --- places ---------------------------------------------------------------------------------
 
     def _place(self, value: ir.Expression) -> _Place | None:
-        """Return the place that a value is loaded from, if it is one that counts."""
+        """Return the place of a load if it may be forwarded."""
         match value:
             case ir.Load(
                 type=ScalarType() as type_,
@@ -186,7 +185,7 @@ class _Forwarder:
                 return None
 
     def _places(self, expression: ir.Expression) -> list[tuple[_Place, ir.Load]]:
-        """Return what an expression is sure to load: not in one way of a choice."""
+        """Return the loads that an expression always executes: none in a branch of a select."""
         found: list[tuple[_Place, ir.Load]] = []
         waiting = [expression]
         while waiting:
@@ -209,13 +208,13 @@ class _Forwarder:
     # --- what a statement ends ------------------------------------------------------------------
 
     def _survivors(self, known: _Known, block: Block) -> _Known:
-        """Return what is still known wherever a block is left."""
+        """Return the known values that no statement of a block invalidates."""
         for statement in walk.statements(block):
             known = self._after(known, statement)
         return known
 
     def _after(self, known: _Known, statement: ir.Statement) -> _Known:
-        """Return what is still known after a statement, without its blocks."""
+        """Return the known values that a statement, without its blocks, does not invalidate."""
         if not known:
             return known
         if any(map(walk.has_effect, walk.roots(statement))):
@@ -253,18 +252,18 @@ def _is_same(value: ir.ReadLocal | ir.Immediate, other: ir.ReadLocal | ir.Immedi
 
 
 def _is_exit(block: Block) -> bool:
-    """Tell whether what stands behind a block is not reached from it."""
+    """Tell whether control never falls out of the end of a block."""
     return bool(block) and isinstance(block[-1], walk.EXITS)
 
 
 def _is_left(body: Block) -> bool:
-    """Tell whether something in a block leaves the `Labelled` that it is the body of, early."""
+    """Tell whether a `Break` in the body of a `Labelled` leaves it."""
     return any(isinstance(jump, ir.Break) and away >= 0 for jump, away in walk.jumps(body))
 
 
 @dataclass(frozen=True, slots=True)
 class _Collapser:
-    """Puts values back that are asked for once: there was nothing to be saved."""
+    """Removes new locals that are read once: their forwarding saved no load."""
 
     held: set[ir.Local]
     num_reads: Counter[ir.Local]
@@ -281,7 +280,7 @@ class _Collapser:
         return cls(held, Counter(read))
 
     def block(self, block: Block) -> Block:
-        """Return a block without locals that are read once, right behind the place they are set."""
+        """Return a block with the values of locals that are read once put in place of the reads."""
         return tuple(self._statements(block))
 
     def _statements(self, block: Block) -> Iterator[ir.Statement]:

@@ -6,7 +6,7 @@ may be evaluated before it. Otherwise the call stays: in the condition of a loop
 choice, and if the function returns from inside a map loop.
 
 Calls get copies of the body, except the only call of a function: it gets the body itself. Most
-functions of a library of kernels are called once, by others that are.
+functions of a kernel library have one call.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def expand_inline(instance: ir.InstanceIr, *, in_blocks: bool = False) -> ir.Ins
 
 
 def _called_once(functions: Sequence[ir.Function]) -> set[ir.Function]:
-    """Return the functions that one expression calls."""
+    """Return the functions with exactly one call."""
     num_calls = Counter(call.function for caller in functions for call in walk.calls(caller))
     return {function for function, number in num_calls.items() if number == 1}
 
@@ -56,7 +56,7 @@ def _called_once(functions: Sequence[ir.Function]) -> set[ir.Function]:
 @dataclass(slots=True)
 class _Expander:
     _called_once: set[ir.Function]
-    """Functions whose only call may have the statements of the body, which nothing else has."""
+    """Functions with one call, which takes the statements of the body without a copy."""
     _in_blocks: bool
     _begun: set[ir.Function] = field(default_factory=set[ir.Function])
     _expandable: dict[ir.Function, walk.Contents] = field(
@@ -122,7 +122,7 @@ class _Expander:
     def _sequence(
         self, values: Sequence[ir.Expression], span: Span | None
     ) -> tuple[list[ir.Statement], list[ir.Expression]]:
-        """Return statements to run first, and what then are the values, evaluated in order."""
+        """Return statements to run first, and the values afterwards, evaluated in order."""
         copies = {value: self._substituted(value) for value in values}
         changed = [copies[value] for value in values]
         calling = [i for i, value in enumerate(changed) if self._can_hoist(value)]
@@ -143,14 +143,14 @@ class _Expander:
         return before, changed
 
     def _substituted(self, expression: ir.Expression) -> ir.Expression:
-        """Return an expression without calls of functions that are one."""
+        """Return an expression with calls of single-expression functions replaced."""
         changed = rewrite.with_operands(expression, self._substituted)
         if isinstance(changed, ir.Call) and self._is_expanded(changed.function):
             return _expression_of(changed) or changed
         return changed
 
     def _can_hoist(self, expression: ir.Expression) -> bool:
-        """Tell whether there is a call that can stand before the statement."""
+        """Tell whether the expression has a call that can be hoisted before the statement."""
         if not walk.has_effect(expression):
             return False
         match expression:
@@ -199,7 +199,7 @@ class _Expander:
     def _in_a_block(
         self, body: list[ir.Statement], result: ir.Local | None, span: Span | None
     ) -> list[ir.Statement]:
-        """Return statements in a block, if they have locals of their own."""
+        """Put statements into a block, if they have locals of their own."""
         if not self._in_blocks:
             return body
         own = {local for statement in body for local in walk.locals_set(statement)} - {result}
@@ -215,7 +215,7 @@ class _Expander:
 
 @dataclass(slots=True)
 class _Copier:
-    """Copies the body of a function: its locals are new ones, its returns leave a block."""
+    """Copies the body of a function with new locals; each return becomes a `Break`."""
 
     result: ir.Local | None = None
     values: dict[ir.Local, ir.Expression] = field(default_factory=dict[ir.Local, ir.Expression])
@@ -245,7 +245,7 @@ class _Copier:
         return copy
 
     def block(self, block: Block, depth: int) -> Block:
-        """Copy statements that stand in `depth` blocks that a break leaves."""
+        """Copy statements nested in `depth` loops and labelled blocks."""
         found: list[ir.Statement] = []
         for statement in block:
             if isinstance(statement, ir.Return):
@@ -264,7 +264,7 @@ class _Copier:
 
 @dataclass(frozen=True, slots=True)
 class _Filler:
-    """Puts arguments in the places of parameters; statements that read none stay themselves."""
+    """Substitutes arguments for parameters; statements without parameters are not copied."""
 
     values: dict[ir.Local, ir.Expression]
     readers: set[ir.Statement]
@@ -279,7 +279,7 @@ class _Filler:
         return cls(values, {statement for each in readers for statement in each})
 
     def block(self, block: Block) -> Block:
-        """Return the block with the arguments; it itself, if it reads none."""
+        """Return the block with arguments substituted, or the block itself if it reads none."""
         if not self.readers:
             return block
         filled = tuple([self._statement(statement) for statement in block])
@@ -305,7 +305,7 @@ class _Uses:
 
     num_reads: dict[ir.Local, int]
     repeated: set[ir.Local]
-    """Read in a loop."""
+    """Parameters read in a loop."""
     changed: set[ir.Local]
 
     @classmethod
@@ -332,7 +332,7 @@ class _Uses:
 def _bind(
     call: ir.Call, uses: _Uses, local: Callable[[ir.Local], ir.Local], span: Span | None
 ) -> tuple[dict[ir.Local, ir.Expression], list[ir.Statement]]:
-    """Return the arguments that stand for their parameters, and what sets the other parameters."""
+    """Return the substituted arguments, and the assignments of all other parameters."""
     values: dict[ir.Local, ir.Expression] = {}
     before: list[ir.Statement] = []
     for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
@@ -344,12 +344,12 @@ def _bind(
 
 
 def _is_at_hand(expression: ir.Expression) -> bool:
-    """Tell whether a value is there, or is a constant."""
+    """Tell whether a value is a local or a constant."""
     return isinstance(expression, ir.ReadLocal | ir.Immediate | ir.AddressOf)
 
 
 def _expression_of(call: ir.Call) -> ir.Expression | None:
-    """Return the expression that a call is, if its function only returns one."""
+    """Return the expression of a call whose function only returns an expression."""
     match call.function.body:
         case (ir.Return(value=value),) if value is not None:
             pass

@@ -1,13 +1,13 @@
-"""Which functions are expanded where they are called, besides each `inline fn`.
+"""The choice of functions to inline, besides each `inline fn`.
 
 In: an instance. Out: the same, with `is_inline` set for functions that `expand_inline` may expand:
 
-* one that a single expression calls, for its code then stands once as before;
-* a short one, as long as all copies together add little to the code. It has no loop, and starts no
-  asynchronous operation: each copy would take registers of its own (`dsr_plan`).
+* a function with one call, whose code is not copied;
+* a short function, as long as all copies together add little to the code. It has no loop, and
+  starts no asynchronous operation: each copy would take registers of its own (`dsr_plan`).
 
-A function that calls itself, over others or not, stays. So does, for other callers, the code of a
-task or of a function that the host launches.
+A recursive function stays. The code of tasks and of functions that the host launches stays, too,
+beside copies in their callers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_ADDED: Final = 96
 
 
 def mark_inlined(instance: ir.InstanceIr, *, most_added: int = MOST_ADDED) -> None:
-    """Set `is_inline` of the functions that are worth it; their copies add so many units."""
+    """Set `is_inline` of functions worth inlining; their copies add at most `most_added` units."""
     num_calls = Counter(call.function for f in instance.functions for call in walk.calls(f))
     started = {task.function for task in instance.tasks}
     started |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
@@ -50,7 +50,7 @@ def mark_inlined(instance: ir.InstanceIr, *, most_added: int = MOST_ADDED) -> No
 
 @dataclass(slots=True)
 class _Sizes:
-    """Sizes of functions, with what is expanded in them; callees come first."""
+    """Sizes of functions including their inlined callees; callees come first."""
 
     num_left: int
     """Units that copies may still add."""
@@ -73,5 +73,5 @@ def _may_be_copied(function: ir.Function) -> bool:
 
 
 def _units_of_call(function: ir.Function) -> int:
-    """Return the size of a call and of the way back: a jump each, and moves of values."""
+    """Return the size of a call and its return: a jump each, and moves of values."""
     return 2 + len(function.parameters) + (function.result is not None)

@@ -1,4 +1,4 @@
-"""How much code a statement is, before it is generated: an estimate, in units of about 4 bytes."""
+"""Estimates of the code size of statements before codegen, in units of about 4 bytes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _UNITS_OF_REGISTER: Final = 2
 
 
 def units_of(block: Block) -> int:
-    """Return the size of the code of a block, without what it calls."""
+    """Return the code size of a block, without its callees."""
     return sum(map(_units_of_statement, walk.statements(block)))
 
 
 def units_of_rounds(body: Block, num_rounds: int) -> int:
-    """Return the size of as many copies of a body, whose constant descriptors are loaded once."""
+    """Return the code size of an unrolled loop, whose constant descriptors are loaded once."""
     operations = [s for s in walk.statements(body) if isinstance(s, ir.DsdStatement)]
     loaded = [v.dsd for s in operations for v in walk.vectors(s) if _is_constant(v.dsd)]
     kept = sum(map(_units_of_operand, loaded))

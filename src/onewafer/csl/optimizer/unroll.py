@@ -1,4 +1,4 @@
-"""Loops of a few rounds → their rounds, one after the other.
+"""Loop unrolling: loops of a few iterations → copies of their bodies.
 
 In: an instance. Out: the same, where a loop that counts between constants is a `Labelled` with a
 copy of the body for each round, in which the counter is a number. That pays: the end of a round is
@@ -7,8 +7,8 @@ up to `MOST_UNITS` all together. These loops stay:
 
 * one that starts asynchronous operations, for each copy would take registers of its own;
 * one with a `continue`;
-* one with another loop in it that stays: its own end is a small part of a round;
-* one that moves a descriptor on from round to round. The vendor's compiler keeps it, too: in a log
+* one that contains a loop that stays: its own branch costs little in comparison;
+* one that advances a descriptor in each round. The vendor's compiler keeps it, too: in a log
   of its simulator, each of 14 rounds around one `@fmacs` ends with a comparison and a jump.
 """
 
@@ -44,7 +44,7 @@ def unroll(instance: ir.InstanceIr) -> ir.InstanceIr:
 
 
 def _block(block: Block) -> Block:
-    """Return a block with its loops unrolled, inner ones first; it itself, if there are none."""
+    """Return a block with its loops unrolled, inner first, or the block itself."""
     found: list[ir.Statement] = []
     for statement in block:
         changed = rewrite.with_blocks(statement, _block)
@@ -65,11 +65,11 @@ class _Counting:
     counter: ir.Local
     type: ScalarType
     words: tuple[int, ...]
-    """Values of the counter: one for each round, and the last one behind the loop."""
+    """Values of the counter: one for each round, and the final value after the loop."""
 
 
 def _counting(before: ir.Statement, loop: ir.Loop) -> _Counting | None:
-    """Return how a loop counts, if it does so from one constant to another in a few rounds."""
+    """Return the counter of a loop between two constants with few rounds, or None."""
     match before, loop.condition, loop.step:
         case (
             ir.SetLocal(local=counter, value=ir.Immediate(per_pe=None, word=word)),
@@ -117,7 +117,7 @@ def _pays(counting: _Counting) -> bool:
 
 
 def _moves_descriptor(inside: Sequence[ir.Statement]) -> bool:
-    """Tell whether an operation uses a descriptor that the body of its loop sets."""
+    """Tell whether an operation in a loop uses a descriptor that the loop sets."""
     set_inside = {local for statement in inside for local in walk.locals_set(statement)}
     return any(
         isinstance(node, ir.ReadLocal) and node.local in set_inside
@@ -129,12 +129,12 @@ def _moves_descriptor(inside: Sequence[ir.Statement]) -> bool:
 
 
 def _is_continued(body: Block) -> bool:
-    """Tell whether something in the body of a loop goes on with its next round."""
+    """Tell whether a `Continue` in the body belongs to this loop."""
     return any(isinstance(jump, ir.Continue) and not away for jump, away in walk.jumps(body))
 
 
 def _rounds(counting: _Counting) -> ir.Statement:
-    """Return what stands in the place of a loop."""
+    """Return the unrolled loop."""
     counter, body, span = counting.counter, counting.loop.body, counting.loop.span
     is_left = any(isinstance(s, ir.Break) for s in walk.statements(body))
     rounds: list[ir.Statement] = []
@@ -149,7 +149,7 @@ def _rounds(counting: _Counting) -> ir.Statement:
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """Copies a body with a number in the place of the counter."""
+    """Copies a body with a constant in place of the counter."""
 
     counter: ir.Local
     word: ir.Immediate
@@ -170,7 +170,7 @@ class _Round:
     def _expression(
         self, expression: ir.Expression, copies: dict[ir.Expression, ir.Expression]
     ) -> ir.Expression:
-        """Copy an expression; one node stays one."""
+        """Copy an expression; a shared node is copied once."""
         if isinstance(expression, ir.ReadLocal):
             return self.word if expression.local is self.counter else expression
         if expression not in copies:

@@ -1,4 +1,4 @@
-"""Remove locals that nothing reads, and choices without effect.
+"""Dead code elimination: locals that nothing reads, and branches without effect.
 
 In and out: the body of a function. A call stays, and so do the choices around it.
 """
@@ -30,7 +30,7 @@ def drop_unused(body: Block) -> walk.Contents:
 
 
 def _may_go(statement: ir.Statement, read: set[ir.Local]) -> bool:
-    """Tell whether a statement is a candidate: it only sets what is not read, or has no blocks."""
+    """Tell whether a statement may be removed: it only sets unread locals, or is empty."""
     match statement:
         case ir.SetLocal(local=local):
             return local not in read
@@ -43,7 +43,7 @@ def _may_go(statement: ir.Statement, read: set[ir.Local]) -> bool:
 
 
 def _without(block: Block, read: set[ir.Local]) -> Block:
-    """Return the block without what only serves locals that are not read; it itself, if all is."""
+    """Return the block without statements that only serve unread locals, or the block itself."""
     kept: list[ir.Statement] = []
     for statement in block:
         changed = rewrite.with_blocks(statement, lambda inner: _without(inner, read))

@@ -1,12 +1,12 @@
-"""Values that a variable never has → no code for them.
+"""Value-set analysis: comparisons with one outcome and unreachable branches are removed.
 
-In: an instance. Out: the same, where a comparison that has one outcome is that outcome, and ways
-that are never taken are gone, with functions that only they call. Typical is the state of a
-library, of which a program uses a part: `switch (next)` keeps the states that something sets.
+In: an instance. Out: the same, where a comparison with one possible outcome is that constant;
+unreachable branches are gone, with functions that only they call. A typical case is the state
+machine of a library: `switch (next)` keeps the states that the program sets.
 
-A variable that only the code names (`csl.direct`) has its initial value or one that is stored, a
-local one that it is set to, and a parameter one that a call gives it. What is not a constant, or a
-choice between constants, may be anything, and so may parameters of functions that the host starts.
+The values of a direct variable (`csl.ir.direct`) are its initial value and all stores, those of a
+local all assignments, those of a parameter all arguments. An expression other than a constant or a
+choice between constants may have any value, as may parameters of functions that the host launches.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     Holder = ir.Global | ir.Local
 
 MOST_VALUES: Final = 16
-"""Values of a variable that are kept apart."""
+"""The largest set of possible values of one variable; beyond it, any value is possible."""
 _Values = frozenset[int]
 
 
 def fold_values(instance: ir.InstanceIr) -> ir.InstanceIr:
-    """Return the instance without what never runs; bodies change in place."""
+    """Remove unreachable code from the instance; bodies change in place."""
     called = {callee for function in instance.functions for callee in walk.callees(function)}
     roots = {function for function in instance.functions if function not in called}
     roots |= {task.function for task in instance.tasks}
@@ -60,15 +60,15 @@ def _without_unreached(instance: ir.InstanceIr, roots: set[ir.Function]) -> ir.I
 
 @dataclass(slots=True)
 class _Known:
-    """The values that variables and locals may have; those that are not here have any."""
+    """The possible values of variables and locals; absent ones may have any value."""
 
     values: dict[Holder, _Values] = field(default_factory=dict["Holder", _Values])
 
     @classmethod
     def of(cls, instance: ir.InstanceIr, roots: set[ir.Function]) -> _Known:
-        """Find the values: the initial ones, then all that are stored, until none is new.
+        """Find the values: the initial ones, then all stores, up to a fixed point.
 
-        `roots` are the functions that start by other ways than a call.
+        `roots` are the functions that are started by other means than a call.
         """
         statements = [s for f in instance.functions for s in walk.statements(f.body)]
         known = cls()
@@ -90,7 +90,7 @@ class _Known:
         return known
 
     def grow(self, assignments: Iterable[tuple[Holder, ir.Expression]]) -> bool:
-        """Add what is assigned, and tell whether something is new."""
+        """Add assigned values; tell whether one is new."""
         is_new = False
         for holder, value in assignments:
             held = self.values.get(holder)
@@ -122,7 +122,7 @@ class _Known:
 
 
 def _assignment(statement: ir.Statement) -> tuple[Holder, ir.Expression] | None:
-    """Return what a statement gives a value to, and the value."""
+    """Return the target and the value of an assignment."""
     match statement:
         case ir.SetLocal(local=local, value=value):
             return local, value
@@ -135,7 +135,7 @@ def _assignment(statement: ir.Statement) -> tuple[Holder, ir.Expression] | None:
 def _scalars(
     instance: ir.InstanceIr, statements: Iterable[ir.Statement]
 ) -> dict[ir.Global, ScalarType]:
-    """Return the variables that are one integer, for all that read and write them."""
+    """Return the variables that every load and store treats as one integer."""
     found = {
         v: v.element
         for v in find_direct(instance)
@@ -170,14 +170,14 @@ def _initial(variable: ir.Global, type_: ScalarType) -> _Values | None:
 
 
 def _passed(call: ir.Call) -> Iterable[tuple[Holder, ir.Expression]]:
-    """Return the parameters that a call gives values to, and the values."""
+    """Return the parameters of a call's function, and their arguments."""
     return zip(call.function.parameters, call.arguments, strict=True)
 
 
 def _set_otherwise(
     roots: Iterable[ir.Function], statements: Iterable[ir.Statement]
 ) -> Iterable[ir.Local]:
-    """Yield the locals that get values by other ways than `SetLocal` and calls."""
+    """Yield the locals that are set by other means than `SetLocal` and calls."""
     for function in roots:
         yield from function.parameters
     for statement in statements:
@@ -190,7 +190,7 @@ class _Folder:
     known: _Known
 
     def block(self, block: Block) -> Block:
-        """Return a block without what never runs; it itself, if all may."""
+        """Return a block without unreachable code, or the block itself if all is reachable."""
         found: list[ir.Statement] = []
         for statement in block:
             found += self._statement(statement)
@@ -212,7 +212,7 @@ class _Folder:
                 return (rewrite.with_blocks(statement, self.block),)
 
     def _expression(self, expression: ir.Expression) -> ir.Expression:
-        """Return a constant, a way of a choice, or the expression itself."""
+        """Return a constant, a branch of a select, or the expression itself."""
         match expression:
             case ir.ReadLocal() | ir.Load():
                 constant = self._constant(expression)

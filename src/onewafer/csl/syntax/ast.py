@@ -96,7 +96,7 @@ class StringLiteral(Node):
     """`"text"`, escapes resolved."""
 
     value: str
-    """Its bytes decoded; those that are no UTF-8 are surrogates (PEP 383)."""
+    """The decoded bytes of the literal; bytes that are not UTF-8 become surrogates (PEP 383)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,7 +242,7 @@ class StructType(Node):
 
     fields: tuple[StructTypeField, ...]
     is_union: bool = False
-    """`union { … }`: a value has one of the fields."""
+    """`union { … }`: a value holds one of the fields at a time."""
     qualifier: str = ""
     """`extern` or `packed`, if that stands before it."""
 

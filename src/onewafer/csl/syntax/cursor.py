@@ -62,14 +62,14 @@ class SyntaxFailure(Exception):  # noqa: N818  # a jump to the recovery point, n
 
 @dataclass(frozen=True, slots=True)
 class _BracePair:
-    """A `{` and the `}` that closes it at another indentation: a hint where one is missing."""
+    """A `{` and its `}` at different indentations: a hint to the place of a missing brace."""
 
     opening: Token
     closing: Token
 
 
 class TokenCursor:
-    """Reads tokens one by one, knows the open delimiters, reports and recovers."""
+    """Reads tokens one by one, tracks the open delimiters, reports syntax errors and recovers."""
 
     def __init__(self, source: SourceFile, sink: DiagnosticSink) -> None:
         self.source = source
@@ -225,11 +225,11 @@ class TokenCursor:
             )
 
     def leave(self) -> None:
-        """Come back from a level."""
+        """Leave a nesting level."""
         self._nesting -= 1
 
     def check_chain(self, length: int) -> None:
-        """Fail if a chain of operations is too long to be worked on recursively."""
+        """Fail if a chain of operations is too long for recursion."""
         if length > MAX_CHAIN:
             raise self.failure(
                 f"this chain has more than {MAX_CHAIN} links",
@@ -248,8 +248,7 @@ class TokenCursor:
     def close(self, opening: Token, where: str, *, separator: str = "") -> None:
         """Step over the delimiter that closes `opening`.
 
-        Reports softly where the text goes on in a way that shows that only the delimiter is
-        missing.
+        The error is soft if the next tokens show that only the delimiter is missing.
         """
         kind = CLOSING[opening.kind]
         if self.token.kind is kind:
@@ -292,7 +291,7 @@ class TokenCursor:
         return tuple(items)
 
     def _is_missing(self, kind: TokenKind) -> bool:
-        """Tell whether the text goes on as if the closing delimiter had been there."""
+        """Tell whether the next tokens fit if the missing closing delimiter is assumed."""
         if self.at(TokenKind.END) or self._starts_declaration_line():
             return True
         if kind is TokenKind.RIGHT_BRACE:
@@ -310,7 +309,7 @@ class TokenCursor:
         return self.token.kind in kinds and self._column(self.token) == 1
 
     def at_stray_declaration(self, block: Token) -> bool:
-        """Tell whether a declaration starts here that can only stand outside of `block`."""
+        """Tell whether a declaration that is only allowed outside of `block` starts here."""
         return (
             self.token.kind in _DECLARATION_STARTS
             and self.next_kind not in {TokenKind.FOR, TokenKind.WHILE}  # `inline for`
@@ -319,7 +318,7 @@ class TokenCursor:
         )
 
     def report_unclosed_block(self, opening: Token) -> None:
-        """Report a block that reaches a declaration or the end of the file; forget it."""
+        """Report a block that is unclosed at a declaration or the end of the file; close it."""
         self.report(
             "unclosed-delimiter",
             f"`{{` is never closed: {self.token.description} follows inside the block",
@@ -410,7 +409,7 @@ class TokenCursor:
         )
 
     def skip_to_declaration(self) -> None:
-        """Skip what is left of a broken declaration at the top level, blocks in one piece."""
+        """Skip the remaining tokens of a broken top-level declaration; a block is skipped whole."""
         while not self.at(TokenKind.END) and not (
             self.token.kind in _DECLARATION_STARTS or self._starts_declaration_line()
         ):

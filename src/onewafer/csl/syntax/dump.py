@@ -1,4 +1,4 @@
-"""The syntax tree as text: one S-expression a declaration, for tests and for looking at."""
+"""The syntax tree as text: one S-expression a declaration, for tests and for debugging."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class ExpressionParser(TokenCursor):
     """The expression level of the parser."""
 
     def parse_expression(self) -> ast.Expression:
-        """Parse one expression, as far as it goes."""
+        """Parse the longest expression at the cursor."""
         return self._binary(1)
 
     def parse_type(self) -> ast.Expression:
@@ -198,10 +198,10 @@ class ExpressionParser(TokenCursor):
                     base = struct
 
     def _typed_struct(self, type_: ast.Expression, *, is_before_block: bool) -> ast.Expression:
-        """Parse the `{ .a = 1 }` of `T{ .a = 1 }`, if it is there; no block begins like that.
+        """Parse the `{ .a = 1 }` of `T{ .a = 1 }`, if it follows; no block begins like that.
 
-        `{}` is one where no block may follow, and written directly behind the type: what lacks in
-        `if (x { }` is a `)`.
+        `{}` is a literal only where no block may follow and without a space before it: in
+        `if (x { }`, the missing token is the `)`.
         """
         begins = (self.token.kind, *map(self.kind_ahead, (1, 2, 3)))
         is_empty = begins[:2] == (TokenKind.LEFT_BRACE, TokenKind.RIGHT_BRACE)
@@ -285,7 +285,7 @@ class ExpressionParser(TokenCursor):
         return self.next_kind is TokenKind.COLON and self.kind_ahead(2) is TokenKind.LEFT_BRACE
 
     def parse_block_expression(self) -> ast.BlockExpression:
-        """Parse `label: { … }`; the level of statements knows how."""
+        """Parse `label: { … }`; the subclass for statements implements it."""
         raise NotImplementedError
 
     def _compound_primary(self, token: Token) -> ast.Expression:
@@ -452,7 +452,7 @@ class ExpressionParser(TokenCursor):
         return condition
 
     def parse_iterable(self) -> ast.Expression:
-        """Parse `( iterable )` of a `for`; a `|` starts the captures and is no operator."""
+        """Parse `( iterable )` of a `for`; a `|` starts the captures and is not an operator."""
         opening = self.open(TokenKind.LEFT_PARENTHESIS, "after `for`")
         iterable = self._binary(_BINARY[TokenKind.AMPERSAND][0])
         self.close(opening, "after the iterable of `for`")
@@ -485,7 +485,7 @@ class ExpressionParser(TokenCursor):
         return ast.SwitchExpressionArm(self.span_from(start), patterns, value)
 
     def check_arms(self, arms: Sequence[ast.SwitchArm | ast.SwitchExpressionArm]) -> None:
-        """Report every `else` of a `switch` but one."""
+        """Report every `else` of a `switch` after the first."""
         for arm in [arm for arm in arms if not arm.patterns][1:]:
             self.report("syntax-error", "a `switch` has one `else` arm", arm.span)
 
@@ -570,7 +570,7 @@ class ExpressionParser(TokenCursor):
         return ast.FunctionType(self.span_from(keyword.start), parameters, result, is_task=is_task)
 
     def _parameter_type(self) -> ast.Expression:
-        """Return the type of a parameter; its name, if there is one, is for readers only."""
+        """Return the type of a parameter; an optional name is skipped."""
         if self.at(TokenKind.IDENTIFIER) and self.next_kind is TokenKind.COLON:
             self.advance()
             self.advance()

@@ -26,9 +26,9 @@ _SIZED = re.compile(r"(u?)int(8|16|32|64)(?:_t)?|float(16|32)")
 
 
 def nearest_types(name: str) -> tuple[str, ...]:
-    """Return the types that come near to a type of another language, the best first.
+    """Return the CSL types nearest to a type of another language, the best match first.
 
-    They are types that variables may have: the machine computes with at most 32 bits.
+    Only types of variables are returned: the machine computes with at most 32 bits.
 
     >>> nearest_types("float"), nearest_types("uint64_t"), nearest_types("f32")
     (('f32', 'f16'), ('u32',), ())

@@ -41,7 +41,7 @@ _MAX_DIGITS = 1000
 
 
 def tokenize(source: SourceFile, sink: DiagnosticSink) -> list[Token]:
-    """Return the tokens of `source`, ending with END; report what is no token to `sink`."""
+    """Return the tokens of `source`, ending with END; report invalid text to `sink`."""
     return _Lexer(source, sink).tokenize()
 
 
@@ -51,9 +51,9 @@ def integer_value(text: str) -> int:
 
 
 def string_value(text: str) -> str:
-    """Return what a valid string literal (with quotes) stands for: the decoding of its bytes.
+    """Return the value of a valid string literal (with quotes): its decoded bytes.
 
-    Bytes that are no UTF-8 are surrogates (PEP 383).
+    Bytes that are not UTF-8 become surrogates (PEP 383).
     """
     octets = bytearray()
     position = 1
@@ -76,7 +76,7 @@ def _characters(text: str) -> str:
 
 
 def _character(escape: re.Match[str]) -> str:
-    """Return what a valid escape sequence stands for, one of the first 256 characters."""
+    """Return the character of a valid escape sequence, one of the first 256."""
     code = escape[1]
     return chr(int(code[1:], 16)) if len(code) > 1 else _ESCAPES[code]
 

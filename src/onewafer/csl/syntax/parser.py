@@ -75,7 +75,7 @@ class _FileParser(StatementParser):
                 raise self._not_a_declaration(first)
 
     def _not_a_declaration(self, first: Token) -> SyntaxFailure:
-        """Say why nothing that starts like this stands at the top level."""
+        """Explain why no top-level declaration starts with this token."""
         if first.kind is TokenKind.RIGHT_BRACE:
             return self.failure(
                 "this `}` closes nothing",
@@ -148,7 +148,7 @@ class _FileParser(StatementParser):
         )
 
     def _check_names(self, parameters: Sequence[ast.Parameter], body: ast.Block) -> None:
-        """Report parameters of one name, and locals of the body that are called like one."""
+        """Report parameters with equal names, and locals of the body with a parameter's name."""
         declared: dict[str, Span] = {}
         for parameter in parameters:
             name, span = parameter.name, parameter.span
@@ -168,7 +168,7 @@ class _FileParser(StatementParser):
         return self.parse_block(f"before the body of `{name.text}`")
 
     def _body_elsewhere(self, keyword: Token, name: Token) -> ast.Block:
-        """Read the `;` of an `extern` function, whose body another module has."""
+        """Read the `;` of an `extern` function, whose body is in another module."""
         if keyword.kind is TokenKind.TASK:
             self.report(
                 "syntax-error",
@@ -189,7 +189,7 @@ class _FileParser(StatementParser):
         return ast.Block(end, ())
 
     def _linkage(self) -> ast.Expression | None:
-        """Parse `linkname(…)` and `linksection(…)` and return the name: code has one place."""
+        """Parse `linkname(…)` and `linksection(…)`; return the name, the section is ignored."""
         link_name = None
         while self.at(TokenKind.LINKNAME, TokenKind.LINKSECTION):
             attribute = self.advance()
@@ -215,7 +215,7 @@ class _FileParser(StatementParser):
         return f"`{name.text}: u16`"
 
     def _extern_parameter(self) -> ast.Parameter:
-        """Parse a parameter of a function without a body, which may be its type alone."""
+        """Parse a parameter of a function without a body: a name and a type, or a type alone."""
         is_named = self.at(TokenKind.IDENTIFIER) and self.next_kind is TokenKind.COLON
         if is_named or self.at(TokenKind.COMPTIME):
             return self._parameter()

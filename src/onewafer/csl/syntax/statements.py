@@ -31,7 +31,7 @@ _ASSIGNMENT = {
 }
 
 _COUNTING = re.compile(r"\([^;]*?(\w+)\s*(?::\s*\w+\s*)?=\s*0\s*;\s*\1\s*<\s*(\w+)\s*;")
-"""The header of a loop of C from 0: the name that counts, and the end."""
+"""The header of a C loop that counts from 0: the counter's name, and the end."""
 _NUM_SEMICOLONS = 2
 
 _TOP_LEVEL_ONLY = frozenset(
@@ -78,7 +78,7 @@ class StatementParser(ExpressionParser):
         return statement
 
     def _braced_body(self, keyword: str) -> ast.Block:
-        """Parse the body of a loop; take a statement without braces after reporting it."""
+        """Parse the body of a loop; a statement without braces is reported and accepted."""
         if self.at(TokenKind.LEFT_BRACE):
             return self.parse_block("")
         self.report(
@@ -206,7 +206,7 @@ class StatementParser(ExpressionParser):
 
     @staticmethod
     def help_with_declaration(first: Token, second: Token) -> str:
-        """Return how `int x` is written, nothing: these are no type of C and a name."""
+        """Return help for `int x`, a C type before a name; empty for any other two tokens."""
         nearest = nearest_types(first.text)
         if not nearest or second.kind is not TokenKind.IDENTIFIER:
             return ""
@@ -285,7 +285,7 @@ class StatementParser(ExpressionParser):
         raise AssertionError
 
     def _three_part_for(self, keyword: Token) -> ast.For:
-        """Report a `for` as in C, and read on in its body."""
+        """Report a C-style `for`, and parse its body."""
         opening, start = self.token, self.token.start
         depth = 0
         while True:

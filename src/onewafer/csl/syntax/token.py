@@ -132,7 +132,7 @@ class Token:
 
     @property
     def description(self) -> str:
-        """How a message names the token."""
+        """The token's name in a message."""
         match self.kind:
             case TokenKind.END:
                 return "the end of the file"
