@@ -1,15 +1,15 @@
 """The fast engine: compiled kernels over flat arrays, equal to the reference in every cycle.
 
-engine                    what the machine asks for: run, launch, peek, checkpoint
+engine                    the interface of the machine: run, launch, peek, checkpoint
 state/                    the records: every field, and the arrays that they lie in
 build/                    from a loaded program to these arrays
-kernels/loop              the loop over windows of cycles, and what it looks at:
+kernels/loop              the loop over windows of cycles, which visits
 kernels/fabric/           routers, links, switches and queues
 kernels/compute_element/  main threads, tasks and DSD operations
-threads/                  which thread looks at which PEs
-snapshots/                the arrays as tables that every engine understands, and back
+threads/                  the assignment of PEs to threads
+snapshots/                the arrays as tables in the format of all engines, and back
 reports/                  counters, errors and deadlocks
-machine_code/             how kernels are compiled, kept, and delivered
+machine_code/             compilation, cache and delivery of the kernels
 """
 
 from onewafer.simulator.fast.engine import FastEngine

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.state.snapshot import Snapshot
 
 _BUDGET = 1 << 22
-"""Units and instructions between two looks at signals: well under a second."""
+"""Visits and instructions between two checks for signals: well under a second."""
 _NO_PES: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
@@ -78,7 +78,7 @@ class FastEngine:
     def __init__(self, loaded: LoadedProgram, division: Division | None = None) -> None:
         """Build the arrays. Raise `ImageError` if they cannot fit into memory.
 
-        The division says which thread looks at which PE; no result depends on it.
+        The division assigns PEs to threads; no result depends on it.
         """
         loaded = replace(loaded, image=without_exits(loaded.image))
         self._loaded = loaded
@@ -108,7 +108,7 @@ class FastEngine:
         return self._cycle
 
     def run(self, *, max_cycles: int | None = None) -> StopReason:
-        """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
+        """Run until quiescent or for at most `max_cycles` cycles (M80–M82)."""
         until = f.NEVER if max_cycles is None else min(self._cycle + max_cycles, f.NEVER)
         while True:
             outcome = self._team.run(self._bound, until, _BUDGET)
@@ -129,7 +129,7 @@ class FastEngine:
                     return self._finish()
 
     def find_deadlock(self) -> str | None:
-        """Return what the quiescent program waits for, None if it is done (M81)."""
+        """Return the deadlock report of the quiescent program; None if it is done (M81)."""
         return report_deadlock(self._arrays, self._loaded, self._cycle, programmed=self._programmed)
 
     def launch(self, name: str, words: Sequence[int]) -> None:
@@ -176,7 +176,7 @@ class FastEngine:
         return words
 
     def activity(self) -> Activity:
-        """Return those of these counters that show which PEs work."""
+        """Return the counters that show the activity of PEs."""
         s = self._arrays
         steps = (
             s.pes[:, f.PE_INSTRUCTIONS]
@@ -187,7 +187,7 @@ class FastEngine:
         return Activity(steps.reshape(image.height, image.width), count_hops(s))
 
     def busy_issues(self) -> list[BusyIssue]:
-        """Return where operations were issued on a busy microthread (M38)."""
+        """Return the operations that were issued on a busy microthread (M38)."""
         s = self._arrays
         rows = np.flatnonzero(s.code[:, f.CODE_BUSY])
         at = s.code[rows, f.CODE_BUSY]
@@ -223,7 +223,7 @@ class FastEngine:
         )
 
     def totals(self) -> NDArray[np.int64]:
-        """Return the sums of these counters that a look in the middle of a run takes."""
+        """Return the totals of the counters, for samples during a run."""
         totals = np.zeros((len(Total), len(self._program_of_pe)), np.int64)
         rows = totals.reshape(-1)
 
@@ -240,11 +240,11 @@ class FastEngine:
         return export_waiting(self._arrays, cycle=self._cycle)
 
     def snapshot(self) -> Snapshot:
-        """Return everything about the machine, in the words of no engine."""
+        """Return the state of the machine in the format of all engines."""
         return export_snapshot(self._arrays, self._loaded, cycle=self._cycle)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
+        """Set a newly made engine to the state of a snapshot."""
         empty_agenda(self._shares)
         self._use(restore(self._arrays, self._injector, snapshot))
         self._cycle = snapshot.cycle
@@ -252,7 +252,7 @@ class FastEngine:
         wake_routers(self._bound, np.arange(len(self._program_of_pe)), self._cycle)
 
     def _use(self, arrays: Arrays) -> None:
-        """Go on with these arrays."""
+        """Replace the arrays of the machine."""
         self._arrays = arrays
         self._shares = with_arrays(self._shares, arrays)
         self._bound = bind(self._shares)
@@ -277,11 +277,11 @@ class FastEngine:
         return error
 
     def _absolute(self, field: int) -> int:
-        """Return a cycle of the clock since loading."""
+        """Return a field of the clock as a cycle since loading."""
         return int(self._arrays.clock[f.BASE] + self._arrays.clock[field])
 
     def _store_state(self) -> None:
-        """Write what is kept in records back to the machine state."""
+        """Copy the engine's records back to the machine state."""
         pes, state = self._programmed, self._loaded.state
         settle_elements(self._bound, pes)
         state.program_counters[pes] = self._arrays.pes[pes, f.PE_PC]
@@ -299,7 +299,7 @@ class FastEngine:
         s.clock[f.NUM_EVENTS] = 0
 
     def _make_room_for_events(self) -> None:
-        """Provide for the busiest window: every PE."""
+        """Make the event buffer large enough for a window in which all PEs act."""
         s = self._arrays
         most = (len(s.pes) * EVENTS_PER_PE << int(s.timing[f.T_WINDOW_SHIFT])) + 1
         num_rows = min(2 * len(s.events), most)
@@ -308,7 +308,7 @@ class FastEngine:
     # --- what the host starts --------------------------------------------------------------------
 
     def _note_now(self) -> None:
-        """Let no run end before the host acted (M80)."""
+        """Note the current cycle: no run ends before this action of the host (M80)."""
         clock = self._arrays.clock
         clock[f.LAST_END] = max(self._cycle - clock[f.BASE], clock[f.LAST_END])
 
@@ -347,6 +347,6 @@ class FastEngine:
 
 
 def _function(target: str | None, symbols: Sequence[Symbol]) -> Symbol | None:
-    """Return the exported function of a program, if it is one."""
+    """Return the exported function of a program, if the symbol is a function."""
     found = (s for s in symbols if s.name == target and s.kind is SymbolKind.FUNCTION)
     return next(found, None)

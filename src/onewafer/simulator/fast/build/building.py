@@ -40,7 +40,7 @@ _SPARE_WORDS = 1 << 16
 
 
 def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
-    """Return the arrays of a machine on which nothing has happened, and the plan of its arena."""
+    """Return the arrays of a machine at cycle 0, and the layout of its arena."""
     image, architecture, state = loaded.image, loaded.architecture, loaded.state
     num_pes = image.width * image.height
     changeable = changeable_colors(image, architecture)
@@ -100,7 +100,7 @@ def _shared_with(state: MachineState) -> dict[str, NDArray[Any]]:
 
 
 def _reached(image: WaferImage) -> NDArray[np.int32]:
-    """Return which registers the program of each PE reaches, as flags of `BLOCK_IS_CONTENDED`."""
+    """Return the registers that each PE's program accesses, as flags of `BLOCK_IS_CONTENDED`."""
     flags = [
         f.HAS_REGISTERS * p.reaches_registers | f.HAS_QUEUES * p.reaches_queues
         for p in image.programs
@@ -115,7 +115,7 @@ def _most_sources(fabric: Fabric) -> int:
 
 
 def make_arena(num_words: int) -> Arena:
-    """Return words, all zero, that begin with a cache line."""
+    """Return an array of zeros, aligned to a cache line."""
     words = np.zeros(num_words + f.LINE_WORDS, np.int32)
     skipped = -(words.ctypes.data // words.itemsize) % f.LINE_WORDS
     return words[skipped : skipped + num_words]
@@ -243,7 +243,7 @@ def _write_fifos(
 
 
 def _shape_rings(arena: Arena, offset: Integers, capacity: Integers, group: Integers) -> None:
-    """Set the capacities of FIFOs; all their places are free since long ago."""
+    """Set the capacities of FIFOs; all their slots are free from the start."""
     for words in np.unique(capacity).tolist():
         chosen = np.flatnonzero(capacity == words)
         log2 = log2_places(words)
@@ -309,7 +309,7 @@ def _make_links(num_pes: int, window_words: int) -> Integers:
 
 
 def _make_patches(image: WaferImage, tables: ProgramTables) -> tuple[Integers, Integers]:
-    """Return the immediates that PEs have of their own, and the first one of each PE."""
+    """Return the immediates that differ between PEs, and the first one of each PE."""
     program_of_pe = image.program_of_pe.reshape(-1).astype(np.int64)
     counts = [len(layout.patched) for layout in tables.layouts]
     of_pe = np.append(np.array(counts, np.int64), 0)[program_of_pe]

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 _MAX_LOG2 = 0x1F
 _WORD = 0xFFFF_FFFF
 Wavelet = tuple[int, int, int]
-"""From when it can leave, color, word."""
+"""The earliest cycle in which it can leave, its color, its word."""
 
 
 class Injector:
-    """Puts wavelets into host queues. A queue that is too short moves to the end of the arena."""
+    """Puts wavelets into host queues. A full queue moves to the end of the arena."""
 
     def __init__(self, fabric: Fabric) -> None:
-        """Remember where the arena ends."""
+        """Note the end of the arena."""
         self._fabric = fabric
         self._end = fabric.places.end
 
     def inject(self, s: Arrays, pe: int, color: int, words: Sequence[int], *, cycle: int) -> Arrays:
-        """Append wavelets that can leave from `cycle` on; return the arrays to go on with."""
+        """Append wavelets that can leave from `cycle` on; return the new arrays."""
         streams = self._fabric.streams
         is_stream = bool(((streams.pe == pe) & (streams.color == color)).any())
         number = f.HOST_QUEUE + 1 + color if is_stream else f.HOST_QUEUE
@@ -43,7 +43,7 @@ class Injector:
     def put(
         self, s: Arrays, pe: int, number: int, color: int, words: Sequence[int], *, cycle: int
     ) -> Arrays:
-        """Do what `inject` does, for the queue of a number, with the color behind the ramp."""
+        """As `inject`, for a queue by its number, with the color after the ramp."""
         if len(s.ramp_routes) < len(s.blocks):
             s = s._replace(ramp_routes=route_table(self._fabric))
         row = self._row_of(s, pe, number)
@@ -58,7 +58,7 @@ class Injector:
         return s
 
     def _row_of(self, s: Arrays, pe: int, number: int) -> int:
-        """Return the row of a queue: that of a color, or the one of all other colors."""
+        """Return the row of a host queue: of one color, or of all other colors."""
         streams = self._fabric.streams
         num_streams, num_pes = len(streams.pe), len(s.blocks)
         if number == f.HOST_QUEUE:
@@ -67,7 +67,7 @@ class Injector:
         return len(s.fifos) - num_streams + int(found[0])
 
     def _make_room(self, s: Arrays, num_words: int) -> Arrays:
-        """Return arrays with an arena that has `num_words` left."""
+        """Return arrays with an arena that has `num_words` free words."""
         if self._end + num_words <= len(s.arena):
             return s
         arena = make_arena(2 * len(s.arena) + num_words)
@@ -101,7 +101,7 @@ class Injector:
 
 
 def _source_number(s: Arrays, block: int, queue: int) -> int:
-    """Return which source of its router a queue is; a new one (0) is the next."""
+    """Return the source number of a queue in its router; a new queue (0) gets the next one."""
     num_sources = int(s.arena[block + f.BLOCK_NUM_SOURCES])
     if not queue:
         return num_sources
@@ -114,7 +114,7 @@ def _places(s: Arrays, queue: int) -> int:
 
 
 def _wavelets(s: Arrays, queue: int) -> list[Wavelet]:
-    """Return what waits in a host queue."""
+    """Return the wavelets that wait in a host queue."""
     places = _places(s, queue)
     head, tail = int(s.arena[queue + f.FIFO_HEAD]), int(s.arena[queue + f.FIFO_TAIL])
     numbers = np.arange(head, tail) % places
@@ -136,10 +136,10 @@ def _fill(s: Arrays, queue: int, wavelets: Sequence[Wavelet]) -> None:
 
 
 class Collector:
-    """Empties the channels that are the host's (M73)."""
+    """Empties the channels of the host (M73)."""
 
     def __init__(self, fabric: Fabric) -> None:
-        """Remember where these channels are."""
+        """Note the places of the host's channels."""
         channels = fabric.host_channels
         offsets = fabric.places.channels[channels.pe] + channels.distance
         keys = zip(channels.pe.tolist(), channels.color.tolist(), offsets.tolist(), strict=True)
@@ -148,7 +148,7 @@ class Collector:
     def collect(
         self, s: Arrays, pe: int, color: int, most: int, *, cycle: int
     ) -> tuple[list[int], bool]:
-        """Take wavelets in `cycle`; return them, and whether the router waits for the places."""
+        """Take wavelets in `cycle`; tell, too, whether the router waits for a free slot."""
         channel = self._channels[pe, color]
         head, tail = int(s.arena[channel + f.FIFO_HEAD]), int(s.arena[channel + f.FIFO_TAIL])
         taken = np.arange(head, min(tail, head + most))

@@ -1,4 +1,4 @@
-"""The switches of a wafer: which colors are switched, and what their routers know at the start."""
+"""The switches of a wafer: the switched colors, and the initial state of their routers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_switches(
     buffers: Integers,
     routes: tuple[Integers, Integers],
 ) -> Integers:
-    """Return the switches of colors at PEs (`places` are PEs and colors).
+    """Return the switches of the PEs and colors in `places`.
 
     `buffers` are `[switches, link]`, and `routes` those of wavelets from links and from the PE.
     """
@@ -77,7 +77,7 @@ def make_switches(
 
 
 def find_turned(s: Arrays, image: WaferImage) -> Integers:
-    """Return the rows of the switches that are not as they were loaded."""
+    """Return the rows of the switches that differ from their state at load."""
     rows = s.switches[:-1]
     config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
     of_config = _rows_at_load(image)
@@ -87,7 +87,7 @@ def find_turned(s: Arrays, image: WaferImage) -> Integers:
 
 
 def derive_sets(row: MutableSequence[int]) -> None:
-    """Let the sets and opcodes of a switch be those of its ways and its pop mode."""
+    """Derive the direction sets and opcodes of a switch from its positions and pop mode."""
     row[f.SWITCH_POPS] = pops_of(row[f.SWITCH_POP_MODE])
     for number in range(NUM_WAYS):
         way = row[f.SWITCH_WAYS + number]
@@ -96,7 +96,7 @@ def derive_sets(row: MutableSequence[int]) -> None:
 
 
 def _rows_at_load(image: WaferImage) -> Integers:
-    """Return a switch of each configuration, and last that of a color without one."""
+    """Return a switch for each configuration, the one of unconfigured colors last."""
     return np.array([_row(config) for config in (*image.color_configs, UNROUTED)], np.int64)
 
 

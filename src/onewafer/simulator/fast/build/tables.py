@@ -54,14 +54,14 @@ class QueueLayout:
     queue: int
     """−1: the private channel of a data task."""
     color: int
-    """ANY_COLOR: an output queue that several colors use, or may be bound to another."""
+    """ANY_COLOR: an output queue with several colors, or one that may be bound to another color."""
     capacity: int
     distance: int
     """Words of the arena from the PE's first output queue, or first channel."""
     num_words: int
     starts_task: bool = False
     has_tags: bool = False
-    """Wavelets may be marked, or of several colors."""
+    """Its wavelets may be marked, or have several colors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class ProgramLayout:
     threads: tuple[int, ...]
     """Threads that its operations use; the main thread is the last."""
     patched: tuple[int, ...]
-    """Instructions whose immediate is the PE's own."""
+    """Instructions whose immediate differs between PEs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def make_tables(
 
 
 def _number_microthreads(code: NDArray[np.int64]) -> int:
-    """Give each DSD operation with a microthread its place in the clock; return how many are."""
+    """Assign counter numbers to the DSD operations with a microthread; return the count."""
     is_operation = (code[:, f.CODE_OPCODE] == Opcode.DSD) & (code[:, f.CODE_IMM] >= 0)
     num_busy = int(is_operation.sum())
     code[is_operation, f.CODE_BUSY] = f.NUM_CLOCK_FIELDS + f.NUM_BUSY_FIELDS * np.arange(num_busy)
@@ -181,7 +181,7 @@ def make_timing(timing: Timing) -> NDArray[np.int64]:
 
 
 def _window_shift(timing: Timing) -> int:
-    """Return the log2 of the cycles in which PEs cannot reach each other (M50, M53)."""
+    """Return log2 of the window's cycles, in which PEs cannot affect each other (M50, M53)."""
     return min(timing.hop_cycles, timing.credit_cycles).bit_length() - 1
 
 
@@ -225,7 +225,7 @@ def _channels(
 def _outputs(
     program: TileProgram, architecture: Architecture, switched: AbstractSet[int]
 ) -> list[QueueLayout]:
-    """Return the queues that DSDs of the program send by (M41)."""
+    """Return the output queues of the program's DSDs (M41)."""
     colors: dict[int, set[int]] = {}
     for dsd in program.dsds:
         if dsd.kind is DsdKind.FABOUT:
@@ -249,7 +249,7 @@ def _place(queues: list[QueueLayout]) -> tuple[QueueLayout, ...]:
 
 
 def log2_places(capacity: int) -> int:
-    """Return the log2 of the places of a ring."""
+    """Return log2 of the slots of a ring buffer."""
     return max(capacity - 1, 0).bit_length()
 
 

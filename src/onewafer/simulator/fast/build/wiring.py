@@ -1,7 +1,7 @@
-"""The fabric in the arena: where everything of every PE lies, and what leads where.
+"""The fabric in the arena: the offsets of each PE's parts, and the routes between PEs.
 
-Everything is built with whole-array operations; a full wafer takes seconds. A block holds, each
-beginning with a cache line: the header, words on their way to SRAM, the operations, the output
+Everything is built with whole-array operations; a full wafer takes seconds. The parts of a block,
+each aligned to a cache line, are the header, staged writes to SRAM, the operations, the output
 queues, the buffers behind links (by color, then port), the channels, and the routes (for wavelets
 from links, then from the PE).
 """
@@ -45,16 +45,16 @@ _NTH_BIT = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The directions that the image lets wavelets take: direction sets `[num_pes, colors]`."""
+    """The possible directions of wavelets by the image: direction sets `[num_pes, colors]`."""
 
     receive: Masks
     transmit: Masks
     incoming: Masks
     """Links from which wavelets can come."""
     swap: Masks
-    """Ports from which wavelets come in as the other color of the pair."""
+    """Input ports at which wavelets change to the other color of the pair."""
     is_dead: NDArray[np.bool_]
-    """A wavelet can go nowhere: it has no route, leaves the rectangle, or the neighbour does not
+    """True if a wavelet cannot move: no route, out of the rectangle, or the neighbour does not
     receive it."""
 
 
@@ -64,7 +64,7 @@ class Queues:
 
     pe: Integers
     number: Integers
-    """Within the PE."""
+    """Number of the queue within its PE."""
     queue: Integers
     color: Integers
     capacity: Integers
@@ -117,7 +117,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """Everything that holds wavelets, and where it is."""
+    """All buffers of wavelets, and their offsets."""
 
     traffic: Traffic
     outputs: Queues
@@ -144,9 +144,9 @@ def lay_out(
     switched: AbstractSet[int] = frozenset(),
     changeable: AbstractSet[int] = frozenset(),
 ) -> Fabric:
-    """Return where everything is; routes of `switched` colors lead to switches.
+    """Return the layout of the arena; routes of `switched` colors lead to switches.
 
-    Of `changeable` ones, which are switched, all PEs have one, and buffers behind all links.
+    For `changeable` colors, all PEs have a switch, and all links a buffer.
     """
     num_pes = image.width * image.height
     program_of_pe = image.program_of_pe.reshape(-1).astype(np.int64)
@@ -204,7 +204,7 @@ def _lines(words: Integers) -> Integers:
 
 
 def _places(sizes: tuple[Integers, ...]) -> Places:
-    """Put the parts of each block one after the other, and the blocks; 0 stays free."""
+    """Place the parts of each block in sequence, and the blocks; offset 0 stays unused."""
     num_words = sum(sizes[1:], sizes[0])
     ends = np.cumsum(num_words) + f.LINE_WORDS
     starts = [ends - num_words]
@@ -214,7 +214,7 @@ def _places(sizes: tuple[Integers, ...]) -> Places:
 
 
 def _of_pe(program_of_pe: Integers, of_program: list[int]) -> Integers:
-    """Return a number of each program, by PE; 0 where there is no program."""
+    """Return a per-program number for each PE; 0 where there is no program."""
     return np.append(np.array(of_program, np.int64), 0)[program_of_pe]
 
 
@@ -255,7 +255,7 @@ def _traffic(
 
 
 def _shifted(size: int, step: int) -> tuple[slice, slice]:
-    """Return the positions from which a step stays inside, and the positions that it leads to."""
+    """Return the positions whose neighbour in a direction exists, and these neighbours."""
     if step == 0:
         return slice(None), slice(None)
     low, high = slice(0, max(size - 1, 0)), slice(1, None)
@@ -263,7 +263,7 @@ def _shifted(size: int, step: int) -> tuple[slice, slice]:
 
 
 def _masks(config: ColorConfig) -> tuple[int, int]:
-    """Return the directions of all positions together."""
+    """Return the union of the directions of all switch positions."""
     receive = transmit = 0
     for position in config.positions:
         if position is not None:
@@ -292,7 +292,7 @@ def _host_channels(
 ) -> tuple[Queues, Integers]:
     """Return the channels that the host empties, and their words in each PE's block.
 
-    They lie behind the channels of the PE's program, from word `first` on.
+    These channels follow those of the PE's program, from word `first` on.
     """
     pe, color = np.divmod(np.flatnonzero(receives), NUM_COLORS)
     capacity = HOST_STREAM_WORDS + ramp_cycles
@@ -310,7 +310,7 @@ def _host_channels(
 
 
 def _joined(queues: Queues, more: Queues) -> Queues:
-    """Return queues and others behind them."""
+    """Return two lists of queues joined."""
     names = (field.name for field in fields(Queues))
     return Queues(*(np.concatenate((getattr(queues, n), getattr(more, n))) for n in names))
 
@@ -333,7 +333,7 @@ def _buffers(incoming: Masks, width: int) -> Buffers:
 
 
 def _number_within(pe: Integers) -> Integers:
-    """Return the running number of each thing within its PE; `pe` is sorted."""
+    """Return the running number of each entry within its PE; `pe` is sorted."""
     return np.arange(len(pe)) - np.searchsorted(pe, pe)
 
 
@@ -376,7 +376,7 @@ def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int)
 
 
 def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Routes:
-    """Let routes of switched colors lead to their switches; return the others."""
+    """Point routes of switched colors to their switches; return the other routes."""
     switches = fabric.switches
     is_switched = np.isin(
         routes.pe * NUM_COLORS + routes.color, switches.pe * NUM_COLORS + switches.color
@@ -390,12 +390,12 @@ def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Rout
 
 
 def color_from(traffic: Traffic, pe: Integers, color: Integers, port: Direction) -> Integers:
-    """Return which color wavelets of colors have at PEs where they come in by a port (M59)."""
+    """Return the colors of wavelets after they enter PEs by a port (M59)."""
     return color ^ (traffic.swap[pe, color] >> int(port) & 1)
 
 
 def swapped_ramps(traffic: Traffic) -> NDArray[np.uint32]:
-    """Return, by PE, a bit for each color that is another one from the ramp on (M59)."""
+    """Return, by PE, a bit for each color that is swapped at the ramp (M59)."""
     bits = (traffic.swap >> int(Direction.RAMP) & 1).astype(np.uint32)
     return np.bitwise_or.reduce(bits << np.arange(NUM_COLORS, dtype=np.uint32), axis=1)
 
@@ -428,7 +428,7 @@ def find_contention(
 ) -> Integers:
     """Return the PEs in which two sources may need one port, given the route of each source.
 
-    A switch may turn under the wavelets of another source: the PEs of `switches` are among them.
+    The PEs of `switches` count, too: another source's wavelets may advance a switch.
     """
     ports = np.where(route > f.NO_ROUTE, arena[np.maximum(route, 0) + f.ROUTE_PORTS], 0)
     ports[route == f.ANY_COLOR] = f.ALL_PORTS

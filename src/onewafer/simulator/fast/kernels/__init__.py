@@ -1,1 +1,1 @@
-"""The kernels of every cycle: the loop, and the two halves of a PE that it looks at."""
+"""The kernels of every cycle: the loop, the compute element and the fabric."""

@@ -1,7 +1,7 @@
-"""Long runs: cycles in records are relative to a base, which moves on before they overflow.
+"""Long runs: cycles in records are relative to a base, which advances before they overflow.
 
 Cycles in the arena have 32 bits. Cycles further back than `LONG_AGO` become `LONG_AGO`: it only
-matters that they are past. Where they order things (which was served longest ago, M34 and M54), the
+matters that they are past. Where cycles define an order (least recently served, M34 and M54), the
 order is kept.
 """
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from onewafer.simulator.fast.state.arrays import Arrays, Matrix
 
 EPOCH_CYCLES = 1 << 30
-"""When the base moves on, unless a test wants it sooner."""
+"""Cycles after which the base advances; tests set fewer."""
 
 
 @kernel
 def shift_back(s: Arrays, place: int, cycles: int) -> None:
-    """Move a cycle in the arena."""
+    """Subtract `cycles` from a cycle in the arena."""
     cycle = s.arena[place]
     if cycle < f.FAR and cycle != f.NOT_YET:
         s.arena[place] = max(cycle - cycles, f.LONG_AGO)
@@ -34,7 +34,7 @@ def shift_back(s: Arrays, place: int, cycles: int) -> None:
 
 @kernel
 def subtract(matrix: Matrix, columns: Iterable[int], cycles: int) -> None:
-    """Move columns of cycles."""
+    """Subtract `cycles` from columns of a matrix."""
     for column in columns:
         for row in range(matrix.shape[0]):
             if matrix[row, column] != f.NEVER:
@@ -43,7 +43,7 @@ def subtract(matrix: Matrix, columns: Iterable[int], cycles: int) -> None:
 
 @shared
 def rebase(bound: Bound) -> None:
-    """Let the base be (nearly) NOW of the first share."""
+    """Advance the base to (nearly) NOW of the first share."""
     s = opened(bound, 0)
     cycles = s.clock[f.NOW] & ~((NUM_SLOTS << s.timing[f.T_WINDOW_SHIFT]) - 1)
     for share in range(s.clock[f.NUM_SHARES]):
@@ -62,7 +62,7 @@ def rebase(bound: Bound) -> None:
 
 @kernel
 def shift_clock(s: Arrays, cycles: int) -> None:
-    """Move the cycles of a share's clock and heaps."""
+    """Subtract `cycles` from the cycles in a share's clock and heaps."""
     for field in f.CLOCK_CYCLES:
         s.clock[field] -= cycles
     s.clock[f.BASE] += cycles
@@ -76,7 +76,7 @@ def shift_clock(s: Arrays, cycles: int) -> None:
 
 @kernel
 def shift_block(s: Arrays, pe: int, cycles: int) -> None:
-    """Move the cycles in the header and the operations of a block, and its counters out."""
+    """Shift the cycles in a block's header and operations, and flush its counters."""
     block = s.blocks[pe]
     keep_order(s, block, cycles)
     s.pes[pe, f.PE_ELEMENTS] += s.arena[block + f.BLOCK_ELEMENTS]
@@ -93,7 +93,7 @@ def shift_block(s: Arrays, pe: int, cycles: int) -> None:
 
 @kernel
 def shift_fifo(s: Arrays, row: int, cycles: int) -> None:
-    """Move the cycles in a ring, and count its wavelets from a lower number."""
+    """Shift the cycles in a ring, and renumber its wavelets from a lower number."""
     fifo = s.fifos[row, f.FIFOS_OFFSET]
     if fifo == 0:
         return
@@ -108,7 +108,7 @@ def shift_fifo(s: Arrays, row: int, cycles: int) -> None:
 
 @kernel
 def keep_order(s: Arrays, block: int, cycles: int) -> None:
-    """Move the cycles in which sources were served last; among the oldest, keep the order."""
+    """Shift the cycles in which sources were served last; keep the order of the oldest."""
     num_sources = s.arena[block + f.BLOCK_NUM_SOURCES]
     for i in range(num_sources):
         last = s.arena[s.arena[block + f.BLOCK_SOURCES + i] + f.FIFO_LAST_MOVE]

@@ -1,9 +1,9 @@
-"""Asking for cache lines before they are needed: the PEs of a list are looked at one by one.
+"""Software prefetching of cache lines for the next PEs of a list.
 
-A large fabric does not fit into the near caches, and every PE is looked at once in a few windows.
-Two PEs ahead the block is asked for; one PE ahead it has come, and says what else the look will
-need: elements in SRAM (their page is not in the TLB either) and the routers that come next. That is
-worth a third of the time of a stream of wavelets on 64×64 PEs.
+A large fabric does not fit into the near caches, and every PE is visited once in a few windows. The
+block is prefetched two PEs ahead; one PE ahead it is in the cache and tells which other lines the
+visit needs: elements in SRAM (whose page is not in the TLB either) and buffers of the next routers.
+That saves a third of the time of a stream of wavelets on 64×64 PEs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NUM_FETCHED_LINES = 12
 
 @merged
 def fetch_ahead(s: Arrays, slot: int, i: int, count: int, end: int) -> None:
-    """Ask for what the looks at the next PEs of a list will need, before PE `i` is looked at."""
+    """Prefetch the lines that visits to the next PEs of a list need, before PE `i`'s visit."""
     block = s.wheel[slot, min(i + 2, count)]
     for line in range(NUM_FETCHED_LINES):
         prefetch(s.arena, block + f.LINE_WORDS * line)
@@ -43,7 +43,7 @@ def fetch_ahead(s: Arrays, slot: int, i: int, count: int, end: int) -> None:
 
 @kernel
 def fetch_elements(s: Arrays, block: int) -> None:
-    """Ask for the SRAM that an operation which goes ahead of the clock will read or write."""
+    """Prefetch the SRAM that an operation which runs ahead of the clock will access."""
     op = s.arena[block + f.BLOCK_LONE]
     if op:
         pe = s.arena[block + f.BLOCK_PE]
@@ -60,7 +60,7 @@ def fetch_elements(s: Arrays, block: int) -> None:
 
 @kernel
 def fetch_targets(s: Arrays, block: int) -> None:
-    """Ask for the FIFOs to which the first source of a router with a wavelet sends."""
+    """Prefetch the target FIFOs of the first router source with a wavelet."""
     active = s.arena[block + f.BLOCK_ACTIVE]
     if active:
         source = s.arena[block + f.BLOCK_SOURCES + trailing_zeros(active)]

@@ -1,11 +1,11 @@
 """The loop over windows of cycles: only those in which something can happen.
 
 No PE can affect another one within a window (M1, M50, M53: its length is at most `hop_cycles` and
-`credit_cycles`). So every PE goes through a whole window at one look, compute element and router in
-turn; what they exchange is stamped with cycles, see `fifo`.
+`credit_cycles`). So every PE does a whole window in one visit, compute element and router in
+turn; wavelets between them are stamped with cycles, see `fifo`.
 
 If a window has many PEs, several threads share it (see `sharing`, `signals` and `team`). The first
-thread chooses windows, and does them alone where help would cost more than it gains.
+thread chooses windows, and runs them alone where help would cost more than it gains.
 """
 
 from __future__ import annotations
@@ -70,19 +70,19 @@ if TYPE_CHECKING:
     BROKEN,  # another thread was torn off
     TOGETHER,
 ) = range(11)
-"""Why `run_cycles` returned, or how it goes on: alone, or with the other threads."""
+"""Outcomes of `run_cycles` and of `plan`: why the run ended, or whether threads help."""
 MOST_LEAN_WINDOWS = 1 << 15
-"""Windows of few PEs, one after the other, for which other threads are kept waiting."""
+"""Consecutive windows of few PEs after which the other threads are dismissed."""
 FREE_LOOKS, LOOKS_PER_PE = 1 << 16, 1
-"""How often the first thread may look for the others in vain. A look takes 5 to 50 ns, a PE 100."""
+"""How often the first thread may poll the others in vain. A poll takes 5 to 50 ns, a PE 100."""
 
 
 @merged
 def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
     """Bring a PE from cycle `start` to `end`.
 
-    What nothing can disturb goes ahead, to before `until`; but not while events are recorded, so
-    that their buffer need not be larger.
+    Independent units run ahead of the clock, to before `until`; but not while events are recorded,
+    so that the event buffer can be small.
     """
     horizon = end if s.clock[f.IS_RECORDING] else min(until, f.FAR)
     while True:
@@ -104,7 +104,7 @@ def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
 
 @merged
 def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
-    """Let a compute element act in `cycle`, unless it has failed: maybe later than another."""
+    """Let a compute element act in `cycle`, unless it has failed, perhaps later than another PE."""
     pe = s.arena[block + f.BLOCK_PE]
     if s.clock[f.FAILURE] and s.pes[pe, f.PE_HAS_FAILED]:
         return
@@ -139,7 +139,7 @@ def keep_earliest_fault(s: Arrays) -> None:
 
 @merged
 def visit_part(s: Arrays, phase: int, slot: int, start: int, end: int, until: int) -> None:
-    """Bring every PE of a part to `end`; what is left to do in this window stays in the list."""
+    """Bring every PE of a part to `end`; PEs with further work in the window stay in the list."""
     s.clock[f.NOW] = start
     if s.clock[f.HEAP_FIRSTS + phase] < end:
         deal_out(s, phase, end)
@@ -178,7 +178,7 @@ def agree(bound: Bound) -> None:
 
 @shared
 def gather(bound: Bound) -> None:
-    """Let the first share's clock know what became known in a window, and all of the failure."""
+    """Merge the results of a window into the first share's clock, and a failure into all."""
     s = opened(bound, 0)
     for share in range(1, s.clock[f.NUM_SHARES]):
         other = opened(bound, share)
@@ -194,7 +194,7 @@ def gather(bound: Bound) -> None:
 
 @kernel
 def is_earlier_failure(s: Arrays, other: Arrays) -> bool:
-    """Tell whether the failure of a share is the one that counts (M2)."""
+    """Tell whether the failure of a share precedes the noted one (M2)."""
     if not s.clock[f.FAILURE] or not other.clock[f.FAILURE]:
         return s.clock[f.FAILURE] != f.NO_FAULT
     if s.clock[f.FAILURE_CYCLE] != other.clock[f.FAILURE_CYCLE]:
@@ -204,7 +204,7 @@ def is_earlier_failure(s: Arrays, other: Arrays) -> bool:
 
 @shared
 def plan(bound: Bound, until: int, session: int, has_team: bool) -> int:
-    """Choose the next window and the threads that do it; or say why there is none."""
+    """Choose the next window and its threads, or return why the run ends."""
     s = opened(bound, 0)
     if s.clock[f.BUDGET] <= 0:
         return PAUSED
@@ -246,10 +246,10 @@ def plan(bound: Bound, until: int, session: int, has_team: bool) -> int:
 
 @kernel
 def judge_help(s: Arrays, session: int) -> int:
-    """Tell whether to call the other threads, or to send them away; else `GOING_ON`.
+    """Return whether to call or dismiss the other threads; `GOING_ON`: neither.
 
-    Windows of many PEs are worth it, unless this thread waits for the others: the computer is busy
-    with other work, or one of them has all the work.
+    Help pays for windows of many PEs, unless this thread often waits for the others: the computer
+    is busy with other work, or one thread has all the work.
     """
     if session == 0:
         return HELP_WANTED if s.signals[NUM_BUSY] >= s.clock[f.HELP_AFTER] else GOING_ON
@@ -262,7 +262,7 @@ def judge_help(s: Arrays, session: int) -> int:
 
 @shared
 def conclude(bound: Bound, outcome: int) -> None:
-    """Let the first share's clock say how far the machine is."""
+    """Store the machine's progress in the first share's clock."""
     s = opened(bound, 0)
     for share in range(1, s.clock[f.NUM_SHARES]):
         note(s, opened(bound, share).clock[f.LAST_END])
@@ -272,10 +272,10 @@ def conclude(bound: Bound, outcome: int) -> None:
 
 @entry
 def run_cycles(bound: Bound, share: int, session: int, until: int, budget: int) -> int:
-    """Go on to before cycle `until`, or until about `budget` PEs or instructions.
+    """Run to before cycle `until`, or for about `budget` visits or instructions.
 
-    In a session (0: no session), threads of the other shares call this same function, and do their
-    parts of the windows in which the first share wants them, until the session is closed.
+    In a session (0: no session), threads of the other shares call this same function, and run their
+    parts of the windows that the first share distributes, until the session is closed.
     """
     s = opened(bound, share)
     is_first = share == 0
@@ -335,7 +335,7 @@ def planned_window(s: Arrays) -> tuple[int, int, int]:
 
 @entry
 def wake_routers(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
-    """Look at the routers of some PEs in `cycle`."""
+    """Schedule visits to the routers of some PEs in `cycle`."""
     agree(bound)
     for i in range(len(pes)):
         s, block, at = owner_of(bound, pes[i], cycle)
@@ -345,7 +345,7 @@ def wake_routers(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
 
 @entry
 def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
-    """Look at the main threads of some PEs in `cycle`."""
+    """Schedule visits to the main threads of some PEs in `cycle`."""
     agree(bound)
     for i in range(len(pes)):
         s, block, at = owner_of(bound, pes[i], cycle)
@@ -356,7 +356,7 @@ def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
 
 @entry
 def settle_elements(bound: Bound, pes: NDArray[np.int64]) -> None:
-    """Bring the SRAM of some PEs to the state that their programs have reached."""
+    """Write all buffered words of some PEs to SRAM."""
     s = opened(bound, 0)
     for i in range(len(pes)):
         settle(s, s.blocks[pes[i]])
@@ -365,7 +365,7 @@ def settle_elements(bound: Bound, pes: NDArray[np.int64]) -> None:
 
 @kernel
 def owner_of(bound: Bound, pe: int, cycle: int) -> tuple[Arrays, int, int]:
-    """Return the arrays of the share of a PE, its block, and a cycle of the run as theirs."""
+    """Return the arrays of a PE's share, its block, and a cycle relative to the base."""
     s = opened(bound, 0)
     block = s.blocks[pe]
     at = max(cycle - s.clock[f.BASE], s.clock[f.NOW])

@@ -1,1 +1,1 @@
-"""How kernels become machine code: compiled here and kept, or delivered with the package."""
+"""Machine code of the kernels: compiled and cached here, or prebuilt in the package."""

@@ -1,8 +1,8 @@
-"""Which functions are kernels, and how they become one with the entries that Python calls.
+"""Decorators of kernels: functions that are inlined into the entries that Python calls.
 
-A kernel takes `Arrays`. `forceinline` lets LLVM see the whole engine as one function. Where the
-kernels came with the package compiled, or run as Python functions, the parts stay as they are and
-Numba is not even imported.
+A kernel takes `Arrays`. `forceinline` lets LLVM see the whole engine as one function. If the
+kernels are prebuilt, or run as Python functions, the functions stay as they are and Numba is not
+imported.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ if TYPE_CHECKING:
 
 
 def kernel(function: Function) -> Function:
-    """Compile a part of the engine into the entry that calls it."""
+    """Inline a function of the engine into the entry that calls it."""
     return _part(function, forceinline=True)
 
 
 def merged(function: Function) -> Function:
-    """Make a part of the engine one function with the only one that calls it.
+    """Inline a function of the engine into its only caller, before LLVM.
 
-    What a compiled function calls is optimised again with each of its callers: the levels near the
-    entry, which hold the whole engine, take most of the time. Without them it compiles twice as
-    fast.
+    LLVM optimises a callee again with each caller: the levels near the entry, which contain the
+    whole engine, take most of the time. Merging these levels halves the time of compilation.
     """
     return _part(function, inline="always")
 
 
 def shared(function: Function) -> Function:
-    """Compile a part of the engine as a function of its own: it is large, or takes no arrays."""
+    """Compile a function of the engine without inlining: it is large, or takes no arrays."""
     return _part(function)
 
 
 def entry(function: Function) -> Function:
-    """Make a function of the engine one that Python calls, with everything in it."""
+    """Compile an entry: a function that Python calls, with all kernels inlined."""
     match execution():
         case Execution.PREBUILT:
             return cast("Function", prebuilt_entry(function.__name__))

@@ -1,4 +1,4 @@
-"""How kernels run in this process: with machine code that was delivered or compiled, or without."""
+"""The way kernels run in this process: prebuilt, compiled, or as Python functions."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 
 
 class Execution(Enum):
-    """The machine code that the call of an entry executes."""
+    """The kind of code that the call of an entry executes."""
 
     PREBUILT = "prebuilt"
     """Machine code that came with the package, made of exactly these sources."""
     COMPILED = "compiled"
-    """Machine code that Numba makes on this computer, or made before and kept on disk."""
+    """Machine code that Numba compiled on this computer, now or before (cached on disk)."""
     PYTHON = "Python"
-    """The Python functions that the kernels are written as."""
+    """The Python functions of the kernels, not compiled."""
 
 
 def execution() -> Execution:
-    """Return how kernels run in this process."""
+    """Return the kind of code that runs in this process."""
     if wants_python_kernels():
         return Execution.PYTHON
     return Execution.COMPILED if why_compiled() else Execution.PREBUILT
 
 
 def prebuilt_entry(name: str) -> PrebuiltEntry:
-    """Return an entry of the machine code that came with the package; it has to be in use."""
+    """Return an entry of the prebuilt machine code, which has to be in use."""
     entries = _prebuilt_entries()
     assert not isinstance(entries, str)
     return entries[name]
 
 
 def why_compiled() -> str:
-    """Return why the machine code that came with the package is not used; empty if it is."""
+    """Return why the prebuilt machine code is not used; empty if it is."""
     entries = _prebuilt_entries()
     return entries if isinstance(entries, str) else ""
 

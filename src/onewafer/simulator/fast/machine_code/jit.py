@@ -1,6 +1,6 @@
 # pyright: basic
 # Numba's type hints are partial; this file, `kept` and `lowering` are the only ones that touch it.
-"""How Numba compiles kernels.
+"""The Numba options of kernels.
 
 Without `_nrt=False` Numba counts references to every array at every call, which costs eight times
 the work itself; the arrays outlive the kernel, so nothing is lost.
@@ -27,12 +27,12 @@ _OPTIONS = {"_nrt": False, "error_model": "numpy"}
 
 
 def compile_part(function: Function, **options: object) -> Function:
-    """Compile a part of the engine when an entry that calls it is."""
+    """Compile a function of the engine together with the entries that call it."""
     return _njit(**options, **_OPTIONS)(function)
 
 
 def compile_entry(function: Function) -> Function:
-    """Compile what Python calls when it is called first; keep the machine code on disk."""
+    """Compile an entry at its first call; cache the machine code on disk."""
     teach_numba()
     dispatcher = _njit(nogil=True, **_OPTIONS)(function)
     with suppress(OSError):  # it costs time that nothing can be kept, and nothing else

@@ -1,13 +1,13 @@
 # pyright: basic
 # Numba's type hints are partial; this file, `jit` and `lowering` are the only ones that touch it.
-"""Machine code on disk, where kernels are compiled.
+"""The cache on disk of machine code compiled here.
 
 The cache can never be stale: its folder is named by a digest of every source that can end up in the
 machine code, see `sources`, so a changed constant is another folder. (Numba itself looks at one
 file only.) For the same reason, every installation of the same sources shares it, wherever it lies.
 
-The files are code that will be executed, so they lie where no other user can write. What is damaged
-there is compiled again, and where nothing can be written nothing is kept.
+The files are code that will be executed, so they lie where no other user can write. A damaged
+file is compiled again, and without write access nothing is cached.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _config: Any = numba_config
 
 
 class _Folder(UserProvidedCacheLocator):
-    """The folder of exactly these sources: neither their place nor their dates matter any more."""
+    """The cache folder of exactly these sources, independent of their paths and dates."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:  # noqa: ANN401  # of Numba
         super().__init__(py_func, py_file)
@@ -82,7 +82,7 @@ class _KernelCache(FunctionCache):
     _impl_class = _Contents
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:  # noqa: ANN401  # of Numba
-        """Return the kept entry; None if there is none, it is damaged, or others can change it."""
+        """Return the cached entry; None if it is absent, damaged, or writable by others."""
         try:
             for path in self._paths():
                 check_private_file(path)
@@ -95,7 +95,7 @@ class _KernelCache(FunctionCache):
             return None
 
     def is_filled(self) -> bool:
-        """Tell whether there is something to load, undamaged and ours."""
+        """Tell whether an undamaged entry of this user is cached."""
         files = self._cache_file
         try:
             for path in self._paths():
@@ -106,7 +106,7 @@ class _KernelCache(FunctionCache):
             return False
 
     def save_overload(self, sig: Any, data: Any) -> None:  # noqa: ANN401  # of Numba
-        """Keep a kernel, if there is room."""
+        """Cache a kernel, if there is room."""
         try:
             super().save_overload(sig, data)
             for path in self._paths():
@@ -119,10 +119,10 @@ class _KernelCache(FunctionCache):
 
 
 def keep_on_disk(dispatcher: Any, folder: Path) -> None:  # noqa: ANN401  # of Numba
-    """Switch the cache on for one dispatcher, in a folder of its own.
+    """Enable the cache of one dispatcher, in a folder of its own.
 
     Raises:
-        OSError: nothing can be kept there, or others can write there.
+        OSError: the folder cannot be written, or others can write there.
     """
     make_private(folder)
     before = _config.CACHE_DIR
@@ -136,7 +136,7 @@ def keep_on_disk(dispatcher: Any, folder: Path) -> None:  # noqa: ANN401  # of N
 
 
 class Keeping(Enum):
-    """True if the machine code of an entry is on disk."""
+    """State of an entry's machine code on disk."""
 
     KEPT = "kept"
     NOT_YET = "not yet"
@@ -145,7 +145,7 @@ class Keeping(Enum):
 
 
 def keeping(dispatcher: Any) -> Keeping:  # noqa: ANN401  # of Numba
-    """Return the content of an entry on disk."""
+    """Return the state of an entry's machine code on disk."""
     match dispatcher._cache:  # noqa: SLF001  # of Numba
         case _KernelCache() as cache:
             return Keeping.KEPT if cache.is_filled() else Keeping.NOT_YET
@@ -166,7 +166,7 @@ def kernel_folder() -> Path:
 
 
 def why_not_kept() -> str:
-    """Return why compiled kernels cannot be kept, as a sentence; empty if they can."""
+    """Return why compiled kernels cannot be cached, as a sentence; empty if they can."""
     try:
         folder = kernel_folder()
     except OSError as error:

@@ -1,7 +1,7 @@
 # pyright: basic
 # Numba's type hints are partial; this file, `jit` and `kept` are the only ones that touch it.
 # ruff: noqa: ANN001, ANN202, ANN401
-"""How compiled kernels see `Arrays`: one pointer, and numbers that are all 64-bit integers.
+"""Numba lowering of `Arrays`: one pointer, and elements read as 64-bit integers.
 
 Numba would pass 35 arrays as some 250 values at every call, look for a negative index at every
 access, and assume that a store into one array may change every other. Here `native.bind` writes
@@ -70,22 +70,22 @@ _PAUSES = {
     "arm64": ("llvm.aarch64.hint", (ir.IntType(32)(1),)),
 }
 _PAUSE = _PAUSES.get(platform.machine().lower())
-"""How a processor is told that it only waits; None: not at all."""
+"""The processor's spin-wait hint instruction; None: it has none."""
 
 
 class StateType(types.Type):
     """The address of a frame, for kernels: `Arrays`."""
 
     def __init__(self) -> None:
-        """Name the only type of its kind."""
+        """Set the name of the type, which has one instance."""
         super().__init__(name="State")
 
 
 class TableType(types.Type):
-    """The address of an array's words in a frame, for kernels: the array."""
+    """One array for kernels: the address of its entry in a frame."""
 
     def __init__(self, field: str) -> None:
-        """Take the dtype and the number of dimensions of a field."""
+        """Set the dtype and the number of dimensions from a field."""
         dtype, self.ndim = DTYPES[field]
         self.field = field
         self.dtype = _from_dtype(np.dtype(dtype))
@@ -244,7 +244,7 @@ def _address(
 
 
 def _tell_apart(builder, access, table: TableType) -> None:
-    """Say that a load or store touches this array and no other."""
+    """Mark a load or store with this array's alias class (TBAA)."""
     module = builder.module
     root = module.add_metadata([ir.MetaDataString(module, "onewafer")])
     zero = _INT64(0)
@@ -319,7 +319,7 @@ def _gave_way():
 
 
 def _find_yield() -> Any:
-    """Return the system's function that lets other threads run."""
+    """Return the system's function that yields the core."""
     if sys.platform == "win32":
         return ctypes.CDLL("kernel32").SwitchToThread
     return ctypes.CDLL(None).sched_yield

@@ -1,8 +1,8 @@
 # ruff: noqa: ANN401
-"""Abilities of kernels that Python has no word for, and how they get the `Arrays`.
+"""Primitives of kernels that Python lacks, and the binding of `Arrays`.
 
-Here is what Python does with it, where kernels run as Python functions; `lowering` says what
-compiled kernels do.
+These are the Python versions, for kernels that run as Python functions; `lowering` has the
+versions of compiled kernels.
 
 `bind` writes the addresses and shapes of the arrays into a small array of numbers, its *frames*:
 compiled kernels get the address of that.
@@ -25,7 +25,7 @@ Bound = Any
 
 
 def bind(shares: tuple[Arrays, ...]) -> Bound:
-    """Return what kernels take: the arrays of each share, which have to outlive it."""
+    """Return the argument of kernels for the arrays of each share, which have to outlive it."""
     if execution() is Execution.PYTHON:
         return shares
     frames = np.zeros((len(shares), len(Arrays._fields), FRAME_WORDS), np.int64)
@@ -40,7 +40,7 @@ def bind(shares: tuple[Arrays, ...]) -> Bound:
 
 
 def opened(bound: Bound, share: int) -> Arrays:
-    """Return the arrays of a share behind what `bind` returned."""
+    """Return the arrays of a share from the result of `bind`."""
     return bound[share]
 
 
@@ -50,7 +50,7 @@ def trailing_zeros(mask: int) -> int:
 
 
 def prefetch(table: Any, index: Any) -> None:
-    """Ask for the cache line of an element that will be needed soon."""
+    """Prefetch the cache line of an element."""
     del table, index
 
 
@@ -58,18 +58,18 @@ def prefetch(table: Any, index: Any) -> None:
 
 
 def load_signal(table: Any, index: Any) -> int:
-    """Return a word; all that its writer wrote before can be seen."""
+    """Load a word with acquire semantics."""
     return table[index]
 
 
 def store_signal(table: Any, index: Any, value: Any) -> None:
-    """Set a word; whoever sees it sees all that was written before."""
+    """Store a word with release semantics."""
     table[index] = value
 
 
 def relax() -> None:
-    """Let a core that only waits do so without haste."""
+    """Execute the processor's spin-wait hint."""
 
 
 def give_way() -> None:
-    """Let the system run another thread on this core."""
+    """Yield the core to another thread."""

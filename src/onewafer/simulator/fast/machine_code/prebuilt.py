@@ -34,27 +34,27 @@ NUM_WORDS = {
     "settle_elements": 3,
     "count_totals": 6,
 }
-"""The entries, and how many 64-bit words each takes: an array is an address, PEs also a length."""
+"""The entries, and the 64-bit words of their arguments: an address, for PEs also a length."""
 SYMBOL = "onewafer_{}"
 """The name of an entry in a file."""
 FAILED = -1
-"""The result of an entry whose kernel raised an exception; none does."""
+"""The result of an entry whose kernel raised an exception, which no kernel does."""
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
 class NotUsableError(OnewaferError):
-    """Why there is no machine code to load, as the end of "compiled here because …"."""
+    """No prebuilt machine code fits; the message ends the sentence "compiled here because …"."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrebuiltEntry:
-    """Machine code that is called as the Python function of the entry is."""
+    """A prebuilt entry, called like its Python function."""
 
     name: str
     code: Any
 
     def __call__(self, bound: NDArray[np.int64], *arguments: int | NDArray[np.int64]) -> int:
-        """Execute the entry on what `native.bind` returned."""
+        """Execute the entry on the result of `native.bind`."""
         words = [bound.ctypes.data]
         kept: list[NDArray[np.int64]] = []  # to the end of the call
         for argument in arguments:
@@ -100,7 +100,7 @@ def load_entries(folder: Path, platform: str) -> Mapping[str, PrebuiltEntry]:
 
 
 def check_file(folder: Path, platform: str) -> Path:
-    """Return the file for a platform; raise `NotUsableError` unless it is what it has to be."""
+    """Return the file for a platform; raise `NotUsableError` unless its digest is right."""
     path = folder / file_name(platform)
     if not path.is_file():
         raise NotUsableError(f"there are no prebuilt ones for {platform}")

@@ -1,9 +1,9 @@
 """Folders that no other user can write: machine code that is loaded from a file is executed.
 
-Whoever can write a folder on the way to a file can put another file there. So every folder and
-every link on the way has to belong to this user or to the system's administrator. A folder that
-others can write is accepted only above, and only if it is sticky as `/tmp` is: what belongs to this
-user in there cannot be replaced.
+A user who can write a parent folder of a file can replace the file. So every parent folder and
+symbolic link has to belong to this user or to the system's administrator. A parent folder that
+others can write is accepted only if it is sticky like `/tmp`: files of this user in it cannot be
+replaced by others.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = 0
-"""The number of the system's administrator, who can change everything anyway."""
+"""The user number of the system's administrator."""
 _MOST_LINKS = 40
 
 
 class NotPrivateError(OSError):
-    """A folder that is not used, and why."""
+    """Others can change a folder or file; the message says why."""
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that there are not, for this user alone.
+    """Make a folder and its missing parents, accessible by this user only.
 
     Raises:
-        NotPrivateError: others can change what lies in it.
-        OSError: it cannot be made.
+        NotPrivateError: others can change its content.
+        OSError: the folder cannot be made.
     """
     check_private(folder)
     for missing in reversed([folder, *folder.parents]):
@@ -42,7 +42,7 @@ def make_private(folder: Path) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Raise `NotPrivateError` if others can change what lies, or will lie, in a folder."""
+    """Raise `NotPrivateError` if others can change present or future content of a folder."""
     for place in _way_to(folder) if _is_checked() else ():
         status = place.lstat()
         _check_owner(place, status)
@@ -71,12 +71,12 @@ def _check_writers(place: Path, status: os.stat_result) -> None:
 
 
 def _is_checked() -> bool:
-    """Tell whether the system has users and modes as POSIX has them."""
+    """Tell whether the system has POSIX users and modes."""
     return os.name == "posix"
 
 
 def _way_to(path: Path) -> Iterator[Path]:
-    """Yield each folder and link on the way to a path, from the root on, that there is."""
+    """Yield each existing folder and link of a path, from the root on."""
     waiting = [*reversed(path.absolute().parts)]
     place, num_links = Path(), 0
     while waiting:

@@ -1,8 +1,8 @@
-"""The sources of the kernels' machine code, and a digest of them that prose does not change.
+"""The sources of the kernels' machine code, and their digest without comments.
 
 Machine code, kept on disk or delivered, belongs to exactly one digest. Comments, docstrings, blank
-lines and blanks at the end of a line cannot reach machine code, so the digest leaves them out: a
-better docstring does not cost a compilation.
+lines and trailing blanks do not affect machine code, so the digest omits them: a better docstring
+does not cost a compilation.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def sources_digest() -> str:
 
 
 def source_files() -> list[Path]:
-    """Return every source file that can end up in the machine code."""
+    """Return every source file that affects the machine code."""
     package = Path(__file__).resolve().parents[3]
     return [
         package / folder / f"{module}.py"
@@ -71,7 +71,7 @@ def source_files() -> list[Path]:
 
 
 def digest_sources(paths: Iterable[Path]) -> str:
-    """Return the digest of the source files, without their prose."""
+    """Return the digest of the source files, without comments and docstrings."""
     digest = hashlib.sha256()
     for path in paths:
         text = without_prose(path.read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def digest_sources(paths: Iterable[Path]) -> str:
 
 
 def without_prose(source: str) -> str:
-    r"""Return Python code without comments, strings that stand alone, and needless blanks.
+    r"""Return Python code without comments, string statements and trailing blanks.
 
     >>> without_prose('def one():  # a comment\n\n    "A docstring."\n    return "# 1"\n')
     'def one():\n    return "# 1"\n'
@@ -117,6 +117,6 @@ def without_prose(source: str) -> str:
 
 
 def _is_prose(statement: list[str]) -> bool:
-    """Tell whether a statement is empty, or a string that stands alone."""
+    """Tell whether a logical line is empty, or a string statement."""
     words = [part for part in statement if part and not part.isspace()]
     return not words or (len(words) == 1 and words[0][0] in "\"'")

@@ -21,12 +21,12 @@ _OPPOSITE = np.array([direction.opposite for direction in Direction], np.int64)
 
 
 def count_of_blocks(s: Arrays, field: int) -> Integers:
-    """Return a counter of the blocks, `[num_pes]`."""
+    """Return a counter in the block headers, `[num_pes]`."""
     return s.arena[s.blocks + field].astype(np.int64)
 
 
 def count_link_wavelets(s: Arrays) -> Integers:
-    """Return the wavelets that left each router, `[num_pes, direction]`, as received there."""
+    """Return the wavelets that left each router, `[num_pes, direction]`, counted by receivers."""
     num_pes, num_ports = len(s.blocks), len(Direction)
     fifos: Integers = s.fifos
     pushed = fifos[:, f.FIFOS_PUSHED] + s.arena[fifos[:, f.FIFOS_OFFSET] + f.FIFO_TAIL]
@@ -41,7 +41,7 @@ def count_link_wavelets(s: Arrays) -> Integers:
 
 
 def count_hops(s: Arrays) -> int:
-    """Return the wavelets that left routers for another PE: what link buffers got."""
+    """Return the wavelets that left routers over links: the arrivals in link buffers."""
     ports: Integers = s.fifos[:, f.FIFOS_PORT]
     buffers = np.flatnonzero(ports != Direction.RAMP)
     tails: Integers = s.arena[s.fifos[buffers, f.FIFOS_OFFSET] + f.FIFO_TAIL]
@@ -49,9 +49,9 @@ def count_hops(s: Arrays) -> int:
 
 
 def count_bulk(s: Arrays, cycle: int) -> Integers:
-    """Return the cycles that running memory-only operations have had up to `cycle`, `[num_pes]`.
+    """Return the data path cycles of running memory-only operations up to `cycle`, `[num_pes]`.
 
-    They have the data path to themselves, and are counted when something comes between or they end.
+    Such an operation has the data path alone; its cycles are counted when it ends or is stopped.
     """
     served: Integers = cycle - int(s.clock[f.BASE]) - s.pes[:, f.PE_BULK_SINCE]
     return np.where(s.pes[:, f.PE_BULK] == f.NONE, 0, np.maximum(served, 0))
@@ -78,6 +78,6 @@ def count_stalls(s: Arrays, cycle: int) -> Integers:
 
 
 def _add(stalls: Integers, pe: Integers, reason: Integers, waited: Integers) -> None:
-    """Add the waits that are still going on."""
+    """Add the current, unfinished waits."""
     chosen = np.flatnonzero((reason >= 0) & (waited > 0))
     np.add.at(stalls, (pe[chosen], reason[chosen]), waited[chosen])

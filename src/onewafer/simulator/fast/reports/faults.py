@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The notes of the kernels: the columns of the clock from `FAILURE` on."""
+    """A failure noted by the kernels: the columns of the clock from `FAILURE` on."""
 
     kind: int
     pe: int

@@ -1,6 +1,6 @@
-"""The arrays when nothing moves any more, in the words of the report (M81).
+"""The deadlock report of a quiescent machine, from its arrays (M81).
 
-Only the PEs that it may mention are turned into objects.
+Objects are only made for PEs that the report may mention.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def report_deadlock(
     *,
     programmed: NDArray[np.int64],
 ) -> str | None:
-    """Return what the quiescent program waits for, or None if it is simply done (M81).
+    """Return the deadlock report of a quiescent program, or None if it is done (M81).
 
     `programmed` are the PEs that have a program.
     """

@@ -1,1 +1,1 @@
-"""The arrays as tables that every engine understands, and back."""
+"""Conversion between the arrays and the snapshot tables of all engines."""

@@ -1,8 +1,7 @@
 """The arrays as tables of a snapshot, and back: whole-array operations, for a wafer of any size.
 
-Wake-ups are not stored: looking at a PE that has nothing to do changes nothing (see `agenda`), so a
-restored machine looks at all PEs once. The places that wavelets left say which credits are on their
-way: a FIFO carries the time.
+Wake-ups are not stored: visiting a PE without work changes nothing (see `agenda`), so a restored
+machine visits all PEs once. Time stamps in free slots of FIFOs tell which credits are in flight.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ _FORMS[[f.SCALAR, f.POINTER, f.VECTOR, f.INPUT, f.OUTPUT, f.RING]] = (
     tables.OUTPUT,
     tables.FIFO,
 )
-"""Form of an operand in a snapshot by kind here; the block is the one left, see below."""
+"""The form of an operand in a snapshot by its kind; blocks are handled below."""
 _FORMS[3] = tables.BLOCK
 
 
 def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot:
-    """Return everything about a machine between two runs."""
+    """Return the complete state of a machine between two runs."""
     base = int(s.clock[f.BASE])
     moved = count_link_wavelets(s)
     stalls = s.pes[:, f.PE_STALLS : f.PE_STALLS + len(StallReason)].copy()
@@ -78,7 +77,7 @@ def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot
 
 
 def export_waiting(s: Arrays, *, cycle: int) -> Waiting:
-    """Return the wavelets that wait; where none does, without a look at each queue."""
+    """Return the waiting wavelets; if there are none, without reading each queue."""
     offset = s.fifos[:, f.FIFOS_OFFSET]
     if (s.arena[offset + f.FIFO_HEAD] == s.arena[offset + f.FIFO_TAIL]).all():
         names = ("arrivals", "sources", "wavelets")
@@ -129,7 +128,7 @@ def _links(s: Arrays, moved: Integers, base: int) -> tables.Table:
 
 
 def _departures(s: Arrays, cycle: int, base: int) -> tables.Table:
-    """Return the departures that still count for M55, of each link in order."""
+    """Return the recent departures that M55 depends on, of each link in order."""
     if not s.timing[f.T_HAS_LINK_WINDOW]:
         return np.zeros(0, dtype_of("departures"))
     window = int(s.timing[f.T_WINDOW_WORDS])
@@ -194,7 +193,7 @@ def _queues(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
 
 
 def have_tags(s: Arrays, rows: Integers) -> NDArray[np.bool_]:
-    """Tell of each of some queues whether its wavelets carry tags, see `fields.ANY_COLOR`."""
+    """Return, for each queue, whether its wavelets carry tags, see `fields.ANY_COLOR`."""
     return s.arena[s.fifos[rows, f.FIFOS_OFFSET] + f.FIFO_SHAPE] & f.HAS_TAGS != 0
 
 
@@ -220,7 +219,7 @@ def _sources(
 
 
 def _numbers(head: NDArray[np.int32], tail: NDArray[np.int32]) -> tuple[Integers, Integers]:
-    """Return (row, number) of everything from head to before tail, row by row."""
+    """Return (row, number) of all wavelets from head to before tail, row by row."""
     count = (tail - head).astype(np.int64)
     row = np.repeat(np.arange(len(count)), count)
     first = np.cumsum(count) - count
@@ -228,7 +227,7 @@ def _numbers(head: NDArray[np.int32], tail: NDArray[np.int32]) -> tuple[Integers
 
 
 def _credits(s: Arrays, rows: Integers, now: int) -> tuple[Integers, Integers]:
-    """Return (index in `rows`, cycle) of the credits on their way, in order."""
+    """Return (index in `rows`, cycle) of the credits in flight, in order."""
     is_buffer = s.fifos[rows, f.FIFOS_SENDER] != f.NONE
     is_buffer &= s.fifos[rows, f.FIFOS_PORT] != int(Direction.RAMP)
     chosen = np.flatnonzero(is_buffer)
@@ -276,7 +275,7 @@ def _operations(s: Arrays, base: int) -> tables.Table:
 
 
 def _are_prepared(s: Arrays, program: Integers, offset: Integers) -> Integers:
-    """Tell of operations whether a map loop has set them up (M122)."""
+    """Return, for each operation, whether a map loop has set it up (M122)."""
     code = program[:, f.PROGRAM_CODE] + s.arena[offset + f.OP_PC]
     is_memory_only = s.arena[offset + f.OP_STEPS] == 0
     return ((s.code[code, f.CODE_AUX] == IN_MAP) & is_memory_only).astype(np.int64)
@@ -333,7 +332,7 @@ def _launches(s: Arrays) -> tuple[tables.Table, tables.Table]:
 
 
 def _rings(s: Arrays) -> tables.Table:
-    """Return the FIFOs that hold something, or did, or in which an operation found nothing."""
+    """Return the FIFOs that are or were in use."""
     rings: Integers = s.rings
     is_used = rings[:, (f.RINGS_WIDTH, f.RINGS_FOUND_EMPTY, f.RINGS_FOUND_FULL)].any(axis=1)
     used = np.flatnonzero(is_used)
@@ -349,7 +348,7 @@ def _rings(s: Arrays) -> tables.Table:
 
 
 def _switches(s: Arrays, image: WaferImage) -> tables.Table:
-    """Return the switches that are not as they were loaded; between two cycles (M92)."""
+    """Return the switches that differ from their state at load; between two cycles (M92)."""
     switches = s.switches[find_turned(s, image)]
     return _table(
         "switches",

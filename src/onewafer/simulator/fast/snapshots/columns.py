@@ -26,7 +26,7 @@ WORD = 0xFFFF_FFFF
 def kept_columns(
     fields: Iterable[Field], read: Callable[[int], NDArray[np.signedinteger]], base: int
 ) -> dict[str, Integers]:
-    """Return the columns of a snapshot that hold fields; `read` gives those at a place."""
+    """Return the columns of a snapshot that hold fields; `read` returns the columns of a field."""
     return {
         field.keeps: to_snapshot(read(field.place).astype(np.int64), field.holds, base)
         for field in fields
@@ -36,13 +36,13 @@ def kept_columns(
 def restore_columns(
     fields: Iterable[Field], write: Callable[[int, Integers], None], table: Table, base: int
 ) -> None:
-    """Write the fields that columns of a snapshot hold."""
+    """Write the fields that are columns of a snapshot."""
     for field in fields:
         write(field.place, to_field(table[field.keeps], field.holds, base))
 
 
 def to_snapshot(values: Integers, holds: Holds, base: int) -> Integers:
-    """Return fields as a snapshot holds them."""
+    """Convert values of a field to the form of a snapshot."""
     match holds:
         case Holds.NUMBER:
             return values
@@ -59,7 +59,7 @@ def to_snapshot(values: Integers, holds: Holds, base: int) -> Integers:
 
 
 def to_field(values: Integers, holds: Holds, base: int) -> Integers:
-    """Return columns of a snapshot as fields hold them."""
+    """Convert a column of a snapshot to the form of a field."""
     match holds:
         case Holds.NUMBER:
             return values
@@ -76,10 +76,10 @@ def to_field(values: Integers, holds: Holds, base: int) -> Integers:
 
 
 def since_base(cycles: Integers, base: int) -> Integers:
-    """Return cycles as the arena holds them."""
+    """Return cycles relative to the base, as in the arena."""
     return np.clip(cycles - base, f.LONG_AGO, f.FAR)
 
 
 def signed(words: Integers) -> Integers:
-    """Return words of 32 bits as the arena holds them."""
+    """Return 32-bit words in the signed form of the arena."""
     return (words & WORD).astype(np.uint32).view(np.int32).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Queues that serve other colors than at first, as a restored machine needs them (M135)."""
+"""Queues of a restored machine that serve other colors than at load (M135)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def attach_all(s: Arrays) -> None:
-    """Let switches lead to the channels of a machine that was just built as its queues say."""
+    """Point the switches of a newly built machine to channels by the colors of its queues."""
     pe, queue = _rebound(s)
     programs = s.programs[s.pes[pe, f.PE_PROGRAM]]
     rows = np.arange(len(pe))
@@ -34,7 +34,7 @@ def attach_all(s: Arrays) -> None:
 
 
 def home_colors(s: Arrays, pe: Integers, color: Integers) -> Integers:
-    """Return the colors under which the channels that serve `color` now are stored."""
+    """Return the colors under which the channels now serving `color` are stored."""
     homes = color.copy()
     rebound_pe, queue = _rebound(s)
     served = s.queue_colors[rebound_pe, queue].astype(np.int64)
@@ -49,7 +49,7 @@ def home_colors(s: Arrays, pe: Integers, color: Integers) -> Integers:
 
 
 def _rebound(s: Arrays) -> tuple[Integers, Integers]:
-    """Return PEs and input queues that serve another color than at first."""
+    """Return the PEs and input queues that serve another color than at load."""
     program: Integers = s.pes[:, f.PE_PROGRAM]
     reaches = s.programs[np.maximum(program, 0), f.PROGRAM_HAS_QUEUES] * (program >= 0)
     pes = np.flatnonzero(reaches)
@@ -60,7 +60,7 @@ def _rebound(s: Arrays) -> tuple[Integers, Integers]:
 
 
 def _lead(s: Arrays, pe: Integers, color: Integers, channel: Integers) -> None:
-    """Let the switches of colors at PEs lead to channels, where there is a switch."""
+    """Point the switches of colors at PEs to channels, where there is a switch."""
     keys = s.switches[:-1, f.SWITCH_PE] * NUM_COLORS + s.switches[:-1, f.SWITCH_COLOR]
     if not len(keys):
         return

@@ -63,7 +63,7 @@ _RAMP = int(Direction.RAMP)
 
 
 def restore(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
-    """Fill arrays that were just built; return those to go on with. Nothing is woken."""
+    """Fill newly built arrays from a snapshot and return them; no PE is woken."""
     s.clock[f.BASE] = snapshot.cycle & ~((NUM_SLOTS << int(s.timing[f.T_WINDOW_SHIFT])) - 1)
     s.clock[f.NOW] = snapshot.cycle - s.clock[f.BASE]
     s.clock[f.LAST_END] = snapshot.end - s.clock[f.BASE]
@@ -87,7 +87,7 @@ def _put_to_sleep(s: Arrays) -> None:
 
 
 def _into(matrix: Integers, rows: Integers) -> Callable[[int, Integers], None]:
-    """Return what writes columns of rows."""
+    """Return a function that writes columns of rows of a matrix."""
 
     def write(column: int, values: Integers) -> None:
         matrix[rows, column] = values
@@ -96,7 +96,7 @@ def _into(matrix: Integers, rows: Integers) -> Callable[[int, Integers], None]:
 
 
 def _into_arena(s: Arrays, offsets: Integers) -> Callable[[int, Integers], None]:
-    """Return what writes words behind offsets."""
+    """Return a function that writes arena words relative to offsets."""
 
     def write(field: int, values: Integers) -> None:
         s.arena[offsets + field] = values
@@ -105,7 +105,7 @@ def _into_arena(s: Arrays, offsets: Integers) -> Callable[[int, Integers], None]
 
 
 def _find(keys: Integers, wanted: Integers) -> Integers:
-    """Return where each wanted key is among distinct keys."""
+    """Return the index of each wanted key among distinct keys."""
     order = np.argsort(keys)
     found = order[np.minimum(np.searchsorted(keys[order], wanted), max(len(keys) - 1, 0))]
     if len(wanted) and (keys[found] != wanted).any():
@@ -161,7 +161,7 @@ def _restore_sources(s: Arrays, snapshot: Snapshot) -> None:
 
 
 def _running(at: Integers) -> Integers:
-    """Return the running number of each thing among those of its FIFO, in order."""
+    """Return the running number of each row within its FIFO, in order."""
     order = np.argsort(at, kind="stable")
     fifo = at[order]
     running = np.empty(len(at), np.int64)
@@ -188,7 +188,7 @@ def _fill(s: Arrays, rows: Integers, wavelets: Table) -> None:
 
 
 def _restore_credits(s: Arrays, at: Integers, release: Integers) -> None:
-    """Stamp the places that wavelets have left, the last ones before wavelet 0."""
+    """Stamp the slots of departed wavelets, those before wavelet 0."""
     fifos, counts = np.unique(at, return_counts=True)
     number = _running(at) - counts[np.searchsorted(fifos, at)]
     places = 1 << (s.arena[at + f.FIFO_SHAPE] >> 8 & 0x1F).astype(np.int64)
@@ -209,7 +209,7 @@ def _restore_channels(s: Arrays, snapshot: Snapshot) -> None:
 
 
 def _restore_links(s: Arrays, snapshot: Snapshot) -> None:
-    """Let the counters of FIFOs add up to what links carried; set the windows of links."""
+    """Set the counters of FIFOs to the link counts of the snapshot, and the links' windows."""
     wanted = np.zeros((len(s.pes), len(Direction)), np.int64)
     links, departures = snapshot.links, snapshot.departures
     wanted[links["pe"], links["direction"]] = links["wavelets"]
@@ -294,9 +294,9 @@ def _restore_operations(s: Arrays, table: Table) -> None:
 
 
 def _put_on_threads(s: Arrays, table: Table, op: Integers) -> None:
-    """Note which operations are live, and which of them the data path served until the cut.
+    """Mark the live operations, and those that the data path served at the snapshot.
 
-    A BLOCK in the first cycle ends the waits of those that it served, see `data_path.hold`.
+    A BLOCK in the first cycle ends the waits of served operations, see `data_path.hold`.
     """
     pe = table["pe"]
     block = s.blocks[pe]
@@ -310,7 +310,7 @@ def _put_on_threads(s: Arrays, table: Table, op: Integers) -> None:
 
 
 def _are_held(s: Arrays, op: Integers, *, pe: Integers, thread: Integers) -> NDArray[np.bool_]:
-    """Tell of each operation whether a blocked microthread keeps it from going on (M146)."""
+    """Return, for each operation, whether its blocked microthread holds it (M146)."""
     is_blocked = s.blocked_colors[pe].astype(np.int64) >> FIRST_THREAD + thread & 1 != 0
     return is_blocked & ((s.arena[op + f.OP_STEPS] != 0) | (s.arena[op + f.OP_HAS_STARTED] == 0))
 
@@ -325,14 +325,14 @@ def _rows_of_threads(s: Arrays, pe: Integers, thread: Integers) -> Integers:
 
 
 def _have_tagged_input(s: Arrays, op: Integers, at: int) -> NDArray[np.bool_]:
-    """Tell of each operation whether control wavelets may come by the channel of an operand."""
+    """Return, for each operation, whether an operand's channel may have control wavelets."""
     is_input = s.arena[op + at + f.OPERAND_KIND] == f.INPUT
     channel = np.where(is_input, s.arena[op + at + f.OPERAND_BASE], 0)
     return is_input & (s.arena[channel + f.FIFO_SHAPE] & f.HAS_TAGS != 0)
 
 
 def _mark_wavelets(s: Arrays, op: Integers) -> NDArray[np.bool_]:
-    """Tell of each operation whether wavelets are marked, or taken for their marks (M48–M49)."""
+    """Return, for each operation, whether it sends or receives marked wavelets (M48–M49)."""
     found = np.zeros(len(op), np.bool_)
     for at, kind, flags in ((f.OP_DEST, f.OUTPUT, UNMARKS | ADVANCES), *_TAKING):
         is_fabric = s.arena[op + at + f.OPERAND_KIND] == kind
@@ -341,7 +341,7 @@ def _mark_wavelets(s: Arrays, op: Integers) -> NDArray[np.bool_]:
 
 
 def _are_packed(s: Arrays, op: Integers) -> NDArray[np.bool_]:
-    """Tell of each operation whether two of its elements share a wavelet (M150)."""
+    """Return, for each operation, whether two of its elements share a wavelet (M150)."""
     found = np.zeros(len(op), np.bool_)
     for at in (f.OP_DEST, f.OP_SRC0, f.OP_SRC1):
         is_fabric = np.isin(s.arena[op + at + f.OPERAND_KIND], (f.INPUT, f.OUTPUT))

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
 
     def int64(value: object, /) -> int:
-        """Return a number of an array as kernels compute with it."""
+        """Return an array element as a 64-bit integer, as kernels compute with it."""
         ...
 else:
     from numpy import int64
@@ -25,14 +25,14 @@ Uint32Matrix = Annotated[Any, np.uint32, 2]
 Uint32Block = Annotated[Any, np.uint32, 4]
 ByteVector = Annotated[Any, np.uint8, 1]
 ByteMatrix = Annotated[Any, np.uint8, 2]
-"""An array by the type and the number of dimensions of its elements."""
+"""Arrays by element type and number of dimensions."""
 
 
 class Arrays(NamedTuple):
     """Matrices of records, see `fields`; those of `MachineState` are shared with it."""
 
     arena: Int32Vector
-    """`[words]`: a block for each PE, in it all that the loop touches for every wavelet."""
+    """`[words]`: a block for each PE with all state that the loop accesses for every wavelet."""
     clock: Vector
     timing: Vector
     pes: Matrix
@@ -43,7 +43,7 @@ class Arrays(NamedTuple):
     """`[num_pes or 0, colors]`: route of the wavelets that a PE sends by a queue that has any
     color."""
     swapped_ramps: Uint32Vector
-    """A bit for each color that a PE's own router makes the other one of its pair (M59)."""
+    """A bit for each color that a PE's router swaps at the ramp (M59)."""
     programs: Matrix
     code: Matrix
     patches: Vector
@@ -51,7 +51,7 @@ class Arrays(NamedTuple):
     configs: Matrix
     tasks: Matrix
     ways: Matrix
-    """The channels by which control wavelets may come, program by program."""
+    """The channels that may have control wavelets, program by program."""
     switches: Matrix
     rings: Matrix
     launches: Matrix
@@ -73,21 +73,21 @@ class Arrays(NamedTuple):
     blocked_streams: ByteVector
     # the agenda
     wheel: Int32Matrix
-    """`[slots, places]`: blocks of the PEs to look at in a window, list after list."""
+    """`[slots, places]`: blocks of the PEs to visit in a window, list after list."""
     wheel_counts: Matrix
-    """`[lists, slots]`: how long each list is."""
+    """`[lists, slots]`: length of each list."""
     lists: Matrix
-    """`[lists, fields]`: where each list is, and whose."""
+    """`[lists, fields]`: first place and owner of each list."""
     blocks: Int32Vector
     """`[num_pes]`: offset of each PE's block."""
     heap: Int32Vector
-    """PEs of the share that are woken later than the wheel reaches, phase by phase."""
+    """PEs of the share with a wake-up beyond the wheel's range, phase by phase."""
     heap_places: Int32Vector
-    """`[num_pes]`: where each PE is in its heap; 0: not there."""
+    """`[num_pes]`: index of each PE in its heap; 0: absent."""
     heap_cycles: Vector
-    """`[num_pes]`: when it is woken."""
+    """`[num_pes]`: wake-up cycle of each PE in a heap."""
     candidates: Vector
-    """The contenders in one PE in one cycle."""
+    """The competing sources of one router in one cycle."""
     events: Matrix
     signals: Vector
     """The threads' messages to each other, see `signals`."""

@@ -1,11 +1,11 @@
 """The layout of the fast engine's records.
 
-What the loop touches for every wavelet lies in one array of 32-bit words, the *arena*: a block for
-each PE, in it a header, the DSD operations, the FIFOs and the routes. A thing is
-known by its offset in the arena; 0 means none. All the rest is in int64 matrices, one row a
-thing: `pes`, `fifos`, `operations` and the tables of the programs; there −1 means none.
+State that the loop accesses for every wavelet lies in one array of 32-bit words, the *arena*: a
+block for each PE, with a header, the DSD operations, the FIFOs and the routes. An object is
+identified by its offset in the arena; 0 means none. Other state is in int64 matrices, one row an
+object: `pes`, `fifos`, `operations` and the tables of the programs; there −1 means none.
 
-Cycles in all records are relative to `clock[BASE]`, which moves on in long runs (see `epoch`), so
+Cycles in all records are relative to `clock[BASE]`, which advances in long runs (see `epoch`), so
 that they fit into 32 bits.
 """
 
@@ -16,13 +16,13 @@ from onewafer.simulator.fast.state.record import Holds, Record
 from onewafer.simulator.state.statistics import StallReason
 
 NEVER = 1 << 62
-"""A cycle that does not come."""
+"""A cycle that is never reached."""
 FAR = (1 << 31) - 1
-"""In the arena: a cycle that does not come, or that only the heap of far wakes knows."""
+"""In the arena: a cycle that is never reached, or whose value only the heap holds."""
 LONG_AGO = -(1 << 30)
-"""In the arena: a cycle so long ago that nothing depends on which."""
+"""In the arena: a cycle so long ago that its exact value does not matter."""
 NOT_YET = LONG_AGO - 1
-"""In the arena, as the cycle of the last time: never so far."""
+"""In the arena, as a cycle of the last event: there was none yet."""
 NONE = -1
 
 LINE_WORDS = 16
@@ -33,7 +33,7 @@ NUM_PORTS = 5
 # --- clock: what belongs to the whole machine; each share of the PEs has its own, see `sharing` ---
 
 MAX_PHASES = 3
-"""Phases of a window, in each of which shares cannot meet."""
+"""Phases of a window; in one phase, shares never access the same PE."""
 _clock = Record()
 BASE = _clock.field()  # what has to be added to the cycles in records
 REBASE_AT = _clock.field()  # when the base moves on
@@ -64,9 +64,9 @@ FAILURE_PE = FAILURE + FAULT_PE - FAULT
 FAILURE_CYCLE = FAILURE + FAULT_CYCLE - FAULT
 CLOCK_CYCLES = (*_clock.cycles, FAILURE_CYCLE)
 NUM_CLOCK_FIELDS = _clock.size
-"""Behind them are counts of operations that were issued on a busy microthread: `CODE_BUSY`."""
+"""Counts of operations that were issued on a busy microthread follow: `CODE_BUSY`."""
 BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
-"""How often, and `FAR` less the first PE on which it happened; 0: on none."""
+"""Number of times, and `FAR` minus the first PE on which it happened; 0: on none."""
 
 (
     NO_FAULT,
@@ -95,9 +95,9 @@ BLOCK_PE = _block.field()  # row of the PE in the matrices
 BLOCK_ELEMENT_WAKE = _block.field(holds=Holds.CYCLE)  # when the compute element is looked at
 BLOCK_ROUTER_WAKE = _block.field(holds=Holds.CYCLE)  # when the router is looked at
 BLOCK_ATTENTION = _block.field(holds=Holds.CYCLE)
-"""When main thread, picker, or the end of an operation are looked at."""
+"""Next visit to the main thread, the picker, or the end of an operation."""
 BLOCK_SLOTS = _block.field()
-"""Bit set: slots of the wheel in which the PE stands; its first list << `LIST_SHIFT`."""
+"""Bit set: slots of the wheel that hold the PE; its first list << `LIST_SHIFT`."""
 BLOCK_LIVE = _block.field()  # bit set: live operations
 BLOCK_ARMED = _block.field()  # bit set: live operations that the data path may serve
 BLOCK_LONE = _block.field()  # operation that goes ahead of the clock
@@ -114,7 +114,7 @@ BLOCK_SOURCES = _block.size
 BLOCK_CYCLES, BLOCK_KEPT = _block.cycles, _block.kept
 HAS_REGISTERS, HAS_QUEUES, IS_ASKED = 2, 4, 8
 """Bits of `BLOCK_IS_CONTENDED`: the program may write registers of the router; registers of the
-queues; and it has asked a queue to tell when it is empty."""
+queues; and it has asked a queue to report when it is empty."""
 LIST_SHIFT = 16
 SOURCE_GROUPS = 31
 """Sources i, i + 31, … share a bit of `BLOCK_ACTIVE`; few PEs have that many."""
@@ -132,7 +132,7 @@ FIFO_ROUTE = _fifo.field()  # of a source; NO_ROUTE, or ANY_COLOR: each wavelet 
 FIFO_LAST_MOVE = _fifo.field()  # of a source
 FIFO_ROW = _fifo.field()  # in the matrix
 FIFO_RING = _fifo.size
-"""Pairs follow: from when a wavelet can be taken (after that: when it was), and its word."""
+"""Pairs follow: the cycle from which a wavelet can be taken (later: when it was), and its word."""
 FIFO_READER = FIFO_ROUTE
 """A field of channels: the live operation that reads it."""
 FIFO_STARTS_TASK = FIFO_LAST_MOVE
@@ -141,7 +141,7 @@ NO_ROUTE, ANY_COLOR = 0, -1
 """The tags of a source with any color follow its ring, one word each: color, and `CONTROL_TAG`."""
 COLOR_MASK, CONTROL_TAG, ADVANCE_TAG = 0xFF, 0x100, 0x200
 """Parts of a tag. Buffers and channels of switched colors have tags too, without the color; there
-the tag of a slot is 0 unless a marked wavelet is in it, so that data can move without a look at
+the tag of a slot is 0 unless a marked wavelet is in it, so that data can move without reading
 tags."""
 MARK_TAGS = CONTROL_TAG | ADVANCE_TAG
 """The marks in a tag: a wavelet with one of them may advance a switch."""
@@ -164,10 +164,10 @@ ROUTE_DIRECTIONS = _route.field()
 """The targets, three bits each."""
 NUM_ROUTE_WORDS = _route.size
 RAMP_INPUT = 1 << NUM_PORTS
-"""Bit of the ramp's way in, beside the bits of the five output ports."""
+"""Bit of the ramp as an input, beside the bits of the five output ports."""
 ALL_PORTS = (RAMP_INPUT << 1) - 1
 IS_SWITCHED = 1 << 6
-"""A bit of the ports: the route is that of a switch."""
+"""A bit of the ports: the route is defined by a switch."""
 IS_SETTLED = 1 << 7
 """A bit of the ports: until the switch advances, data goes as by a route without one
 (`switch_routes`)."""
@@ -217,8 +217,8 @@ STEPWISE, WATCHED, PACKED = 1, 2, 4
 # --- arena: words on their way to SRAM, before the operations of a PE, see `staging` --------------
 
 STAGE_FIRST = 0
-"""Number of the first element that waits to be written, + 1; 0: none does. Its word follows, and
-those of the elements behind it."""
+"""Number of the first buffered element, + 1; 0: none. Its word follows, and the words of later
+elements."""
 NUM_STAGE_WORDS = LINE_WORDS
 
 # --- PEs -----------------------------------------------------------------------------------------
@@ -233,8 +233,8 @@ PE_LIMIT = _pe.field()  # the main thread may run up to this cycle
 PE_LAST_PICKED = _pe.field(keeps="last_picked")
 PE_STALLED_SINCE = _pe.field(holds=Holds.CYCLE, keeps="stalled_since")
 PE_RESULT_END = _pe.field(holds=Holds.CYCLE, keeps="result_end")
-"""When the last synchronous operation ended; how long one waits from then on that reads what it
-wrote (M152); and the first and the last byte of that."""
+"""End of the last synchronous operation; the delay of an operation that reads its result (M152);
+first and last byte of the result."""
 PE_RESULT_WAIT = _pe.field(keeps="result_wait")
 PE_RESULT_FIRST = _pe.field(keeps="result_first")
 PE_RESULT_LAST = _pe.field(keeps="result_last")
@@ -259,7 +259,7 @@ PE_PATH_CYCLES = _pe.field(keeps="data_path_cycles")
 PE_RINGS = _pe.field()  # its first row in `rings`
 PE_STALLS = _pe.field(len(StallReason))  # by reason
 PE_WRITE_CYCLE = _pe.field(holds=Holds.CYCLE)
-"""The cycle in which a register of the router was written that has it not yet, or NEVER."""
+"""The cycle of a pending write to a register of the router, or NEVER."""
 PE_WRITE_REGISTER = _pe.field()
 PE_WRITE_WORD = _pe.field()
 PE_HAS_FAILED = _pe.field()  # in this run
@@ -315,7 +315,7 @@ SWITCH_PASSING = _switch.field(keeps="passing")  # of a counter filter: how many
 SWITCH_IS_TORN = _switch.field(keeps="is_torn_down")
 NUM_OLD_FIELDS = _switch.size
 SWITCH_OLD_POSITION = _switch.field(NUM_OLD_FIELDS)
-"""Columns like those before, as of the start of the cycle of the last change."""
+"""The previous columns as of the start of the cycle of the last change."""
 SWITCH_CHANGED = _switch.field(holds=Holds.CYCLE)  # the cycle of the last change
 SWITCH_NUM_POSITIONS = _switch.field()
 SWITCH_IS_RING = _switch.field(keeps="is_ring")
@@ -380,17 +380,17 @@ PROGRAM_CONTROL_TASKS = _program.field()  # 64 rows of tasks, by entry; NONE: it
 PROGRAM_NUM_CHANNELS = _program.field()
 PROGRAM_CHANNELS = _program.field()  # first row in the channels of programs
 PROGRAM_IS_WOKEN = _program.field()
-"""Wavelets start tasks: data tasks, or that of teardown and queues."""
+"""Wavelets may start tasks: data tasks, or the tasks of teardowns and queues."""
 PROGRAM_HAS_REGISTERS = _program.field()  # its loads and stores may go to registers of the router
 PROGRAM_HAS_QUEUES = _program.field()  # and to those of its queues
 PROGRAM_CHECKED = _program.field()  # `CHECKED` if floating point exceptions may stop it, else 0
 PROGRAM_HALF = _program.field()  # its 16-bit float, a `ScalarType`
 PROGRAM_QUEUES = _program.field(MAX_QUEUES)
-"""By output queue, distance of its source from the PE's first."""
+"""For each output queue, offset of its source from the PE's first one."""
 PROGRAM_INPUTS = _program.field(MAX_QUEUES)
-"""By input queue, the color it is bound to as the program is loaded."""
+"""For each input queue, its color at load."""
 PROGRAM_COLORS = _program.field(NUM_COLORS)
-"""By color, distance of its channel from the PE's first."""
+"""For each color, offset of its channel from the PE's first one."""
 NUM_PROGRAM_FIELDS = _program.size
 
 (
@@ -456,7 +456,7 @@ NO_TASK_KIND, LOCAL_TASK, DATA_TASK, CONTROL_TASK = range(4)
 NUM_TASK_IDS = 32
 
 WAY_CHANNEL, WAY_COLOR, WAY_NUMBER, WAY_CONTROL_OFFSET, NUM_WAY_FIELDS = range(5)
-"""Channels of a program: distance from the PE's first, color, and the picker's number."""
+"""Channels of a program: offset from the PE's first one, color, and the picker's number."""
 LAUNCH_ID = 31
 """The picker's number for a launched function: after every task id (M62)."""
 

@@ -1,8 +1,8 @@
-"""Records: where each field of a row lies, and what becomes of it in a snapshot.
+"""Records: the place of each field in a row, and its form in a snapshot.
 
-A record is written down field by field, in the order of its columns. All that is known of a field
-stands in its line, and is derived elsewhere: its place, the cycles that an epoch moves
-(`epoch`), and the columns of snapshots (`columns`).
+A record is declared field by field, in the order of its columns. The line of a field is its only
+declaration, from which the rest is derived: its place, whether an epoch shifts it (`epoch`), and
+the columns of snapshots (`columns`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Holds(Enum):
 
     @property
     def is_cycle(self) -> bool:
-        """True if it moves with the base."""
+        """True if the field is a cycle, relative to the base."""
         return self not in (Holds.NUMBER, Holds.WORD)
 
 
@@ -39,12 +39,12 @@ class Field:
     place: int
     holds: Holds
     keeps: str
-    """Its column in a table of snapshots; empty: none."""
+    """The field's column in a table of snapshots; empty: none."""
 
 
 @dataclass(slots=True)
 class Record:
-    """The columns of a row, as far as they are written down."""
+    """The columns of a row, in their order of declaration."""
 
     columns: list[Field] = dataclasses.field(default_factory=list[Field])
 
@@ -64,9 +64,9 @@ class Record:
         return tuple(column for column in self.columns if column.keeps)
 
     def field(self, width: int = 1, *, holds: Holds = Holds.NUMBER, keeps: str = "") -> int:
-        """Return the place of one more field, the first of `width` columns.
+        """Declare a field of `width` columns; return its first column.
 
-        Several columns are kept as `keeps0`, `keeps1` and so on.
+        In snapshots, several columns are named `keeps0`, `keeps1` and so on.
         """
         first = self.size
         for i in range(width):

@@ -1,1 +1,1 @@
-"""Which thread looks at which PEs, and how the threads wait for each other."""
+"""The division of PEs among threads, and the team of threads of a run."""

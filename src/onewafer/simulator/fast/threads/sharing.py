@@ -1,11 +1,11 @@
-"""Which thread looks at each PE, and in which phase of a window.
+"""The division of PEs into shares of threads and phases of a window.
 
-The PEs are laid out in bricks, like a wall, and the bricks are dealt out to the shares, one for
-each thread. The bricks have three colors so that no two of one color touch. All threads look at
-their bricks of the first color, then of the second, then of the third, and wait for each other in
-between. A look at a PE touches its block and those of its four neighbours, and no brick is touched
-at one PE by two others of one color. So no two threads ever meet at a word, nothing has to be
-locked, and what a thread sees does not depend on how fast the others are:
+The PEs are divided into bricks, laid like a wall, and the bricks are distributed to shares, one for
+each thread. The bricks have three colors so that no two of one color touch. All threads visit their
+bricks of the first color, then of the second, then of the third, with a barrier in between. A visit
+to a PE accesses its block and those of its four neighbours, and no PE borders on two other bricks
+of one color. So no two threads access the same word in a phase, no locks are needed, and results do
+not depend on the speed of threads:
 
     ┌───────┬───────┬───────┐
     │   0   │   1   │   2   │
@@ -15,9 +15,9 @@ locked, and what a thread sees does not depend on how fast the others are:
     │   0   │   1   │   2   │
     └───────┴───────┴───────┘
 
-A *part* is what a share looks at in one phase. It has a heap of its own, and a list for each share
-that wakes PEs of it, see `agenda`. Whatever else a look needs (counters, room for what is thrown
-away after it) is in the share's clock and arrays of its own.
+A *part* is the PEs of one share and one phase. It has its own heap, and a list for each share that
+wakes its PEs, see `agenda`. Other state of a visit (counters, scratch arrays) belongs to the share:
+its clock and its own arrays.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 MOST_THREADS = 64
-"""The lists grow with the square of the threads."""
+"""Limit of the number of threads: the lists grow with its square."""
 USUAL_THREADS = 4
-"""The most threads, unless the user asks for more: the gain of more was not measured."""
+"""Default limit of the number of threads: the gain of more was not measured."""
 _LARGE, _SMALL = 16, 8
-"""Sides of bricks. Large ones have fewer neighbours that another thread looks at."""
+"""Sides of bricks. Large bricks have fewer PEs next to another thread's."""
 _BRICKS_PER_SHARE = 8
-"""At least: some of each color."""
+"""Fewest bricks of a share: some of each color."""
 _MANY_PES = 128
-"""To meet three times costs as much as to look at about ten PEs."""
+"""PEs of a share that outweigh three barriers, which cost as much as about ten visits."""
 _MANY_TO_COUNT = 1 << 14
-"""To count so many PEs takes about two milliseconds of one thread's time."""
+"""PEs whose counting takes about two milliseconds of one thread's time."""
 _ROWS_OF_BAND = 2
-"""At least: what a band touches ends one row beyond it."""
+"""Fewest rows of a band: counting a band also writes one row beyond it."""
 _HELP_AFTER = 1 << 14
-"""About two milliseconds of one thread's time."""
+"""Work after which threads are called: about two milliseconds of one thread's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Division:
 
 
 def choose_division(loaded: LoadedProgram) -> Division:
-    """Return the division for as many threads as are allowed and of use."""
+    """Return the division for as many threads as are allowed and useful."""
     wanted = loaded.threads or min(available_cores(), USUAL_THREADS)
     if loaded.sink is not None:  # recorded events have an order
         wanted = 1
@@ -116,15 +116,15 @@ def divide(width: int, height: int, num_shares: int, *, brick: tuple[int, int]) 
 
 
 def choose_bands(width: int, height: int, num_threads: int) -> tuple[list[range], list[range]]:
-    """Return the bands in which `num_threads` threads count the totals of all PEs."""
+    """Return the bands of rows in which `num_threads` threads count the totals of PEs."""
     has_many = num_threads > 1 and width * height >= _MANY_TO_COUNT
     return divide_rows(width, height, 2 * num_threads if has_many else 1)
 
 
 def divide_rows(width: int, height: int, num_bands: int) -> tuple[list[range], list[range]]:
-    """Return the PEs in at most `num_bands` bands of rows: every other one, and those between.
+    """Return the PEs of at most `num_bands` bands of rows: the even bands, then the odd ones.
 
-    What touches a PE and its neighbours can be done for all bands of a list at the same time.
+    Work on a PE and its neighbours can run on all bands of a list at the same time.
     """
     num_bands = max(min(num_bands, height // _ROWS_OF_BAND), 1)
     ends = [height * i // num_bands * width for i in range(num_bands + 1)]
@@ -133,7 +133,7 @@ def divide_rows(width: int, height: int, num_bands: int) -> tuple[list[range], l
 
 
 def share_out(arrays: Arrays, division: Division) -> tuple[Arrays, ...]:
-    """Return the arrays of each share: nearly all are those of the machine that was built."""
+    """Return the arrays of each share; nearly all are shared with the machine's arrays."""
     num_shares, num_phases = division.num_shares, division.num_phases
     part = division.part.reshape(-1)
     s = arrays
@@ -179,14 +179,14 @@ def _make_lists(division: Division, sizes: Integers) -> Integers:
 
 
 def with_arrays(shares: Sequence[Arrays], arrays: Arrays) -> tuple[Arrays, ...]:
-    """Return shares that go on with other arrays of the machine."""
+    """Return the shares with other arrays of the machine."""
     return tuple(
         arrays._replace(clock=s.clock, candidates=s.candidates, heap=s.heap) for s in shares
     )
 
 
 def empty_agenda(shares: Sequence[Arrays]) -> None:
-    """Take all PEs off all lists and heaps."""
+    """Remove all PEs from all lists and heaps."""
     s = shares[0]
     s.arena[s.blocks + f.BLOCK_SLOTS] &= -1 << f.LIST_SHIFT
     s.wheel_counts[:] = 0
@@ -200,8 +200,8 @@ def empty_agenda(shares: Sequence[Arrays]) -> None:
 def most_in_lists(division: Division) -> Integers:
     """Return how many PEs each list may hold, by part and by the share that writes.
 
-    In the list of its own share a PE may stand twice, while it is looked at. Other shares only
-    write neighbours of their PEs.
+    During its visit, a PE may be in the list of its own share twice. Other shares only write
+    neighbours of their PEs.
     """
     num_shares, part = division.num_shares, division.part
     num_parts = num_shares * division.num_phases
@@ -215,7 +215,7 @@ def most_in_lists(division: Division) -> Integers:
 
 
 def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Return the PEs that have a neighbour in a direction, and the neighbours."""
+    """Return, for each direction, the PEs with a neighbour, and the neighbours."""
     every, first, last = slice(None), slice(None, -1), slice(1, None)
     return [
         ((every, first), (every, last)),
@@ -226,7 +226,7 @@ def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
 
 
 def _aligned(shape: tuple[int, int]) -> Integers:
-    """Return zeros that begin with a cache line."""
+    """Return an array of zeros, aligned to a cache line."""
     words = np.zeros(shape[0] * shape[1] + f.LINE_WORDS, np.int64)
     skipped = -(words.ctypes.data // words.itemsize) % f.LINE_WORDS
     return words[skipped : skipped + shape[0] * shape[1]].reshape(shape)

@@ -1,7 +1,7 @@
-"""The threads of a run: called where it pays, sent away where it does not.
+"""The threads of a run: called where help pays, dismissed where it does not.
 
-Whether they help changes no result. It depends on counts only: how many PEs the windows have, and
-how often one thread looked for another in vain.
+Help changes no result. The decision depends on counts only: the PEs of the windows, and the polls
+of one thread for another in vain.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ Piece = TypeVar("Piece")
 class Team:
     """Runs the cycles of a machine, alone or with helpers.
 
-    Helpers are in the kernels only while `run` is: between two calls the arrays are the caller's.
+    Helpers are in kernels only during `run`: between two calls the arrays belong to the caller.
     """
 
     def __init__(self, shares: Sequence[Arrays]) -> None:
-        """Take what belongs to each thread, the caller's first."""
+        """Take the arrays of each thread, the caller's first."""
         self._num_members = len(shares)
         self._clock = shares[0].clock
         self._signals = shares[0].signals
@@ -53,10 +53,10 @@ class Team:
         self._session = 0
         self._is_helped = False
         self._patience = 1
-        """How many times as long as at first help has to seem worth it before it is called."""
+        """Factor on the work after which help is called; it grows when help was futile."""
 
     def run(self, bound: Bound, until: int, budget: int) -> int:
-        """Go on as `run_cycles` does, and return why it ended."""
+        """Run as `run_cycles` does, and return why the run ended."""
         outcome = (
             self._run_with_help(bound, until, budget)
             if self._is_helped
@@ -74,7 +74,7 @@ class Team:
         return outcome
 
     def do(self, work: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
-        """Do pieces of a work between two runs, each by the thread that is free first."""
+        """Run pieces of work between two runs, each on the next free thread."""
         helpers: list[tuple[Future[None], Piece]] = []
         with suppress(RuntimeError):  # no thread can be started: the caller does it alone
             for piece in pieces[1:] if self._num_members > 1 else ():
@@ -102,7 +102,7 @@ class Team:
                     helper.result()
 
     def _call(self, helpers: list[Future[None]], bound: Bound) -> None:
-        """Let threads come; the run does not wait for them."""
+        """Call helper threads without waiting for them."""
         try:
             for share in range(1, self._num_members):
                 pool = _pool(os.getpid(), self._num_members - 1)
@@ -111,7 +111,7 @@ class Team:
             return
 
     def _help(self, bound: Bound, share: int, session: int) -> None:
-        """Do the parts of a share until the session is closed."""
+        """Run the parts of a share until the session is closed."""
         try:
             run_cycles(bound, share, session, 0, 0)
         finally:
@@ -120,5 +120,5 @@ class Team:
 
 @functools.cache
 def _pool(_process: int, num_threads: int) -> ThreadPoolExecutor:
-    """Return the threads that help in this process; a child process has none of its parent's."""
+    """Return the helper threads of this process; a forked child gets its own."""
     return ThreadPoolExecutor(num_threads, thread_name_prefix="onewafer")

@@ -1,1 +1,1 @@
-"""Bookkeeping of the kernels: PEs that are due, counters, events of traces, signals of threads."""
+"""Bookkeeping of the kernels: event queues, counters, trace events, thread synchronisation."""

@@ -1,12 +1,11 @@
-"""The PEs to be looked at in each window of cycles: a wheel of lists, and heaps.
+"""The event queue: the PEs to visit in each window of cycles, in a timing wheel and in heaps.
 
-The lists of a window hold its PEs, each at most once: a bit mask in the PE's block says where it
-stands. Each part of the PEs (see `sharing`) has one list for each share that puts PEs into it, so
-that no two threads write to one list. Nothing is ever taken off a list before its window. Looking
-at a PE that has nothing to do is harmless, because a look only does what has become possible by
-that cycle, and later events ask again (all rules speak of cycles, none of looks). What is due later
-than the wheel reaches waits in the binary heap of its part, each PE once, at the earliest cycle it
-asked for.
+The lists of a window hold its PEs, each at most once: a bit mask in the PE's block holds its
+slots. Each part of the PEs (see `sharing`) has one list for each share that puts PEs into it, so
+that no two threads write to one list. No PE is removed from a list before its window. Visiting a PE
+without work is harmless, because a visit only does what is possible by that cycle, and later events
+schedule further visits (all rules are about cycles, none about visits). PEs due beyond the wheel's
+range wait in the binary heap of their part, each PE once, at its earliest wake-up cycle.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
     from onewafer.simulator.fast.state.arrays import Arrays
 
 NUM_SLOTS = 16
-"""Windows that the wheel holds; a power of two."""
+"""Windows of the timing wheel; a power of two."""
 _ALL_SLOTS = (1 << NUM_SLOTS) - 1
 
 
 @kernel
 def note(s: Arrays, cycle: int) -> None:
-    """Remember that something goes on until `cycle` (M80)."""
+    """Note that the machine is active until `cycle` (M80)."""
     if cycle > s.clock[f.LAST_END]:
         s.clock[f.LAST_END] = cycle
 
@@ -38,21 +37,21 @@ def note(s: Arrays, cycle: int) -> None:
 
 @kernel
 def wake_router(s: Arrays, block: int, cycle: int) -> None:
-    """Look at the router of the PE at hand again in `cycle`, or before."""
+    """Schedule a visit to the current PE's router in `cycle` or earlier."""
     if cycle < s.arena[block + f.BLOCK_ROUTER_WAKE]:
         s.arena[block + f.BLOCK_ROUTER_WAKE] = cycle
 
 
 @kernel
 def wake_element(s: Arrays, block: int, cycle: int) -> None:
-    """Look at the compute element of the PE at hand again in `cycle`, or before."""
+    """Schedule a visit to the current PE's compute element in `cycle` or earlier."""
     if cycle < s.arena[block + f.BLOCK_ELEMENT_WAKE]:
         s.arena[block + f.BLOCK_ELEMENT_WAKE] = cycle
 
 
 @kernel
 def wake_attention(s: Arrays, block: int, cycle: int) -> None:
-    """Look at main thread and operations of the PE at hand again in `cycle`, or before."""
+    """Schedule a visit to the current PE's main thread and operations in `cycle` or earlier."""
     if cycle < s.arena[block + f.BLOCK_ATTENTION]:
         s.arena[block + f.BLOCK_ATTENTION] = cycle
         wake_element(s, block, cycle)
@@ -65,7 +64,7 @@ def wake_attention(s: Arrays, block: int, cycle: int) -> None:
 
 @kernel
 def enlist(s: Arrays, block: int, cycle: int) -> None:
-    """Look at a PE in the window of `cycle`."""
+    """Schedule a visit to a PE in the window of `cycle`."""
     shift = s.timing[f.T_WINDOW_SHIFT]
     slots = s.arena[block + f.BLOCK_SLOTS]
     if (cycle >> shift) - (s.clock[f.NOW] >> shift) >= NUM_SLOTS:
@@ -92,17 +91,17 @@ def share_of(s: Arrays, block: int) -> int:
 
 @kernel
 def first_list(s: Arrays, phase: int) -> int:
-    """Return the first list of the part that a share looks at in a phase."""
+    """Return the first list of the part of a share and a phase."""
     num_shares = s.clock[f.NUM_SHARES]
     return (phase * num_shares + s.clock[f.SHARE]) * num_shares
 
 
 @kernel
 def next_window(bound: Bound, until: int) -> int:
-    """Return the first cycle of the next window in which a PE has to be looked at, or NEVER.
+    """Return the first cycle of the next window with a PE to visit, or NEVER.
 
-    NOW, of the first share, moves there, but not beyond `until`: the host may still schedule
-    something from there on.
+    NOW of the first share advances to it, but not beyond `until`: the host may schedule events
+    from there on.
     """
     s = opened(bound, 0)
     shift = s.timing[f.T_WINDOW_SHIFT]
@@ -127,7 +126,7 @@ def next_window(bound: Bound, until: int) -> int:
 
 @kernel
 def count_pes(s: Arrays, slot: int) -> int:
-    """Return how many PEs the lists of a window hold."""
+    """Return the number of PEs in the lists of a window."""
     count = 0
     for row in range(s.wheel_counts.shape[0]):
         count += s.wheel_counts[row, slot]
@@ -139,13 +138,13 @@ def count_pes(s: Arrays, slot: int) -> int:
 
 @kernel
 def phase_of(s: Arrays, block: int) -> int:
-    """Return the phase in which a PE is looked at."""
+    """Return the phase in which a PE is visited."""
     return s.lists[s.arena[block + f.BLOCK_SLOTS] >> f.LIST_SHIFT, f.LIST_PHASE]
 
 
 @shared
 def put_into_heap(s: Arrays, block: int, cycle: int) -> None:
-    """Look at a PE of the share in a cycle that the wheel does not reach, or before."""
+    """Schedule a visit to a PE of the share beyond the range of the wheel."""
     pe = s.arena[block + f.BLOCK_PE]
     phase = phase_of(s, block)
     heap = s.clock[f.HEAP_STARTS + phase]
@@ -169,7 +168,7 @@ def put_into_heap(s: Arrays, block: int, cycle: int) -> None:
 
 @shared
 def deal_out(s: Arrays, phase: int, end: int) -> None:
-    """Put PEs from a heap on the wheel that are due before `end`; they look at all they have."""
+    """Move PEs due before `end` from a heap to the wheel; all their units are due."""
     heap = s.clock[f.HEAP_STARTS + phase]
     while s.clock[f.HEAP_FIRSTS + phase] < end:
         pe = s.heap[heap + 1]
@@ -190,7 +189,7 @@ def deal_out(s: Arrays, phase: int, end: int) -> None:
 
 @kernel
 def sink(s: Arrays, heap: int, pe: int, size: int) -> None:
-    """Put a PE into the empty first place of a heap, or below it."""
+    """Sift a PE down from the empty root of a heap."""
     cycle = s.heap_cycles[pe]
     place = 1
     while 2 * place <= size:

@@ -1,7 +1,7 @@
-"""Totals of each PE for those who look often: one pass over the records, in the order they lie in.
+"""Totals of each PE for frequent sampling: one pass over the records, in memory order.
 
-A row of PEs touches what its own routers received, and with it the counts of its neighbours: rows
-that lie two apart can be counted at the same time.
+Counting a row of PEs also writes the counts of neighbouring rows: only rows at a distance of two
+can be counted at the same time.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def count_totals(
 ) -> None:
     """Count PEs `first_pe` to `end_pe - 1` up to `cycle`.
 
-    `totals` has a row of all PEs for each `Total`, one after the other. That of the wavelets is 0
-    at first, and complete when all PEs are counted.
+    `totals` has a row of all PEs for each `Total`, one after the other. The row of the
+    wavelets starts at 0 and is complete when all PEs are counted.
     """
     s = opened(bound, 0)
     num_pes = s.blocks.shape[0]
@@ -56,7 +56,7 @@ def count_totals(
 
 @kernel
 def operations_waited(s: Arrays, pe: int, block: int, now: int) -> int:
-    """Return for how many cycles a PE has waited, without what its router waits for now."""
+    """Return the cycles that a PE has waited, without current waits of its router."""
     waited = 0
     for reason in range(_NUM_REASONS):
         waited += s.pes[pe, f.PE_STALLS + reason]

@@ -18,7 +18,7 @@ MAIN_THREAD_EVENTS = 32
 
 @kernel
 def record(s: Arrays, cycle: int, block: int, kind: int, subject: int, value: int) -> None:
-    """Tell the event sink, if there is one."""
+    """Record an event, if there is an event sink."""
     if s.clock[f.IS_RECORDING]:
         write_event(s, cycle, block, kind, subject, value)
 
@@ -39,7 +39,7 @@ def write_event(s: Arrays, cycle: int, block: int, kind: int, subject: int, valu
 
 @kernel
 def has_room_for_events(s: Arrays, num_looks: int) -> bool:
-    """Tell whether there is room for the events of PEs in so many looks."""
+    """Tell whether there is room for the events of `num_looks` visits."""
     if not s.clock[f.IS_RECORDING]:
         return True
     return s.clock[f.NUM_EVENTS] + num_looks * EVENTS_PER_PE <= s.events.shape[0]

@@ -1,11 +1,11 @@
-"""How the threads of a run wait for each other: words that only go up.
+"""Synchronisation of the threads of a run: monotonic counters.
 
 The first thread plans a window and raises `TURN`; the others follow. After each phase of a window
-every thread raises its own word, and goes on when all have. A session is one call of `run_cycles`
-by the first thread: whoever sees it closed leaves, wherever he waits.
+every thread raises its own word, and goes on when all have. A session is a call of `run_cycles` by
+the first thread: a waiting thread leaves when it sees the session closed.
 
-No thread sleeps here: a window takes microseconds. Waiting is counted, not timed: after some looks
-a thread lets others have its core.
+No thread sleeps here: a window takes microseconds. Waiting is counted, not timed: after some polls
+a thread yields its core.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     NUM_LEAN,  # windows of few since the last one of many
     NUM_LOOKS,  # of the first thread, in vain, since the others were called
 ) = range(6)
-"""Written by the first thread only; those of a window before it raises `TURN`."""
+"""Words that only the first thread writes; those of a window, before it raises `TURN`."""
 TURN = f.LINE_WORDS
 CLOSED = 2 * f.LINE_WORDS
-"""The last session that is over."""
+"""The last closed session."""
 MEMBERS = 3 * f.LINE_WORDS
-"""A line of words for each thread: the session in which it came, and how far it is."""
+"""A cache line for each thread: the session that it joined, and its progress."""
 HAS_COME, DONE = range(2)
 
 _LOOKS = 1 << 10
-"""At a word, before a thread lets others have its core."""
+"""Polls of a word before a thread yields its core."""
 
 
 def num_signals(num_shares: int) -> int:
@@ -46,13 +46,13 @@ def num_signals(num_shares: int) -> int:
 
 @shared
 def arrive(s: Arrays, share: int, session: int) -> None:
-    """Say that the thread of a share is there."""
+    """Signal that the thread of a share has joined."""
     store_signal(s.signals, MEMBERS + f.LINE_WORDS * share + HAS_COME, session)
 
 
 @shared
 def is_complete(s: Arrays, session: int) -> bool:
-    """Tell whether all threads are there."""
+    """Tell whether all threads have joined."""
     for share in range(1, s.clock[f.NUM_SHARES]):
         if load_signal(s.signals, MEMBERS + f.LINE_WORDS * share + HAS_COME) != session:
             return False
@@ -61,7 +61,7 @@ def is_complete(s: Arrays, session: int) -> bool:
 
 @shared
 def await_turn(s: Arrays, turn: int, session: int) -> bool:
-    """Wait for the turn after `turn`; tell whether it comes."""
+    """Wait for the turn after `turn`; tell whether it came before the session closed."""
     looks = 0
     while load_signal(s.signals, TURN) == turn:
         if load_signal(s.signals, CLOSED) >= session:
@@ -72,7 +72,7 @@ def await_turn(s: Arrays, turn: int, session: int) -> bool:
 
 @shared
 def meet(s: Arrays, share: int, session: int, number: int) -> bool:
-    """Wait until all threads are as far as this one; tell whether they will be."""
+    """Wait at a barrier for all threads; tell whether they came before the session closed."""
     store_signal(s.signals, MEMBERS + f.LINE_WORDS * share + DONE, number)
     for other in range(s.clock[f.NUM_SHARES]):
         looks = 0
@@ -87,7 +87,7 @@ def meet(s: Arrays, share: int, session: int, number: int) -> bool:
 
 @shared
 def wait_a_moment(looks: int) -> int:
-    """Wait between two looks; return how many there were."""
+    """Pause between two polls; return the number of polls so far."""
     if looks & (_LOOKS - 1) == _LOOKS - 1:
         give_way()
     else:

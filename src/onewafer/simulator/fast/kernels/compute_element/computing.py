@@ -35,7 +35,7 @@ _ADDC16, _F16 = int(DsdOperation.ADDC16), int(ScalarType.F16)
 
 @kernel
 def block_address(s: Arrays, op: int, at: int, k: int) -> int:
-    """Return the address of element k of a MEM4D, whose elements may be partly skipped (M124)."""
+    """Return the address of element k of a MEM4D, whose first elements may be skipped (M124)."""
     dsd = s.arena[op + at + f.OPERAND_DSD]
     num_bytes = s.arena[op + at + f.OPERAND_BYTES]
     address = s.arena[op + at + f.OPERAND_BASE]
@@ -50,7 +50,7 @@ def block_address(s: Arrays, op: int, at: int, k: int) -> int:
 
 @kernel
 def read_memory(s: Arrays, pe: int, op: int, at: int, k: int) -> int:
-    """Return element k of a source that is not fabric and not a plain vector."""
+    """Return element k of a source that is neither fabric nor a plain vector."""
     address = int64(s.arena[op + at + f.OPERAND_BASE])
     if s.arena[op + at + f.OPERAND_KIND] == f.BLOCK:
         address = block_address(s, op, at, k)
@@ -59,7 +59,7 @@ def read_memory(s: Arrays, pe: int, op: int, at: int, k: int) -> int:
 
 @kernel
 def write_memory(s: Arrays, pe: int, op: int, k: int, word: int) -> None:
-    """Set element k of a destination that is not fabric and not a plain vector."""
+    """Store element k of a destination that is neither fabric nor a plain vector."""
     address = int64(s.arena[op + f.OP_DEST + f.OPERAND_BASE])
     kind = s.arena[op + f.OP_DEST + f.OPERAND_KIND]
     if kind == f.SCALAR:
@@ -76,7 +76,7 @@ def write_memory(s: Arrays, pe: int, op: int, k: int, word: int) -> None:
 def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
     """Read, compute and write elements, one after the other (M36); return how many were done.
 
-    Wavelets are read and written in their places; who calls this moves the heads and tails.
+    Wavelets are read and written in their slots; the caller moves the heads and tails.
     """
     kind = s.arena[op + f.OP_KIND]
     if kind >= _ADDC16:  # or behind it, or marked: what these take would halve the speed of all
@@ -135,14 +135,14 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
 
 @kernel
 def kind_in_program(s: Arrays, pe: int, kind: int) -> int:
-    """Return an operation with the 16-bit float of the program, if elements depend on it (M148)."""
+    """Return an operation's kind, with the program's 16-bit float format if relevant (M148)."""
     half = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_HALF]
     return kind | half << HALF_SHIFT if half != _F16 and OF_HALVES >> kind & 1 else kind
 
 
 @shared
 def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
-    """Do what `compute_elements` does, where elements hand on a carry (M140), or may be the last.
+    """As `compute_elements`, for operations with a carry (M140) or that may end early.
 
     An exception (M147) stops a memory-only operation when all its elements are done (M12).
     """
@@ -197,14 +197,14 @@ def source_word(s: Arrays, pe: int, op: int, at: int, k: int, waiting: int) -> i
 
 @kernel
 def hand_on_carry(s: Arrays, op: int, a: int, b: int) -> None:
-    """Keep what ADDC16 carries from an element into the next one (M140)."""
+    """Keep the carry of ADDC16 for the next element (M140)."""
     if s.arena[op + f.OP_KIND] == _ADDC16:
         s.arena[op + f.OP_SCALAR] = carry_of(a, b, int64(s.arena[op + f.OP_SCALAR]))
 
 
 @kernel
 def keep_result(s: Arrays, op: int, word: int) -> None:
-    """Let the next element of a reduction begin with the result of this one (M37)."""
+    """Keep the result of a reduction's element as the accumulator of the next one (M37)."""
     accumulator = s.arena[op + f.OP_ACCUMULATOR]
     if accumulator:
         s.arena[op + accumulator + f.OPERAND_BASE] = to_signed(word)
@@ -235,9 +235,9 @@ def mask_of_output(num_bytes: int, flags: int) -> int:
 
 @shared
 def clear_source(s: Arrays, pe: int, op: int) -> None:
-    """Write the zeros that the destination of an operation that is over asks for (M47).
+    """Zero the source of a finished operation whose destination requests it (M47).
 
-    Each element was read before, so that its place is in memory.
+    Each element was read before, so its address is valid.
     """
     source = (s.arena[op + f.OP_DEST + f.OPERAND_STEP] >> CLEARS_SHIFT & CLEARS_BITS) - 1
     if source < 0:
@@ -253,7 +253,7 @@ def clear_source(s: Arrays, pe: int, op: int) -> None:
 
 @kernel
 def waiting_word(s: Arrays, fifo: int, i: int) -> int:
-    """Return the word of a wavelet that waits in a FIFO, the oldest is number 0."""
+    """Return the word of a waiting wavelet in a FIFO; number 0 is the oldest."""
     return int64(s.arena[place_of(s, fifo, s.arena[fifo + f.FIFO_HEAD] + i) + 1]) & WORD
 
 

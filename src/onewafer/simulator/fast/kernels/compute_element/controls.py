@@ -1,4 +1,4 @@
-"""Control wavelets at a compute element, and what they start (M95, M96)."""
+"""Control wavelets at a compute element, and the tasks that they start (M95, M96)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onewafer.simulator.fast.state.arrays import Arrays, int64
 
 @shared
 def ready_controls(s: Arrays, block: int, cycle: int) -> int:
-    """Return, by the picker's number, where a control wavelet starts a task now (M96)."""
+    """Return the bit set of channels whose control wavelet can start a task now (M96)."""
     pe = s.arena[block + f.BLOCK_PE]
     program = s.pes[pe, f.PE_PROGRAM]
     first = s.programs[program, f.PROGRAM_CHANNELS]
@@ -50,7 +50,7 @@ def ready_controls(s: Arrays, block: int, cycle: int) -> int:
 
 @kernel
 def way_of_number(s: Arrays, pe: int, number: int) -> int:
-    """Return the row of the channel whose wavelets the picker finds at a number."""
+    """Return the row of the channel with a number in the task picker."""
     program = s.pes[pe, f.PE_PROGRAM]
     first = s.programs[program, f.PROGRAM_CHANNELS]
     for way in range(first, first + s.programs[program, f.PROGRAM_NUM_CHANNELS]):

@@ -1,7 +1,7 @@
 """The data path of a PE and the DSD operations that share it (M12, M30–M39).
 
-The loop calls `serve` for every element. Code that runs once per operation is compiled apart
-(`shared`), and called when `BLOCK_ATTENTION` says so (see `attention`).
+The loop calls `serve` for every element. Code that runs once per operation is compiled as separate
+functions (`shared`), and called from `BLOCK_ATTENTION` on (see `main_thread.attend`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _DATA_PATH, _FIFO = int(StallReason.DATA_PATH), int(StallReason.FIFO)
 _TEST_OR_SUSPEND, _TERMINATE = int(FifoAction.TEST_OR_SUSPEND), int(FifoAction.TERMINATE)
 _FAULT = int(FifoAction.FAULT)
 _ENDED = -2
-"""In place of a reason: the operation ends instead of waiting."""
+"""Pseudo stall reason: the operation ends instead of waiting."""
 _DSD_START, _DSD_END = int(EventKind.DSD_START), int(EventKind.DSD_END)
 
 
@@ -116,7 +116,7 @@ def is_preferred(s: Arrays, op: int, other: int) -> bool:
 
 @kernel
 def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
-    """Return what an operation with a fabric operand waits for (NONE: nothing), see M33."""
+    """Return the stall reason of an operation with a fabric operand, or NONE (M33)."""
     if s.arena[op + f.OP_STEPS] & f.WATCHED:
         reason = special_obstacle_of(s, block, op, cycle)
         if reason != f.NONE:
@@ -141,7 +141,7 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 @shared
 def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
-    """Return whether a ring holds an operation up; a control wavelet may end it (M98, M111)."""
+    """Return a stall by a ring, or `_ENDED` if a control wavelet ends it (M98, M111)."""
     ring = lacking_ring(s, op)
     ends = ends_on_control(s, op) and meets_control(s, block, op, cycle)
     if not ends and ring != f.NONE:
@@ -156,7 +156,7 @@ def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 @kernel
 def meets_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
-    """Tell whether a control wavelet that is next ends an operation (M98); it stays there."""
+    """Handle a control wavelet that ends an operation (M98); tell whether there was one."""
     for at in (f.OP_SRC0, f.OP_SRC1):
         if s.arena[op + at + f.OPERAND_KIND] != f.INPUT:
             continue
@@ -174,7 +174,7 @@ def meets_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
 
 @kernel
 def act_on_lack(s: Arrays, block: int, op: int, ring: int, cycle: int) -> bool:
-    """Do what a ring asks for that lacks something; tell whether the operation ends (M112)."""
+    """Handle an empty or full ring; tell whether the operation ends (M112)."""
     action = note_lack(s, ring)
     if action == _FAULT:
         pe = s.arena[block + f.BLOCK_PE]
@@ -194,10 +194,10 @@ def act_on_lack(s: Arrays, block: int, op: int, ring: int, cycle: int) -> bool:
 
 @kernel
 def find_lone_operation(s: Arrays, block: int) -> None:
-    """Note the operation that goes ahead of the clock: nothing can happen here before it ends.
+    """Note the operation that may run ahead of the clock, since it has no competitor.
 
-    It is the only one that is live, and the main thread waits, or is idle and no wavelet starts a
-    task; only the end of the operation changes that.
+    It is the only live operation, and the main thread waits for it, or is idle and no wavelet can
+    start a task.
     """
     lone = 0
     live = s.arena[block + f.BLOCK_LIVE]
@@ -255,7 +255,7 @@ def claim_channel(s: Arrays, op: int, at: int) -> None:
 
 @kernel
 def arm(s: Arrays, block: int, cycle: int) -> None:
-    """Let the data path serve the operations whose set-up is over (M30)."""
+    """Make operations whose set-up is complete ready for the data path (M30)."""
     waiting = s.arena[block + f.BLOCK_LIVE] & ~s.arena[block + f.BLOCK_ARMED]
     while waiting:
         slot = trailing_zeros(waiting)
@@ -274,7 +274,7 @@ def arm(s: Arrays, block: int, cycle: int) -> None:
 
 @kernel
 def is_held(s: Arrays, block: int, op: int) -> bool:
-    """Tell whether a blocked microthread keeps an operation from its next element (M146)."""
+    """Tell whether an operation is held by its blocked microthread (M146)."""
     thread = s.operations[s.arena[op + f.OP_ROW], f.OPS_THREAD]
     if int64(s.blocked_colors[s.arena[block + f.BLOCK_PE]]) >> FIRST_THREAD >> thread & 1 == 0:
         return False
@@ -283,7 +283,7 @@ def is_held(s: Arrays, block: int, op: int) -> bool:
 
 @kernel
 def hold(s: Arrays, block: int, cycle: int) -> None:
-    """Let the data path serve no operation whose microthread is blocked."""
+    """Keep operations with a blocked microthread from the data path."""
     armed = s.arena[block + f.BLOCK_ARMED]
     while armed:
         slot = trailing_zeros(armed)
@@ -296,7 +296,7 @@ def hold(s: Arrays, block: int, cycle: int) -> None:
 
 @kernel
 def run_alone(s: Arrays, block: int, op: int) -> None:
-    """Run a memory-only operation that nothing competes with."""
+    """Run a memory-only operation without competitors to its end."""
     row = s.arena[op + f.OP_ROW]
     begins = s.operations[row, f.OPS_START]
     begin(s, block, op, begins)
@@ -332,7 +332,7 @@ def begin(s: Arrays, block: int, op: int, cycle: int) -> None:
 
 @shared
 def serve_memory(s: Arrays, block: int, op: int, cycle: int, is_alone: bool) -> None:
-    """Let a memory-only operation go on: to its end if nothing comes between, else a cycle."""
+    """Run a memory-only operation: to its end if it is alone, else for one cycle."""
     if s.arena[op + f.OP_HAS_STARTED] == 0:
         begin(s, block, op, cycle)
         if s.clock[f.FAULT]:
@@ -356,7 +356,7 @@ def serve_memory(s: Arrays, block: int, op: int, cycle: int, is_alone: bool) -> 
 
 @kernel
 def settle_path(s: Arrays, block: int, cycle: int) -> None:
-    """Account for operations that ran since the last look, and end finished ones."""
+    """Account for memory-only operations since the last visit, and end finished ones."""
     pe = s.arena[block + f.BLOCK_PE]
     bulk = s.pes[pe, f.PE_BULK]
     if bulk != f.NONE and cycle > s.pes[pe, f.PE_BULK_SINCE]:
@@ -377,7 +377,7 @@ def settle_path(s: Arrays, block: int, cycle: int) -> None:
 
 @kernel
 def end_operation(s: Arrays, block: int, op: int) -> None:
-    """Free the thread, the channels and the queue, and tell the main thread or the tasks."""
+    """Free the thread, the channels and the queue, and notify the main thread or tasks."""
     s.arena[block + f.BLOCK_LIVE] &= ~(1 << slot_of(s, block, op))
     for at in (f.OP_SRC0, f.OP_SRC1):
         if s.arena[op + at + f.OPERAND_KIND] == f.INPUT:

@@ -1,8 +1,8 @@
-"""Elements of operations with a fabric operand, as many at once as nothing can come between (M33).
+"""Elements of operations with a fabric operand, computed in batches without interference (M33).
 
-First the cycles of all elements are worked out, then their values; both need nothing but what is
-known when the elements begin: the wavelets that wait, with their cycles, and the places that are
-or become free.
+First the cycles of all elements are computed, then their values. Both depend only on the state at
+the start of the batch: the waiting wavelets with their cycles, and the slots that are free or have
+a known free cycle.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def fabric_operands(s: Arrays, op: int) -> tuple[int, int, int]:
 
 @shared
 def stream(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> None:
-    """Execute elements of the only live operation, each as soon as it can, to before `horizon`.
+    """Execute elements of the only live operation, each as early as possible, before `horizon`.
 
-    While nothing else can use the data path, nothing can come between, see `find_lone_operation`.
+    No other unit can use the data path meanwhile, see `find_lone_operation`.
     """
     execute(s, block, op, cycle, horizon, _ALL)
     if s.clock[f.FAULT] == 0 and s.arena[op + f.OP_FINISH] == f.FAR:
@@ -78,7 +78,7 @@ def stream(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> None:
 
 @kernel
 def await_next(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> None:
-    """Note what the next element waits for, and ask to be woken for it."""
+    """Note the stall reason of the next element, and schedule a wake-up."""
     cycle = earliest_cycle(s, block, op, cycle)
     if cycle >= horizon:
         wake_element(s, block, cycle)
@@ -99,7 +99,7 @@ def await_next(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> None
 
 @kernel
 def earliest_cycle(s: Arrays, block: int, op: int, cycle: int) -> int:
-    """Return when an operation could go on if it had all it needs."""
+    """Return the earliest cycle of an operation's next element if its operands are there."""
     cycle = max(cycle, s.arena[block + f.BLOCK_PATH_FREE])
     if s.arena[op + f.OP_REASON] != f.NONE:
         # What it waits for may begin later: what came before is settled.
@@ -109,7 +109,7 @@ def earliest_cycle(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 @kernel
 def inputs_cycle(s: Arrays, first: int, second: int, cycle: int) -> int:
-    """Return from when, not before `cycle`, the wavelets of an element are there."""
+    """Return the first cycle, not before `cycle`, with the wavelets of an element there."""
     if first:
         cycle = max(cycle, ready_cycle(s, first))
     if second:
@@ -119,7 +119,7 @@ def inputs_cycle(s: Arrays, first: int, second: int, cycle: int) -> int:
 
 @shared
 def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int) -> None:
-    """Execute up to `most` elements that have all they need, from `cycle` to before `horizon`."""
+    """Execute up to `most` elements with available operands, from `cycle` to before `horizon`."""
     first, second, out = fabric_operands(s, op)
     if not s.arena[op + f.OP_IS_ENDLESS]:
         most = min(most, s.arena[op + f.OP_LENGTH] - s.arena[op + f.OP_NEXT])
@@ -164,7 +164,7 @@ def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int)
 
 @kernel
 def end_stall(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> int:
-    """Count how long an operation waited that goes on; return the cycle of its next element."""
+    """Count the stall of an operation that resumes; return the cycle of its next element."""
     first, second, out = fabric_operands(s, op)
     inputs = inputs_cycle(s, first, second, cycle)
     room = max(inputs, room_cycle(s, out, 1)) if out else inputs
@@ -180,7 +180,7 @@ def end_stall(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> int:
 
 @kernel
 def set_cycles(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int) -> int:
-    """Write the cycles of elements into the places of their wavelets; return how many fit.
+    """Write the cycles of elements into the slots of their wavelets; return the number.
 
     `cycle` is the earliest for the first one.
     """
@@ -207,7 +207,7 @@ def work_out_cycles(
     horizon: int,
     most: int,
 ) -> int:
-    """Do what `set_cycles` says for the channels and the queue given; 0: none."""
+    """As `set_cycles`, for the given channels and queue; 0: none."""
     element_cycles = s.arena[op + f.OP_ELEMENT_CYCLES]
     delay = 1 + s.timing[f.T_RAMP]
     head, last, head2, last2, tail, last_out, capacity = 0, 0, 0, 0, 0, 0, 0
@@ -256,7 +256,7 @@ def work_out_cycles(
 
 @kernel
 def cycle_of(s: Arrays, first: int, out: int, i: int) -> int:
-    """Return the cycle that was worked out for an element."""
+    """Return the computed cycle of an element."""
     if first:
         return s.arena[place_of(s, first, s.arena[first + f.FIFO_HEAD] + i)]
     return s.arena[place_of(s, out, s.arena[out + f.FIFO_TAIL] + i)] - 1 - s.timing[f.T_RAMP]
@@ -264,7 +264,7 @@ def cycle_of(s: Arrays, first: int, out: int, i: int) -> int:
 
 @kernel
 def pass_on(s: Arrays, block: int, op: int, start: int, count: int) -> None:
-    """Move heads and tails, and let the router know."""
+    """Move heads and tails, and wake the router."""
     first, second, out = fabric_operands(s, op)
     if first:
         take_many(s, block, first, start, count)
@@ -286,7 +286,7 @@ def pass_on(s: Arrays, block: int, op: int, start: int, count: int) -> None:
 
 @kernel
 def take_many(s: Arrays, block: int, channel: int, start: int, count: int) -> None:
-    """Count wavelets out of a channel, and wake the router if it waits for the first place."""
+    """Remove wavelets from a channel, and wake a router that waits for a free slot."""
     s.arena[channel + f.FIFO_HEAD] += count
     if holds_marked(s, channel):
         unmark(s, channel, count)
@@ -297,7 +297,7 @@ def take_many(s: Arrays, block: int, channel: int, start: int, count: int) -> No
 
 @kernel
 def note_stall(s: Arrays, block: int, op: int, cycle: int, reason: int) -> None:
-    """Note what an operation waits for from `cycle` on (NONE: nothing)."""
+    """Note the stall reason of an operation from `cycle` on (NONE: no stall)."""
     before = s.arena[op + f.OP_REASON]
     if reason != before:
         row = s.arena[op + f.OP_ROW]
@@ -311,7 +311,7 @@ def note_stall(s: Arrays, block: int, op: int, cycle: int, reason: int) -> None:
 
 @kernel
 def finish(s: Arrays, block: int, op: int, cycle: int) -> None:
-    """Let an operation that has nothing left to do end in `cycle`."""
+    """End a completed operation in `cycle`."""
     s.arena[op + f.OP_FINISH] = cycle
     settle(s, block)
     s.arena[block + f.BLOCK_LONE] = 0

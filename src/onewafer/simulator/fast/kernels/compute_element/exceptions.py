@@ -1,7 +1,7 @@
 """Floating point exceptions of programs that can unmask them (M147).
 
 In such a program, instructions that can raise one are marked in their opcode, operations in their
-kind. So other programs pay nothing.
+kind, so other programs have no overhead.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ RAISING_BITS = sum(1 << operation for operation in RAISING)
 
 @kernel
 def kind_of(s: Arrays, op: int) -> int:
-    """Return which operation is live, without its mark."""
+    """Return the kind of a live operation, without its mark."""
     return s.arena[op + f.OP_KIND] & f.KIND_MASK
 
 
 @kernel
 def note_exceptions(s: Arrays, pe: int, raised: int) -> None:
-    """Stop the program if one of some exceptions is not masked."""
+    """Stop the program if one of the raised exceptions is unmasked."""
     unmasked = raised & int64(s.unmasked_exceptions[pe])
     if unmasked:
         s.clock[f.FAULT] = f.EXCEPTION_FAULT

@@ -1,7 +1,7 @@
 """The main thread of a PE: its instructions and the issue of DSD operations (M20–M24, M30, M31).
 
-While no DSD operation is live nothing else can touch what the main thread sees, so it runs ahead of
-time, at most to the end of the run's slice.
+While no DSD operation is live, no other unit changes the main thread's state, so it runs ahead of
+the clock, at most to the end of the run's slice.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ MAX_INSTRUCTIONS = 1 << 16
 be stopped."""
 
 _MOST_TASKS = 64
-"""The most tasks that are picked ahead of the clock in one look, so that an endless chain can be
+"""The most tasks that are picked ahead of the clock in one visit, so that an endless chain can be
 stopped."""
 _MICROTHREAD_BUSY = int(StallReason.MICROTHREAD_BUSY)
 _TIMESTAMP_EVENT = int(EventKind.TIMESTAMP)
@@ -87,7 +87,7 @@ _WORD, _UPPER, _HALF = 0xFFFF_FFFF, 0xFFFF_0000, 0xFFFF
 
 @shared
 def attend(s: Arrays, block: int, cycle: int, until: int) -> None:
-    """Bring all but the data path to `cycle`; the main thread may run ahead to before `until`."""
+    """Advance all but the data path to `cycle`; the main thread may run ahead to `until`."""
     pe = s.arena[block + f.BLOCK_PE]
     s.arena[block + f.BLOCK_ATTENTION] = f.FAR
     settle(s, block)
@@ -114,10 +114,10 @@ def attend(s: Arrays, block: int, cycle: int, until: int) -> None:
 
 @kernel
 def can_pick_ahead(s: Arrays, block: int, until: int) -> bool:
-    """Tell whether the next task can be picked before the clock is there: nothing comes between.
+    """Tell whether the next task can be picked ahead of the clock.
 
-    No operation is live, and no wavelet starts a task: what is pending is known. The PE stays in
-    the caches, and short tasks take half of the time.
+    It can if no operation is live and no wavelet starts a task. The PE then stays in the caches,
+    which halves the time of short tasks.
     """
     pe = s.arena[block + f.BLOCK_PE]
     program = s.pes[pe, f.PE_PROGRAM]
@@ -171,9 +171,9 @@ def run_main(s: Arrays, block: int, now: int) -> None:
 
 @shared
 def touch_register(s: Arrays, block: int, pe: int, row: int, now: int, cycle: int) -> bool:
-    """Do what looked like an access outside the memory, if it is one of a register (M131, M132).
+    """Handle an access beyond the memory: an access to a register, or a fault (M131, M132).
 
-    Tell whether it is too early for it: the main thread is ahead of the clock.
+    Return True if the access is too early: the main thread is ahead of the clock.
     """
     opcode = s.code[row, f.CODE_OPCODE] & f.KIND_MASK
     register = find_register(s, pe, s.clock[f.FAULT_DETAIL], s.clock[f.FAULT_OTHER])
@@ -281,7 +281,7 @@ def execute_control(
 
 @kernel
 def end_task(s: Arrays, block: int, pe: int, cycle: int) -> None:
-    """Give the main thread to the picker from `cycle` on."""
+    """End the task: the picker may start another one from `cycle` on."""
     s.pes[pe, f.PE_MAIN] = f.IDLE
     s.pes[pe, f.PE_MAIN_FREE] = cycle
     note(s, cycle)
@@ -313,7 +313,7 @@ def execute_arithmetic(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> N
 
 @kernel
 def stored_word(s: Arrays, pe: int, row: int) -> int:
-    """Return what a STORE writes: a register, or, of register 0, a number in the instruction."""
+    """Return the word that a STORE writes: a register or, for register 0, the immediate."""
     return int64(s.registers[pe, s.code[row, f.CODE_RB]]) | (s.code[row, f.CODE_AUX] & _WORD)
 
 
@@ -374,7 +374,7 @@ def execute_map(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> None:
 
 @kernel
 def load(s: Arrays, pe: int, rd: int, address: int, kind: int) -> None:
-    """Put a scalar in memory into a register, unless that is a fault."""
+    """Load a scalar from memory into a register, or note a fault."""
     word = read(s, pe, address, _TYPE_BYTES[kind])
     if kind == _I8:
         word = ((word ^ 0x80) - 0x80) & _WORD
@@ -449,7 +449,7 @@ def control_counter(s: Arrays, pe: int, mode: int, cycle: int) -> None:
 
 @kernel
 def slot_of_config(s: Arrays, pe: int, config: int) -> int:
-    """Return the number, in the PE, of the thread that a configuration names."""
+    """Return the index, in the PE, of the thread that a configuration names."""
     if config >= 0:
         return s.configs[config, f.CONFIG_SLOT]
     return s.pes[pe, f.PE_NUM_OPERATIONS] - 1
@@ -504,7 +504,7 @@ def issue(s: Arrays, block: int, row: int, imm: int, cycle: int) -> int:
 
 @kernel
 def retry_issue(s: Arrays, block: int, cycle: int) -> None:
-    """Run on if the microthread that the main thread waits for is free (M38)."""
+    """Resume the main thread if the microthread that it waits for is free (M38)."""
     pe = s.arena[block + f.BLOCK_PE]
     row = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_CODE] + s.pes[pe, f.PE_PC]
     imm = s.code[row, f.CODE_IMM]

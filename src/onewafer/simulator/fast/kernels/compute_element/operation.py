@@ -1,4 +1,4 @@
-"""DSD operations: their operands, how they begin, and how long they take (M13, M30–M37)."""
+"""DSD operations: operands, start and duration (M13, M30–M37)."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
 def take_operands(s: Arrays, pe: int, code: int, kind: int, op: int) -> int:
     """Set the operands of an operation; return its length (M35, M37).
 
-    One without elements has no operands: it neither waits for others nor holds them up.
+    An operation without elements has no operands: it neither waits for others nor blocks them.
     """
     dest = set_operand(s, pe, s.code[code, f.CODE_RD], _DEST_BYTES[kind], op, f.OP_DEST)
     src0 = set_operand(s, pe, s.code[code, f.CODE_RA], _SRC0_BYTES[kind], op, f.OP_SRC0)
@@ -148,7 +148,7 @@ def take_operands(s: Arrays, pe: int, code: int, kind: int, op: int) -> int:
 
 @kernel
 def stride_of(s: Arrays, op: int, at: int) -> int:
-    """Return the distance of neighbouring elements in elements; 1 where that has no meaning."""
+    """Return the stride of an operand in elements; 1 for operands without a stride."""
     kind = s.arena[op + at + f.OPERAND_KIND]
     if (kind != f.VECTOR and kind != f.BLOCK) or s.arena[op + at + f.OPERAND_BYTES] == 0:
         return 1
@@ -157,7 +157,7 @@ def stride_of(s: Arrays, op: int, at: int) -> int:
 
 @kernel
 def step_of(s: Arrays, op: int, at: int) -> int:
-    """Return the bytes from an element in memory to the next one, of a MEM4D in the last loop."""
+    """Return the step between elements in bytes, for a MEM4D that of the innermost loop."""
     if s.arena[op + at + f.OPERAND_KIND] == f.BLOCK:
         dsd = s.arena[op + at + f.OPERAND_DSD]
         return s.dsds[dsd, f.DSD_STRIDE] * s.arena[op + at + f.OPERAND_BYTES]
@@ -238,7 +238,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
 
 @kernel
 def hold_back(s: Arrays, pe: int, op: int) -> None:
-    """Let an operation begin when it can read what the last one wrote (M152)."""
+    """Delay an operation until it can read the result of the last one (M152)."""
     readable = s.pes[pe, f.PE_RESULT_END] + s.pes[pe, f.PE_RESULT_WAIT]
     row = s.arena[op + f.OP_ROW]
     if readable > s.operations[row, f.OPS_START] and (
@@ -249,7 +249,7 @@ def hold_back(s: Arrays, pe: int, op: int) -> None:
 
 @kernel
 def reads_result(s: Arrays, pe: int, op: int, at: int) -> bool:
-    """Tell whether a source has bytes in common with what the last operation wrote."""
+    """Tell whether a source overlaps the result of the last operation."""
     if not is_in_memory(s, op, at):
         return False
     first, last = bytes_of(s, op, at)
@@ -258,7 +258,7 @@ def reads_result(s: Arrays, pe: int, op: int, at: int) -> bool:
 
 @kernel
 def note_result(s: Arrays, pe: int, op: int) -> None:
-    """Remember what a synchronous operation will write, if it takes so short that one waits."""
+    """Note the result's address range of a synchronous operation short enough to matter."""
     cycles = s.arena[op + f.OP_REMAINING]
     if s.arena[op + f.OP_STEPS]:
         cycles = s.arena[op + f.OP_LENGTH] * s.arena[op + f.OP_ELEMENT_CYCLES]
@@ -281,7 +281,7 @@ def is_in_memory(s: Arrays, op: int, at: int) -> bool:
 
 @kernel
 def bytes_of(s: Arrays, op: int, at: int) -> tuple[int, int]:
-    """Return the first and the last byte of an operand in memory; of a block, of one element."""
+    """Return the first and last byte of an operand in memory; of one element, for a block."""
     base = int64(s.arena[op + at + f.OPERAND_BASE])
     other = base
     if s.arena[op + at + f.OPERAND_KIND] == f.VECTOR:
@@ -317,7 +317,7 @@ def ends_on_control(s: Arrays, op: int) -> bool:
 
 @kernel
 def minds_control(s: Arrays, op: int) -> bool:
-    """Tell whether a control wavelet that may come is more than an element of an operation."""
+    """Tell whether a control wavelet may affect an operation other than as an element."""
     if not ends_on_control(s, op):
         return False
     return has_tagged_input(s, op, f.OP_SRC0) or has_tagged_input(s, op, f.OP_SRC1)
@@ -325,7 +325,7 @@ def minds_control(s: Arrays, op: int) -> bool:
 
 @kernel
 def marks_wavelets(s: Arrays, op: int) -> bool:
-    """Tell whether wavelets that an operation sends may differ in their tags (M48, M49)."""
+    """Tell whether an operation may send marked wavelets (M48, M49)."""
     flags = s.arena[op + f.OP_DEST + f.OPERAND_STEP]
     is_output = s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.OUTPUT
     return is_output and flags & (UNMARKS | ADVANCES) != 0
@@ -333,7 +333,7 @@ def marks_wavelets(s: Arrays, op: int) -> bool:
 
 @kernel
 def has_tagged_input(s: Arrays, op: int, at: int) -> bool:
-    """Tell whether control wavelets may come by the channel of an operand."""
+    """Tell whether the channel of an operand may have control wavelets."""
     if s.arena[op + at + f.OPERAND_KIND] != f.INPUT:
         return False
     return s.arena[s.arena[op + at + f.OPERAND_BASE] + f.FIFO_SHAPE] & f.HAS_TAGS != 0
@@ -352,7 +352,7 @@ def save_addresses(s: Arrays, pe: int, code: int, kind: int, length: int) -> Non
 
 @kernel
 def save_address(s: Arrays, pe: int, encoded: int, length: int, num_bytes: int) -> None:
-    """Let a DSR that saves its address begin behind an operation's elements (M123, M124)."""
+    """Advance a DSR that saves its address past an operation's elements (M123, M124)."""
     mode = encoded >> 16
     if mode == 0 or mode == _REGISTER or mode == _POINTER:
         return
@@ -389,7 +389,7 @@ def reads_two_vectors(s: Arrays, op: int) -> bool:
 
 @kernel
 def num_wraps(s: Arrays, op: int, at: int) -> int:
-    """Return how often the innermost loop of a source in memory begins again (M151)."""
+    """Return the number of restarts of a memory source's innermost loop (M151)."""
     if s.arena[op + at + f.OPERAND_KIND] != f.BLOCK:
         return 0
     dsd = s.arena[op + at + f.OPERAND_DSD]
@@ -402,7 +402,7 @@ def num_wraps(s: Arrays, op: int, at: int) -> int:
 
 @kernel
 def sources_conflict(s: Arrays, op: int) -> bool:
-    """Tell whether two sources in memory advance alike and begin in banks that are equal (M13)."""
+    """Tell whether two memory sources have equal strides and start in equal banks (M13)."""
     if step_of(s, op, f.OP_SRC0) != step_of(s, op, f.OP_SRC1):
         return False
     differing = s.arena[op + f.OP_SRC0 + f.OPERAND_BASE] ^ s.arena[op + f.OP_SRC1 + f.OPERAND_BASE]

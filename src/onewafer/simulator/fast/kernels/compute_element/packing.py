@@ -25,13 +25,13 @@ def is_packed(s: Arrays, op: int, at: int) -> bool:
 
 @kernel
 def has_packed(s: Arrays, op: int) -> bool:
-    """Tell whether that is so of an operand of an operation."""
+    """Tell whether an operation has an operand with two elements in a wavelet."""
     return is_packed(s, op, f.OP_DEST) or is_packed(s, op, f.OP_SRC0) or is_packed(s, op, f.OP_SRC1)
 
 
 @kernel
 def fits_packed(s: Arrays, op: int) -> bool:
-    """Tell whether no operand has a wavelet, or a place in a FIFO, for each element."""
+    """Tell whether no operand has one wavelet, or one FIFO slot, for each element."""
     for at in (f.OP_DEST, f.OP_SRC0, f.OP_SRC1):
         kind = s.arena[op + at + f.OPERAND_KIND]
         is_single = kind == f.INPUT or kind == f.OUTPUT or kind == f.RING

@@ -1,6 +1,6 @@
 """The FIFOs that programs allocate in their memory (M110–M114, M149), called rings here.
 
-Only DSD operations of the same PE touch them, so they need no time stamps.
+Only DSD operations of the same PE access them, so they need no time stamps.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from onewafer.simulator.fast.state.arrays import Arrays, int64
 
 @kernel
 def is_full(s: Arrays, ring: int, num_bytes: int) -> bool:
-    """Tell whether an element of `num_bytes` finds no place."""
+    """Tell whether there is no room for an element of `num_bytes`."""
     count = s.rings[ring, f.RINGS_COUNT]
     width = s.rings[ring, f.RINGS_WIDTH] if count else num_bytes
     return count == s.rings[ring, f.RINGS_BYTES] // width
@@ -23,7 +23,7 @@ def is_full(s: Arrays, ring: int, num_bytes: int) -> bool:
 
 @kernel
 def lacking_ring(s: Arrays, op: int) -> int:
-    """Return the ring that has no element to give an operation, or no place (M111), or NONE."""
+    """Return an operation's ring that is empty (a source) or full (M111), or NONE."""
     is_taken = False
     dest = int64(s.arena[op + f.OP_DEST + f.OPERAND_BASE])
     for at in (f.OP_SRC0, f.OP_SRC1):
@@ -40,7 +40,7 @@ def lacking_ring(s: Arrays, op: int) -> int:
 
 @kernel
 def note_lack(s: Arrays, ring: int) -> int:
-    """Note that an operation lacks an element or a free slot; return what it does then (M115)."""
+    """Note that an operation lacks an element or a free slot; return its action (M115)."""
     if s.rings[ring, f.RINGS_COUNT]:
         s.rings[ring, f.RINGS_FOUND_FULL] = 1
         return s.rings[ring, f.RINGS_FULL_ACTION]
@@ -50,13 +50,13 @@ def note_lack(s: Arrays, ring: int) -> int:
 
 @kernel
 def length_place(fifo: int, is_written: bool) -> int:
-    """Return where a length of a FIFO is among those of its PE, see `image.fifo_length`."""
+    """Return the index of a FIFO's length among those of its PE, see `image.fifo_length`."""
     return NUM_FIFO_SIDES * fifo + is_written
 
 
 @kernel
 def keep_remaining(s: Arrays, pe: int, op: int, ring: int) -> None:
-    """Keep what remains of an operation that a ring ends, if that has a length (M149)."""
+    """Save the remaining length of an operation ended by a ring that has a length (M149)."""
     is_written = s.rings[ring, f.RINGS_COUNT] != 0
     place = length_place(ring - s.pes[pe, f.PE_RINGS], is_written)
     if s.fifo_lengths[pe, place] and not s.arena[op + f.OP_IS_ENDLESS]:
@@ -65,7 +65,7 @@ def keep_remaining(s: Arrays, pe: int, op: int, ring: int) -> None:
 
 @shared
 def take_element(s: Arrays, pe: int, ring: int, num_bytes: int, cycle: int) -> int:
-    """Remove the oldest element and return it; there is one."""
+    """Remove and return the oldest element of a ring that is not empty."""
     if has_other_width(s, ring, num_bytes):
         return 0
     if s.rings[ring, f.RINGS_FOUND_FULL]:
@@ -80,7 +80,7 @@ def take_element(s: Arrays, pe: int, ring: int, num_bytes: int, cycle: int) -> i
 
 @shared
 def put_element(s: Arrays, pe: int, ring: int, word: int, num_bytes: int, cycle: int) -> None:
-    """Append an element; there is a place."""
+    """Append an element to a ring that is not full."""
     if s.rings[ring, f.RINGS_COUNT] == 0:
         s.rings[ring, f.RINGS_WIDTH] = num_bytes
         s.rings[ring, f.RINGS_HEAD] = 0
@@ -97,7 +97,7 @@ def put_element(s: Arrays, pe: int, ring: int, word: int, num_bytes: int, cycle:
 
 @kernel
 def has_other_width(s: Arrays, ring: int, num_bytes: int) -> bool:
-    """Tell whether a ring holds elements of another width, and note the fault (M110)."""
+    """Note a fault if a ring holds elements of another width; tell whether it does (M110)."""
     width = s.rings[ring, f.RINGS_WIDTH]
     if width == num_bytes:
         return False
@@ -110,7 +110,7 @@ def has_other_width(s: Arrays, ring: int, num_bytes: int) -> bool:
 
 @kernel
 def activate_in_next_cycle(s: Arrays, pe: int, task_id: int, cycle: int) -> None:
-    """Make a task of a ring pending, if there is one (M113)."""
+    """Activate the task of a ring for the next cycle, if it has one (M113)."""
     if task_id != NO_TASK:
         s.pending_tasks[pe] = int64(s.pending_tasks[pe]) | (1 << task_id)
         wake_attention(s, s.blocks[pe], cycle + 1)
@@ -141,7 +141,7 @@ def note_conflict(s: Arrays, pe: int, ring: int, user: int, fault: int) -> None:
 
 @shared
 def release_rings(s: Arrays, op: int) -> None:
-    """Let others use the rings of an operation that ends."""
+    """Release the rings of an operation that ends."""
     for at in (f.OP_SRC0, f.OP_SRC1):
         if s.arena[op + at + f.OPERAND_KIND] == f.RING:
             s.rings[s.arena[op + at + f.OPERAND_BASE], f.RINGS_READER] = 0

@@ -1,7 +1,7 @@
-"""Scalar arithmetic by number: which function an instruction or an element of an operation means.
+"""Scalar arithmetic: dispatch from an opcode and a type to the function of `arithmetic`.
 
-Words in and out, as in `arithmetic`, which is the only place that knows how to compute. Integer
-functions take the type as a number; the float types have functions of their own.
+Arguments and results are words, as in `arithmetic`, which implements all operations. Integer
+functions take the type as a number; each float type has its own functions.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ _fnorms = ELEMENTS[_D.FNORMS]
 
 @shared
 def compute_binary(opcode: int, kind: int, a: int, b: int) -> int:
-    """Return what ADD … SHR or EQUAL … LESS_EQUAL of a type gives."""
+    """Return the result of ADD … SHR or EQUAL … LESS_EQUAL of a type."""
     if kind == _F32:
         return binary_single(opcode, a, b)
     if kind >= _F16:
@@ -126,7 +126,7 @@ def compute_binary(opcode: int, kind: int, a: int, b: int) -> int:
 
 @shared
 def binary_integer(opcode: int, kind: int, a: int, b: int) -> int:
-    """Return what a binary instruction gives for integers and BOOL."""
+    """Return the result of a binary instruction on integers or BOOL."""
     if opcode == _ADD:
         return integer.add(a, b, kind)
     if opcode == _SUB:
@@ -158,7 +158,7 @@ def binary_integer(opcode: int, kind: int, a: int, b: int) -> int:
 
 @shared
 def binary_half(opcode: int, kind: int, a: int, b: int) -> int:
-    """Return what a binary instruction gives for a 16-bit float."""
+    """Return the result of a binary instruction on a 16-bit float."""
     if opcode == _ADD:
         return floating.add_half(a, b, kind)
     if opcode == _SUB:
@@ -178,7 +178,7 @@ def binary_half(opcode: int, kind: int, a: int, b: int) -> int:
 
 @shared
 def binary_single(opcode: int, a: int, b: int) -> int:
-    """Return what a binary instruction gives for f32."""
+    """Return the result of a binary instruction on f32."""
     if opcode == _ADD:
         return floating.add_single(a, b)
     if opcode == _SUB:
@@ -198,7 +198,7 @@ def binary_single(opcode: int, a: int, b: int) -> int:
 
 @shared
 def compute_unary(opcode: int, kind: int, a: int) -> int:
-    """Return what NEG or NOT of a type gives."""
+    """Return the result of NEG or NOT of a type."""
     if opcode == _NEG:
         if kind == _F32:
             return floating.neg_single(a)

@@ -1,12 +1,12 @@
-"""Words on their way to SRAM: a stream that is received writes them a cache line at a time.
+"""A write buffer for received streams: words go to SRAM one host cache line at a time.
 
-The SRAM of a PE is a page that is in no near cache and not in the TLB. To touch it once in four
-elements took half of the time of a multicast to 64×64 PEs; to write it once in twelve makes that
+The SRAM of a PE is a page outside the near caches and the TLB. Writing it every four elements took
+half of the time of a multicast to 64×64 PEs; writing it every twelve elements makes the multicast
 1.2 times as fast, and 1.4 times on 256×256 PEs. (Reading ahead gained nothing.)
 
-Only an operation that goes ahead of the clock does so: it is the only live one of its PE, and the
+Only an operation that runs ahead of the clock is staged: the only live one of its PE, while the
 main thread waits or has no task (`find_lone_operation`). The SRAM is not read before `settle`,
-which comes before anything else happens in the PE, at the operation's end, and when a run stops.
+which runs before any other activity of the PE, at the operation's end, and when a run stops.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ MOST_STAGED = f.NUM_STAGE_WORDS - 1
 
 @kernel
 def stage_of(s: Arrays, block: int) -> int:
-    """Return where in the arena the words of a PE wait."""
+    """Return the arena offset of a PE's write buffer."""
     return s.arena[block + f.BLOCK_OPERATIONS] - f.NUM_STAGE_WORDS
 
 
 @kernel
 def address_of(s: Arrays, op: int, at: int, k: int) -> int:
-    """Return the address of element k of a vector; it may lie outside the memory."""
+    """Return the address of element k of a vector, possibly outside the memory."""
     step = int64(s.arena[op + at + f.OPERAND_STEP])
     return int64(s.arena[op + at + f.OPERAND_BASE]) + k * step
 
 
 @kernel
 def can_be_staged(s: Arrays, block: int, op: int, count: int) -> bool:
-    """Tell whether the next words of a destination may wait: they lie in the memory."""
+    """Tell whether the next words of a destination may be buffered: all lie in the memory."""
     if s.arena[block + f.BLOCK_LONE] != op or count > MOST_STAGED:
         return False
     first = s.arena[op + f.OP_NEXT]
@@ -47,7 +47,7 @@ def can_be_staged(s: Arrays, block: int, op: int, count: int) -> bool:
 
 @kernel
 def stage_words(s: Arrays, block: int, op: int, count: int) -> int:
-    """Return where in the arena the words of the next elements wait, number 0 first."""
+    """Return the arena offset of the buffered words of the next elements."""
     stage = stage_of(s, block)
     first = s.arena[op + f.OP_NEXT]
     staged = s.arena[stage + f.STAGE_FIRST]
@@ -62,7 +62,7 @@ def stage_words(s: Arrays, block: int, op: int, count: int) -> int:
 
 @shared
 def settle_operation(s: Arrays, block: int, op: int) -> None:
-    """Write what waits to be written."""
+    """Write an operation's buffered words to SRAM."""
     pe, stage = s.arena[block + f.BLOCK_PE], stage_of(s, block)
     first = s.arena[stage + f.STAGE_FIRST] - 1
     for k in range(first, s.arena[op + f.OP_NEXT]):
@@ -73,7 +73,7 @@ def settle_operation(s: Arrays, block: int, op: int) -> None:
 
 @kernel
 def settle(s: Arrays, block: int) -> None:
-    """Bring the SRAM of a PE to the state that its program has reached."""
+    """Write all buffered words of a PE to SRAM."""
     op = s.arena[block + f.BLOCK_LONE]
     if op and s.arena[stage_of(s, block) + f.STAGE_FIRST]:
         settle_operation(s, block, op)

@@ -82,7 +82,7 @@ def operation_ended(s: Arrays, block: int, op: int, cycle: int) -> None:
 
 @kernel
 def control_arrived(s: Arrays, block: int, op: int) -> None:
-    """Do what an operation wants done when a control wavelet ends it (M98)."""
+    """Run the actions of an operation that a control wavelet ends (M98)."""
     pe = s.arena[block + f.BLOCK_PE]
     config = s.arena[op + f.OP_CONFIG]
     if s.configs[config, f.CONFIG_CONTROL_ACTIVATE] != NO_TASK:
@@ -126,7 +126,7 @@ def pick(s: Arrays, block: int, cycle: int) -> None:
 
 @kernel
 def ready_tasks(s: Arrays, block: int, cycle: int) -> int:
-    """Return the bit set of tasks that could start; ask to be woken for others."""
+    """Return the bit set of ready tasks; schedule wake-ups for others."""
     pe = s.arena[block + f.BLOCK_PE]
     program = s.pes[pe, f.PE_PROGRAM]
     ready = int64(s.pending_tasks[pe]) & ~int64(s.blocked_tasks[pe])
@@ -144,7 +144,7 @@ def ready_tasks(s: Arrays, block: int, cycle: int) -> int:
 
 @kernel
 def is_data_ready(s: Arrays, block: int, task: int, cycle: int) -> bool:
-    """Tell whether a data task could start; ask to be woken when its wavelet is there (M65)."""
+    """Tell whether a data task is ready; schedule a wake-up for its wavelet (M65)."""
     pe = s.arena[block + f.BLOCK_PE]
     channel = s.pes[pe, f.PE_CHANNELS] + s.tasks[task, f.TASK_CHANNEL]
     ready = ready_cycle(s, channel)
@@ -164,7 +164,7 @@ def is_data_ready(s: Arrays, block: int, task: int, cycle: int) -> bool:
 
 @kernel
 def take_launch(s: Arrays, pe: int) -> None:
-    """Start a launched function: its arguments go into their registers (M70)."""
+    """Take a launch: put the arguments of the function into registers (M70)."""
     s.pes[pe, f.PE_PC] = s.launches[pe, f.LAUNCH_ENTRY]
     s.launches[pe, f.LAUNCH_ENTRY] = f.NONE
     for i in range(s.launches[pe, f.LAUNCH_NUM_ARGUMENTS]):
@@ -192,7 +192,7 @@ def take_task(s: Arrays, block: int, task_id: int, cycle: int) -> int:
 
 @kernel
 def counts_to_limit(s: Arrays, pe: int, task: int) -> bool:
-    """Count the start of a data task; tell whether the other one of its pair is due (M142)."""
+    """Count the start of a data task; tell whether its rotation partner is next (M142)."""
     number = s.tasks[task, f.TASK_ROTATION]
     count = int64(s.rotation_counts[pe, number])
     is_due = count >= s.tasks[task, f.TASK_LIMIT]
@@ -211,7 +211,7 @@ def start_control_task(s: Arrays, block: int, channel: int, entry: int, cycle: i
 
 @shared
 def take_control_task(s: Arrays, block: int, number: int, cycle: int) -> int:
-    """Start the control task of the wavelet at a picker's number; return what events call it."""
+    """Start the control task of a channel by its picker number; return its id in events."""
     pe = s.arena[block + f.BLOCK_PE]
     way = way_of_number(s, pe, number)
     channel = s.pes[pe, f.PE_CHANNELS] + s.ways[way, f.WAY_CHANNEL]

@@ -1,6 +1,6 @@
-"""Operations with a ring, or for which a control wavelet is more than an element (M98, M111).
+"""Operations with a ring, or whose control wavelets have effects (M98, M111).
 
-Such operations are served element by element: what they wait for may change in any cycle.
+Such operations are served element by element: their stall reason may change in any cycle.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _DSD_START = int(EventKind.DSD_START)
 
 @shared
 def serve_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
-    """Execute one element, for which there is all it needs."""
+    """Execute one element whose operands are available."""
     pe = s.arena[block + f.BLOCK_PE]
     if s.arena[op + f.OP_HAS_STARTED] == 0:
         s.arena[op + f.OP_HAS_STARTED] = 1
@@ -147,7 +147,7 @@ def step_packed(s: Arrays, block: int, op: int, cycle: int) -> None:
 
 @kernel
 def take_packed(s: Arrays, block: int, op: int, at: int, cycle: int) -> int:
-    """Take the wavelet that has the next elements of a source; 0: they do not come in wavelets."""
+    """Take the wavelet with the next elements of a source; 0 for other operands."""
     if s.arena[op + at + f.OPERAND_KIND] != f.INPUT:
         return int64(0)
     return take_from_channel(s, block, int64(s.arena[op + at + f.OPERAND_BASE]), cycle)
@@ -157,7 +157,7 @@ def take_packed(s: Arrays, block: int, op: int, at: int, cycle: int) -> int:
 def packed_element(
     s: Arrays, block: int, op: int, at: int, received: int, k: int, i: int, cycle: int
 ) -> int:
-    """Return element k of a source, which is number i of its wavelet if it came in one."""
+    """Return element k of a source, element i of a received wavelet."""
     if s.arena[op + at + f.OPERAND_KIND] == f.INPUT:
         return received >> 16 * i & DATA_BITS
     return take_operand(s, block, op, at, k, cycle)
@@ -199,7 +199,7 @@ def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) ->
 
 @kernel
 def take_from_channel(s: Arrays, block: int, channel: int, cycle: int) -> int:
-    """Take a wavelet; tell the router of the place."""
+    """Take a wavelet, and wake a router that waits for the slot."""
     is_control = is_control_next(s, channel)
     word = take(s, channel, cycle)
     if is_control:
@@ -212,7 +212,7 @@ def take_from_channel(s: Arrays, block: int, channel: int, cycle: int) -> int:
 
 @kernel
 def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle: int) -> None:
-    """Set element k of the destination; send it, or put it into a ring."""
+    """Deliver element k to the destination: memory, the fabric or a ring."""
     kind = s.arena[op + f.OP_DEST + f.OPERAND_KIND]
     base = int64(s.arena[op + f.OP_DEST + f.OPERAND_BASE])
     num_bytes = int64(s.arena[op + f.OP_DEST + f.OPERAND_BYTES])
@@ -229,7 +229,7 @@ def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle
 
 @kernel
 def is_all_or_nothing(s: Arrays, op: int) -> bool:
-    """Tell whether only the last element reaches the destination: a ring may end it (M112)."""
+    """Tell whether only the last element of the operation is delivered (M112)."""
     if s.arena[op + f.OP_DEST + f.OPERAND_KIND] != f.POINTER or s.arena[op + f.OP_CONFIG] != f.NONE:
         return False
     return (
@@ -240,7 +240,7 @@ def is_all_or_nothing(s: Arrays, op: int) -> bool:
 
 @kernel
 def send(s: Arrays, block: int, pe: int, op: int, following: int, word: int, cycle: int) -> None:
-    """Put a wavelet into the queue of the destination, behind which element `following` comes."""
+    """Put a wavelet into the destination's queue; element `following` is the next one."""
     base = int64(s.arena[op + f.OP_DEST + f.OPERAND_BASE])
     flags = int64(s.arena[op + f.OP_DEST + f.OPERAND_STEP])
     tag = int64(s.arena[op + f.OP_DEST + f.OPERAND_DSD])

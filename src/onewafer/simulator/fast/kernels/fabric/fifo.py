@@ -1,14 +1,14 @@
-"""FIFOs that carry the time: units affect each other only through FIFOs.
+"""FIFOs with time stamps: units affect each other only through FIFOs.
 
-Every wavelet has the cycle from which it can be taken; when it is taken, that cycle is left in its
-place. So whoever looks, in whatever order, sees the state of the start of its cycle (M1): a wavelet
-counts from its cycle on, and a place counts as free from `delay` after it was left, which is 1
-inside a PE (M41) and `credit_cycles` between routers (M53). What happens in this cycle or later is
-stamped later and does not count yet.
+Every wavelet has the cycle from which it can be taken; when it is taken, the cycle of removal is
+stored in its slot. So units can be visited in any order, and each sees the state at the start of
+its cycle (M1): a wavelet counts from its cycle on, and a slot counts as free `delay` cycles after
+the removal; `delay` is 1 inside a PE (M41) and `credit_cycles` between routers (M53). Events of
+this cycle or later do not count yet.
 
-Wavelets are numbered; wavelet n lies in place n modulo the size of the ring, a power of two that is
-not less than the capacity. Wavelet n fits if wavelet n − capacity has left, and its place still
-knows when.
+Wavelets are numbered; wavelet n lies in slot n modulo the size of the ring, a power of two that is
+not less than the capacity. Wavelet n fits if wavelet n − capacity has left; its slot still holds
+the cycle of its removal.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ _SIGN = 0x8000_0000
 
 @kernel
 def to_signed(word: int) -> int:
-    """Return a word as the arena holds it."""
+    """Return a 32-bit word in the signed form of the arena."""
     return (word ^ _SIGN) - _SIGN
 
 
 @kernel
 def last_place(s: Arrays, fifo: int) -> int:
-    """Return the number of the last place of a ring: a mask."""
+    """Return the index of the last slot of a ring: a mask."""
     return (1 << (s.arena[fifo + f.FIFO_SHAPE] >> 8 & 0x1F)) - 1
 
 
 @kernel
 def capacity_of(s: Arrays, fifo: int) -> int:
-    """Return how many wavelets a FIFO takes."""
+    """Return the capacity of a FIFO in wavelets."""
     return s.arena[fifo + f.FIFO_SHAPE] >> 16
 
 
 @kernel
 def place_of(s: Arrays, fifo: int, number: int) -> int:
-    """Return where wavelet `number` is in the arena."""
+    """Return the arena offset of wavelet `number`."""
     return fifo + f.FIFO_RING + 2 * (number & last_place(s, fifo))
 
 
 @kernel
 def head_of(s: Arrays, fifo: int) -> int:
-    """Return where the oldest wavelet is in the arena."""
+    """Return the arena offset of the oldest wavelet."""
     return place_of(s, fifo, s.arena[fifo + f.FIFO_HEAD])
 
 
 @kernel
 def ready_cycle(s: Arrays, fifo: int) -> int:
-    """Return the cycle from which the oldest wavelet can be taken; FAR: there is none."""
+    """Return the cycle from which the oldest wavelet can be taken; FAR: the FIFO is empty."""
     head = s.arena[fifo + f.FIFO_HEAD]
     if head == s.arena[fifo + f.FIFO_TAIL]:
         return f.FAR
@@ -67,7 +67,7 @@ def ready_cycle(s: Arrays, fifo: int) -> int:
 
 @kernel
 def room_cycle(s: Arrays, fifo: int, delay: int) -> int:
-    """Return from when another wavelet fits; FAR: that is not known yet."""
+    """Return the cycle from which another wavelet fits; FAR: not known yet."""
     before = s.arena[fifo + f.FIFO_TAIL] - capacity_of(s, fifo)
     if before >= s.arena[fifo + f.FIFO_HEAD]:
         return f.FAR
@@ -97,6 +97,6 @@ def take(s: Arrays, fifo: int, cycle: int) -> int:
 
 @kernel
 def tag_place(s: Arrays, fifo: int, number: int) -> int:
-    """Return where the tag of a wavelet of a FIFO with tags is."""
+    """Return the arena offset of a wavelet's tag in a FIFO with tags."""
     places = 1 << (s.arena[fifo + f.FIFO_SHAPE] >> 8 & 0x1F)
     return fifo + f.FIFO_RING + 2 * places + (number & (places - 1))

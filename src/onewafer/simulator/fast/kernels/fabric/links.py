@@ -1,4 +1,4 @@
-"""Waiting for a router, leaving it, and the links to the next one (M50–M55)."""
+"""Waits and departures of wavelets at a router, and its links (M50–M55)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RAMP = int(Direction.RAMP)
 
 @kernel
 def wait(s: Arrays, source: int, cycle: int, reason: int) -> None:
-    """Note what the oldest wavelet of a source waits for from `cycle` on."""
+    """Note the stall reason of a source's oldest wavelet from `cycle` on."""
     state = s.arena[source + f.FIFO_STATE]
     if (state & f.REASON_MASK) != reason + 1:
         row = s.arena[source + f.FIFO_ROW]
@@ -28,7 +28,7 @@ def wait(s: Arrays, source: int, cycle: int, reason: int) -> None:
 
 @kernel
 def count_wait(s: Arrays, row: int, state: int, cycle: int) -> None:
-    """Count the cycles that a source has waited up to `cycle`; another wait begins."""
+    """Count the cycles of a source's wait up to `cycle`, where a new wait begins."""
     if state & f.REASON_MASK:
         waited = cycle - s.fifos[row, f.FIFOS_WAITING_SINCE]
         s.pes[s.fifos[row, f.FIFOS_PE], f.PE_STALLS - 1 + (state & f.REASON_MASK)] += waited
@@ -44,7 +44,7 @@ def send(s: Arrays, buffer: int, arrival: int, word: int) -> None:
 
 @kernel
 def announce(s: Arrays, buffer: int, arrival: int) -> None:
-    """Let the router behind a link know that something arrives."""
+    """Wake the router at the end of a link for an arrival."""
     owner = s.arena[buffer + f.FIFO_OWNER]
     s.arena[owner + f.BLOCK_ACTIVE] |= 1 << (s.arena[buffer + f.FIFO_SHAPE] & 0xFF)
     wake_other_router(s, owner, arrival)
@@ -52,7 +52,7 @@ def announce(s: Arrays, buffer: int, arrival: int) -> None:
 
 @kernel
 def end_wait(s: Arrays, source: int, cycle: int) -> None:
-    """Count how long a wavelet has waited that leaves, and wake who waits for its place."""
+    """Count the wait of a departing wavelet, and wake the sender that waits for its slot."""
     state = s.arena[source + f.FIFO_STATE]
     row = s.arena[source + f.FIFO_ROW]
     if state & f.REASON_MASK:
@@ -69,7 +69,7 @@ def end_wait(s: Arrays, source: int, cycle: int) -> None:
 
 @kernel
 def wake_other_router(s: Arrays, block: int, cycle: int) -> None:
-    """Look at the router of another PE in `cycle`, or before."""
+    """Schedule a visit to the router of another PE in `cycle` or earlier."""
     if cycle < s.arena[block + f.BLOCK_ROUTER_WAKE]:
         s.arena[block + f.BLOCK_ROUTER_WAKE] = cycle
         if cycle < s.arena[block + f.BLOCK_ELEMENT_WAKE]:
@@ -78,7 +78,7 @@ def wake_other_router(s: Arrays, block: int, cycle: int) -> None:
 
 @kernel
 def carry(s: Arrays, link: int, cycle: int) -> None:
-    """Let a link take a wavelet that leaves in `cycle` (M54, M55)."""
+    """Account for the departure of a wavelet over a link in `cycle` (M54, M55)."""
     window = s.timing[f.T_WINDOW_WORDS]
     count = s.links[link, f.LINK_WAVELETS]
     s.links[link, f.LINK_WAVELETS] = count + 1

@@ -1,7 +1,7 @@
 """Marked wavelets: control wavelets (M91), and those that advance the sender's switch (M49).
 
-Few wavelets are marked, and for the others it only matters whether a marked one is before them. So
-a FIFO with tags says if it holds marked ones (`HOLDS_MARKED`), and only then tags are read.
+Few wavelets are marked, and other wavelets only need to know if a marked one precedes them. So a
+FIFO with tags has a flag for marked wavelets (`HOLDS_MARKED`), and tags are only read if it is set.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def tag_from_ramp(s: Arrays, pe: int, tag: int) -> int:
 
 @shared
 def unmark(s: Arrays, fifo: int, count: int) -> None:
-    """Clear the tags of the wavelets that were just taken, and look whether others are marked."""
+    """Clear the tags of the wavelets that were just taken, and update `HOLDS_MARKED`."""
     head = s.arena[fifo + f.FIFO_HEAD]
     for number in range(head - count, head):
         s.arena[tag_place(s, fifo, number)] = 0
@@ -51,7 +51,7 @@ def holds_marked(s: Arrays, fifo: int) -> bool:
 
 @kernel
 def is_control_next(s: Arrays, channel: int) -> bool:
-    """Tell whether the oldest wavelet of a channel, which there is, is a control wavelet."""
+    """Tell whether the oldest wavelet of a non-empty channel is a control wavelet."""
     if not holds_marked(s, channel):
         return False
     return s.arena[tag_place(s, channel, s.arena[channel + f.FIFO_HEAD])] & f.CONTROL_TAG != 0

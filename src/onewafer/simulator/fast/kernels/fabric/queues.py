@@ -1,9 +1,9 @@
 """Registers of a PE's queues: binding to other colors, and telling when they are empty (M134–M137).
 
-An input queue keeps its channel, in the place of the color that it serves as the program is loaded
-(`PROGRAM_INPUTS`); the switch of the color that it serves now leads there. So only programs that
-access their queues pay for it. In their PEs no operation goes ahead of the clock: while the compute
-element acts in a cycle, a queue holds what it held at the start of the cycle.
+An input queue keeps its channel, stored under the color that it serves at load (`PROGRAM_INPUTS`);
+the switch of its current color leads there. So only programs that access their queues have the
+overhead. In their PEs no operation runs ahead of the clock: while the compute element acts in a
+cycle, queues have their state of the start of the cycle.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from onewafer.simulator.fast.state.arrays import Arrays, int64
 
 @shared
 def find_queue_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
-    """Return the register at an address, or NONE; only queues that are bound have one."""
+    """Return the register at an address, or NONE; only bound queues have a register."""
     register = queue_register_at(address, num_bytes)
     if register == f.NONE or kind_of(register) == ALL_QUEUES_REGISTER:
         return register
@@ -55,14 +55,14 @@ def find_queue_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int
 
 @kernel
 def place_of_color(register: int) -> int:
-    """Return where the color of a queue is among those of its PE."""
+    """Return the index of a queue's color among those of its PE."""
     number = number_of(register)
     return number if kind_of(register) == INPUT_QUEUE_REGISTER else NUM_QUEUES + number
 
 
 @kernel
 def channel_of_queue(s: Arrays, pe: int, queue: int) -> int:
-    """Return the channel of an input queue that is bound."""
+    """Return the channel of a bound input queue."""
     program = s.pes[pe, f.PE_PROGRAM]
     home = s.programs[program, f.PROGRAM_INPUTS + queue]
     return s.pes[pe, f.PE_CHANNELS] + s.programs[program, f.PROGRAM_COLORS + home]
@@ -70,14 +70,14 @@ def channel_of_queue(s: Arrays, pe: int, queue: int) -> int:
 
 @kernel
 def output_of_queue(s: Arrays, pe: int, queue: int) -> int:
-    """Return an output queue in the arena; 0: no DSD sends by it."""
+    """Return the arena offset of an output queue; 0: no DSD uses it."""
     distance = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_QUEUES + queue]
     return 0 if distance == f.NONE else s.pes[pe, f.PE_OUTPUTS] + distance
 
 
 @shared
 def color_now(s: Arrays, pe: int, dsd: int, is_input: bool) -> int:
-    """Return the color of a fabric DSD; NONE: its queue serves none, or another (M43, M135)."""
+    """Return the color of a fabric DSD; NONE: its queue serves no or another color (M43, M135)."""
     side = 0 if is_input else NUM_QUEUES
     bound = int64(s.queue_colors[pe, side + s.dsds[dsd, f.DSD_QUEUE]])
     if bound == NO_COLOR:
@@ -136,7 +136,7 @@ def read_queue_register(s: Arrays, pe: int, register: int) -> int:
 
 @shared
 def write_queue_register(s: Arrays, block: int, register: int, word: int, cycle: int) -> None:
-    """Set a register; the router knows of an input queue's color from the next cycle on (M132)."""
+    """Set a register; an input queue's color takes effect in the next cycle (M132)."""
     pe = s.arena[block + f.BLOCK_PE]
     if kind_of(register) == ALL_QUEUES_REGISTER:
         flushes = written_flushes(int64(s.queue_flushes[pe]), number_of(register), word)
@@ -162,7 +162,7 @@ def write_queue_register(s: Arrays, block: int, register: int, word: int, cycle:
 
 @shared
 def attach(s: Arrays, pe: int, queue: int, color: int) -> None:
-    """Let the switch of a color lead to an input queue, and that of its last color nowhere."""
+    """Point the switch of a color to an input queue, and that of its last color nowhere."""
     channel = channel_of_queue(s, pe, queue)
     fifo = s.arena[channel + f.FIFO_ROW]
     before = row_of(s, pe, s.fifos[fifo, f.FIFOS_COLOR])
@@ -176,7 +176,7 @@ def attach(s: Arrays, pe: int, queue: int, color: int) -> None:
 
 @shared
 def obstacle_of(s: Arrays, pe: int, register: int, color: int, with_filter: bool) -> int:
-    """Return what keeps a queue from serving a color; one that it serves, nothing (M135)."""
+    """Return the obstacle to a queue serving a color; none if it already does (M135)."""
     if color == s.queue_colors[pe, place_of_color(register)]:
         return NO_OBSTACLE
     is_output = kind_of(register) == OUTPUT_QUEUE_REGISTER
@@ -221,7 +221,7 @@ def has_filter(s: Arrays, pe: int, color: int) -> bool:
 
 @shared
 def empty_queues(s: Arrays, pe: int) -> int:
-    """Return the bit set of the queues that hold nothing: input queues, then output queues."""
+    """Return the bit set of the empty queues: input queues, then output queues."""
     program = s.pes[pe, f.PE_PROGRAM]
     held = 0
     first = s.programs[program, f.PROGRAM_CHANNELS]
@@ -239,7 +239,7 @@ def empty_queues(s: Arrays, pe: int) -> int:
 
 @shared
 def full_queues(s: Arrays, pe: int) -> int:
-    """Return the bit set of the queues that have no place left."""
+    """Return the bit set of the full queues: input queues, then output queues."""
     program = s.pes[pe, f.PE_PROGRAM]
     full = 0
     first = s.programs[program, f.PROGRAM_CHANNELS]
@@ -257,13 +257,13 @@ def full_queues(s: Arrays, pe: int) -> int:
 
 @kernel
 def is_full(s: Arrays, fifo: int) -> bool:
-    """Tell whether a queue has no place left."""
+    """Tell whether a queue is full."""
     return s.arena[fifo + f.FIFO_TAIL] - s.arena[fifo + f.FIFO_HEAD] >= capacity_of(s, fifo)
 
 
 @shared
 def tell_empty_queues(s: Arrays, block: int) -> None:
-    """Let the queues that were asked, and are empty at the start of the cycle, tell it (M136)."""
+    """Report the queues that are empty at the start of the cycle, if asked to (M136)."""
     pe = s.arena[block + f.BLOCK_PE]
     flushes = int64(s.queue_flushes[pe])
     told = asked_of(flushes) & empty_queues(s, pe)
@@ -278,7 +278,7 @@ def tell_empty_queues(s: Arrays, block: int) -> None:
 
 @shared
 def look_again(s: Arrays, block: int, cycle: int) -> None:
-    """Look in the next cycle at input queues that have just become empty."""
+    """Schedule a visit in the next cycle if input queues have just become empty."""
     pe = s.arena[block + f.BLOCK_PE]
     if asked_of(int64(s.queue_flushes[pe])) & ALL_QUEUES & empty_queues(s, pe):
         wake_attention(s, block, cycle + 1)

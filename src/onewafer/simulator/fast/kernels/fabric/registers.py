@@ -1,10 +1,10 @@
-"""Registers of a router: what a program reads and writes of its routes and switches (M130–M133).
+"""Registers of a router: routes and switches as a program reads and writes them (M130–M133).
 
-Those of its queues are in `queues`; they and the mask of exceptions (M147) come in by the same way.
+Registers of queues are in `queues`; they and the mask of exceptions (M147) are dispatched here.
 
-A program reaches them by loads and stores behind the end of the memory, which look like a fault at
-first; so programs that do not, pay nothing. What is written in a cycle lies with the PE until its
-router, or the next access, comes to a later one.
+A program accesses them by loads and stores beyond the memory, which are faults at first, so other
+programs have no overhead. A written word is pending in the PE until its router, or the next access,
+reaches a later cycle.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def find_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
 
 @shared
 def read_register(s: Arrays, block: int, register: int, cycle: int) -> int:
-    """Return a register as of the start of `cycle`; colors that were torn down are told once."""
+    """Return a register as of the start of `cycle`; torn-down colors are reported once."""
     settle_register(s, block, cycle)
     pe = s.arena[block + f.BLOCK_PE]
     if is_of_queues(register):
@@ -123,7 +123,7 @@ def read_register(s: Arrays, block: int, register: int, cycle: int) -> int:
 
 @shared
 def write_register(s: Arrays, block: int, register: int, word: int, cycle: int) -> None:
-    """Let the router have a word from the cycle after `cycle` on."""
+    """Write a register; the word takes effect after `cycle`."""
     settle_register(s, block, cycle)
     if is_of_queues(register):
         write_queue_register(s, block, register, word, cycle)
@@ -143,7 +143,7 @@ def write_register(s: Arrays, block: int, register: int, word: int, cycle: int) 
 
 @shared
 def begin_cycle(s: Arrays, block: int, cycle: int) -> None:
-    """Let a router have what was written before `cycle`, and look again if that is not all."""
+    """Apply a register write from before `cycle`; if one is still pending, schedule a visit."""
     settle_register(s, block, cycle)
     if s.pes[s.arena[block + f.BLOCK_PE], f.PE_WRITE_CYCLE] != f.NEVER:
         wake_router(s, block, cycle + 1)
@@ -151,7 +151,7 @@ def begin_cycle(s: Arrays, block: int, cycle: int) -> None:
 
 @shared
 def settle_register(s: Arrays, block: int, cycle: int) -> None:
-    """Carry out what was written before `cycle`."""
+    """Apply the pending register write if it is from before `cycle`."""
     pe = s.arena[block + f.BLOCK_PE]
     if s.pes[pe, f.PE_WRITE_CYCLE] >= cycle:
         return
@@ -194,7 +194,7 @@ def write_filter(s: Arrays, row: int, kind: int, word: int) -> None:
 
 @kernel
 def derive(s: Arrays, row: int) -> None:
-    """Let the sets and opcodes of a switch be those of its ways and its pop mode."""
+    """Derive the direction sets and opcodes of a switch from its positions and pop mode."""
     s.switches[row, f.SWITCH_POPS] = pops_of(s.switches[row, f.SWITCH_POP_MODE])
     for number in range(NUM_WAYS):
         way = s.switches[row, f.SWITCH_WAYS + number]

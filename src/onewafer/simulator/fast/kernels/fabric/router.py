@@ -1,8 +1,8 @@
 """Routers and links: rules M40–M42 and M50–M57.
 
 A router serves its sources: buffers behind links, output queues, the host's queue. In most PEs no
-two sources need one port; then each source is a stream of its own, and goes ahead of the clock as
-long as it is known when its wavelets come and when slots become free. Elsewhere
+two sources need one port; then each source is independent, and runs ahead of the clock as long as
+the arrivals of its wavelets and the free cycles of slots are known. Elsewhere
 (`BLOCK_IS_CONTENDED`) the sources are served cycle by cycle, in the order of M54.
 """
 
@@ -55,9 +55,9 @@ _MOST_TARGETS = 2
 
 @kernel
 def route_wavelets(s: Arrays, block: int, cycle: int, horizon: int) -> None:
-    """Move what can move from `cycle` on; ask to be looked at when more may be possible.
+    """Move all wavelets that can move from `cycle` on, and schedule the next visit.
 
-    What shares no port goes ahead of time, to before `horizon`.
+    Sources that share no port run ahead of the clock, to before `horizon`.
     """
     if s.arena[block + f.BLOCK_IS_CONTENDED]:
         route_in_order(s, block, cycle)
@@ -153,10 +153,10 @@ def route_of(s: Arrays, block: int, source: int) -> int:
 
 @shared
 def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) -> None:
-    """Move the wavelets of a source, each as soon as it can, from `cycle` to before `horizon`.
+    """Move the wavelets of a source, each as early as possible, from `cycle` to `horizon`.
 
-    If no other source needs its ports, nothing can come between: a wavelet moves in the first
-    cycle in which it is there and all its targets have room (M51).
+    No other source needs its ports: a wavelet moves in the first cycle in which it is there and
+    all its targets have room (M51).
     """
     while True:
         ready = ready_cycle(s, source)
@@ -190,7 +190,7 @@ def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) 
 
 @kernel
 def note_empty(s: Arrays, block: int, source: int) -> None:
-    """Do not look at a source again before a wavelet comes, unless it shares its bit."""
+    """Mark a source as inactive until a wavelet arrives, unless another source shares its bit."""
     if s.arena[block + f.BLOCK_NUM_SOURCES] <= f.SOURCE_GROUPS:
         s.arena[block + f.BLOCK_ACTIVE] &= ~(1 << (s.arena[source + f.FIFO_SHAPE] & 0xFF))
 
@@ -208,9 +208,9 @@ def is_simple(s: Arrays, source: int, route: int) -> bool:
 
 @kernel
 def move_many(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> int:
-    """Move wavelets from `cycle` on, as long as room is known to be there; return their number.
+    """Move wavelets from `cycle` on, as long as there is known room; return their number.
 
-    It is not known yet whether the first one has to wait.
+    The first wavelet may still have to wait.
     """
     target = s.arena[route + f.ROUTE_TARGETS]
     to_ramp = s.arena[route + f.ROUTE_PORTS] >> _RAMP & 1
@@ -260,9 +260,9 @@ def move_bunch(
     other_credit: int,
     other_hop: int,
 ) -> tuple[int, int]:
-    """Move wavelets to one target or two (0: none); return their number and how long they waited.
+    """Move wavelets to one target or two (0: none); return their number and their wait.
 
-    Their cycles are left in their places.
+    The cycles of departure are stored in the slots.
     """
     head, last = s.arena[source + f.FIFO_HEAD], last_place(s, source)
     tail, last_target = s.arena[target + f.FIFO_TAIL], last_place(s, target)
@@ -307,11 +307,11 @@ def move_bunch(
 
 @kernel
 def room_of_route(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> int:
-    """Return when all targets can take a wavelet that is there in `cycle`; FAR: not known yet.
+    """Return the cycle in which all targets have room for a wavelet; FAR: not known yet.
 
-    What has become free stays free until a wavelet of this router takes it, so that the wavelet
-    waits for one target after the other. Waits that begin at `horizon` or later are not noted, as
-    something may come between; then a cycle from there on is returned, in which to look again.
+    A free slot stays free until a wavelet of this router takes it, so the wavelet waits for one
+    target after the other. Waits that begin at `horizon` or later are not noted, since other events
+    may precede; then the cycle of the next visit is returned, at `horizon` or later.
     """
     num_targets = s.arena[route + f.ROUTE_NUM_TARGETS]
     has_ramp = s.arena[route + f.ROUTE_PORTS] >> _RAMP & 1
@@ -371,7 +371,7 @@ def move(s: Arrays, block: int, source: int, route: int, cycle: int) -> None:
 
 @shared
 def record_move(s: Arrays, block: int, source: int, route: int, cycle: int) -> None:
-    """Tell the event sink where the oldest wavelet of a source goes."""
+    """Record the move of a source's oldest wavelet as an event."""
     color = color_of(s, source, s.arena[source + f.FIFO_ROW])
     word = int64(s.arena[head_of(s, source) + 1]) & WORD
     for i in range(s.arena[route + f.ROUTE_NUM_TARGETS]):
@@ -392,7 +392,7 @@ def deliver(s: Arrays, block: int, channel: int, cycle: int, word: int) -> None:
 
 @kernel
 def expect(s: Arrays, block: int, channel: int, readable: int) -> None:
-    """Let the compute element know that a wavelet comes; the picker may wait for it."""
+    """Wake the compute element for an arriving wavelet; the picker may wait for it."""
     wake_element(s, block, readable)
     if s.arena[channel + f.FIFO_STARTS_TASK] and s.arena[channel + f.FIFO_READER] == 0:
         wake_attention(s, block, readable)

@@ -2,9 +2,9 @@
 
 A switch advances behind a control wavelet, and these are rare. Between two of them the routes of
 its color are those of the current position, and data uses them like routes of colors without
-switches: they are *settled*. Whatever advances the switch unsettles them, and the next data settles
-them again. Marked wavelets always go by the switch, and so does all that a filter sees, and what
-the program itself may reach: registers of the router (M131), and of queues (M134).
+switches: they are *settled*. Advancing the switch unsettles them, and the next data wavelet settles
+them again. Marked wavelets always go through the switch, as do colors with a filter, and colors
+whose router registers (M131) or queue registers (M134) the program accesses.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SWITCH = int(StallReason.SWITCH)
 
 @kernel
 def settled_ports(s: Arrays, block: int, source: int, route: int, cycle: int) -> int:
-    """Return the ports that the oldest wavelet of a source needs if its switch need not be asked.
+    """Return the ports of a settled route for the oldest wavelet of a source.
 
-    0: it has to be asked. The route is switched.
+    0: the wavelet has to go through the switch. The route is a switched one.
     """
     if holds_marked(s, source):
         return 0
@@ -41,7 +41,7 @@ def settled_ports(s: Arrays, block: int, source: int, route: int, cycle: int) ->
 
 @kernel
 def still_waits(s: Arrays, source: int, ports: int) -> bool:
-    """Tell whether a wavelet waits for a switch (M97) that has not turned since it was noted."""
+    """Tell whether a wavelet waits for a switch (M97) that has not advanced since."""
     if s.arena[source + f.FIFO_STATE] & f.REASON_MASK != _SWITCH + 1 or ports & f.IS_SETTLED == 0:
         return False
     return not is_let_in(s, source, ports)
@@ -49,14 +49,14 @@ def still_waits(s: Arrays, source: int, ports: int) -> bool:
 
 @kernel
 def is_let_in(s: Arrays, source: int, ports: int) -> bool:
-    """Tell whether a settled route lets wavelets in from where a source is."""
+    """Tell whether a settled route accepts wavelets from the port of a source."""
     port = s.fifos[s.arena[source + f.FIFO_ROW], f.FIFOS_PORT]
     return ports >> f.RECEIVE_SHIFT + port & 1 != 0
 
 
 @shared
 def settle_route(s: Arrays, block: int, route: int, cycle: int) -> None:
-    """Make a route that of its switch's position, if it is known from the start of `cycle` on."""
+    """Settle a route by its switch's position, if that is in force at the start of `cycle`."""
     row = s.arena[route + f.ROUTE_SWITCH]
     receive = s.switches[row, f.SWITCH_SETS + 2 * s.switches[row, f.SWITCH_POSITION]]
     if (
@@ -89,7 +89,7 @@ def settle_route(s: Arrays, block: int, route: int, cycle: int) -> None:
 
 @kernel
 def unsettle_routes(s: Arrays, row: int) -> None:
-    """Let all wavelets of a color at a PE go by its switch."""
+    """Send all wavelets of a color at a PE through its switch again."""
     for field in (f.SWITCH_LINK_ROUTE, f.SWITCH_RAMP_ROUTE):
         route = s.switches[row, field]
         if route:

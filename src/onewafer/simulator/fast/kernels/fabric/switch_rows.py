@@ -16,7 +16,7 @@ _NUM_COLORS = 1 << KIND_SHIFT
 
 @shared
 def row_of(s: Arrays, pe: int, color: int) -> int:
-    """Return the switch of a color at a PE, or NONE; they lie in the order of PE and color."""
+    """Return the switch of a color at a PE, or NONE; rows are sorted by PE and color."""
     wanted = pe * _NUM_COLORS + color
     low, high = 0, s.switches.shape[0] - 1
     while low < high:

@@ -3,7 +3,7 @@
 If a color is switched at any PE, its routes at all PEs are marked (`IS_SWITCHED`), and come here
 unless they are settled (see `switch_routes`); other colors pay a test of one bit. Wavelets of such
 colors carry a tag that says whether they are control wavelets. A router reads the state of the
-start of the cycle: a switch that changed in the cycle at hand also knows what it was before.
+start of the cycle: a switch that changed in the current cycle also keeps its previous state.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _HALF = 0xFFFF
 def serve_switched(
     s: Arrays, block: int, source: int, route: int, color: int, taken: int, cycle: int
 ) -> int:
-    """Move the oldest wavelet of a source by a switch if it can move; return the ports it took."""
+    """Move the oldest wavelet of a source through a switch if possible; return its ports."""
     row = s.arena[route + f.ROUTE_SWITCH]
     port = s.fifos[s.arena[source + f.FIFO_ROW], f.FIFOS_PORT]
     word = marked_word(s, source)
@@ -96,7 +96,7 @@ def serve_switched(
 
 @kernel
 def marked_word(s: Arrays, fifo: int) -> int:
-    """Return the oldest wavelet of a FIFO with tags, with the marks that its tag stands for."""
+    """Return the oldest wavelet of a FIFO with tags, with the marks of its tag."""
     word = int64(s.arena[head_of(s, fifo) + 1]) & WORD
     tag = s.arena[tag_place(s, fifo, s.arena[fifo + f.FIFO_HEAD])]
     if tag & f.ADVANCE_TAG:
@@ -106,7 +106,7 @@ def marked_word(s: Arrays, fifo: int) -> int:
 
 @kernel
 def in_force(s: Arrays, row: int, field: int, cycle: int) -> int:
-    """Return a state of a switch, one that has an old column, as of the start of `cycle` (M92)."""
+    """Return a field of a switch with an `OLD` column as of the start of `cycle` (M92)."""
     if s.switches[row, f.SWITCH_CHANGED] == cycle:
         return s.switches[row, field + f.NUM_OLD_FIELDS]
     return s.switches[row, field]
@@ -114,7 +114,7 @@ def in_force(s: Arrays, row: int, field: int, cycle: int) -> int:
 
 @kernel
 def accepts(s: Arrays, row: int, position: int, port: int, passes: bool) -> bool:
-    """Tell whether a position lets a wavelet in from a port and out somewhere (M57, M90)."""
+    """Tell whether a position accepts a wavelet from a port and has an output (M57, M90)."""
     receive = s.switches[row, f.SWITCH_SETS + 2 * position]
     if receive < 0 or receive >> port & 1 == 0:
         return False
@@ -128,10 +128,9 @@ def accepts(s: Arrays, row: int, position: int, port: int, passes: bool) -> bool
 
 @kernel
 def may_take(s: Arrays, row: int, port: int, passes: bool) -> bool:
-    """Tell whether some position would let a wavelet in (M97).
+    """Tell whether some position of the switch accepts a wavelet (M97).
 
-    A wavelet whose color has no queue now, since the program may bind one later (M137), does not
-    count as passing.
+    A wavelet whose color has no queue yet does not pass: the program may bind one (M137).
     """
     for position in range(s.switches[row, f.SWITCH_NUM_POSITIONS]):
         if accepts(s, row, position, port, passes):
@@ -141,7 +140,7 @@ def may_take(s: Arrays, row: int, port: int, passes: bool) -> bool:
 
 @kernel
 def passes_filter(s: Arrays, row: int, word: int, cycle: int) -> bool:
-    """Tell whether nothing keeps a wavelet out of the compute element (M94, M100, M101)."""
+    """Tell whether a wavelet passes the filter to the compute element (M94, M100, M101)."""
     if is_control(word):
         if is_ignored(word):
             return False
@@ -164,7 +163,7 @@ def passes_filter(s: Arrays, row: int, word: int, cycle: int) -> bool:
 def is_held_up_at_switch(
     s: Arrays, block: int, source: int, row: int, transmit: int, is_delivered: bool, cycle: int
 ) -> bool:
-    """Tell whether some target cannot take a wavelet in this cycle; then note the wait (M51)."""
+    """Tell whether a target has no room in this cycle; if so, note the wait (M51)."""
     for direction in range(_NUM_LINKS):
         if transmit >> direction & 1 == 0:
             continue
@@ -184,7 +183,7 @@ def is_held_up_at_switch(
 
 @kernel
 def lacks_room(s: Arrays, block: int, source: int, target: int, delay: int, cycle: int) -> bool:
-    """Tell whether a target is full; then note the wait."""
+    """Tell whether a target is full; if so, note the wait."""
     room = room_cycle(s, target, delay)
     if room <= cycle:
         return False
@@ -206,7 +205,7 @@ def move_by_switch(
     is_delivered: bool,
     cycle: int,
 ) -> None:
-    """Move the oldest wavelet of a source, and let it turn the switch."""
+    """Move the oldest wavelet of a source, and execute its switch commands."""
     word = marked_word(s, source)
     take(s, source, cycle)
     s.arena[source + f.FIFO_LAST_MOVE] = cycle
@@ -260,7 +259,7 @@ def deliver_marked(s: Arrays, block: int, channel: int, cycle: int, word: int) -
 
 @kernel
 def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
-    """Let a wavelet leave; return what is passed on (M92, M93, M101)."""
+    """Update the switch for a departing wavelet; return the word to send (M92, M93, M101)."""
     is_counted = has_ramp and s.switches[row, f.SWITCH_FILTER] == f.COUNTER_FILTER
     if not is_counted and word & (CONTROL_MARK | ADVANCE_MARK) == 0:
         return word
@@ -285,7 +284,7 @@ def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
 
 @kernel
 def obey(s: Arrays, row: int, word: int, cycle: int) -> int:
-    """Execute the first command of a control wavelet; return the others (M92, M93)."""
+    """Execute the first command of a control wavelet; return the word after it (M92, M93)."""
     opcode = opcode_of(word)
     pops = s.switches[row, f.SWITCH_POPS] >> opcode & 1
     if opcode == ADVANCE:
@@ -306,7 +305,7 @@ def obey(s: Arrays, row: int, word: int, cycle: int) -> int:
 
 @shared
 def note_teardown(s: Arrays, pe: int, color: int, cycle: int) -> None:
-    """Let a program know that a color was torn down in `cycle` (M130, M133)."""
+    """Note in a PE's registers that a color was torn down in `cycle` (M130, M133)."""
     if s.pes[pe, f.PE_PROGRAM] == f.NONE:
         return
     s.torn_colors[pe] = int64(s.torn_colors[pe]) | int64(1) << color
@@ -316,7 +315,7 @@ def note_teardown(s: Arrays, pe: int, color: int, cycle: int) -> None:
 
 @kernel
 def count(s: Arrays, row: int, word: int) -> None:
-    """Let a counter filter count a wavelet, if it counts its kind (M101)."""
+    """Count a wavelet in a counter filter, if the filter counts its kind (M101)."""
     field = f.SWITCH_COUNTS_DATA
     if is_control(word):
         if is_ignored(word):
@@ -333,7 +332,7 @@ def count(s: Arrays, row: int, word: int) -> None:
 
 @kernel
 def following(s: Arrays, row: int) -> int:
-    """Return the position after the one in force."""
+    """Return the switch position after the current one."""
     position = s.switches[row, f.SWITCH_POSITION]
     for later in range(position + 1, s.switches[row, f.SWITCH_NUM_POSITIONS]):
         if s.switches[row, f.SWITCH_SETS + 2 * later] >= 0:
