@@ -1,4 +1,4 @@
-"""The simulated wafer as its users see it: load, launch, run, peek, poke."""
+"""The interface of the simulated wafer: load, launch, run, peek, poke."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class Machine:
     ) -> None:
         """Load `image`. Raise `ImageError` if it uses what the simulator lacks.
 
-        What only the reference engine has, more `detail` than events included, runs on it, whatever
-        `engine` says: see `engine_note`.
+        Features of the reference engine alone, such as more `detail` than events, select it,
+        whatever `engine` is: see `engine_note`.
         Raise `NotEnoughMemoryError` if it may need more than `memory_limit` bytes of the
         computer's memory; None: what is available. At most `threads` threads simulate; None: as
-        many as are of use.
+        many as are useful.
         """
         seen = detail if sink is not None else Detail.EVENTS
         selection = select_engine(engine, seen, checking)
@@ -89,9 +89,9 @@ class Machine:
         threads: int | None = None,
         checking: Checking = NO_CHECKING,
     ) -> Machine:
-        """Return the machine of a checkpoint file; it goes on as if it had never stopped.
+        """Return the machine of a checkpoint file; it continues as if it had never stopped.
 
-        Any engine can go on, whichever wrote the file. The program is in the file; an `image` is
+        Any engine can continue, whichever wrote the file. The program is in the file; an `image` is
         only compared with it. Without an `architecture` the catalog's is taken.
 
         Raises:
@@ -128,9 +128,9 @@ class Machine:
         self._written = loaded.written
         self._interrupted = ""
         self._is_at_rest = False
-        """A run need not look at it then."""
+        """True if a run returns at once."""
         self._is_whole = True
-        """Between two runs; not after one that was torn off in the middle of a cycle."""
+        """True between two runs; False after a run was interrupted in the middle of a cycle."""
         self._host_receives = host_streams(loaded.image)[1]
         self._engine = self._selection.factory(loaded)
 
@@ -151,12 +151,12 @@ class Machine:
 
     @property
     def engine_note(self) -> str | None:
-        """Why that is not the engine that was asked for; None if it is."""
+        """Why the engine differs from the requested one; None if it does not."""
         return self._selection.note
 
     @property
     def is_at_rest(self) -> bool:
-        """True if nothing can happen until the host does something."""
+        """True if no unit can act until the host does."""
         return self._is_at_rest
 
     @property
@@ -178,7 +178,7 @@ class Machine:
         return self._state.memory
 
     def note_written(self, pes: NDArray[np.intp] | int, columns: slice) -> None:
-        """Hear that the host wrote these bytes of `memory`: they are initialised."""
+        """Mark bytes of `memory` that the host wrote as initialised."""
         if self._written is not None:
             self._written[pes, columns] = 1
 
@@ -191,7 +191,7 @@ class Machine:
         self._is_at_rest = False
 
     def run(self, *, max_cycles: int | None = None) -> StopReason:
-        """Go on until nothing can happen any more, or for at most `max_cycles` cycles from now.
+        """Run until quiescent, or for at most `max_cycles` cycles from now.
 
         Raise `DeadlockError` if the program waits for itself, unless the host streams;
         `SimulationError` if it does what the machine cannot do.
@@ -209,10 +209,10 @@ class Machine:
         return reason
 
     def find_deadlock(self) -> str | None:
-        """Return what the program waits for, None if it is done or not at rest yet (M81).
+        """Return the deadlock report; None if the program is done or not at rest yet (M81).
 
-        Where the host streams, `run` cannot know whether something is still to come: its caller
-        asks when nothing is.
+        With host streams, `run` cannot know whether more data will come, so its caller asks once
+        all data was sent.
         """
         report = self._engine.find_deadlock() if self._is_at_rest else None
         return None if report is None else self._with_arrivals(report)
@@ -225,7 +225,7 @@ class Machine:
         )
 
     def find_leftovers(self) -> list[Leftover]:
-        """Return the wavelets that were not received, by color; none while anything moves."""
+        """Return the wavelets that were not received, by color; empty unless at rest."""
         return self._leftovers() if self._is_at_rest else []
 
     def _leftovers(self) -> list[Leftover]:
@@ -233,7 +233,7 @@ class Machine:
         return find_leftovers(self._image, self._architecture, waiting, self._state)
 
     def save_checkpoint(self, path: str | PathLike[str], *, what: str = "") -> None:
-        """Write everything about the machine into one file, completely or not at all.
+        """Write the complete state of the machine into one file, atomically.
 
         `what` says for people what was running. An older file of that name is replaced.
 
@@ -267,8 +267,8 @@ class Machine:
     def collect(self, x: int, y: int, color: int, most: int | None = None) -> list[int]:
         """Take wavelets of a color that the host receives at PE (x, y); return the data words.
 
-        At most `most` are taken; None: all that are there. Control wavelets are dropped. Behind
-        those that wait, the fabric holds others back: run and collect again. Raise
+        At most `most` are taken; None: all that are there. Control wavelets are dropped. The
+        fabric may hold back more of them: run and collect again. Raise
         `SimulationError` if the color does not go to the host there.
         """
         index = self._index(x, y)
@@ -282,7 +282,7 @@ class Machine:
         return words
 
     def busy_issues(self) -> list[BusyIssue]:
-        """Return where operations were issued on a busy microthread since this machine was made."""
+        """Return the operations issued on a busy microthread since this machine was made."""
         return self._engine.busy_issues()
 
     def statistics(self) -> Statistics:
@@ -290,11 +290,11 @@ class Machine:
         return self._engine.statistics()
 
     def totals(self) -> NDArray[np.int64]:
-        """Return sums of these counters, `[total, pe]`, see `Total`: a look that costs little."""
+        """Return cheap totals of the counters, `[total, pe]`, see `Total`."""
         return self._engine.totals()
 
     def activity(self) -> Activity:
-        """Return the few of these counters that say who works; they cost little."""
+        """Return the few counters of PE activity, which are cheap."""
         return self._engine.activity()
 
     def peek(self, x: int, y: int, address: int, num_bytes: int) -> bytes:
@@ -307,7 +307,7 @@ class Machine:
         self.note_written(self._index(x, y), slice(address, address + len(payload)))
 
     def symbol(self, x: int, y: int, name: str) -> Symbol:
-        """Return what `name` (host-visible, or of the program) stands for at PE (x, y)."""
+        """Return the symbol `name` (host-visible, or of the program) at PE (x, y)."""
         program = self._program(x, y)
         wanted = program.exports.get(name, name)
         for symbol in program.symbols:
@@ -323,13 +323,13 @@ class Machine:
 
     @property
     def registers(self) -> NDArray[np.uint32]:
-        """`[num_pes, registers]`: of each PE as many as its program has, 0 behind them."""
+        """`[num_pes, registers]`: the registers of each PE's program, padded with 0."""
         return self._state.registers
 
     def waiting_operations(self) -> list[WaitingOperation]:
         """Return the DSD operations that wait, those of main threads last of their PE.
 
-        None after a run that was torn off in the middle of a cycle.
+        Empty after a run that was interrupted in the middle of a cycle.
         """
         return find_waiting(self._engine.snapshot()) if self._is_whole else []
 

@@ -43,7 +43,7 @@ def select_engine(
     detail: Detail = Detail.EVENTS,
     checking: Checking = NO_CHECKING,
 ) -> Selection:
-    """Return the engine that is wanted, or the reference if the fast one does not see so much.
+    """Return the requested engine, or the reference if the fast one lacks the observations.
 
     Raises:
         ConfigurationError: there is no engine of that name.
@@ -70,7 +70,7 @@ COMPILE_SECONDS = 120
 
 
 def announce_compilation(engine: str) -> str | None:
-    """Return what to tell users if an engine will compile itself at its first run."""
+    """Return the notice to users if an engine will be compiled at its first run."""
     if engine != "fast" or execution() is not Execution.COMPILED:
         return None
     compiled: Sequence[object] = getattr(run_cycles, "signatures", ())

@@ -2,9 +2,9 @@
 # Numba ships no type stubs; this is the only file of the package that touches it.
 """The bridge to Numba: one source for plain Python and compiled arithmetic.
 
-`jitable` leaves a function as it is and lets compiled code call it. Numba hears of that only where
-something is compiled: its import takes longer than many programs run. The four conversions between
-bits and floats are the only functions with two bodies: `struct` here, a bit cast there.
+`jitable` leaves a function as it is and lets compiled code call it. Numba is imported only
+when kernels are compiled: its import takes longer than many programs run. The four conversions
+between bits and floats are the only functions with two bodies: `struct` here, a bit cast there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SINGLE_SIGN = 0x8000_0000
 
 
 _jitable: list[Callable[..., object]] = []
-"""Filled while modules of arithmetic are imported."""
+"""The functions declared so far, in the order of imports."""
 
 
 def jitable(function: Function) -> Function:
@@ -67,7 +67,7 @@ def bits_to_float(bits: int) -> float:
 
 @functools.cache
 def teach_numba() -> None:
-    """Let Numba know all that was declared so far; call it before anything is compiled."""
+    """Register all declared functions with Numba; call this before kernels are compiled."""
     from numba.extending import overload, register_jitable  # noqa: PLC0415  # see above
 
     for function in _jitable:

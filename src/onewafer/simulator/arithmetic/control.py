@@ -51,7 +51,7 @@ def is_ignored(word: int) -> bool:
 
 @jitable
 def control_task_of(entry: int, offset: int) -> int:
-    """Return the control task of an entry, counted from where those of a queue lie (M145)."""
+    """Return the control task of an entry, relative to the offset of a queue (M145)."""
     return (entry + offset) % NUM_ENTRIES
 
 
@@ -63,18 +63,18 @@ def entry_of(word: int) -> int:
 
 @jitable
 def kept_word(word: int, mask: int) -> int:
-    """Return the word of a control wavelet as it is in memory (M48, M143).
+    """Return the word of a received control wavelet in its form in memory (M48, M143).
 
     The SDK says that the mask is combined with the first six bits of the index, which are the
-    entry. It does not say whether that happens to what is received or to what is sent: if both did,
-    a PE that passes wavelets on would undo it; it is decided here that the first does.
+    entry. It does not say whether received or sent words are masked: masking both would cancel out
+    in a PE that forwards wavelets; here, received words are masked (a decision of this project).
     """
     return word ^ mask << _ENTRY_SHIFT | MEMORY_MARK
 
 
 @jitable
 def popped(word: int) -> int:
-    """Return the wavelet without command 0: the others move up, and an ignored NOP follows."""
+    """Return the wavelet without command 0: later commands move up, an ignored NOP is appended."""
     commands = (word >> _LIST_SHIFT & _LOW_BITS) | (word & _HIGH_BITS) << _NUM_LOW_BITS
     commands = commands >> _COMMAND_BITS | _IGNORED_NO_OPERATION << _LAST_COMMAND
     moved = (commands & _LOW_BITS) << _LIST_SHIFT | commands >> _NUM_LOW_BITS

@@ -1,4 +1,4 @@
-"""Floating point exceptions (M147), found in f64 from what an operation was given and gave.
+"""Floating point exceptions (M147), derived in f64 from the operands and the result.
 
 Every result but a quotient is a + b · c of f32 or 16-bit floats, rounded once. Such a product is
 exact in f64, and the sum is exactly two f64: the rounded one and its error (Knuth's two-sum;
@@ -23,7 +23,7 @@ from onewafer.simulator.arithmetic.integer import to_number, wrap
 from onewafer.simulator.arithmetic.registers import KIND_SHIFT, PENDING_REGISTER
 
 UNDERFLOW, OVERFLOW, INEXACT, INVALID, DIVISION = (1 << bit for bit in range(3, 8))
-"""Bits of the mask, behind those of counters and software, which never come."""
+"""Bits of the mask, after those of counters and software, which never occur."""
 NAMES: Final = {
     UNDERFLOW: "FP_UNDERFLOW",
     OVERFLOW: "FP_OVERFLOW",
@@ -77,7 +77,7 @@ def is_exceptions_register(address: int, num_bytes: int) -> bool:
 
 @jitable
 def of_scalars(opcode: int, kind: int, a: int, b: int, word: int) -> int:
-    """Return the exceptions of ADD, SUB, MUL or DIV of two floats that gave `word`."""
+    """Return the exceptions of ADD, SUB, MUL or DIV of two floats with the result `word`."""
     x, y, result = value_of(a, kind), value_of(b, kind), value_of(word, kind)
     smallest = smallest_normal(kind)
     if opcode == _ADD:
@@ -100,7 +100,7 @@ def of_conversion(source: int, target: int, a: int, word: int) -> int:
 
 @jitable
 def of_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
-    """Return the exceptions of an element of a DSD operation that gave `word`.
+    """Return the exceptions of an element of a DSD operation with the result `word`.
 
     `kind` is the operation with the 16-bit float of the program, see `HALF_SHIFT`.
     """
@@ -123,7 +123,7 @@ def of_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
 
 @jitable
 def of_fused_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
-    """Return the exceptions of an element that is a product, of two types, or plus another one."""
+    """Return the exceptions of a product, a mixed-type sum or a multiply-add."""
     operation, half = kind & OPERATION_MASK, half_of_operation(kind)
     held = half if operation in (_FMACH, _FSCALEH) else _F32
     result, smallest = value_of(word, held), smallest_normal(held)
@@ -136,7 +136,7 @@ def of_fused_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
 
 @jitable
 def value_of(word: int, kind: int) -> float:
-    """Return the value of the low bits of a word, exactly: elements are not sign-extended."""
+    """Return the exact value of the low bits of a word: elements are not sign-extended."""
     if kind == _F32:
         return single_to_float(word)
     if kind >= _F16:
@@ -152,7 +152,7 @@ def is_finite(value: float) -> bool:
 
 @jitable
 def of_sum(a: float, b: float, c: float, result: float, smallest: float) -> int:
-    """Return the exceptions of a + b · c, given as rounded to a type with that normal number."""
+    """Return the exceptions of a + b · c; `smallest` is the smallest normal of the result type."""
     if a != a or b != b or c != c:  # noqa: PLR0124 - NaN
         return 0
     if result != result:  # noqa: PLR0124  # NaN
@@ -191,7 +191,7 @@ def of_quotient(a: float, b: float, result: float, smallest: float) -> int:
 
 @jitable
 def of_integer(value: float, kind: int) -> int:
-    """Return the exceptions of a float that becomes an integer, toward zero."""
+    """Return the exceptions of a float's conversion to an integer, toward zero."""
     limit = _LIMITS[kind]
     lowest = -limit - 1.0 if _SIGNED[kind] else -1.0
     if not lowest < value < limit:

@@ -1,7 +1,7 @@
-"""The count of a counter filter, and its registers (M101, M102).
+"""The arithmetic of counter filters, and their registers (M101, M102).
 
-A filter holds its counter; its limit; how many counts pass, from 0 on; and what comes after the
-limit: another round, a last round with another limit, or nothing to hold back any more.
+A filter holds its counter; its limit; `passing`, the number of counts from 0 on that pass; and
+`then`, the phase after the limit: another round, a last round with another limit, or no filtering.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 REPEATS, ENDS = -1, -2
 """The phase after the limit; any other number is the limit of the last round."""
 ALL_PASS = 1 << 16
-"""How many counts pass where nothing is held back."""
+"""The value of `passing` of a filter that passes all wavelets."""
 _HALF = 0xFFFF
 
 
 def filter_at_load(filter_: RangeFilter | CounterFilter | None) -> tuple[int, int, int, int]:
-    """Return counter, limit, how many pass, and what comes then; zeros where nothing is counted."""
+    """Return counter, limit, passing and then of a filter; zeros if it does not count."""
     if not isinstance(filter_, CounterFilter):
         return 0, 0, 0, 0
     counter, limit, passing = filter_.initial, filter_.limit, filter_.maximum + 1
@@ -51,13 +51,13 @@ def next_limit(counter: int, limit: int, then: int) -> int:
 
 @jitable
 def next_passing(counter: int, limit: int, passing: int, then: int) -> int:
-    """Return how many counts pass after a counted wavelet."""
+    """Return `passing` after a counted wavelet."""
     return ALL_PASS if counter == limit and then == ENDS else passing
 
 
 @jitable
 def next_then(counter: int, limit: int, then: int) -> int:
-    """Return what comes after the limit after a counted wavelet."""
+    """Return `then` after a counted wavelet."""
     if counter != limit or then == REPEATS:
         return then
     return ENDS if then >= 0 else REPEATS
@@ -81,5 +81,5 @@ def filter_word(kind: int, counter: int, limit: int, passing: int) -> int:
 
 @jitable
 def written_passing(kind: int, word: int) -> int:
-    """Return how many counts pass after the register of the maximum, or of counts, was written."""
+    """Return `passing` after a write to the register of the maximum or of the passing counts."""
     return word + 1 if kind == MAXIMUM_REGISTER else word

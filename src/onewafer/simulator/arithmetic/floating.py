@@ -4,7 +4,7 @@ In and out: register words (16-bit floats in the low half, with their `ScalarTyp
 sum, product or quotient of two f32 is computed in f64 and then rounded; because 53 ≥ 2·24 + 2 that
 second rounding changes nothing (Figueroa, "When is double rounding innocuous?", 1995), and with
 subnormal results the operations are exact in f64 or keep a margin of five bits. 16-bit floats have
-more room still. What is not innocuous is the multiply-add of f32, bf16 and cb16: its sum is rounded
+more room still. The exception is the multiply-add of f32, bf16 and cb16: its sum is rounded
 to odd in f64 first (Boldo and Melquiond, 2008).
 
 NaN rule: an operation that gives NaN gives the one quiet NaN of its format (0x7fc00000; 0x7e00,
@@ -30,9 +30,9 @@ HALF_SIGN = 0x8000
 _BF16, _CB16, _F16 = map(int, (ScalarType.BF16, ScalarType.CB16, ScalarType.F16))
 
 HALF_SHIFT = 6
-"""Behind the number of a DSD operation: the 16-bit float of the program, if that is not f16."""
+"""Position, in the kind of an operation, of the program's 16-bit float if it is not f16."""
 OPERATION_MASK = (1 << HALF_SHIFT) - 1
-"""The operation."""
+"""Mask of the operation in its kind."""
 assert max(DsdOperation) <= OPERATION_MASK
 
 

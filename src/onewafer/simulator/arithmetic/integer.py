@@ -26,7 +26,7 @@ def wrap(value: int, kind: int) -> int:
 
 @jitable
 def to_number(word: int, kind: int) -> int:
-    """Return the number that a canonical word stands for."""
+    """Return the number that a canonical word represents."""
     return (word ^ _SIGN) - _SIGN if _SIGN_BITS[kind] else word
 
 
@@ -150,7 +150,7 @@ def truncate(value: float) -> int:
 
 @jitable
 def leading_zeros(a: int) -> int:
-    """Return how many of the 16 bits are above the highest one."""
+    """Return the number of leading zeros of 16 bits."""
     rest, count = a & 0xFFFF, 16
     while rest:
         rest >>= 1
@@ -160,7 +160,7 @@ def leading_zeros(a: int) -> int:
 
 @jitable
 def trailing_zeros(a: int) -> int:
-    """Return how many of the 16 bits are below the lowest one."""
+    """Return the number of trailing zeros of 16 bits."""
     rest, count = a & 0xFFFF | 1 << 16, 0
     while not rest & 1:
         rest >>= 1
@@ -170,7 +170,7 @@ def trailing_zeros(a: int) -> int:
 
 @jitable
 def ones(a: int) -> int:
-    """Return how many of the 16 bits are one."""
+    """Return the number of ones of 16 bits."""
     rest, count = a & 0xFFFF, 0
     while rest:
         rest &= rest - 1

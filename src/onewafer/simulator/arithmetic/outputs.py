@@ -1,12 +1,12 @@
-"""Additional effects of fabric operands, as a number that engines share.
+"""Flags of fabric operands, in an encoding shared by all engines.
 
-Destinations. Bit 0: it sends control wavelets. Bit 1: it has an index (M46), which is in bits
+Destinations. Bit 0: sends control wavelets. Bit 1: has an index (M46), which is in bits
 16–31. Bits 2–3: the source that it clears, plus 1 (M47). Bit 4: it makes control wavelets of marked
-words (M48). Bit 5: its last wavelet turns the switch of the sender (M49). Bit 6: two elements of
+words (M48). Bit 5: its last wavelet advances the sender's switch (M49). Bit 6: two elements of
 16 bits share a wavelet (M150).
 
-Sources. Bit 0: it marks the words of control wavelets (M48). Bit 1: it drops data wavelets (M99).
-With either it takes control wavelets. Bit 6 is as that of a destination.
+Sources. Bit 0: marks the words of control wavelets (M48). Bit 1: drops data wavelets (M99).
+With either bit, it takes control wavelets. Bit 6 is as that of a destination.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MARKS, DROPS = 1, 2
 """Bits of a source."""
 TAKES_CONTROL = MARKS | DROPS
 PACKS = 1 << 6
-"""A bit of either; it has an effect only where elements have `HALF_BYTES`."""
+"""A bit of sources and destinations; only has an effect on elements of `HALF_BYTES`."""
 HALF_BYTES = 2
 NUM_PACKED = 2
 """Elements in a wavelet of such an operand."""

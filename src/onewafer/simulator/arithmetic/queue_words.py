@@ -5,8 +5,8 @@ follow the router's: a kind, times 32, plus the number of the queue, or of one o
 all queues of a side.
 
     queue of either side   bits 4–8 the color, bit 0 whether a filter stands before an input queue
-    flushed                a bit for each queue that became empty since it was asked to tell
-    asked                  a bit for each queue that shall tell when it is empty
+    flushed                a bit for each queue that became empty since it was asked
+    asked                  a bit for each queue that shall report when it is empty
     status                 bits 0–7 the queues that are empty, 8–15 those that are full
 """
 
@@ -24,7 +24,7 @@ from onewafer.simulator.arithmetic.compiled import jitable
 INPUT_QUEUE_REGISTER, OUTPUT_QUEUE_REGISTER, ALL_QUEUES_REGISTER = 8, 9, 10
 """Kinds, behind those of `registers`."""
 FLUSHED, ASKED, STATUS = 0, ASKED_WORDS - FLUSHED_WORDS, STATUS_WORDS - FLUSHED_WORDS
-"""Words about all queues: those about input queues, and behind each that about output queues."""
+"""Words about all queues: for input queues; the word for output queues follows each."""
 _NUM_WORDS = STATUS + 2
 KIND_SHIFT = 5
 
@@ -34,8 +34,8 @@ ALL_QUEUES = (1 << NUM_QUEUES) - 1
 NO_COLOR = 0xFF
 """In `MachineState.queue_colors`: the program has not initialised the queue."""
 FLUSHED_SHIFT = 2 * NUM_QUEUES
-"""Position in `MachineState.queue_flushes`, which holds input queues, then output queues, that have
-to tell; from this position on, those that have become empty."""
+"""Position in `MachineState.queue_flushes`, which holds the asked queues (input, then output
+queues); from this position on, the queues that have become empty."""
 
 NO_OBSTACLE, IS_USED, HOLDS_WAVELETS, HAS_NO_COLOR, IS_TAKEN, GOES_TO_HOST, IS_FILTERED = range(7)
 """Why a queue cannot be bound to a color (M135), the first that holds."""
@@ -61,7 +61,7 @@ def queue_register_at(address: int, num_bytes: int) -> int:
 
 @jitable
 def is_of_queues(register: int) -> bool:
-    """Tell whether a register is not one of the router."""
+    """Tell whether a register belongs to the queues, not to the router."""
     return register >= INPUT_QUEUE_REGISTER << KIND_SHIFT
 
 
@@ -79,19 +79,19 @@ def color_in(word: int) -> int:
 
 @jitable
 def has_filter_in(word: int) -> bool:
-    """Tell whether the register of a queue lets the filter of its color stand before it."""
+    """Tell whether the register of a queue allows a filter before the queue."""
     return word & _HAS_FILTER != 0
 
 
 @jitable
 def asked_of(flushes: int) -> int:
-    """Return the queues that were asked to tell: input queues, then output queues."""
+    """Return the queues that were asked to report: input queues, then output queues."""
     return flushes & (1 << FLUSHED_SHIFT) - 1
 
 
 @jitable
 def with_flushed(flushes: int, empty: int) -> int:
-    """Return the flushes after all queues of `empty` that were asked have told."""
+    """Return the flushes after all asked queues of `empty` have reported."""
     told = asked_of(flushes) & empty
     return flushes & ~told | told << FLUSHED_SHIFT
 

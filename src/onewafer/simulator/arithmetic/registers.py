@@ -1,8 +1,8 @@
 """The words of a router's registers, as programs read and write them (M130–M133).
 
-What a router knows about a color is four *ways*, one a switch position, and a few flags. A way is a
-number: its receive set, its transmit set, which of them are its own, and whether it is valid. A
-side that is not its own follows that of the valid position before it.
+The state of a color in a router is four *ways*, one a switch position, and a few flags. A way is a
+number: its receive set, its transmit set, which of the two are its own, and whether it is valid. A
+set that is not its own is inherited from the valid position before it.
 
     way        bits 0–4 receive, 5–9 transmit, 10 the receive set is its own, 11 the transmit set
                is, 12 it is valid
@@ -29,7 +29,7 @@ COLOR_REGISTER, SWITCH_REGISTER, SIDES_REGISTER = 0, 1, 2
 COUNTER_REGISTER, LIMIT_REGISTER, MAXIMUM_REGISTER, PASSING_REGISTER = 3, 4, 5, 6
 """Kinds: those of a counter filter, see `filters`."""
 PENDING_REGISTER = 7
-"""The last kind: which colors were torn down, and what is no color's (`MASK_NUMBER`)."""
+"""The last kind: the torn-down colors, and registers without a color (`MASK_NUMBER`)."""
 MASK_NUMBER = 2
 """The mask of kept control wavelets, among registers of the last kind (M143)."""
 KIND_SHIFT = 5
@@ -45,7 +45,7 @@ OWNS_RECEIVE, OWNS_TRANSMIT, IS_VALID = 1 << 10, 1 << 11, 1 << 12
 _OWNS = OWNS_RECEIVE | OWNS_TRANSMIT
 _RAMP, _NO_DIRECTION = 4, 5
 _SELECTS_RECEIVE = 8
-"""In the four bits of a position: it changes where wavelets come from; else where they go."""
+"""In the four bits of a position: it changes the receive set; else the transmit set."""
 _HAS_SECOND = 8
 """In the four bits of a position's second side: it has one."""
 _VERTICAL_SWAP, _HORIZONTAL_SWAP = 1 << 10, 1 << 11
@@ -76,7 +76,7 @@ def kind_of(register: int) -> int:
 
 @jitable
 def number_of(register: int) -> int:
-    """Return the color of a register; for the last kind, which of its registers it is."""
+    """Return the color of a register; for the last kind, the number of the register."""
     return register & _NUMBER_MASK
 
 
@@ -102,9 +102,9 @@ def is_valid(way: int) -> bool:
 
 
 def way_at_load(receive: int, transmit: int, before: int) -> int:
-    """Return the way of a configured position; what differs from the one before is its own.
+    """Return the way of a configured position; it owns the sets that differ from those before it.
 
-    One that differs in nothing owns both.
+    A way without a difference owns both sets.
     """
     own = 0
     if receive != receive_of(before):
@@ -115,7 +115,7 @@ def way_at_load(receive: int, transmit: int, before: int) -> int:
 
 
 def ways_at_load(positions: Sequence[SwitchPosition | None]) -> list[int]:
-    """Return the ways of a configuration, all four; the last ones may not be valid."""
+    """Return the four ways of a configuration; the last ones may be invalid."""
     ways: list[int] = []
     before = 0
     for position in positions:
@@ -147,7 +147,7 @@ def position_bits(way: int) -> int:
 
 @jitable
 def with_position_bits(way: int, bits: int, before: int) -> int:
-    """Return a position as a program wrote it; the parts that it did not write stay."""
+    """Return a way after a program wrote its position bits; other parts stay."""
     if bits == position_bits(way):
         return way
     direction = bits & 7
@@ -161,14 +161,14 @@ def with_position_bits(way: int, bits: int, before: int) -> int:
 
 @jitable
 def second_bits(way: int) -> int:
-    """Return the four bits of a position whose other side is its own as well."""
+    """Return the four bits of a position's second own set."""
     owns_both = way & IS_VALID and way & _OWNS == _OWNS
     return _HAS_SECOND | lowest(transmit_of(way)) if owns_both else 0
 
 
 @jitable
 def with_second_bits(way: int, bits: int, before: int) -> int:
-    """Return a position with the second side that a program wrote."""
+    """Return a way after a program wrote its second own set."""
     if bits == second_bits(way) or way & IS_VALID == 0 or way & OWNS_RECEIVE == 0:
         return way
     kept = IS_VALID | OWNS_RECEIVE | receive_of(way)
@@ -180,7 +180,7 @@ def with_second_bits(way: int, bits: int, before: int) -> int:
 
 @jitable
 def inherited(way: int, before: int) -> int:
-    """Return a way as it is after the valid position before it became `before`."""
+    """Return a way whose inherited sets come from `before`, the valid position before it."""
     if way & IS_VALID == 0:
         return way
     if way & OWNS_RECEIVE == 0:
@@ -208,7 +208,7 @@ def rewritten(way: int, kind: int, bits: int, before: int) -> int:
 
 @jitable
 def color_word(first: int, swaps: int, pop_mode: int, is_torn: int) -> int:
-    """Return the register of a color's routes; `swaps` are the links behind which it changes."""
+    """Return the register of a color's routes; `swaps` are the links at which it is swapped."""
     word = transmit_of(first) | receive_of(first) << _TRANSMIT_SHIFT | pop_mode << _POP_SHIFT
     if swaps & _VERTICAL_LINKS:
         word |= _VERTICAL_SWAP
@@ -219,7 +219,7 @@ def color_word(first: int, swaps: int, pop_mode: int, is_torn: int) -> int:
 
 @jitable
 def first_of(word: int) -> int:
-    """Return position 0 as a register of routes has it."""
+    """Return position 0 from a register of routes."""
     receive = word >> _TRANSMIT_SHIFT & _SET
     return IS_VALID | _OWNS | receive | (word & _SET) << _TRANSMIT_SHIFT
 

@@ -314,7 +314,7 @@ _D = DsdOperation
 
 
 def _half_elements(half: ScalarType) -> dict[DsdOperation, Element]:
-    """Return the operations whose elements depend on which 16-bit float a program has (M148)."""
+    """Return the operations whose elements depend on the program's 16-bit float (M148)."""
     to_i16, from_i16 = CONVERSIONS[half, ScalarType.I16], CONVERSIONS[ScalarType.I16, half]
     return {
         _D.FADDH: _two_sources(_bind_binary(floating.add_half, half)),

@@ -1,4 +1,4 @@
-"""Results of ADDC16, FNORMH and FNORMS: no public text defines them, so they are decided here.
+"""Results of ADDC16, FNORMH and FNORMS: no public text defines them; this module does.
 
 The SDK documents "add two 16-bit integers, with carry" and "normalize a floating point value". Its
 SIMD table says indirectly that the carry goes from element to element: on WSE-2, ADDC16 is the only
@@ -18,7 +18,7 @@ from onewafer.simulator.arithmetic.floating import (
 )
 
 FIRST_CARRY = 0
-"""Into the first element of an operation (M140)."""
+"""The carry into the first element of an operation (M140)."""
 _SINGLE_LEADING, _SINGLE_ONE = 1 << 23, 127 << 23
 
 

@@ -1,1 +1,1 @@
-"""The protocol of engines: what each can do, and what it reports, in the same words."""
+"""The protocol of engines: their interface, and their reports with equal texts."""

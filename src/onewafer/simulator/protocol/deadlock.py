@@ -1,7 +1,7 @@
-"""Who waits for whom when nothing moves any more (M81).
+"""The report of a deadlock: the waiting units and their reasons (M81).
 
-One report, whichever engine simulated: each describes the PEs that wait, and the routers that hold
-wavelets, in the words below.
+The report is the same for all engines: each describes the waiting PEs, and the routers that hold
+wavelets, by the classes below.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class QueueAndColor:
     """The resource that an operation waits for."""
 
     queue: int
-    """Negative: the color has none of its own."""
+    """Negative: the color has no queue of its own."""
     color: int
 
 
@@ -48,9 +48,9 @@ class LiveOperation:
     reason: StallReason | None
     waiting_since: int
     output: QueueAndColor | None
-    """Where its results go, if that is the fabric."""
+    """Queue and color of its results, if the destination is the fabric."""
     empty_input: QueueAndColor | None
-    """The first of its input queues that holds nothing."""
+    """The first empty one of its input queues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,15 @@ class StuckElement:
     program: TileProgram
     pc: int
     is_idle: bool
-    """No task runs."""
+    """True if no task runs."""
     stalled_since: int | None
-    """When its main thread came to a busy microthread; None: it waits for none."""
+    """Cycle since which its main thread waits for a busy microthread; None: it does not."""
     operations: Sequence[LiveOperation]
 
 
 @dataclass(frozen=True, slots=True)
 class RouteInForce:
-    """Where a router takes wavelets of a color to."""
+    """The current route of a color in a router."""
 
     receive: int
     """Bit set of directions."""
@@ -79,7 +79,7 @@ class RouteInForce:
     lacks_queue: bool
     goes_to_host: bool
     full_link: Direction | None
-    """The first link behind which there is no place."""
+    """The first link whose buffer is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def describe_deadlock(
     state: MachineState,
     cycle: int,
 ) -> str:
-    """Return what the quiescent program waits for."""
+    """Return the deadlock report of a quiescent program."""
     waits = [line for element in elements for line in _describe_element(element, state)]
     held = [line for router in routers for line in _describe_router(router)]
     text = [f"deadlock at cycle {cycle}: nothing can move any more, and the program is not done"]
@@ -121,7 +121,7 @@ def describe_deadlock(
 
 
 Line = tuple[str, tuple[int, int, int | None]]
-"""The item, and its place: (x, y, since which cycle)."""
+"""A text, and its place: (x, y, first cycle of the wait)."""
 
 
 def _describe_element(element: StuckElement, state: MachineState) -> Iterable[Line]:
@@ -173,7 +173,7 @@ def _describe_blocked_tasks(element: StuckElement, state: MachineState) -> Itera
 
 
 def _unblockers(element: StuckElement, task_id: int) -> str:
-    """Return what in the program would unblock a task."""
+    """Return the places in the program that would unblock a task."""
     program = element.program
     wanted = channel(ChannelKind.LOCAL_TASK, task_id)
     configs = {i for i, config in enumerate(program.configs) if config.unblock == wanted}

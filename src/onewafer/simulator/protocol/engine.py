@@ -1,7 +1,7 @@
 """The contract of a simulator engine: small, so that a second engine can replace the first.
 
-An engine executes a loaded program by the rules of `docs/explanation/machine.md`. It owns time and
-everything in flight; memory and the other visible state are in the `MachineState` it was given.
+An engine executes a loaded program by the rules of `docs/explanation/machine.md`. It owns time,
+wavelets and operations in flight; memory and other visible state are in the given `MachineState`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StopReason(Enum):
     """Why `run` returned."""
 
     QUIESCENT = "quiescent"
-    """Nothing can happen any more without the host (M80)."""
+    """No unit can act without the host (M80)."""
     CYCLE_LIMIT = "cycle-limit"
     """The given number of cycles is over (M82)."""
 
@@ -50,15 +50,15 @@ class LoadedProgram:
     threads: int | None = None
     """Most threads, None: as many as are useful; no result depends on it (M2)."""
     detail: Detail = Detail.EVENTS
-    """How much the sink is told; more than events only by the reference engine."""
+    """Level of detail for the sink; only the reference engine records more than events."""
     checking: Checking = NO_CHECKING
-    """The checks of memory accesses; only the reference engine makes them."""
+    """The checks of memory accesses, which only the reference engine supports."""
     written: NDArray[np.uint8] | None = None
     """`[num_pes, memory_bytes]`, 1: the byte was written; None: not recorded."""
 
     @property
     def details(self) -> EventSink | None:
-        """The sink, if it is told more than events."""
+        """The sink, if it gets more than events."""
         return self.sink if self.detail >= Detail.CAUSES else None
 
 
@@ -71,17 +71,17 @@ class Engine(Protocol):
         ...
 
     def run(self, *, max_cycles: int | None = None) -> StopReason:
-        """Go on until quiescent or for at most `max_cycles` cycles.
+        """Run until quiescent or for at most `max_cycles` cycles.
 
         Raise `DeadlockError` (M81), or `SimulationError` if the program did what the machine
-        cannot do. After the latter the cycle is that of the error and nothing of before it is
-        missing, but PEs may have gone on beyond it, on each engine differently far (M2). Where
-        the host streams, rest is no deadlock: what is missing may still come (M74).
+        cannot do. After the latter the cycle is that of the error and all earlier events are
+        complete, but PEs may have run on beyond it, differently far on each engine (M2). With host
+        streams, a quiescent program is no deadlock: data may still come (M74).
         """
         ...
 
     def find_deadlock(self) -> str | None:
-        """Return what the program waits for after a quiescent run, None if it is done (M81)."""
+        """Return the deadlock report after a quiescent run; None if the program is done (M81)."""
         ...
 
     def launch(self, name: str, words: Sequence[int]) -> None:
@@ -101,18 +101,18 @@ class Engine(Protocol):
         ...
 
     def totals(self) -> NDArray[np.int64]:
-        """Return the sums of these counters that a look in the middle of a run takes.
+        """Return the totals of the counters, for samples during a run.
 
         They are `[total, pe]`, see `Total`.
         """
         ...
 
     def activity(self) -> Activity:
-        """Return those of these counters that show which PEs work."""
+        """Return the counters that show the activity of PEs."""
         ...
 
     def busy_issues(self) -> list[BusyIssue]:
-        """Return where operations were issued on a busy microthread since this engine was made.
+        """Return the operations issued on a busy microthread since this engine was made.
 
         By program and place (M38).
         """
@@ -123,11 +123,11 @@ class Engine(Protocol):
         ...
 
     def snapshot(self) -> Snapshot:
-        """Return everything about the machine between two runs, in the words of no engine."""
+        """Return the state of the machine between two runs, in the format of all engines."""
         ...
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
+        """Set a newly made engine to the state of a snapshot."""
         ...
 
 

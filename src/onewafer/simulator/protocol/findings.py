@@ -1,4 +1,4 @@
-"""Findings: what the machine allows but is rarely intended, and errors.
+"""Findings: errors, and legal behaviour that is rarely intended.
 
 Engines count them as they happen; the caller of the machine reports them at the end.
 """
@@ -15,13 +15,13 @@ class Checking:
     is_strict: bool = False
     """A DSD operation that is issued on a busy microthread stops the simulation (M38)."""
     bounds: bool = False
-    """So does an access outside the variable that its address is from."""
+    """An access outside the variable of its address stops the simulation."""
     uninitialised: bool = False
-    """So does a read of memory that neither initial values, nor the host, nor the program wrote."""
+    """A read of memory that initial values, host and program did not write stops it."""
 
     @property
     def follows_accesses(self) -> bool:
-        """True if it needs an engine that looks at each access."""
+        """True if the checks need an engine that follows each memory access."""
         return self.bounds or self.uninitialised
 
 

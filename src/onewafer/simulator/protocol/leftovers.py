@@ -1,6 +1,6 @@
-"""Wavelets that were not received when nothing moves any more: whose they are, and what to write.
+"""Wavelets that a quiescent program has not received: their color, cause and correction.
 
-In: the tables of what waits, from any engine. Out: one `Leftover` for each color that a tile
+In: the tables of waiting wavelets, from any engine. Out: one `Leftover` for each color that a tile
 program leaves in its input queues, and for each color that routers hold.
 """
 
@@ -50,9 +50,9 @@ class Leftover:
     num_wavelets: int
     num_pes: int
     has_arrived: bool
-    """In a queue of the PE, and not in a router."""
+    """True: in a queue of the PE; False: in a router."""
     is_for_host: bool
-    """Sent to the host, or held up behind what was."""
+    """True if they are sent to the host, or wait behind such wavelets."""
     text: str
     """A sentence for people: how many, where, why, and what to write."""
 
@@ -103,7 +103,7 @@ def _arrived(
 def _served_by(
     program: TileProgram, architecture: Architecture, colors: NDArray[np.uint8], color: int
 ) -> tuple[int, int]:
-    """Return the input queue that serves a color, and the color that it served at first (M135)."""
+    """Return the input queue that serves a color, and the queue's color at load (M135)."""
     attachments = input_attachments(program, architecture)
     if program.reaches_queues:
         for attachment in attachments.values():

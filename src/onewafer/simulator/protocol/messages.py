@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onewafer.image import DsdOperation, Symbol, TileProgram
 
 _COLOR_WORDS = 32
-"""From the registers of one kind of the router to those of the next."""
+"""Address distance, in words, between two kinds of router registers."""
 CALLS_TOO_DEEP = f"the call nests deeper than the {RETURN_STACK_DEPTH} return addresses"
 EMPTY_DSR = "a DSR is used that was never loaded with a DSD; load it with @load_to_dsr first"
 UNPACKED_OPERAND = (
@@ -40,7 +40,7 @@ def outside_memory(address: int, num_bytes: int, memory_bytes: int) -> str:
 
 
 def outside_variable(symbol: Symbol, address: int, num_bytes: int) -> str:
-    """Return what is wrong with an access outside the variable that its address is from."""
+    """Return what is wrong with an access outside the variable of its address."""
     index, rest = divmod(address - symbol.address, _element_bytes(symbol))
     is_element = symbol.element is not None and (not rest or symbol.is_wide)
     place = f"element {index}" if is_element else f"byte {address - symbol.address}"
@@ -167,7 +167,7 @@ def cannot_bind(obstacle: int, *, is_input: bool, queue: int, color: int) -> str
 
 
 def busy_microthread(thread: int, kind: DsdOperation, place: str) -> str:
-    """Return what is wrong with an operation on a busy microthread (M38); one at `place` is."""
+    """Return what is wrong with an operation on a busy microthread (M38); the one at `place`."""
     return (
         f"a DSD operation is issued on microthread {thread}, on which @{kind.name.lower()} still "
         f"runs ({place}); {BUSY_ADVICE}"

@@ -1,4 +1,4 @@
-"""Routes that leave the rectangle: what goes out there is gone, copies elsewhere go on (M57)."""
+"""Routes that leave the rectangle: wavelets on them are lost, other copies go on (M57)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 
 
 def without_exits(image: WaferImage) -> WaferImage:
-    """Return the image with routes that end at the rim; itself if none leads out.
+    """Cut routes at the rim of the rectangle; return the image itself if none leads out.
 
-    Routes of a PE whose program reaches their registers stay, for it may read and set them: what
-    goes out by them waits.
+    Routes of a PE whose program reaches their registers stay, for it may read and set them:
+    wavelets that leave by such a route wait.
     """
     exits = _exits(image)
     y, x, color = np.nonzero(exits)

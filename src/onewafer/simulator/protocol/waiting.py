@@ -1,4 +1,4 @@
-"""The DSD operations that wait when a run is over: what for, and since when.
+"""The waiting DSD operations at the end of a run, with reason and first cycle.
 
 In: a snapshot. Out: one value for each operation that waits.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WaitingOperation:
-    """One operation that cannot go on."""
+    """A stalled operation."""
 
     pe: int
     """y · width + x."""
@@ -30,7 +30,7 @@ class WaitingOperation:
     pc: int
     since_cycle: int
     color: int | None
-    """The color that it receives or sends, whichever it waits for; None: it uses memory alone."""
+    """The color that it waits to receive or send; None: a memory-only operation."""
 
 
 def find_waiting(snapshot: Snapshot) -> list[WaitingOperation]:
@@ -48,7 +48,7 @@ def find_waiting(snapshot: Snapshot) -> list[WaitingOperation]:
 
 
 def _color_of(row: np.void) -> int | None:
-    """Return the color that an operation waits for: what it sends if its output queue is full."""
+    """Return the color that an operation waits for: its output color if that queue is full."""
     if row["dest_form"] == OUTPUT and row["reason"] == StallReason.OUTPUT_FULL:
         return int(row["dest_extra"])
     for operand in ("src0", "src1"):

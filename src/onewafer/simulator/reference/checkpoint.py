@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.state.snapshot import Snapshot, Table
 
 _MAIN_THREADS = (MainThread.IDLE, MainThread.RUNNING, MainThread.WAITING, MainThread.STALLED)
-"""By the number of the state in a snapshot."""
+"""States of the main thread by their number in a snapshot."""
 
 Rows = list[tuple[int, ...]]
 
@@ -219,7 +219,7 @@ def export_routers(
 def _sources(
     router: Router, queues: Iterable[OutputQueue]
 ) -> Iterator[tuple[int, LinkBuffer | OutputQueue]]:
-    """Yield what waits for a router and was ever used, with its number in the table."""
+    """Yield the sources of a router that were ever used, with their number in the table."""
     for (color, _), buffer in router.buffers.items():
         if buffer.words or buffer.used or buffer.last_move >= 0:
             yield color, buffer

@@ -1,4 +1,4 @@
-"""The engine when nothing moves any more, in the words of the report (M81)."""
+"""The deadlock report of a quiescent reference engine (M81)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def report_deadlock(
     elements: Sequence[ComputeElement], routers: Sequence[Router], state: MachineState, cycle: int
 ) -> str | None:
-    """Return what the quiescent program waits for, or None if it is simply done."""
+    """Return the deadlock report of a quiescent program, or None if it is done."""
     stuck = [_element(element) for element in elements if _is_stuck(element, state)]
     if not stuck:
         return None

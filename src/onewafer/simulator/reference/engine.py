@@ -70,13 +70,13 @@ class Failure:
 
     @property
     def cycle(self) -> int:
-        """When; an element locates all its errors."""
+        """The cycle of the fault, from the error's location."""
         assert self.error.place is not None
         return self.error.place.cycle
 
 
 def _earlier(failure: Failure | None, other: Failure) -> Failure:
-    """Return the one that is reported: the earlier one, in one cycle that of the first PE (M2)."""
+    """Return the failure to report: the earlier one; in the same cycle, the first PE's (M2)."""
     if failure is None:
         return other
     return min(failure, other, key=lambda f: (f.cycle, f.element.index))
@@ -106,7 +106,7 @@ class ReferenceEngine:
         ]
         self._elements = self._make_elements()
         self._failed: set[int] = set()
-        """The PEs that failed in this run, some of them later than the one that is reported."""
+        """The PEs that failed in this run, perhaps later than the reported failure."""
         self._element_of_pe = {element.index: element for element in self._elements}
         wire_routers(
             self._routers,
@@ -126,7 +126,7 @@ class ReferenceEngine:
         return self._cycle
 
     def run(self, *, max_cycles: int | None = None) -> StopReason:
-        """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
+        """Run until quiescent or for at most `max_cycles` cycles (M80–M82)."""
         until = NEVER if max_cycles is None else self._cycle + max_cycles
         failure: Failure | None = None
         self._failed.clear()
@@ -150,7 +150,7 @@ class ReferenceEngine:
         return StopReason.QUIESCENT
 
     def find_deadlock(self) -> str | None:
-        """Return what the quiescent program waits for, None if it is done (M81)."""
+        """Return the deadlock report of the quiescent program; None if it is done (M81)."""
         return report_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
 
     def launch(self, name: str, words: Sequence[int]) -> None:
@@ -194,14 +194,14 @@ class ReferenceEngine:
         return taken
 
     def activity(self) -> Activity:
-        """Return those of these counters that show which PEs work."""
+        """Return the counters that show the activity of PEs."""
         return Activity(
             steps=self._of_elements(lambda e: e.num_instructions + e.path.num_elements),
             wavelet_hops=sum(link.num_wavelets for r in self._routers for link in r.links),
         )
 
     def busy_issues(self) -> list[BusyIssue]:
-        """Return where operations were issued on a busy microthread (M38)."""
+        """Return the operations that were issued on a busy microthread (M38)."""
         program_of_pe = self._loaded.image.program_of_pe.reshape(-1)
         found: dict[tuple[int, int], BusyIssue] = {}
         for element in self._elements:  # row by row
@@ -233,7 +233,7 @@ class ReferenceEngine:
         )
 
     def totals(self) -> NDArray[np.int64]:
-        """Return the sums of these counters that a look in the middle of a run takes."""
+        """Return the totals of the counters, for samples during a run."""
         return self.statistics().totals()
 
     def _of_elements(self, count: Callable[[ComputeElement], int]) -> NDArray[np.int64]:
@@ -250,7 +250,7 @@ class ReferenceEngine:
         return Waiting(snapshot.arrivals, snapshot.sources, snapshot.wavelets)
 
     def snapshot(self) -> Snapshot:
-        """Return everything about the machine, in the words of no engine."""
+        """Return the state of the machine in the format of all engines."""
         window_cycles = self._timing.link_window_cycles
         queues = {pe: [*of_pe.values()] for pe, of_pe in self._queues().items()}
         return Snapshot(
@@ -264,7 +264,7 @@ class ReferenceEngine:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
+        """Set a newly made engine to the state of a snapshot."""
         self._agenda.clear(NEVER)
         self._agenda.end = snapshot.end
         self._cycle = snapshot.cycle
@@ -297,7 +297,7 @@ class ReferenceEngine:
     # --- the loop --------------------------------------------------------------------------------
 
     def _step(self, cycle: int, until: int, failure: Failure | None) -> Failure | None:
-        """Do one cycle. Return the earliest failure so far: a PE that ran ahead may fail later."""
+        """Simulate a cycle; return the earliest failure: a PE that ran ahead may fail later."""
         routers, elements = self._agenda.take(NEVER)
         if self._reverse:
             routers.reverse()

@@ -1,4 +1,4 @@
-"""Connect routers, links, buffers and channels as the image's color configurations say."""
+"""Connect routers, links, buffers and channels by the image's color configurations."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def wire_routers(
 ) -> None:
     """Fill `switches` and `buffers` of every router; `routers` are in the order of PE indices.
 
-    Routers know `changeable` colors even where the image has no route for them.
-    `host_channels` hold, by (PE, color), what goes to the host instead of a compute element.
+    Routers have `changeable` colors even where the image has no route for them.
+    `host_channels` are the channels of the host by (PE, color).
     """
     for router, swaps in zip(routers, image.pair_swaps.reshape(len(routers), -1), strict=True):
         router.swaps = swaps.tolist()
@@ -64,7 +64,7 @@ def wire_routers(
 def _find_channel(
     of_host: Channel | None, element: ComputeElement | None, color: int
 ) -> Channel | None:
-    """Return what takes wavelets of a color behind a ramp, at the moment (M73, M135)."""
+    """Return the channel that currently takes wavelets of a color from a ramp (M73, M135)."""
     if of_host is not None or element is None:
         return of_host
     return element.channels.get(color)

@@ -1,1 +1,1 @@
-"""The state of a machine: loaded from an image, in arrays, as a snapshot, in a file."""
+"""The state of a machine: loading from an image, arrays, snapshots and checkpoints."""

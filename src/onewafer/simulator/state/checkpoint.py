@@ -1,17 +1,17 @@
-"""Checkpoints: a running machine in one file, from which any engine goes on.
+"""Checkpoints: a running machine in one file, from which any engine can continue.
 
 In: a snapshot, the image and the architecture. Out: a zip archive that NumPy can open.
 
     header.json                format, version, onewafer, image checksum, arch, profile, a digest of
-                               every number of the architecture, engine, what ran, cycle, end
-    image.json, image.npz      the program, so that the file is enough to go on
+                               every number of the architecture, engine, current call, cycle, end
+    image.json, image.npz      the program, so that the file is self-contained
     table.NAME.npy             the tables of `snapshot`
     stalls.npy
     state.NAME.npy             an array of `MachineState`: whole, or its blocks that are not all
                                zero; then .blocks has their numbers
 
-Every member has a checksum (the archive's), and nothing in it is code. A file is written beside its
-place and then moved there: what stands under its name is complete.
+Every member has a checksum (the archive's), and nothing in it is code. A file is written under
+another name and then renamed, so that a file of the final name is complete.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ FORMAT = "onewafer checkpoint"
 VERSION = 9
 _BLOCK_BYTES = 512
 _CHUNK_BLOCKS = 1 << 16
-"""Blocks that are looked at together: 32 MiB."""
+"""Blocks that are compared in one step: 32 MiB."""
 _COMPRESSION = 1
-"""Fast; what costs space is zeros."""
+"""Fast compression is enough: most bytes are zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class CheckpointHeader:
     architecture_digest: str
     """A digest of all numbers of the architecture."""
     engine: str
-    """The engine that wrote it; any engine can go on."""
+    """The engine that wrote the file; any engine can continue."""
     what: str
     """The running call, for people: "the launch of 'main'"."""
     cycle: int
@@ -73,7 +73,7 @@ class CheckpointHeader:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A machine that can go on."""
+    """A machine that can be restored."""
 
     header: CheckpointHeader
     image: WaferImage
@@ -189,7 +189,7 @@ def read_checkpoint(path: Path, architecture: Architecture | None = None) -> Che
 
 
 def check_image(checkpoint: Checkpoint, image: WaferImage, path: Path) -> None:
-    """Raise `CheckpointError` if a checkpoint is of another program."""
+    """Raise `CheckpointError` if a checkpoint belongs to another program."""
     if encode_image(image).checksum != checkpoint.header.image_checksum:
         raise CheckpointError(
             f"{path}: the checkpoint is of another program than the image, or of another "

@@ -1,7 +1,7 @@
 """From a wafer image to the initial state, and the tables that every engine derives from it.
 
-In: an image. Out: memory with data and patches, start-up flags, and per tile program which color
-goes to which input queue. An image that uses what no engine simulates is refused here.
+In: an image. Out: memory with data and patches, start-up flags, and per tile program the
+input queue of each color. Images with features that no engine simulates are refused here.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class ColorAttachment:
 
 
 def check_program(image: WaferImage, architecture: Architecture) -> None:
-    """Raise `ImageError` if an image breaks its contract or uses what no engine simulates."""
+    """Raise `ImageError` if an image breaks its contract or has unsimulated features."""
     verify(image, architecture)
     refuse_unsupported(image, architecture)
 
 
 def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
-    """Return the state of every PE at cycle 0; `check_program` has nothing against the image."""
+    """Return the state of every PE at cycle 0; the image has passed `check_program`."""
     state = make_state(
         image.width * image.height,
         memory_bytes=architecture.memory_bytes,
@@ -143,9 +143,9 @@ UNROUTED = ColorConfig((SwitchPosition(0, 0),))
 
 
 def changeable_colors(image: WaferImage, architecture: Architecture) -> frozenset[int]:
-    """Return the colors whose registers programs of the image can reach (M131).
+    """Return the colors whose registers programs of the image can access (M131).
 
-    No colors if no program does so; else all that the image routes or names anywhere.
+    Empty if no program accesses registers; else all colors that the image routes or names.
     """
     if not any(program.reaches_registers for program in image.programs):
         return frozenset()
@@ -165,7 +165,7 @@ HOST_STREAM_WORDS = 256
 
 
 def host_streams(image: WaferImage) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return where the host sends and where it receives, each `[height, width, colors]`."""
+    """Return where the host sends, and where it receives, each `[height, width, colors]`."""
     sends = np.array([*(c.from_host for c in image.color_configs), False])
     receives = np.array([*(c.to_host for c in image.color_configs), False])
     return sends[image.config_of_color], receives[image.config_of_color]
@@ -180,9 +180,9 @@ def _unblocked_colors(program: TileProgram) -> list[int]:
 
 
 def _colors_of_local_tasks(program: TileProgram, architecture: Architecture) -> list[int]:
-    """Return the colors on which control wavelets start tasks as if it were unblocked (M96).
+    """Return the colors whose control wavelets start tasks as on an unblocked color (M96).
 
-    Where colors and local tasks share their numbers: those whose number a local task has.
+    On machines where colors and local tasks share numbers: the numbers of local tasks.
     """
     if architecture.data_task_key is not DataTaskKey.COLOR:
         return []
@@ -204,7 +204,7 @@ def queue_colors_at_load(program: TileProgram, architecture: Architecture) -> ND
 
 
 def _queues_of_named_colors(program: TileProgram) -> set[int]:
-    """Return the input queues through which DSDs read colors that they name themselves."""
+    """Return the input queues of DSDs that name their own color."""
     return {
         dsd.queue
         for dsd in program.dsds
@@ -230,7 +230,7 @@ def fabric_color(
 def color_now(descriptor: DsdDescriptor, colors: Sequence[int], at_load: int) -> int:
     """Return the color of a fabric DSD while queues serve `colors` (M135), or `UNBOUND`.
 
-    `at_load` is that of the program as it was loaded.
+    `at_load` is the color at load.
     """
     is_input = descriptor.kind is DsdKind.FABIN
     bound = int(colors[descriptor.queue + (0 if is_input else NUM_QUEUES)])
@@ -286,7 +286,7 @@ def data_task_color(task_id: int, program: TileProgram, architecture: Architectu
 def channel_color(encoded: int, program: TileProgram) -> int | None:
     """Return the color of a `channel()`, or None for a local task or a queue without one.
 
-    Microthreads come behind the colors.
+    Numbers after the colors are microthreads.
     """
     match ChannelKind(encoded >> 8):
         case ChannelKind.LOCAL_TASK:
@@ -310,7 +310,7 @@ def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
 
 
 def _stream_problems(image: WaferImage, architecture: Architecture) -> Iterator[str]:
-    """Yield a sentence for each program that reads a color that its router gives the host (M73)."""
+    """Yield an error for each program that reads a color routed to the host (M73)."""
     receives = host_streams(image)[1]
     for number, program in enumerate(image.programs):
         to_host: NDArray[np.bool_] = np.any(receives[image.program_of_pe == number], axis=0)

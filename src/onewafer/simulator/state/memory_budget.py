@@ -1,9 +1,9 @@
-"""True if a program fits into the memory of the computer that simulates it: said before it starts.
+"""The memory that a simulation needs on its computer, estimated before it starts.
 
 need = Σ over tile programs: PEs × (engine state + pages of SRAM that hold its variables)
 
-A page counts as touched if a variable lies in it. What an engine keeps for a PE is measured, see
-`tests/simulator/state/test_memory_budget.py`.
+A page counts as touched if a variable lies in it. The state of an engine for each PE is measured,
+see `tests/simulator/state/test_memory_budget.py`.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class MemoryNeed:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all parts."""
         return self.num_pes * self.engine_bytes + self.sram_bytes + self.stream_bytes
 
 
 def memory_need(image: WaferImage, *, engine: str) -> MemoryNeed:
-    """Return what the machine of an image takes when the program has used all its variables."""
+    """Return the memory that an image's machine needs once all variables have been used."""
     num_pes = np.bincount(image.program_of_pe.ravel() + 1, minlength=len(image.programs) + 1)[1:]
     sram_bytes = PAGE_BYTES * sum(
         int(count) * _touched_pages(program)

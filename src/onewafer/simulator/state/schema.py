@@ -1,6 +1,6 @@
 """The state of the machine that programs can see, in flat arrays: the schema all engines share.
 
-What is in flight (wavelets, DSD operations) belongs to each engine. A PE's index is
+State in flight (wavelets, DSD operations) belongs to each engine. A PE's index is
 `y * width + x`. Words are canonical registers (see `image.ScalarType`) as unsigned 32-bit.
 """
 
@@ -22,7 +22,7 @@ NUM_DSR_FILES = 3
 MAIN_THREAD = 8
 """Thread number of synchronous operations; microthreads come before it."""
 FIRST_THREAD = NUM_COLORS
-"""In the set of blocked colors, from here on microthreads."""
+"""First bit of microthreads in the set of blocked colors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +45,23 @@ class MachineState:
     blocked_tasks: NDArray[np.uint32]
     """`[num_pes]`: bit set, blocked local task ids."""
     blocked_colors: NDArray[np.uint32]
-    """`[num_pes]`: bit set, colors whose data task is blocked; of a queue that serves another color
-    than at first, by its first one. From `FIRST_THREAD` on, microthreads that are blocked."""
+    """`[num_pes]`: bit set, colors whose data task is blocked; a queue that serves another color
+    than at load is listed under its color at load. From `FIRST_THREAD` on, blocked microthreads."""
     torn_colors: NDArray[np.uint32]
     """`[num_pes]`: bit set, colors torn down since the program asked last (M133)."""
     queue_colors: NDArray[np.uint8]
     """`[num_pes, 2 * NUM_QUEUES]`: color of each input queue, then of each output queue, or
-    `queue_words.NO_COLOR`; of programs that do not reach their queues: nothing (M135)."""
+    `queue_words.NO_COLOR`; empty for programs that do not access their queues (M135)."""
     queue_flushes: NDArray[np.uint32]
     """`[num_pes]`: bit set, see `queue_words.FLUSHED_SHIFT` (M136)."""
     rotation_counts: NDArray[np.uint32]
-    """`[num_pes, rotations]`: starts of data tasks since the other task of a pair did (M142); as
-    many columns as any program has rotations, at least one."""
+    """`[num_pes, rotations]`: starts of data tasks since the rotation partner's (M142); as many
+    columns as any program has rotations, at least one."""
     fifo_lengths: NDArray[np.uint32]
     """`[num_pes, 2 * FIFOs]`, see `image.fifo_length` (M149); as many columns as any program has
     FIFOs, at least those of one."""
     control_masks: NDArray[np.uint8]
-    """`[num_pes]`: what the entry of kept control wavelets is combined with (M143)."""
+    """`[num_pes]`: the mask for the entry of kept control wavelets (M143)."""
     unmasked_exceptions: NDArray[np.uint8]
     """`[num_pes]`: bit set, floating point exceptions that stop a program (M147)."""
     blocked_streams: NDArray[np.uint8]
@@ -77,7 +77,7 @@ def make_state(
     num_rotations: int = 0,
     num_fifos: int = 0,
 ) -> MachineState:
-    """Return the state of a machine that was never loaded: all zero."""
+    """Return the state of a machine before loading: all zero."""
     flags = lambda: np.zeros(num_pes, np.uint32)  # noqa: E731  # three lines of the same
     return MachineState(
         memory=sram.allocate(num_pes, memory_bytes),

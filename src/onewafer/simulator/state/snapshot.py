@@ -1,16 +1,16 @@
-"""A running machine as plain tables: what every engine can export, and go on from.
+"""A running machine as plain tables, which every engine can export and import.
 
-In: a machine between two runs. Out: a `Snapshot`, in the words of docs/explanation/machine.md and
-of no engine. It is complete: whoever restores it, on whichever engine, gets the same bits, cycles,
-events and statistics as if nothing had been interrupted.
+In: a machine between two runs. Out: a `Snapshot`, in the terms of docs/explanation/machine.md,
+independent of the engine. It is complete: on any engine, it gives the same bits, cycles,
+events and statistics as an uninterrupted run.
 
     Snapshot  := cycle, end, state, stalls, one array for each table
     table     := rows of numbers; the columns are the constants below, keys first
     pe        := y · width + x
 
-Cycles are absolute (M3); `NEVER` is one that does not come. Rows that say what holds at load anyway
-may be missing, but for `elements` and `routers`. `UNKNOWN` stands for a wake-up that the exporting
-engine cannot tell: the unit is looked at as soon as the run goes on, which changes nothing (M2).
+Cycles are absolute (M3); `NEVER` is a cycle that is never reached. Rows that equal the state at
+load may be missing, except in `elements` and `routers`. `UNKNOWN` stands for a wake-up that the
+exporting engine cannot tell: the restored machine visits the unit at once, without effect (M2).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NONE = -1
 Table: TypeAlias = "NDArray[np.void]"
 
 SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, FIFO = range(7)
-"""Forms of an operand: what its base, stride and extra are.
+"""Forms of an operand, with the meaning of its base, stride and extra.
 
     SCALAR  value                    –                            –
     POINTER address                  –                            –
@@ -160,9 +160,9 @@ class Snapshot:
 
     cycle: int
     end: int
-    """When the last thing noted so far is over (M80)."""
+    """The end of the last known activity (M80)."""
     state: MachineState
-    """May be the machine's own: save or copy it before the machine goes on."""
+    """Possibly shared with the machine: save or copy it before the machine runs."""
     stalls: NDArray[np.int64]
     """`[num_pes, StallReason]`: cycles waited, of the router and the compute element together."""
     elements: Table

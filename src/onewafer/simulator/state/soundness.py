@@ -48,7 +48,7 @@ _LIMITS = {
     "pop_mode": (0, len(PopMode)),
     **{f"way{number}": (0, _WAYS_END) for number in range(NUM_WAYS)},
 }
-"""First and last but one number of columns, in whatever table."""
+"""Valid range of columns by name, in all tables: the first number, and the end (exclusive)."""
 
 
 def check_snapshot(snapshot: Snapshot, image: WaferImage) -> None:
@@ -70,7 +70,7 @@ def check_snapshot(snapshot: Snapshot, image: WaferImage) -> None:
 
 
 def _check_programs(snapshot: Snapshot, image: WaferImage) -> None:
-    """Look at the numbers whose range depends on the program of the PE."""
+    """Check the numbers whose range depends on the program of the PE."""
 
     def of(pes: Integers, count: Callable[[TileProgram], int]) -> Integers:
         counts = np.array([*map(count, image.programs), 0], np.int64)

@@ -1,4 +1,4 @@
-"""The memory of all PEs as one array whose cost is only the memory that is touched.
+"""The memory of all PEs as one array that costs only its touched pages.
 
 A whole wafer has 40 GB of SRAM; a program uses some pages of each PE's. The operating system gives
 a page when it is first written, and 48 KiB is a whole number of pages, so `[pe, address]` needs no
@@ -57,7 +57,7 @@ def _map(num_pes: int, memory_bytes: int) -> NDArray[np.uint8]:
 def nonzero_stretches(data: NDArray[np.uint8], address: int) -> list[tuple[int, int]]:
     """Return `[first, end)` of the parts of initial data to write at `address`, at most one a page.
 
-    Zeros before, behind and between them are left out: memory is zero already.
+    Zeros outside of the parts are omitted: memory is zero already.
 
     >>> nonzero_stretches(np.array([0, 0, 7, 0, 8, 0], np.uint8), address=100)
     [(2, 5)]

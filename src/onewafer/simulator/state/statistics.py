@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class StallReason(IntEnum):
-    """Why a unit that has something to do could not do it in a cycle."""
+    """The reason of a stall: why a unit with work could not act in a cycle."""
 
     INPUT_EMPTY = 0
     """A DSD operation waits for a wavelet."""
     OUTPUT_FULL = 1
-    """A DSD operation waits for a place in its output queue."""
+    """A DSD operation waits for a free slot in its output queue."""
     DATA_PATH = 2
     """A DSD operation waits for the data path."""
     MICROTHREAD_BUSY = 3
@@ -28,17 +28,17 @@ class StallReason(IntEnum):
     LINK_BUSY = 4
     """A wavelet waits for a link or for the ramp."""
     NO_CREDIT = 5
-    """A wavelet waits for a place in the next router or in an input queue."""
+    """A wavelet waits for a free slot in the next router or in an input queue."""
     NO_ROUTE = 6
-    """A wavelet is where nothing will ever take it."""
+    """A wavelet has no route at its PE."""
     SWITCH = 7
-    """A wavelet waits for a switch to turn, or for the end of a teardown."""
+    """A wavelet waits for a switch to advance, or for the end of a teardown."""
     FIFO = 8
-    """A DSD operation waits for an element or a place in a FIFO."""
+    """A DSD operation waits for an element or a free slot in a FIFO."""
 
 
 class Total(IntEnum):
-    """The rows of `totals`: what is counted of each PE for those who look often."""
+    """The rows of `totals`: counters of each PE for frequent sampling."""
 
     BUSY_CYCLES = 0
     """Main thread and data path cycles together (they may overlap)."""
@@ -50,7 +50,7 @@ class Total(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """The counters that say who works: cheap enough to look at often."""
+    """Counters of PE activity, cheap enough for frequent sampling."""
 
     steps: NDArray[np.int64]
     """`[y, x]`: instructions and DSD elements."""
@@ -86,7 +86,7 @@ class Statistics:
         return int(self.link_wavelets[:, :, :4].sum())
 
     def totals(self) -> NDArray[np.int64]:
-        """Return what is counted of each PE as `[total, pe]`, see `Total`."""
+        """Return the totals of each PE as `[total, pe]`, see `Total`."""
         rows = {
             Total.BUSY_CYCLES: self.main_thread_cycles + self.data_path_cycles,
             Total.WAIT_CYCLES: np.sum([*self.stall_cycles.values()], axis=0),

@@ -1,11 +1,10 @@
 """A compute element that finds accesses outside variables, and reads of unwritten memory.
 
-It runs the program as every other one, with the same results and cycles, and follows where
-addresses come from: each register, DSR and pointer in memory has an *origin*, the variable whose
+It runs the program with the same results and cycles as a plain one, and tracks the origin of
+addresses: each register, DSR and pointer in memory has an *origin*, the variable whose
 address went into it. An access must lie in the variable of its origin, or, where that is not known
-(an address that the host or a wavelet brought), in some variable. What was written is a byte for
-each byte of memory (`LoadedProgram.written`); unwritten parts of a struct may be copied, see
-`shadow`.
+(an address that the host or a wavelet brought), in some variable. Written bytes are recorded
+in `LoadedProgram.written`; unwritten parts of a struct may be copied, see `shadow`.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Variables:
     def __init__(self, program: TileProgram) -> None:
         self.symbols = program.symbols
         self.pointers = dict[int, int](program.pointers.tolist())
-        """Pointers in initial data: address of the pointer → the symbol that it leads to."""
+        """Pointers in initial data: address of the pointer → the symbol that it points to."""
         whole: list[tuple[int, int]] = []
         variables = [
             (symbol.address, -symbol.num_bytes, number)
@@ -84,7 +83,7 @@ class Variables:
         return self._numbers[place]
 
     def named_at(self, address: int) -> Symbol | None:
-        """Return what an error names: the field of a struct at an address, or the variable."""
+        """Return the name for errors: the field of a struct at an address, or the variable."""
         address, number = address & ADDRESS_MASK, self.at(address)
         if number == UNKNOWN:
             return None
@@ -148,14 +147,14 @@ class CheckedMemory(Memory):
             self.keep_origin(address, origin)
 
     def origin(self, address: int) -> int:
-        """Return where the pointer at `address` comes from."""
+        """Return the origin of the pointer at `address`."""
         kept = self._origins.get(address)
         if kept is None or super().read(address, _ADDRESS_BYTES) != kept[1]:
             return UNKNOWN
         return kept[0]
 
     def keep_origin(self, address: int, origin: int) -> None:
-        """Note where the pointer that was just written at `address` comes from."""
+        """Record the origin of the pointer that was just written at `address`."""
         self._origins[address] = origin, super().read(address, _ADDRESS_BYTES)
 
     def read(self, address: int, num_bytes: int) -> int:
@@ -210,7 +209,7 @@ class _CheckedPointer(PointerOperand):
         self._variables, self._origin = memory.variables, origin
 
     def write(self, k: int, word: int) -> None:
-        """Set the scalar, inside of its variable."""
+        """Set the scalar, after checking the bounds of its variable."""
         self._variables.check(self._origin, self.address, self._num_bytes)
         super().write(k, word)
 
@@ -367,7 +366,7 @@ def check_instructions(tables: ElementProgram) -> ElementProgram:
 
 
 def _checked(instruction: Instruction, named: int) -> Execute:
-    """Return what an instruction does; `named` is the variable whose address it holds."""
+    """Return the checked action of an instruction; `named` is the variable of its address."""
     plain = instruction.execute
     make = MAKERS.get(instruction.opcode)
     return _shadowed(plain if make is None else make(plain, named), instruction)

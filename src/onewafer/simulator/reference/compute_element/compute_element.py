@@ -1,12 +1,12 @@
 """The processor of one PE: main thread, tasks and the issue of DSD operations (M20–M39, M60–M65).
 
-`tick` brings the element to a cycle: the data path settles what went on since the last tick, the
+`tick` brings the element to a cycle: the data path accounts for the time since the last tick, the
 main thread and the picker act, and the data path serves one operation. The element reads its
 channels and output queues and changes only its own side of them, so the order of units does not
-matter. At every tick it asks the agenda for the known cycles at which it has to act again.
+matter. At every tick it schedules its next known wake-ups.
 
-While no DSD operation is live, only the main thread changes what it sees, so it runs ahead of time,
-at most to the end of the run's slice.
+While no DSD operation is live, no other unit changes the main thread's state, so it runs ahead of
+the clock, at most to the end of the run's slice.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class ComputeElement:
 
     @property
     def waits_for_empty_queue(self) -> bool:
-        """True if a queue shall tell when it is empty (M136)."""
+        """True if a queue was asked to report when it is empty (M136)."""
         return self.queue_registers is not None and self.queue_registers.is_asked
 
     @property
@@ -231,12 +231,12 @@ class ComputeElement:
         self._state.blocked_streams[self.index] = 1
 
     def store_state(self) -> None:
-        """Write what is kept in attributes back to the machine state."""
+        """Copy the attributes back to the machine state."""
         self._state.program_counters[self.index] = self.pc
         self._state.return_depths[self.index] = self.return_depth
 
     def load_state(self) -> None:
-        """Read what is kept in attributes from the machine state."""
+        """Load the attributes from the machine state."""
         self.pc = int(self._state.program_counters[self.index])
         self.return_depth = int(self._state.return_depths[self.index])
 
@@ -255,7 +255,7 @@ class ComputeElement:
         self._state.pending_tasks[self.index] |= 1 << task_id
 
     def function_at(self, pc: int) -> Callable[..., int]:
-        """Return what the operation at `pc` computes an element with."""
+        """Return the function that computes an element of the operation at `pc`."""
         return self._code[pc].function
 
     def register_at(self, address: int, num_bytes: int) -> int:
@@ -271,7 +271,7 @@ class ComputeElement:
         return self.router.register_at(address & ADDRESS_MASK, num_bytes)
 
     def may_touch_router(self, cycle: int) -> bool:
-        """Tell whether the clock is where the main thread is: it may have run ahead."""
+        """Tell whether the main thread is at the clock, not ahead of it."""
         return cycle <= self.now
 
     def read_register(self, register: int) -> int:
@@ -302,7 +302,7 @@ class ComputeElement:
             self._state.control_masks[self.index] = word % NUM_ENTRIES
 
     def commit_register(self, cycle: int) -> None:
-        """Let router or queues have what was written in `cycle`, after its moves (M132)."""
+        """Apply a register write of `cycle` to router or queues, after all moves (M132)."""
         if self.written_register is None:
             return
         register, word = self.written_register
@@ -313,7 +313,7 @@ class ComputeElement:
             self.router.write_register(register, word, cycle, self._agenda)
 
     def note_teardown(self, color: int) -> None:
-        """Hear that a color was torn down (M130, M133)."""
+        """Note that a color was torn down (M130, M133)."""
         self._state.torn_colors[self.index] |= 1 << color
         self.activate(TEARDOWN_TASK)
 
@@ -343,7 +343,7 @@ class ComputeElement:
         self.record(cycle, EventKind.STREAM_UNBLOCKED, 0, 0)
 
     def dsr_index(self, mode: OperandMode, index: int) -> int:
-        """Return where the two words of a DSR are in `dsrs`."""
+        """Return the index of a DSR in `dsrs`."""
         return ((mode - OperandMode.DSR_DEST) * self._architecture.num_dsrs + index) * 2
 
     def holds(self, condition: int) -> bool:
@@ -386,11 +386,11 @@ class ComputeElement:
     # --- what issued operations are made of -----------------------------------------------------
 
     def make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
-        """Return an operand as it is now."""
+        """Make an operand from the current state of its register."""
         return make_operand(self, mode, index, num_bytes)
 
     def color_of(self, number: int, descriptor: DsdDescriptor) -> int:
-        """Return the color of a fabric DSD; fail if its queue serves none, or another (M43)."""
+        """Return the color of a fabric DSD; fail if its queue serves no or another color (M43)."""
         color = self._tables.dsd_colors[number]
         if self.queue_registers is not None:
             color = self.queue_registers.color_of(descriptor, color)
@@ -417,7 +417,7 @@ class ComputeElement:
             self.set_blocked(config.unblock, is_blocked=False)
 
     def control_arrived(self, operation: Operation) -> None:
-        """Do what an operation wants done when a control wavelet ends it (M98)."""
+        """Run the actions of an operation that a control wavelet ends (M98)."""
         config = operation.config
         assert config is not None
         if config.control_activate != NO_TASK:
@@ -445,12 +445,12 @@ class ComputeElement:
         return place(self.program, pc)
 
     def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
-        """Tell the event sink, if there is one."""
+        """Record an event, if there is an event sink."""
         if self._sink is not None:
             self._sink.record(Event(cycle, self.y, self.x, kind, subject, value))
 
     def record_detail(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
-        """Tell the event sink, if it wants to know why."""
+        """Record the reason of an event, if the sink records details."""
         if self.details is not None:
             self.details.record(Event(cycle, self.y, self.x, kind, subject, value))
 
@@ -499,7 +499,7 @@ class ComputeElement:
             self.main_thread_cycles += instruction.cycles
 
     def _retry_issue(self, cycle: int) -> None:
-        """Run on if the microthread that the main thread waits for is free (M38)."""
+        """Resume the main thread if the microthread that it waits for is free (M38)."""
         config = self.program.configs[self._code[self.pc].imm]
         if self.path.threads[config.microthread] is None:
             self.path.stalls[StallReason.MICROTHREAD_BUSY] += cycle - self.stalled_since
@@ -524,7 +524,7 @@ class ComputeElement:
         self.record(self.main_next, EventKind.TASK_START, chosen.event_id, self.pc)
 
     def _take_arguments(self, chosen: Ready, cycle: int) -> None:
-        """Clear what made a task ready and put its arguments into their registers."""
+        """Clear a task's activation or wavelet, and put its arguments into registers."""
         task, channel = chosen.task, chosen.channel
         if task is None:
             assert self.pending_launch is not None

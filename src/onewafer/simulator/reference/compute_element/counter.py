@@ -21,7 +21,7 @@ class CycleCounter:
         return count & _MASK
 
     def control(self, mode: int, cycle: int) -> None:
-        """Do what TIMESTAMP_CONTROL says."""
+        """Execute TIMESTAMP_CONTROL."""
         if mode == _STOP:
             self.held = self.read(cycle)
             self.started_at = None

@@ -30,7 +30,7 @@ class Owner(Unit, Protocol):
     exceptions: Exceptions | None
     details: EventSink | None
     now: int
-    """The cycle of the look."""
+    """The current cycle of the element."""
 
     @property
     def held_threads(self) -> int:
@@ -46,7 +46,7 @@ class Owner(Unit, Protocol):
         ...
 
     def control_arrived(self, operation: Operation) -> None:
-        """Do what an operation wants done when a control wavelet ends it (M98)."""
+        """Run the actions of an operation that a control wavelet ends (M98)."""
         ...
 
     def set_result(self, pc: int, word: int) -> None:
@@ -62,11 +62,11 @@ class Owner(Unit, Protocol):
         ...
 
     def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
-        """Tell the event sink, if there is one."""
+        """Record an event, if there is an event sink."""
         ...
 
     def record_detail(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
-        """Tell the event sink, if it wants to know why."""
+        """Record the reason of an event, if the sink records details."""
         ...
 
 
@@ -92,7 +92,7 @@ class DataPath:
         self._agenda = agenda
         self._ramp_cycles = ramp_cycles
         self.bulk: Operation | None = None
-        """A memory-only operation that has the data path to itself since `bulk_since`."""
+        """A memory-only operation that has the data path alone since `bulk_since`."""
         self.bulk_since = 0
         self.threads: list[Operation | None] = [None] * (MAIN_THREAD + 1)
         self.num_live = 0
@@ -135,7 +135,7 @@ class DataPath:
             self._agenda.schedule(self._owner, operation.start)
 
     def run_alone(self, operation: Operation) -> int:
-        """Run a memory-only operation that nothing competes with; return the cycle of its end."""
+        """Run a memory-only operation without competitors; return the cycle of its end."""
         self._perform(operation, operation.start)
         end = operation.start + operation.remaining
         self.cycles += operation.remaining
@@ -144,13 +144,13 @@ class DataPath:
         return end
 
     def hold(self, threads: int, cycle: int) -> None:
-        """Let operations on blocked microthreads wait for nothing but that (M146)."""
+        """End other stalls of operations whose microthread is blocked (M146)."""
         for operation in self.threads:
             if operation is not None and operation.is_held_by(threads):
                 self._note_stall(operation, cycle, None)
 
     def busy(self, cycle: int) -> int:
-        """Return the cycles that operations have had up to `cycle`, settled or not."""
+        """Return the data path cycles of operations up to `cycle`."""
         return self.cycles + (max(cycle - self.bulk_since, 0) if self.bulk is not None else 0)
 
     def settle(self, cycle: int) -> None:
@@ -192,7 +192,7 @@ class DataPath:
             self._serve_memory(winner, cycle, is_alone=is_alone)
 
     def _ready(self, cycle: int) -> list[Operation]:
-        """Return the operations that could use the data path; ask to be woken for the others."""
+        """Return the operations ready for the data path; schedule wake-ups for the others."""
         ready: list[Operation] = []
         held = self._owner.held_threads  # one that this cycle lets go begins in the next one
         for operation in self.threads:
@@ -232,7 +232,7 @@ class DataPath:
         return gives_up
 
     def _meets_control(self, operation: Operation, cycle: int) -> bool:
-        """Tell whether a control wavelet that is next ends an operation (M98); it stays there."""
+        """Handle a control wavelet that ends an operation (M98); tell whether there was one."""
         for source in operation.inputs:
             channel = source.channel
             if not channel.words or not is_control(channel.words[0][1]):
@@ -245,7 +245,7 @@ class DataPath:
         return False
 
     def _tell_of_place(self, channel: Channel, cycle: int) -> None:
-        """Let the router know, if it waits, that a channel has a free entry."""
+        """Wake a router that waits for a free slot of a channel."""
         if channel.router_waits:
             channel.router_waits = False
             self._agenda.schedule(self._owner.router, cycle + 1)
@@ -300,7 +300,7 @@ class DataPath:
         self._agenda.schedule(self._owner, self.free_at)
 
     def _serve_memory(self, operation: Operation, cycle: int, *, is_alone: bool) -> None:
-        """Let a memory-only operation go on: to its end if nothing comes between, else a cycle."""
+        """Run a memory-only operation: to its end if it is alone, else for one cycle."""
         if not operation.has_started:
             self._perform(operation, cycle)
         if is_alone:
@@ -370,7 +370,7 @@ class DataPath:
 
 
 def _waited_for(operation: Operation, cycle: int, reason: StallReason | None) -> Wait:
-    """Return what the events say of the reason."""
+    """Return the details of a stall reason for events."""
     match reason:
         case None:
             return Wait(-1)

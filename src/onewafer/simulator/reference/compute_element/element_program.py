@@ -103,12 +103,12 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
 
 
 def with_conditions(tables: ElementProgram) -> ElementProgram:
-    """Return the tables of a program whose instructions look at their conditions (M153)."""
+    """Return the tables of a program with conditional instructions (M153)."""
     return replace(tables, code=[with_condition(instruction) for instruction in tables.code])
 
 
 def arguments_of(task: Task, word: int) -> Iterator[tuple[int, int]]:
-    """Yield the registers of a task that a wavelet starts, and what each gets of its word."""
+    """Yield the argument registers of a wavelet's task, each with its part of the word."""
     match task.argument_registers:
         case ():
             pass

@@ -27,7 +27,7 @@ class Raised:
         self._bits |= bits
 
     def take(self) -> int:
-        """Return what was noted, and forget it."""
+        """Return the noted exceptions, and clear them."""
         bits, self._bits = self._bits, 0
         return bits
 
@@ -56,7 +56,7 @@ class Exceptions:
         self._state.unmasked_exceptions[self._index] = ~word & MASKABLE
 
     def check(self) -> None:
-        """Raise `SimulationError` if what was done since the last time stops the program."""
+        """Raise `SimulationError` if an unmasked exception was raised since the last check."""
         bits = self._raised.take() & ~self.mask
         if bits:
             names = [name for bit, name in NAMES.items() if bits & bit]
@@ -71,6 +71,6 @@ def exceptions_of_element(
 
 
 def check_exceptions(exceptions: Exceptions | None) -> None:
-    """Raise `SimulationError` if what an element has just done raised an unmasked exception."""
+    """Raise `SimulationError` if the last action of an element raised an unmasked exception."""
     if exceptions is not None:
         exceptions.check()

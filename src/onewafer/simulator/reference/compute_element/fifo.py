@@ -48,33 +48,33 @@ class Fifo:
         self.activated = 0
         """Bit set of the tasks that the last element activates (M113)."""
         self.found_empty = False
-        """An operation found no element, and none was put in since."""
+        """True if an operation found the FIFO empty, and no element was added since."""
         self.found_full = False
-        """An operation found no place, and no element was taken since."""
+        """True if an operation found the FIFO full, and no element was taken since."""
         self.reader: User | None = None
         self.writer: User | None = None
 
     @property
     def is_as_loaded(self) -> bool:
-        """True if no operation ever put anything in, or looked for something."""
+        """True if no operation ever used the FIFO."""
         return not self.width and not self.found_empty and not self.found_full
 
     def extent(self, *, is_written: bool) -> int | None:
-        """Return the length of operations that put something in, or that take something (M149)."""
+        """Return the length of operations that write, or that read (M149)."""
         return self.lengths[fifo_length(self.number, is_written=is_written)] or None
 
     def keep_remaining(self, length: int) -> None:
-        """Keep what remains of an operation that ends because of a lack, if there is a length."""
+        """Save the remaining length of an operation that this FIFO ends, if it has a length."""
         which = fifo_length(self.number, is_written=self.count > 0)
         if self.lengths[which]:
             self.lengths[which] = length
 
     def is_full(self, num_bytes: int) -> bool:
-        """Tell whether an element of `num_bytes` finds no place."""
+        """Tell whether there is no room for an element of `num_bytes`."""
         return self.count == self._capacity(self.width if self.count else num_bytes)
 
     def note_lack(self) -> FifoAction:
-        """Note that an operation lacks an element or a slot; return what it does then (M115)."""
+        """Note that an operation lacks an element or a slot; return its action (M115)."""
         if self.count:
             self.found_full = True
             return self._buffer.full_action
@@ -82,7 +82,7 @@ class Fifo:
         return self._buffer.empty_action
 
     def put(self, word: int, num_bytes: int) -> None:
-        """Append an element; there is a place."""
+        """Append an element to a FIFO that is not full."""
         if not self.count:
             self.width = num_bytes
             self.head = 0
@@ -95,7 +95,7 @@ class Fifo:
         self.count += 1
 
     def take(self, num_bytes: int) -> int:
-        """Remove the oldest element and return it; there is one."""
+        """Remove and return the oldest element of a FIFO that is not empty."""
         self._check(num_bytes)
         if self.found_full:
             self.found_full = False
@@ -131,7 +131,7 @@ class FifoOperand:
         self.fifo = fifo
         self.num_bytes = num_bytes
         self.extent = fifo.extent(is_written=False)
-        """As a source."""
+        """Length of an operation with this FIFO as a source."""
         self.stride = 1
 
     def read(self, k: int) -> int:

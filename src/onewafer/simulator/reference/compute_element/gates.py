@@ -16,7 +16,7 @@ _WORD = 0xFFFF_FFFF
 
 
 class Gated(Protocol):
-    """A compute element, as far as blocking it needs."""
+    """The interface of a compute element for blocking."""
 
     index: int
     program: TileProgram

@@ -1,8 +1,8 @@
 """The instructions of the main thread: one function an opcode, found by a table.
 
 `execute(element, instruction, cycle)` runs an instruction that issues in `cycle`; the program
-counter already points behind it. It returns the cycle in which the next instruction may issue, or
-`STOP` if the main thread does not go on by itself.
+counter already points to the next one. It returns the cycle in which the next instruction may
+issue, or `STOP` if the main thread stops.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _UPPER = 0xFFFF_0000
 
 
 class Processor(Protocol):
-    """The state that an instruction reads and changes of its processor."""
+    """The interface of a processor for its instructions."""
 
     x: int
     y: int
@@ -69,7 +69,7 @@ class Processor(Protocol):
         ...
 
     def dsr_index(self, mode: OperandMode, index: int) -> int:
-        """Return where the two words of a DSR are in `dsrs`."""
+        """Return the index of a DSR in `dsrs`."""
         ...
 
     def holds(self, condition: int) -> bool:
@@ -81,7 +81,7 @@ class Processor(Protocol):
         ...
 
     def may_touch_router(self, cycle: int) -> bool:
-        """Tell whether the clock is where the main thread is: it may have run ahead."""
+        """Tell whether the main thread is at the clock, not ahead of it."""
         ...
 
     def read_register(self, register: int) -> int:
@@ -109,7 +109,7 @@ class Processor(Protocol):
         ...
 
     def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
-        """Tell the event sink, if there is one."""
+        """Record an event, if there is an event sink."""
         ...
 
 
@@ -135,7 +135,7 @@ class Instruction:
     imm: int
     aux: int
     cycles: int
-    """Cost; of a branch that is not taken."""
+    """Cost in cycles; for a branch, if it is not taken."""
     taken_cycles: int
     function: Callable[..., int]
     """The scalar arithmetic of the instruction, or of one DSD element."""
@@ -313,7 +313,7 @@ def _store(element: Processor, instruction: Instruction, cycle: int) -> int:
 
 
 def _stored(registers: Sequence[int], instruction: Instruction) -> int:
-    """Return the word of a register; register 0 is zero, and what is stored stands in `aux`."""
+    """Return the stored word: a register or, for register 0, the constant in `aux`."""
     return registers[instruction.rb] | instruction.aux & _WORD
 
 
@@ -413,7 +413,7 @@ def _map_write(element: Processor, instruction: Instruction, cycle: int) -> int:
 
 
 def _advance(element: Processor, instruction: Instruction) -> int:
-    """Return where the next element of a DSD is, and let the DSD begin behind it."""
+    """Return the address of the next element of a DSD, and advance the DSD past it."""
     registers = element.registers
     low, high = registers[instruction.ra], registers[instruction.ra + 1]
     step = to_signed16(high) * ScalarType(instruction.type).num_bytes

@@ -1,4 +1,4 @@
-"""How the operation of a DSD instruction is made: its operands are copied as it issues (M37)."""
+"""The issue of DSD instructions: the operands of an operation are copied at issue (M37)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 
 
 class Issuer(Processor, Protocol):
-    """The parts of a DSD operation: the processor, and the ways to other units."""
+    """The interface of a processor for the issue of DSD operations."""
 
     channels: dict[int, Channel]
     queues: list[OutputQueue]
@@ -51,11 +51,11 @@ class Issuer(Processor, Protocol):
     fifos: list[Fifo]
 
     def make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
-        """Return an operand as it is now."""
+        """Make an operand from the current state of its register."""
         ...
 
     def color_of(self, number: int, descriptor: DsdDescriptor) -> int:
-        """Return the color of a fabric DSD; fail if its queue serves none, or another (M43)."""
+        """Return the color of a fabric DSD; fail if its queue serves no or another color (M43)."""
         ...
 
     def set_result(self, pc: int, word: int) -> None:
@@ -100,7 +100,7 @@ def make_operation(
 def _save_address(
     element: Issuer, mode: OperandMode, index: int, length: int, num_bytes: int
 ) -> None:
-    """Let a DSR that saves its address begin behind an operation's elements (M123, M124)."""
+    """Advance a DSR that saves its address past an operation's elements (M123, M124)."""
     first = element.dsr_index(mode, index)
     low, high = element.dsrs[first], element.dsrs[first + 1]
     if not high & SAVES_ADDRESS:
@@ -119,7 +119,7 @@ def _save_address(
 
 
 def make_operand(element: Issuer, mode: OperandMode, index: int, num_bytes: int) -> Operand:
-    """Return an operand as an element has it now."""
+    """Make an operand from the current state of an element's registers."""
     match mode:
         case OperandMode.NONE:
             return ScalarOperand(0)

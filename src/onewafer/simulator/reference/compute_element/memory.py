@@ -20,7 +20,7 @@ class Memory:
     __slots__ = ("_bytes", "_halves", "_size", "_words")
 
     def __init__(self, row: NDArray[np.uint8]) -> None:
-        """Look at one row of `MachineState.memory`."""
+        """Wrap one row of `MachineState.memory`."""
         self._bytes = memoryview(row)  # pyright: ignore[reportArgumentType]  # arrays are buffers
         self._halves = self._bytes[: len(row) & ~1].cast("H")
         self._words = self._bytes[: len(row) & ~3].cast("I")

@@ -1,6 +1,6 @@
 """The operands of a DSD operation: element k of each can be read or written (M35–M37, M44).
 
-Where two of them lie in memory decides whether they can be read in one cycle (M13).
+The addresses of two sources decide whether they can be read in one cycle (M13).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Operand(Protocol):
     """A source or destination."""
 
     stride: int
-    """Elements between neighbours in memory, innermost loop; 1 where that has no meaning."""
+    """Stride in elements, for the innermost loop; 1 for operands without a stride."""
 
     @property
     def extent(self) -> int | None:
@@ -175,12 +175,12 @@ class BlockOperand:
         return self.base, self.stride * self._num_bytes
 
     def span(self, length: int) -> tuple[int, int]:
-        """Return the first and the last byte of the first element: all that M152 asks for."""
+        """Return the first and the last byte of the first element, as M152 defines."""
         del length
         return self.base, self.base + self._num_bytes - 1
 
     def num_wraps(self, length: int) -> int:
-        """Return how often the innermost loop begins again within that many elements."""
+        """Return the number of restarts of the innermost loop within `length` elements."""
         row = self._loops[0][0]
         if len(self._loops) == 1 or not row or not length:
             return 0
@@ -218,12 +218,12 @@ class InputOperand:
         """True if each wavelet has two elements (M150)."""
         self._rest = 0
         self.is_progress = True
-        """True if the wavelet that was taken last is an element, and no data to drop (M99)."""
+        """True if the last taken wavelet is an element, not data to drop (M99)."""
         self.stride = 1
         self._mask = (1 << 8 * num_bytes) - 1
 
     def read(self, k: int) -> int:
-        """Take the next wavelet, which is there, or the other element of the last one (M150)."""
+        """Take the next wavelet, or return the other element of the last one (M150)."""
         if self.is_packed and k % NUM_PACKED:
             return self._rest
         word = self.channel.words.popleft()[1]
@@ -242,7 +242,7 @@ class InputOperand:
 
 
 class OutputOperand:
-    """A fabout DSD. What is written is collected in `written` for the compute element to send."""
+    """A fabout DSD. Written elements are collected in `written`; the compute element sends them."""
 
     __slots__ = (
         *("_mark", "_mask", "color", "extent", "flags", "is_packed"),
@@ -280,7 +280,7 @@ class OutputOperand:
 
     @property
     def cleared_source(self) -> int:
-        """The source whose memory is zeros when an operation is over (M47); −1: none."""
+        """The source that is zeroed at the end of the operation (M47); −1: none."""
         return (self.flags >> CLEARS_SHIFT & CLEARS_BITS) - 1
 
     def has_room(self) -> bool:
@@ -298,9 +298,9 @@ def memory_operand(
 
 
 def share_banks(left: Operand, right: Operand) -> bool:
-    """Tell whether two sources are in memory, advance alike and begin in banks that conflict (M13).
+    """Tell whether two memory sources have equal strides and start in conflicting banks (M13).
 
-    Words of 32 bits lie in one bank after the other; two conflict that are equal modulo 4.
+    Consecutive 32-bit words lie in consecutive banks; banks that are equal modulo 4 conflict.
     """
     match left, right:
         case ((VectorOperand() | BlockOperand()), (VectorOperand() | BlockOperand())):
@@ -312,7 +312,7 @@ def share_banks(left: Operand, right: Operand) -> bool:
 
 
 def count_wraps(left: Operand, right: Operand, length: int) -> int:
-    """Return how often a row ends within an operation, if both sources are in memory (M151)."""
+    """Return the number of row ends within an operation with two memory sources (M151)."""
     match left, right:
         case ((VectorOperand() | BlockOperand()), (VectorOperand() | BlockOperand())):
             return max(left.num_wraps(length), right.num_wraps(length))

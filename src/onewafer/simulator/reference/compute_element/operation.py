@@ -38,7 +38,7 @@ _MAIN_RANK = 1
 
 
 class Operation:
-    """Operands, progress and whereabouts of one DSD operation."""
+    """Operands, progress and thread of one DSD operation."""
 
     __slots__ = (
         "accumulator",
@@ -84,7 +84,7 @@ class Operation:
         pc: int,
         length: int | None = None,
     ) -> None:
-        """Take the length from the operands (M35, M149), unless it is known from before."""
+        """Take the length from the operands (M35, M149), unless it is given."""
         self.kind = kind
         self.element = element
         self.length = _length_of(*operands) if length is None else length
@@ -112,7 +112,7 @@ class Operation:
         if self.is_packed and (has_fifo or not all(operand.is_packed for operand in fabric)):
             raise SimulationError(UNPACKED_OPERAND)
         self.shares_banks = False
-        """True if its sources take turns at the banks (M13)."""
+        """True if its sources conflict at memory banks (M13)."""
         self.is_prepared = False
         """True if a map loop has set it up before it issues (M122)."""
         self.accumulator = self._find_accumulator()
@@ -121,13 +121,13 @@ class Operation:
         self.remaining = 0
         """Memory-only: data path cycles."""
         self.element_cycles = 1
-        """Stepwise: data path cycles of a step: of one element, or of those in a wavelet."""
+        """Stepwise: data path cycles of a step: one element, or the elements of a wavelet."""
         self.has_started = False
         self.last_served = -1
         self.finish_at = NEVER
         self.reason: StallReason | None = None
         self.waiting_since = 0
-        """Since when it waits for `reason`."""
+        """First cycle of the current stall."""
 
     @property
     def is_endless(self) -> bool:
@@ -157,7 +157,7 @@ class Operation:
 
     @property
     def lacking_fifo(self) -> Fifo | None:
-        """The FIFO that has no element to give, or no place for one (M111)."""
+        """The FIFO that is empty (a source) or full (M111), or None."""
         for source in self.fifo_sources:
             if not source.fifo.count:
                 return source.fifo
@@ -172,9 +172,9 @@ class Operation:
         return is_tested or action is FifoAction.TERMINATE
 
     def clear_source(self) -> None:
-        """Write the zeros that the destination of an operation that is over asks for (M47).
+        """Zero the source of a finished operation whose destination requests it (M47).
 
-        Each element was read before, so that its place is in memory.
+        Each element was read before, so its address is valid.
         """
         if self.output is None or self.output.cleared_source < 0:
             return
@@ -219,11 +219,11 @@ class Operation:
             self._carry(a, b)
 
     def is_held_by(self, threads: int) -> bool:
-        """Tell whether one of some blocked microthreads keeps it from its next element (M146)."""
+        """Tell whether the operation is held by one of the blocked microthreads (M146)."""
         return bool(threads >> self.thread & 1) and (self.is_stepwise or not self.has_started)
 
     def _carry(self, a: int, b: int) -> None:
-        """Note what an addition carries into its next element (M140)."""
+        """Keep the carry of an addition for the next element (M140)."""
         if self.kind is DsdOperation.ADDC16:
             self.scalar = carry_of(a, b, self.scalar)
 
@@ -237,7 +237,7 @@ class Operation:
 
 
 class OperationTiming:
-    """Answers how long operations take; remembers the rates it worked out."""
+    """Computes durations of operations; caches their rates."""
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
@@ -280,7 +280,7 @@ class OperationTiming:
 
 
 _NOTHING = (ScalarOperand(0), ScalarOperand(0), ScalarOperand(0))
-"""The operands of an operation that has no elements: it neither waits for others nor holds them up
+"""The operands of an operation without elements, which neither waits for others nor blocks them
 (M35)."""
 
 

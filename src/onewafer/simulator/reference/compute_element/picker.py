@@ -1,4 +1,4 @@
-"""The picker of one PE: which task an idle main thread starts (M60, M62, M65, M96, M142)."""
+"""The task picker of one PE: the choice of the next task (M60, M62, M65, M96, M142)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Ready:
     """A task that could start now."""
 
     number: int
-    """The picker's (M62)."""
+    """Number of the task in the picker's order (M62)."""
     entry: int
     task: Task | None
     """None: the launched function."""
@@ -57,7 +57,7 @@ class Owner(Unit, Protocol):
 
 
 class Picker:
-    """Goes round the tasks that are ready."""
+    """Chooses ready tasks in round-robin order."""
 
     __slots__ = ("_agenda", "_key", "_owner", "_state", "_tables", "last_picked")
 
@@ -69,7 +69,7 @@ class Picker:
         agenda: Schedule,
         key: DataTaskKey,
     ) -> None:
-        """Begin before the first number; `key` says which number the task of a wavelet has."""
+        """Start before the first number; `key` numbers the tasks of wavelets."""
         self._owner = owner
         self._tables = tables
         self._state = state
@@ -78,7 +78,7 @@ class Picker:
         self.last_picked = _NUM_PICKER_IDS - 1
 
     def choose(self, cycle: int) -> Ready | None:
-        """Return the task that starts now, and go on from it the next time; None: none is ready."""
+        """Return the next task in round-robin order; None: no task is ready."""
         ready = self._ready_tasks(cycle)
         if not ready:
             return None
@@ -87,10 +87,10 @@ class Picker:
         return chosen
 
     def _rotated(self, chosen: Ready) -> Ready:
-        """Count the start of a data task; return the other task of its pair if it is due (M142).
+        """Count the start of a data task; return its rotation partner if that is next (M142).
 
-        That one takes the wavelet of the start, as it would take a control wavelet: no public text
-        says whether it does, only that it starts instead.
+        The partner takes the wavelet of the start, as it would take a control wavelet: public texts
+        only say that it starts instead.
         """
         pair = self._tables.rotations.get(chosen.task)
         if pair is None:
@@ -104,7 +104,7 @@ class Picker:
         return replace(chosen, entry=alternate.entry, task=alternate)
 
     def _order(self, ready: Ready) -> tuple[int, bool]:
-        """Return when the picker comes to a task; of one number the local task goes first."""
+        """Return a task's round-robin position; a local task precedes an equal number."""
         distance = (ready.number - self.last_picked - 1) % _NUM_PICKER_IDS
         return distance, ready.channel is not None
 

@@ -1,4 +1,4 @@
-"""When what an operation wrote can be read: by the next operation (M152), by the counter (M22)."""
+"""Latency of results: reads by the next operation (M152) and of the cycle counter (M22)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class LastResult:
         self._timing = timing
         self.end = 0
         self.wait = 0
-        """How long after the end an operation begins that reads it; 0: at once."""
+        """Cycles from the end to the start of an operation that reads the result."""
         self.first = self.last = 0
         """The first and the last byte."""
 
     def hold_back(self, operation: Operation) -> None:
-        """Let an operation that is issued begin when it can read the result (M152)."""
+        """Delay an issued operation until it can read the result (M152)."""
         ranges = [bytes_of(s, operation.length) for s in (operation.src0, operation.src1)]
         if any(r is not None and r[0] <= self.last and self.first <= r[1] for r in ranges):
             operation.start = max(operation.start, self.end + self.wait)
 
     def note(self, operation: Operation) -> None:
-        """Remember what a synchronous operation that is issued will write."""
+        """Note the result's address range of an issued synchronous operation."""
         written = bytes_of(operation.dest, operation.length)
         cycles = operation.remaining
         if operation.is_stepwise:
@@ -41,9 +41,9 @@ class LastResult:
             self.first, self.last = written
 
     def issue_of_read(self, cycle: int) -> int:
-        """Return when a read of the cycle counter issues that could issue in `cycle` (M22)."""
+        """Return the issue cycle of a counter read that could issue in `cycle` (M22)."""
         return max(cycle, self.end + self._timing.timestamp_drain_cycles)
 
     def cycle_of_read(self, issue: int) -> int:
-        """Return the cycle that a read of the cycle counter reads which issues in `issue` (M22)."""
+        """Return the value of the cycle counter for a read that issues in `issue` (M22)."""
         return issue + self._timing.timestamp_wait_cycles

@@ -1,7 +1,7 @@
 """Unwritten parts of a struct may be copied with the rest of it; their use is reported (M14).
 
-A register that was loaded with it has a *shadow*: which of its bytes are missing, and what to say.
-Moves and stores pass it on; every other instruction that takes the register stops the run.
+A register loaded with unwritten bytes has a *shadow*: its missing bytes and their source. Moves and
+stores propagate it; every other instruction that reads the register stops the run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _VALUES: Final = (OperandMode.REGISTER, OperandMode.POINTER)
 
 
 def used_registers(instruction: Instruction) -> tuple[int, ...]:
-    """Return the registers whose values an instruction needs, beyond passing them on."""
+    """Return the registers that an instruction uses other than by moving their values."""
     opcode = instruction.opcode
     if opcode is Opcode.DSD:
         fields = instruction.rd, instruction.ra, instruction.rb, instruction.rc
@@ -59,7 +59,7 @@ def used_registers(instruction: Instruction) -> tuple[int, ...]:
 
 
 def set_registers(instruction: Instruction) -> tuple[int, ...]:
-    """Return the registers that get a value from an instruction."""
+    """Return the registers that an instruction writes."""
     opcode = instruction.opcode
     if opcode in _NO_REGISTER or "rd" not in INSTRUCTIONS[opcode].operands.split():
         return ()
@@ -76,7 +76,7 @@ class Shadows:
         self._missing: dict[int, Missing] = {}
 
     def __bool__(self) -> bool:
-        """Tell whether any register has one."""
+        """Tell whether any register has a shadow."""
         return bool(self._missing)
 
     def of(self, register: int) -> Missing | None:

@@ -1,7 +1,7 @@
 """Instructions that note which floating point exceptions their computations raise (M147).
 
-What an operation computes is not changed: its operands and its result are looked at, with exact
-fractions. `arithmetic.exceptions` is what the fast engine finds the same with.
+Results do not change: operands and result of an operation are compared with exact fractions. The
+fast engine derives the same exceptions with `arithmetic.exceptions`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Shape:
     result: ScalarType
 
     def of(self, half: ScalarType) -> _Shape:
-        """Return the same in a program with another 16-bit float than f16 (M148)."""
+        """Return the shape in a program with another 16-bit float than f16 (M148)."""
         operands = tuple(half if type_ is _F16 else type_ for type_ in self.operands)
         return _Shape(self.exact, operands, half if self.result is _F16 else self.result)
 
@@ -140,7 +140,7 @@ def _shape(opcode: Opcode, row: Sequence[int], half: ScalarType) -> _Shape | Non
 
 
 def exceptions_of(shape: _Shape, words: Sequence[int], word: int) -> int:
-    """Return the exceptions of an operation on register words that gave a word."""
+    """Return the exceptions of an operation from its operand words and result word."""
     operands = [
         _value(given, type_)
         for given, type_ in zip(words, shape.operands, strict=False)

@@ -1,1 +1,1 @@
-"""The fabric of the reference engine: routers, links and queues, and what is due when."""
+"""The fabric of the reference engine: routers, links, queues and the event queue."""

@@ -1,4 +1,4 @@
-"""The units to be looked at in each cycle: time passes from one entry to the next."""
+"""The event queue: the units to visit in each cycle."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ElementType = TypeVar("ElementType", bound=Unit)
 
 
 class Agenda(Generic[RouterType, ElementType]):
-    """Wake-ups by cycle. A unit is woken at its earliest request and has to ask again."""
+    """Wake-ups by cycle. A unit is woken at its earliest request and schedules the next one."""
 
     def __init__(self) -> None:
         self._cycles: list[int] = []
         self._units: dict[int, tuple[list[RouterType], list[ElementType]]] = {}
         self.end = 0
-        """The cycle in which the last thing noted so far is over (M80)."""
+        """The end of the last known activity (M80)."""
 
     def schedule(self, unit: Unit, cycle: int) -> None:
         """Wake `unit` in `cycle`, unless it is woken before."""
@@ -36,21 +36,21 @@ class Agenda(Generic[RouterType, ElementType]):
             units[1].append(unit)  # pyright: ignore[reportArgumentType]  # `is_router` tells
 
     def note(self, cycle: int) -> None:
-        """Remember that something goes on until `cycle`."""
+        """Note that the machine is active until `cycle`."""
         self.end = max(self.end, cycle)
 
     @property
     def next_cycle(self) -> int | None:
-        """The first cycle in which a unit has to be looked at."""
+        """The first cycle with a unit to visit."""
         return self._cycles[0] if self._cycles else None
 
     def clear(self, never: int) -> None:
-        """Put every unit to sleep."""
+        """Remove all wake-ups."""
         while self._cycles:
             self.take(never)
 
     def take(self, never: int) -> tuple[list[RouterType], list[ElementType]]:
-        """Remove and return the units of `next_cycle`; each is asleep until it asks again."""
+        """Remove and return the units of `next_cycle`; their wake-ups are removed."""
         cycle = heappop(self._cycles)
         routers, elements = self._units.pop(cycle)
         return _awake(routers, cycle, never), _awake(elements, cycle, never)

@@ -1,7 +1,7 @@
 """The buffers between units: links, the buffers behind them, queues and channels (M40–M55).
 
-What waits for a router is a `Source`: a buffer behind a link, or an output queue of the compute
-element. What waits for a compute element is in a `Channel`.
+Wavelets wait for a router in a `Source`: a buffer behind a link, or an output queue of the compute
+element. Wavelets wait for a compute element in a `Channel`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Forwarding(Unit, Protocol):
-    """A router, as far as the buffers in front of it and behind it know."""
+    """The interface of a router for its buffers."""
 
     def push(self, source: Source, ready: int, color: int, word: int) -> None:
-        """Let a wavelet wait in `source`, routable from cycle `ready`."""
+        """Append a wavelet to `source`, routable from cycle `ready`."""
         ...
 
 
@@ -44,10 +44,10 @@ class Source:
         self.last_move = -1
         self.reason: StallReason | None = None
         self.waiting_since = 0
-        """Since when it waits for `reason`."""
+        """First cycle of the current stall."""
 
     def left(self, cycle: int, credit_cycles: int, agenda: Schedule) -> None:
-        """Note that a wavelet left in `cycle`: give its place back."""
+        """Note that a wavelet left in `cycle`: free its slot."""
         raise NotImplementedError
 
 
@@ -65,12 +65,12 @@ class LinkBuffer(Source):
         self.sender = sender
         self.capacity = capacity
         self.used = 0
-        """Places that are taken as far as the sender knows."""
+        """Slots in use from the sender's view."""
         self.releases: deque[int] = deque()
         self.sender_waits = False
 
     def has_room(self, cycle: int) -> bool:
-        """Tell whether the sender knows of a free place (M53)."""
+        """Tell whether the sender has a credit (M53)."""
         releases = self.releases
         while releases and releases[0] <= cycle:
             releases.popleft()
@@ -78,7 +78,7 @@ class LinkBuffer(Source):
         return self.used < self.capacity
 
     def left(self, cycle: int, credit_cycles: int, agenda: Schedule) -> None:
-        """Return the place to the sender."""
+        """Return the credit to the sender."""
         self.releases.append(cycle + credit_cycles)
         if self.sender_waits:
             self.sender_waits = False
@@ -99,9 +99,9 @@ class OutputQueue(Source):
         """The live DSD operation that writes to the queue (M45)."""
 
     def left(self, cycle: int, credit_cycles: int, agenda: Schedule) -> None:
-        """Wake a compute element that waits for the place, or for an empty queue.
+        """Wake a compute element that waits for the slot, or for an empty queue.
 
-        It sees it in the next cycle.
+        The slot is free for it in the next cycle.
         """
         del credit_cycles
         if self.element is None:
@@ -119,16 +119,16 @@ class OutputQueue(Source):
 class Channel:
     """Wavelets of one color in the ramp or waiting in a compute element: (readable from, word).
 
-    Those that wait for the host have no compute element (M73).
+    Channels of the host have no compute element (M73).
     """
 
     __slots__ = ("capacity", "color", "element", "home", "queue", "reader", "router_waits", "words")
 
     def __init__(self, color: int, queue: int, capacity: int, element: Receiver | None) -> None:
         self.color = color
-        """Now (M135)."""
+        """The color that the channel serves now (M135)."""
         self.home = color
-        """The color at loading, which decides about its data task and its blocking."""
+        """The color at load, which determines its data task and its blocking."""
         self.queue = queue
         self.capacity = capacity
         self.element = element
@@ -154,7 +154,7 @@ class Link:
         self.num_wavelets = 0
 
     def carry(self, cycle: int, window_cycles: int) -> None:
-        """Take a wavelet that leaves in `cycle`."""
+        """Account for a wavelet that leaves in `cycle`."""
         self.num_wavelets += 1
         self.departures.append(cycle)
         self.free_at = cycle + 1

@@ -1,4 +1,4 @@
-"""The registers of a PE's queues: their colors, and who tells when it is empty (M134–M137)."""
+"""The registers of a PE's queues: their colors, and reports of empty queues (M134–M137)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Owner(Unit, Protocol):
 def queue_registers_of(
     element: Owner, state: MachineState, agenda: Schedule
 ) -> QueueRegisters | None:
-    """Return the registers of an element's queues, if its program reaches them."""
+    """Return the registers of an element's queues, if its program accesses them."""
     return QueueRegisters(element, state, agenda) if element.program.reaches_queues else None
 
 
@@ -117,7 +117,7 @@ class QueueRegisters:
         self._colors[_place(register)] = color
 
     def commit(self, register: int, word: int, cycle: int) -> None:
-        """Let the other units have what was written in `cycle`, after its moves (M132)."""
+        """Apply a register write of `cycle` for other units, after all moves (M132)."""
         if kind_of(register) == INPUT_QUEUE_REGISTER:
             self.attach()
             self._agenda.schedule(self._element.router, cycle + 1)
@@ -126,7 +126,7 @@ class QueueRegisters:
             self._agenda.schedule(self._element, cycle + 1)
 
     def attach(self) -> None:
-        """Let the input channels have the colors that their queues serve."""
+        """Set the colors of input channels to those of their queues."""
         element = self._element
         before = element.channels
         for channel in before.values():
@@ -161,11 +161,11 @@ class QueueRegisters:
 
     @property
     def is_asked(self) -> bool:
-        """True if some queue shall tell when it is empty."""
+        """True if a queue was asked to report when it is empty."""
         return asked_of(self._flushes) != 0
 
     def tell(self) -> None:
-        """Let the queues that were asked, and are empty at the start of the cycle, tell it."""
+        """Report the asked queues that are empty at the start of the cycle."""
         asked = asked_of(self._flushes)
         empty = asked & self._empty_queues() if asked else 0
         if empty:
@@ -173,7 +173,7 @@ class QueueRegisters:
             self._element.activate(TEARDOWN_TASK)
 
     def look_again(self, cycle: int) -> None:
-        """Look in the next cycle at input queues that have just become empty."""
+        """Schedule a visit in the next cycle if input queues have just become empty."""
         asked = asked_of(self._flushes) & ALL_QUEUES
         if asked and asked & self._empty_queues():
             self._agenda.schedule(self._element, cycle + 1)
@@ -187,7 +187,7 @@ class QueueRegisters:
         self._state.queue_flushes[self._element.index] = flushes
 
     def _empty_queues(self) -> int:
-        """Return the bit set of the queues that hold nothing: input queues, then output queues."""
+        """Return the bit set of the empty queues: input queues, then output queues."""
         return sum(
             1 << queue + (0 if is_input else NUM_QUEUES)
             for is_input in (True, False)
@@ -208,7 +208,7 @@ class QueueRegisters:
     # --- binding (M135) --------------------------------------------------------------------------
 
     def _obstacle(self, register: int, color: int, *, has_filter: bool) -> int:
-        """Return what keeps a queue from serving a color; one that it serves, nothing."""
+        """Return the obstacle to a queue serving a color; none if it already does."""
         if color == self._color_of(register):
             return NO_OBSTACLE
         is_input = kind_of(register) == INPUT_QUEUE_REGISTER
@@ -246,6 +246,6 @@ class QueueRegisters:
 
 
 def _place(register: int) -> int:
-    """Return where the color of a queue is among those of a PE."""
+    """Return the index of a queue's color among those of a PE."""
     is_input = kind_of(register) == INPUT_QUEUE_REGISTER
     return number_of(register) + (0 if is_input else NUM_QUEUES)

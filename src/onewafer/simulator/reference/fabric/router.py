@@ -1,7 +1,7 @@
-"""Routers (rules M40–M57; switches are in `switch`, what lies between units in `buffers`).
+"""Routers (rules M40–M57; switches are in `switch`, buffers between units in `buffers`).
 
 A router decides on start-of-cycle state and changes nothing; `commit` applies its moves after
-every unit has decided. What waits for a router is a `Source`, see `buffers`.
+every unit has decided. Wavelets wait for a router in a `Source`, see `buffers`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from onewafer.trace import EventSink
 
 _RAMP_INPUT = 1 << 5
-"""Bit of the ramp's way in, beside the bits of the five output ports."""
+"""Bit of the ramp as an input, beside the bits of the five output ports."""
 _RAMP_OUTPUT = 1 << Direction.RAMP
 
 
@@ -74,7 +74,7 @@ class Router:
         self.switches: dict[int, Switch] = {}
         """The router's state for each of its colors."""
         self.swaps = [0] * NUM_COLORS
-        """By color: the ports from which it comes in as the other color of its pair (M59)."""
+        """By color: the input ports at which it is swapped with its pair's other color (M59)."""
         self.links = [Link(timing.link_window_words) for _ in range(4)]
         self.buffers: dict[tuple[int, Direction], LinkBuffer] = {}
         self.active: list[Source] = []
@@ -104,26 +104,26 @@ class Router:
         return register
 
     def write_register(self, register: int, word: int, cycle: int, agenda: Schedule) -> None:
-        """Take what the compute element wrote in `cycle`; it counts from the next one on (M132)."""
+        """Apply a register write of the compute element; it takes effect after `cycle` (M132)."""
         self.switches[number_of(register)].write(kind_of(register), word)
         agenda.schedule(self, cycle + 1)
 
     def color_from_ramp(self, color: int) -> int:
-        """Return which color wavelets of a color have that come from the ramp (M59)."""
+        """Return the color of wavelets after they enter from the ramp (M59)."""
         return self.color_from(Direction.RAMP, color)
 
     def color_from(self, port: Direction, color: int) -> int:
-        """Return which color wavelets of a color have here that come in by a port (M59)."""
+        """Return the color of wavelets after they enter by a port (M59)."""
         return color ^ (self.swaps[color] >> port & 1)
 
     def push(self, source: Source, ready: int, color: int, word: int) -> None:
-        """Let a wavelet wait in `source`, routable from cycle `ready`."""
+        """Append a wavelet to `source`, routable from cycle `ready`."""
         if not source.words:
             self.active.append(source)
         source.words.append((ready, color, word))
 
     def decide(self, cycle: int, moves: list[Move], agenda: Schedule) -> None:
-        """Append the moves of this cycle (M51, M54); wake again when more may be possible."""
+        """Append the moves of this cycle (M51, M54); schedule the next visit."""
         wake = NEVER
         candidates: list[Source] = []
         for source in self.active:
@@ -152,7 +152,7 @@ class Router:
     def _obstacle(
         self, source: Source, switch: Switch | None, taken: int, cycle: int
     ) -> tuple[StallReason | None, int, int]:
-        """Return what keeps a wavelet, when to look again unless woken, and the ports it needs."""
+        """Return a wavelet's stall reason, the cycle of the next attempt, and its ports."""
         word = source.words[0][2]
         if switch is None:
             return StallReason.NO_ROUTE, NEVER, 0
@@ -179,9 +179,9 @@ class Router:
         return None, NEVER, ports
 
     def settle(self, source: Source, cycle: int, reason: StallReason | None) -> None:
-        """Note what a source waits for from `cycle` on; count how long it waited for another.
+        """Note the stall reason of a source from `cycle` on; count the stall before.
 
-        Its oldest wavelet is still there.
+        Its oldest wavelet has not moved.
         """
         if reason is source.reason:
             return
@@ -211,7 +211,7 @@ class Router:
         agenda: Schedule,
         sink: EventSink | None,
     ) -> None:
-        """Move the first wavelet of `source` along `route`, and let it turn the switch."""
+        """Move the first wavelet of `source` along `route`, and update the switch."""
         self.settle(source, cycle, None)
         _, color, word = source.words.popleft()
         channel = route.channel if switch.delivers(route, word) else None

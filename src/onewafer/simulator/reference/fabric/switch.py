@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.fabric.buffers import Channel, Link, LinkBuffer
 
 _HALF = 0xFFFF
-"""Bits of the index of a wavelet, which its marks lie above."""
+"""Bits of the index of a wavelet, below its marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Route:
 
     @property
     def goes_to_host(self) -> bool:
-        """True if the host takes what goes to the ramp (M73)."""
+        """True if wavelets for the ramp go to the host (M73)."""
         return self.channel is not None and self.channel.element is None
 
     @property
@@ -53,7 +53,7 @@ class Route:
 
 
 NO_WAY = Route(receive=0, transmit=0, targets=(), channel=None, lacks_link=False, lacks_queue=False)
-"""The route of a position that is not valid."""
+"""The route of an invalid position."""
 
 
 class Switch:
@@ -82,7 +82,7 @@ class Switch:
         *,
         may_get_queue: bool = False,
     ) -> None:
-        """Be as loaded; `make_route` wires a receive and a transmit set.
+        """Set the state at load; `make_route` wires a receive and a transmit set.
 
         `may_get_queue`: the program can bind its queues to the color (M137).
         """
@@ -128,21 +128,21 @@ class Switch:
 
     @property
     def goes_to_host(self) -> bool:
-        """True if the host takes what the router hands to the ramp (M73)."""
+        """True if wavelets for the ramp go to the host (M73)."""
         return self._config.to_host
 
     def rewire(self) -> None:
-        """Look up where the routes end, after queues were bound to other colors (M135)."""
+        """Update the ends of routes after queues were bound to other colors (M135)."""
         self._turn_to([*self.ways])
 
     def takes(self, port: Direction, word: int) -> bool:
-        """Tell whether the position in force lets a wavelet in from `port` (M57, M90, M130)."""
+        """Tell whether the current position accepts a wavelet from `port` (M57, M90, M130)."""
         return not self.is_torn_down and self._accepts(self.route, port, word)
 
     def may_take(self, port: Direction, word: int) -> bool:
-        """Tell whether some position would let a wavelet in: it waits for the switch (M97).
+        """Tell whether some position accepts a wavelet, which then waits for the switch (M97).
 
-        Or for a queue that the program may bind to its color (M137).
+        It may also wait for a queue that the program may bind to its color (M137).
         """
         waits = self._may_get_queue
         return any(self._accepts(route, port, word, waits=waits) for route in self._routes)
@@ -152,7 +152,7 @@ class Switch:
         return route.has_ramp and self._passes(word)
 
     def execute(self, route: Route, word: int) -> int:
-        """Let a wavelet leave by `route`; return what is passed on (M92, M93, M101)."""
+        """Update the switch for a departing wavelet; return the word to send (M92, M93, M101)."""
         if route.has_ramp:
             self._count(word)
         if word & ADVANCE_MARK:
@@ -243,14 +243,14 @@ class Switch:
         return is_received and not route.lacks_link and not lacks_queue
 
     def _following(self) -> int:
-        """Return the position after this one."""
+        """Return the switch position after the current one."""
         for later in range(self.position + 1, registers.NUM_WAYS):
             if registers.is_valid(self.ways[later]):
                 return later
         return 0 if self.is_ring else self.position
 
     def _passes(self, word: int) -> bool:
-        """Tell whether nothing keeps a wavelet out of the compute element (M94, M100, M101)."""
+        """Tell whether a wavelet passes the filter to the compute element (M94, M100, M101)."""
         if is_control(word) and is_ignored(word):
             return False
         match self._config.filter:

@@ -1,4 +1,4 @@
-"""The interfaces between parts of the engine, before any of them is described."""
+"""The interfaces between units of the engine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from onewafer.image import DsdOperation
 
 NEVER = 1 << 62
-"""A cycle that does not come."""
+"""A cycle that is never reached."""
 
 
 class Unit(Protocol):
     """A router or a compute element: it acts in the cycles in which it is woken."""
 
     wake: int
-    """When it acts next, as far as is known."""
+    """The next scheduled cycle."""
 
     @property
     def is_router(self) -> bool:
@@ -24,23 +24,23 @@ class Unit(Protocol):
 
 
 class Schedule(Protocol):
-    """The agenda, as units know it."""
+    """The interface of the agenda for units."""
 
     def schedule(self, unit: Unit, cycle: int) -> None:
         """Wake `unit` in `cycle`, unless it is woken before."""
         ...
 
     def note(self, cycle: int) -> None:
-        """Remember that something goes on until `cycle`."""
+        """Note that the machine is active until `cycle`."""
         ...
 
 
 class Receiver(Unit, Protocol):
-    """A compute element, as its router and its queues know it."""
+    """The interface of a compute element for its router and queues."""
 
     @property
     def waits_for_empty_queue(self) -> bool:
-        """True if a queue shall tell when it is empty (M136)."""
+        """True if a queue was asked to report when it is empty (M136)."""
         ...
 
     @property
@@ -49,12 +49,12 @@ class Receiver(Unit, Protocol):
         ...
 
     def note_teardown(self, color: int) -> None:
-        """Hear that a color was torn down (M130, M133)."""
+        """Note that a color was torn down (M130, M133)."""
         ...
 
 
 class User(Protocol):
-    """A live DSD operation, as the queues, channels and FIFOs know it that it uses (M45)."""
+    """The interface of a live DSD operation for its queues, channels and FIFOs (M45)."""
 
     @property
     def kind(self) -> DsdOperation:
