@@ -72,6 +72,7 @@ CODES = MappingProxyType(
         "unbound-param": "A param is used that has no value",
         "unbound-task": "A task without an id is used",
         "undefined-result": "The behaviour is not fully documented by public text",
+        "unequal-extents": "DSDs of an operation have different extents",
         "unknown-builtin": "There is no builtin of this name",
         "unknown-field": "A struct or module has no member of this name",
         "unknown-name": "A name is not declared",

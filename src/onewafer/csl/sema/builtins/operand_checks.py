@@ -78,16 +78,20 @@ def check_operands(
         if length.taint is None:  # it is 0 at every PE, whatever its params are
             a.instance.report_without_lengths(fifos, _has_no_elements(operand))
         length = None
-    for operand in (dest, src0, src1):
-        if operand is None or not isinstance(operand.value, Dsd) or operand.value.base is None:
+    is_inside = True
+    for other in (dest, src0, src1):
+        if other is None or not isinstance(other.value, Dsd) or other.value.base is None:
             continue
-        finding = _check_width(site, operand.value.base, operand)
+        finding = _check_width(site, other.value.base, other)
         if finding is not None:
             a.instance.report(Fault(finding))
         elif length is not None:
-            finding = _check_reach(operand.value, operand.value.base, operand, length)
+            finding = _check_reach(other.value, other.value.base, other, length)
             if finding is not None:
                 a.instance.report_without_lengths(fifos, finding)
+        is_inside &= finding is None
+    if is_inside and operand is not None and length is not None:
+        _check_extents(a, operand, length, (dest, src0, src1), fifos)
 
 
 def _fifos_of(operands: Sequence[Operand]) -> frozenset[int]:
@@ -176,6 +180,42 @@ def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> D
         (*made, Annotation(base.variable.span, f"`{name}` has {size:,} bytes")),
         ("at run time this is not an error: the memory there is read or overwritten",),
         "make the extent of the DSD smaller, or the array larger",
+        severity=Severity.WARNING,
+    )
+
+
+def _check_extents(
+    a: Analyzer,
+    measure: Operand,
+    length: Scalar,
+    operands: Sequence[Operand | None],
+    fifos: frozenset[int],
+) -> None:
+    """Warn of an array whose DSD has another extent than the operand that says the length.
+
+    The extent of a fabric DSD that is a destination has no meaning, and programs write any there.
+    """
+    for operand in operands:
+        if operand is None or operand is measure or not isinstance(operand.value, Dsd):
+            continue
+        extent = operand.value.extent
+        if operand.value.base is None or length.taint is not None or extent.taint is not None:
+            continue
+        if extent.value != length.value:
+            a.instance.report_without_lengths(fifos, _other_extent(operand, measure, length))
+
+
+def _other_extent(operand: Operand, measure: Operand, length: Scalar) -> Diagnostic:
+    assert isinstance(operand.value, Dsd)
+    extent, count = int(operand.value.extent.value), int(length.value)
+    where = f"{abs(extent - count):,} elements {'too long' if extent > count else 'too short'}"
+    return Diagnostic(
+        "unequal-extents",
+        f"the operation takes {count:,} elements, and the extent of this DSD is {extent:,}",
+        Annotation(operand.span, where),
+        (Annotation(measure.span, "this DSD says the length"),),
+        ("the machine ignores the extents of all other operands",),
+        "give the DSDs the same extent, or set it with `@set_dsd_length`",
         severity=Severity.WARNING,
     )
 
