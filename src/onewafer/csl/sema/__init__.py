@@ -1,20 +1,20 @@
 """Semantic analysis: trees in, typed IR out.
 
     analysis     from files and options to the program: runs the layout, then each instance
-    instances    one analysis for all PEs on which it comes out the same
-    builtins     what each `@name` means, while compiling and at run time
+    instances    one analysis for all PEs with the same result
+    builtins     the meaning of each `@name`, while compiling and at run time
     layout       the layout program: rectangle, tiles, colors
     runtime      function bodies, partially evaluated → IR
-    modules      files with params bound, and the programs that they are part of
+    modules      files with bound params, and the programs that contain them
     closures     comptime code, compiled once to Python closures
-    instance     the program of one instance as it grows, the function at hand, registered builtins
-    rules        what both evaluators know of the language
+    instance     the program of one instance, the current function, registered builtins
+    rules        the rules of the language, for both evaluators
     values       kinds of values, conversions, operators
     session      options, files and quotas of one analysis, its numbers, loops that run once
-    faults       how analysis stops at a mistake, and what it suggests
+    faults       errors in the user's program, and suggestions
     types        kinds, names, sizes and parts of types
 
-Each imports only what stands below it.
+Each imports only packages below it.
 """
 
 from onewafer.csl.sema.analysis import analyze_program

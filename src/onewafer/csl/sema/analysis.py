@@ -33,7 +33,7 @@ _PYTHON_CALLS: Final = 6_000
 
 @contextmanager
 def _deep_recursion() -> Generator[None]:
-    """Let closures call each other more deeply than Python lets others."""
+    """Raise Python's recursion limit for nested closures."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _PYTHON_CALLS))
     try:
@@ -45,7 +45,7 @@ def _deep_recursion() -> Generator[None]:
 def analyze_program(
     options: AnalysisOptions, files: ParsedFiles, sink: DiagnosticSink
 ) -> ir.ProgramIr | None:
-    """Analyse a program; None if anything is wrong, which `sink` then says."""
+    """Analyse a program; None if there are errors, which are reported to `sink`."""
     session = Session(options, files, sink)
     try:
         with _deep_recursion():
@@ -119,7 +119,7 @@ def _run_layout(session: Session) -> LayoutContext:
 
 
 def _entry_params(session: Session, code: SourceCode) -> dict[str, Value]:
-    """Return the values that `--params` and `--colors` give to the entry file."""
+    """Return the params of the entry file from `--params` and `--colors`."""
     declared = [n for n, d in code.declarations.items() if isinstance(d, ast.Param)]
     found: dict[str, Value] = {}
     for name, written in session.options.params.items():

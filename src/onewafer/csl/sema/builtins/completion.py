@@ -1,6 +1,6 @@
-"""The configuration of a DSD operation: its microthread, its priority, and what follows its end.
+"""The configuration of a DSD operation: microthread, priority, and actions on completion.
 
-What an operation does not say itself it takes from the loads of its DSRs.
+Settings that an operation omits are taken from the loads of its DSRs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def known_descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescriptor]:
-    """Return the descriptors of the operands as far as they are known, the destination first."""
+    """Return the known descriptors of the operands, the destination first."""
     found: list[DsdDescriptor] = []
     for value in operands:
         match value:
@@ -54,7 +54,7 @@ def known_descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescrip
 
 
 def _refuse_numbers(config: Value, span: Span) -> None:
-    """Fail if what is to be activated or unblocked is a number of run time instead of an id."""
+    """Fail if a task to activate or unblock is a run-time number instead of an id."""
     for name in ("activate", "unblock"):
         chosen = config.get(name) if isinstance(config, Struct) else None
         if isinstance(chosen, Runtime) and isinstance(chosen.type, t.IntegerType):
@@ -69,7 +69,7 @@ def _refuse_numbers(config: Value, span: Span) -> None:
 def read_config(
     a: Analyzer, value: Value, span: Span, operands: Sequence[Value]
 ) -> DsdConfig | None:
-    """Return what the last argument of an operation says; None: it is synchronous."""
+    """Return the configuration in an operation's last argument; None: it is synchronous."""
     if not isinstance(value, Struct) or not is_comptime(value):
         _refuse_numbers(value, span)
         fail(
@@ -122,7 +122,7 @@ def _merged(config: DsdConfig, loaded: DsdConfig | None) -> DsdConfig:
 def _check_input(
     a: Analyzer, fields: Mapping[str, Value], operands: Sequence[Value], span: Span
 ) -> None:
-    """Fail if `.on_control` waits for control wavelets where no wavelets come."""
+    """Fail if an operation with `.on_control` has no fabric input."""
     vectors = [value for value in operands if isinstance(value, Dsr) or type_of(value) in t.DSDS]
     known = known_descriptors(a, operands)
     is_known = len(known) == len(vectors)
@@ -146,7 +146,7 @@ def loaded_config(a: Analyzer, operands: Sequence[Value], span: Span) -> DsdConf
 
 
 def note_synchronous(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
-    """Let a load with `.async = true` that is seen later be a mistake: it may hold here."""
+    """Make a later load with `.async = true` an error: it may reach this operation."""
     for value in operands:
         if isinstance(value, Dsr) and a.dsrs.last_load((value.type, value.index)) is None:
             fault = varied_load(value, span, None)
@@ -155,7 +155,7 @@ def note_synchronous(a: Analyzer, operands: Sequence[Value], span: Span) -> None
 
 
 def _refuse_mixed_loads(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
-    """Fail, now or when another load is seen, if not all loads of a DSR say `.async = true`."""
+    """Fail, now or at a later load, unless all loads of a DSR have `.async = true`."""
     for value in operands:
         if not isinstance(value, Dsr) or a.dsrs.last_load((value.type, value.index)) is not None:
             continue
@@ -167,7 +167,7 @@ def _refuse_mixed_loads(a: Analyzer, operands: Sequence[Value], span: Span) -> N
 
 
 def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
-    """Return the part of a DSR's load that matters to an operation."""
+    """Return the settings of a DSR's loads that apply to an operation."""
     key = (dsr.type, dsr.index)
     if (known := a.dsrs.last_load(key)) is not None:
         return known
@@ -189,7 +189,7 @@ def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
 def read_completion(
     a: Analyzer, fields: Mapping[str, Value], operands: Sequence[Value], span: Span
 ) -> DsdConfig:
-    """Return where an asynchronous operation runs, and what follows its end."""
+    """Return the microthread of an asynchronous operation, and its actions on completion."""
     microthread = _microthread(a, fields, operands, span)
     if "activate" in fields and "unblock" in fields:
         fail("type-mismatch", "an operation either activates or unblocks, not both", span)
@@ -269,7 +269,7 @@ def _microthread(
 
 
 def _rely_on_queue(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
-    """Fail, now or when another load is seen, if the queue of the first fabric operand varies."""
+    """Fail, now or at a later load, if the queue of the first fabric operand varies."""
     for value in operands:
         if not isinstance(value, Dsr):
             if isinstance(value, Dsd | Runtime) and _is_of_fabric(value.descriptor):
@@ -296,9 +296,9 @@ def _is_of_fabric(descriptor: DsdDescriptor | None) -> bool:
 
 
 def _first_fabric_state(a: Analyzer, operands: Sequence[Value]) -> DsrState | None:
-    """Return what the first fabric operand was loaded with; None: it is no register.
+    """Return the load of the first fabric operand; None: it is not a register.
 
-    It has the microthread, the destination before the sources.
+    This operand, the destination before the sources, determines the microthread.
     """
     for value in operands:
         state = _known_state(a, value) if isinstance(value, Dsr) else None
@@ -311,7 +311,7 @@ def _first_fabric_state(a: Analyzer, operands: Sequence[Value]) -> DsrState | No
 
 
 def with_loaded_ids(a: Analyzer, settings: Value, operands: Sequence[Value]) -> Value:
-    """Return the settings of an operation with the run-time ids that its registers bring."""
+    """Return the settings of an operation with run-time ids from the loads of its registers."""
     loaded = next(
         (
             state

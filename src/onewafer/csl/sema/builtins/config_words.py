@@ -1,7 +1,7 @@
-"""The words of a PE's configuration: what is at which word address, and who writes it.
+"""The configuration words of a PE: their addresses, and who writes them.
 
 They are the registers of M102, M131 to M136, M143 and M147 in `docs/explanation/machine.md`. Public
-text names few of the addresses of the real machine; what is at the others was decided here.
+texts name few of the real machine's addresses; this project chose the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NUM_QUEUES: Final = 8
 """Words of each side that are queues."""
 _COLOR_WORDS: Final = 32
-"""From the words of one kind of the router to those of the next."""
+"""Address distance between two kinds of router words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class ConfigWords:
 
     @property
     def last(self) -> int:
-        """The highest address."""
+        """The last address."""
         return self.first + self.count - 1
 
     def name_of(self, address: int) -> str:
-        """Return what is at an address of these."""
+        """Return the name of the word at an address."""
         return self.what.format(n=address - self.first)
 
 
@@ -95,7 +95,7 @@ def _both_sides(first: int, what: str, by_name: str) -> tuple[ConfigWords, ...]:
 
 
 def _router(place: int, what: str, by_name: str, at_start: str, *known_on: str) -> ConfigWords:
-    """Return what a router has of each color."""
+    """Return router words with one word for each color."""
     first = ROUTER_WORDS + place * _COLOR_WORDS
     by_name = f"`{by_name}` of `<tile_config>`"
     at_start = f"{at_start} `@set_color_config` or `@set_local_color_config`"
@@ -144,5 +144,5 @@ def config_words(machine: Architecture) -> tuple[ConfigWords, ...]:
 
 
 def words_at(machine: Architecture, address: int) -> ConfigWords | None:
-    """Return what is at a word address; None: nothing."""
+    """Return the kind of the word at an address; None: there is none."""
     return next((w for w in config_words(machine) if w.first <= address <= w.last), None)

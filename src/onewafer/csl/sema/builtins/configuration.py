@@ -1,8 +1,7 @@
 """`@get_config` and `@set_config`: a PE's own configuration, by word address.
 
-At run time they are a load and a store behind the memory, where `config_words` says what is. In a
-`comptime` block they read and write what a program has from the start; there the words are
-reserved that the compiler writes.
+At run time they are a load and a store beyond the memory, at the addresses of `config_words`. In a
+`comptime` block they read and write initial values, except of words that the compiler writes.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ def set_config(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 
 def _byte_address(site: Site, a: Analyzer, value: Value, within: Sequence[Value]) -> ir.Expression:
-    """Return the address of a word, and let the program reach what may be there."""
+    """Return the address of a word, and mark the words that may be there as accessed."""
     ranges = _ranges(site, a.module, within)
     address = a.coerce(value, t.U16, site.argument_spans[0], "the word address")
     if isinstance(address, Scalar):
@@ -95,7 +94,7 @@ def _byte_address(site: Site, a: Analyzer, value: Value, within: Sequence[Value]
 
 
 def _reach(instance: Instance, words: Iterable[ConfigWords]) -> None:
-    """Let the program reach words that an address may be that of."""
+    """Mark words that a program may access."""
     instance.reaches_registers = True
     for some in words:
         if some.is_of_queues:
@@ -110,7 +109,7 @@ def _reach(instance: Instance, words: Iterable[ConfigWords]) -> None:
 @comptime_builtin("get_config", 1, 2, context=Where.PROGRAM)
 @comptime_builtin("get_config_unchecked", 1, context=Where.PROGRAM)
 def config_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Return what a word is from the start, as far as the program has said it."""
+    """Return the initial value of a word that the program has set so far."""
     address, instance = _free_address(site, module, args[0], args[1:]), instance_of(module)
     if address == CONTROL_MASK_WORD:
         return Scalar(t.U16, instance.control_mask)
@@ -131,7 +130,7 @@ def config_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
 @comptime_builtin("set_config", 2, 3, context=Where.PROGRAM)
 @comptime_builtin("set_config_unchecked", 2, context=Where.PROGRAM)
 def set_config_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Say what a word is from the start."""
+    """Set the initial value of a word."""
     address, instance = _free_address(site, module, args[0], args[2:]), instance_of(module)
     span = site.argument_spans[1]
     value = conversions.coerce(args[1], t.U16, span, "the word")
@@ -163,7 +162,7 @@ def _bind_output_queue(site: Site, module: Module, queue: int, word: int) -> Non
 
 
 def _free_address(site: Site, module: Module, value: Value, within: Sequence[Value]) -> int:
-    """Return a word address, if the compiler does not write there itself."""
+    """Return a word address, or fail if the compiler writes that word."""
     span = site.argument_spans[0]
     address = conversions.coerce(value, t.U16, span, "the word address")
     integer = conversions.integer(address, span, "the word address")
@@ -193,7 +192,7 @@ def _free_address(site: Site, module: Module, value: Value, within: Sequence[Val
 def _known_address(
     site: Site, module: Module, value: Scalar, ranges: Ranges
 ) -> tuple[int, ConfigWords]:
-    """Return a word address, in the ranges if there are any, and what is there."""
+    """Return a word address, checked against the ranges, and the kind of its word."""
     span, machine = site.argument_spans[0], module.session.architecture
     address = int(force(value, "the word address", span))
     if ranges and not any(first <= address <= last for first, last in ranges):
@@ -228,7 +227,7 @@ def _warn_if_ours(site: Site, module: Module, address: int, words: ConfigWords) 
 
 
 def _shown(words: Sequence[ConfigWords]) -> str:
-    """Return addresses for a message, those that follow each other as one range."""
+    """Return addresses as text, consecutive ones as a range."""
     ranges: list[tuple[int, int]] = []
     for some in words:
         if ranges and ranges[-1][1] + 1 == some.first:
@@ -240,7 +239,7 @@ def _shown(words: Sequence[ConfigWords]) -> str:
 
 
 def _words_in(module: Module, ranges: Ranges) -> tuple[ConfigWords, ...]:
-    """Return the registers that an address in some ranges may mean."""
+    """Return the registers whose addresses are in the ranges."""
     every = config_words(module.session.architecture)
     if not ranges:
         return every
@@ -252,7 +251,7 @@ def _words_in(module: Module, ranges: Ranges) -> tuple[ConfigWords, ...]:
 
 
 def _ranges(site: Site, module: Module, within: Sequence[Value]) -> Ranges:
-    """Return the ranges that an address is said to be in: `.{first, last}`, or a tuple of such."""
+    """Return the declared ranges of an address: `.{first, last}`, or a tuple of such."""
     if not within:
         return ()
     span = site.argument_spans[-1]

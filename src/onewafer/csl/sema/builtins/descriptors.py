@@ -1,4 +1,4 @@
-"""`@get_dsd`: what the fields of a DSD say."""
+"""`@get_dsd`: the fields of a DSD."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _memory(value: Value, span: Span) -> _Fields:
 
 
 def _way_over(element: t.Type) -> str:
-    """Return how to go over numbers of a width that no operation has."""
+    """Return advice for numbers of a width that no operation has."""
     if not t.is_wide(element):
         return "declare the array with elements of a wider type"
     words = "go over their words: `@ptrcast(*[n]u32, &array)`"
@@ -174,7 +174,7 @@ def _way_over(element: t.Type) -> str:
 
 
 def element_of(base: Value, span: Span) -> t.Type:
-    """Return the type of the elements that a pointer leads to, or fail."""
+    """Return the element type of a pointer's target, or fail."""
     match type_of(base):
         case t.PointerType(t.ArrayType(_, element)) | t.PointerType(element):
             if t.is_narrow(element) or t.is_wide(element):
@@ -257,7 +257,7 @@ def _circular(value: Value, span: Span) -> _Fields:
 
 
 def _num_elements(base: Value) -> int | None:
-    """Return how many elements a pointer leads to; None: it does not say."""
+    """Return the number of elements of a pointer's target; None: unknown."""
     match type_of(base):
         case t.PointerType(t.ArrayType() as array):
             return array.num_elements
@@ -266,7 +266,7 @@ def _num_elements(base: Value) -> int | None:
 
 
 def _queue(fields: Mapping[str, Value], instance: Instance, type_: t.SimpleType, span: Span) -> int:
-    """Return the queue of a fabric DSD; −1: it names none, and gets one when all are known."""
+    """Return the queue of a fabric DSD; −1: none is named, and `queue_plan` chooses one."""
     name = str(type_)
     if name not in fields:
         machine = instance.session.architecture
@@ -293,11 +293,11 @@ _UNPACKED = ("simd_off", "simd_max")
 
 
 def is_packed(fields: Mapping[str, Value], span: Span) -> bool:
-    """Tell whether wavelets are to carry two values of 16 bits each (M150).
+    """Tell whether a wavelet carries two 16-bit values (M150).
 
-    Published is that they do. Decided here: the first value is the low half, as in memory, and
-    extents count values, as in programs that round theirs to an even number. A mode of 64 bits asks
-    for two wavelets at a time: where these have no room for a second value, they have one each.
+    The mode is published; this project decided that the first value is the low half, as in memory,
+    and that extents count values, as in programs that round them to an even number. A 64-bit mode
+    means two wavelets at a time: each has one value if there is no room for a second one.
     """
     if "simd_mode" not in fields:
         return False
@@ -319,7 +319,7 @@ _UNPACKABLE = {
     "wavelet_index_offset": "an index",
     "control_transform": "the mark of a control wavelet",
 }
-"""Fields of a fabric DSD that need the high half of a wavelet, and what for."""
+"""Fields of a fabric DSD that use the high half of a wavelet, with their purpose."""
 
 
 def _color(
@@ -439,7 +439,7 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 
 def warn_of_stride(instance: Instance, stride: Scalar, span: Span) -> None:
-    """Warn of a stride that the real machine has no room for."""
+    """Warn about a stride that does not fit into the real machine's field."""
     if conversions.decide(stride, lambda n: t.I8.minimum <= n <= t.I8.maximum, "stride", span):
         return
     instance.report(
@@ -456,7 +456,7 @@ def warn_of_stride(instance: Instance, stride: Scalar, span: Span) -> None:
 
 
 def program_of(site: Site, module: Module) -> Instance:
-    """Return the PE program that a builtin stands in, or fail."""
+    """Return the PE program of a builtin call, or fail."""
     instance = find_instance(module)
     if instance is None:
         fail(

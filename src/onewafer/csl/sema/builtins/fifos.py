@@ -1,4 +1,4 @@
-"""FIFOs: rings in memory that operations put into and take from."""
+"""FIFOs: ring buffers in memory that operations write and read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @comptime_builtin("allocate_fifo", 1, 2, operands=(0,))
 def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Make an array the ring of a FIFO."""
+    """Make an array the ring buffer of a FIFO."""
     instance = program_of(site, module)
     array, span = args[0], site.argument_spans[0]
     if isinstance(array, Pointer):
@@ -97,7 +97,7 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 
 def _claim(instance: Instance, registers: Sequence[Dsr], fifo: int, span: Span) -> None:
-    """Fail if another FIFO has one of some registers."""
+    """Fail if another FIFO uses one of the registers."""
     for register in registers:
         owner, earlier = instance.fifos.registers.setdefault(register, (fifo, span))
         if owner != fifo:
@@ -113,7 +113,7 @@ def _claim(instance: Instance, registers: Sequence[Dsr], fifo: int, span: Span) 
 def _registers(fields: Mapping[str, Value], span: Span) -> Sequence[Dsr]:
     """Return the registers that a program chooses for a FIFO: of both ends and the `xdsr`, or none.
 
-    The machine keeps all of a FIFO in its DSRs, so that the `xdsr` is asked for and not used.
+    The simulated machine keeps a FIFO in its DSRs; the `xdsr` is required but unused.
     """
     given = {name: fields[name] for name in _REGISTERS if name in fields}
     if not given:
@@ -148,7 +148,7 @@ def _registers(fields: Mapping[str, Value], span: Span) -> Sequence[Dsr]:
 def _fifo_action(
     fields: Mapping[str, Value], side: str, machine: Architecture, span: Span
 ) -> FifoAction:
-    """Return what an operation does with an empty or a full FIFO."""
+    """Return the action of an operation at an empty or full FIFO."""
     name = f"{side}_action"
     if name not in fields:
         return FifoAction.TEST_OR_SUSPEND
@@ -168,13 +168,13 @@ def _fifo_action(
 
 @runtime_builtin("set_fifo_read_length", 2)
 def set_fifo_read_length(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Set the length of operations that take from a FIFO."""
+    """Set the length of operations that read a FIFO."""
     return _set_length(site, a, args, is_written=False)
 
 
 @runtime_builtin("set_fifo_write_length", 2)
 def set_fifo_write_length(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Set the length of operations that put into a FIFO."""
+    """Set the length of operations that write a FIFO."""
     return _set_length(site, a, args, is_written=True)
 
 

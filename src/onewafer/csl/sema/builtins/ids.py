@@ -50,7 +50,7 @@ NUM_PLACEHOLDERS: Final = 64
 
 @comptime_builtin("get_color", 1)
 def get_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Return the color of a number; one that no router has stands for none, as in older SDKs."""
+    """Return the color of a number; others become placeholders, as in older SDKs."""
     num_colors, span = module.session.architecture.num_colors, site.argument_spans[0]
     told = f"from 0 to {num_colors - 1} (up to {NUM_PLACEHOLDERS - 1} for no color)"
     color = _id_at(args[0], t.COLOR, range(NUM_PLACEHOLDERS), "a color", span, told=told)
@@ -158,7 +158,7 @@ def get_sr(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 
 def _extended(site: Site, module: Module, value: Value, kind: t.SimpleType, what: str) -> Dsr:
-    """Return a register beside the DSRs. How many there are is not published: as many as DSRs."""
+    """Return a register beside the DSRs; as many as DSRs are assumed (not published)."""
     number = _id(site, value, t.U16, range(module.session.architecture.num_dsrs), what)
     return Dsr(kind, conversions.forced_integer(number, site.span, "register"))
 

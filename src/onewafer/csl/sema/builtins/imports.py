@@ -42,7 +42,7 @@ class _Contents(dict[tuple[str, str], Json]):
 
 @comptime_builtin("import_comptime_value", 2)
 def import_comptime_value(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Return what a JSON file holds, as a value of a type."""
+    """Return the content of a JSON file as a value of a type."""
     type_ = rules.expect_type(args[0], site.argument_spans[0])
     path = text(args[1], site.argument_spans[1], "the path")
     session, key = module.session, (path, module.path)
@@ -63,7 +63,7 @@ def _parse(source: str, path: str, span: Span) -> Json:
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """Return an object; JSON itself says nothing of a name that stands in it twice."""
+    """Return an object, or fail at a duplicate name, which JSON leaves undefined."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -73,7 +73,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 class _Reader:
-    """Turns what a file holds into values."""
+    """Converts the content of a file to values."""
 
     def __init__(self, path: str, span: Span, num_colors: int) -> None:
         self.path = path
@@ -81,7 +81,7 @@ class _Reader:
         self.num_colors = num_colors
 
     def value(self, found: Json, type_: t.Type, where: str) -> Value:
-        """Return `found` as a `type_`; `where` in the file says how to get to it: `.a[2]`."""
+        """Return `found` as a `type_`; `where` is its path in the file: `.a[2]`."""
         what = f"`{self.path}`{where and f' at `{where}`'}"
         match found, type_:
             case list(), t.ArrayType(_, element):
@@ -114,7 +114,7 @@ class _Reader:
         return Struct(tuple(fields), tuple(fields.values()))
 
     def _spelled(self, name: str, where: str) -> t.Type:
-        """Return the type that stands in a label: `bool`, `u3`, `[8]i16`."""
+        """Return the type named in a label: `bool`, `u3`, `[8]i16`."""
         array = _ARRAY.fullmatch(name)
         size, element = array.groups() if array else (None, name)
         type_ = t.PREDECLARED.get(element) or t.any_width(element)
@@ -186,7 +186,7 @@ class _Reader:
         )
 
     def _any(self, found: Json, where: str) -> Value:
-        """Return a value of the type that its form has by itself."""
+        """Return a value of the type that follows from its JSON form."""
         match found:
             case bool():
                 return boolean(found)

@@ -68,7 +68,7 @@ def _pe(layout: LayoutContext, site: Site, args: Sequence[Value]) -> tuple[Scala
 def _carry_out(
     module: Module, x: Scalar, y: Scalar, effect: Callable[[int, int, tuple[int, ...]], None]
 ) -> None:
-    """Have an effect on PE (x, y): now, or later on the PEs of many iterations of a loop."""
+    """Apply an effect to PE (x, y), or record it for the PEs of a grouped loop."""
     recorder = module.session.recorder
     if recorder is None:
         effect(int(x.value), int(y.value), ())
@@ -79,7 +79,7 @@ def _carry_out(
 
 @comptime_builtin("set_tile_code", 2, 4, context=Where.LAYOUT, is_recordable=True)
 def set_tile_code(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Say which program a PE runs."""
+    """Assign a program to a PE."""
     layout = _layout(module)
     x, y = _pe(layout, site, args)
     if not args[2:]:
@@ -190,7 +190,7 @@ def _export(
 
 
 def _host_element(type_: t.Type, half: t.FloatType) -> ScalarType | None:
-    """Return the element type that the host sees: words or bytes in the place of structs."""
+    """Return the element type that the host sees: words or bytes instead of structs."""
     if not isinstance(type_, t.StructType):
         return t.host_type(type_)
     if not t.can_vary(type_, half) or not t.num_bytes(type_):

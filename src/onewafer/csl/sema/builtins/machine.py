@@ -133,7 +133,7 @@ def range_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 @runtime_builtin("constants", 2)
 def constants(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return an array filled with a value that run time knows."""
+    """Return an array filled with a run-time value."""
     type_ = rules.expect_type(args[0], site.argument_spans[0])
     span = site.argument_spans[1]
     if not isinstance(type_, t.ArrayType):
@@ -150,7 +150,7 @@ def type_of_(_site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
 
 @runtime_builtin("has_field", 2, operands=(0,))
 def has_field(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
-    """Tell whether a struct that only run time knows has a field."""
+    """Tell whether a run-time struct has a field."""
     name = text(args[1], site.argument_spans[1], "the name")
     match type_of(args[0]):
         case t.StructType(names) | t.PackedType(names):
@@ -161,20 +161,20 @@ def has_field(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
 
 @runtime_builtin("field", 2)
 def field(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return a field of a struct that only run time knows."""
+    """Return a field of a run-time struct."""
     name = text(args[1], site.argument_spans[1], "the name")
     return member(a, args[0], name, site.span)
 
 
 @runtime_builtin("is_comptime", 0, 1, operands=(0,))
 def is_comptime_(_site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Tell whether run-time code is being evaluated while compiling; a value of it is not known."""
+    """Tell whether code is evaluated at compile time; a run-time value is not."""
     return boolean(not args and a.comptime_depth > 0)
 
 
 @runtime_builtin("get_data_task_id", 1)
 def get_data_task_id(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return the data task of a color or queue that only run time knows; the numbers are one."""
+    """Return the data task id of a run-time color or queue; both have the same number."""
     by_color = a.session.architecture.data_task_key is DataTaskKey.COLOR
     wanted = t.COLOR if by_color else t.INPUT_QUEUE
     if type_of(args[0]) is not wanted:
@@ -240,7 +240,7 @@ def activate(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 def _emit_for_task(
     site: Site, a: Analyzer, value: Runtime, effect: Callable[[int], ir.Statement]
 ) -> None:
-    """Do something to the task whose id is known at run time only."""
+    """Emit an effect on a task with a run-time id."""
     for statement in to_one_of(a, value, f"`@{site.name}`", site.span, lambda n: (effect(n),)):
         a.emit(statement)
 
@@ -326,7 +326,7 @@ def cycle_since_loading(site: Site, a: Analyzer, args: Sequence[Value]) -> Value
 
 @runtime_builtin("string_address", 1, is_internal=True)
 def string_address(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return the address of the bytes of a string, a NUL behind them."""
+    """Return the address of the bytes of a string with a NUL at the end."""
     string = string_of(args[0], site.argument_spans[0], "the argument")
     pointer = a.instance.string_address(string.octets, site.span)
     return Runtime(t.U16, a.expression(pointer, site.span))

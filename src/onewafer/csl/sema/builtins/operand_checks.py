@@ -1,7 +1,7 @@
-"""Sources that the machine cannot combine, and operands that are permitted and surely not meant.
+"""Checks of operands: impossible combinations of sources, and legal but suspicious operands.
 
-The machine moves as many elements as it is told, of the operation's width, from where a DSD begins:
-past the end of the array if need be. What is only known at run time is not looked at.
+The machine moves the given number of elements, of the operation's width, from the start of a DSD,
+even past the end of the array. Values that are only known at run time are not checked.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_sources(site: Site, a: Analyzer, operands: Sequence[Value]) -> None:
 
 
 def _is_fabric_input(a: Analyzer, value: Value) -> bool:
-    """Tell whether an operand surely is a fabin_dsd; of a DSR all loads have to be."""
+    """Tell whether an operand is always a fabin_dsd; for a DSR, in all its loads."""
     if isinstance(value, Dsr):
         key = value.type, value.index
         state = a.instance.dsrs.states.get(key)
@@ -70,7 +70,7 @@ class Operand:
 def check_operands(
     site: Site, a: Analyzer, dest: Operand, src0: Operand | None, src1: Operand | None
 ) -> None:
-    """Warn of arrays with other elements, of DSDs without any, and of such as leave their array."""
+    """Warn about arrays of another element size, empty DSDs, and DSDs that exceed their array."""
     operands = [o for o in (src0, src1, dest) if o is not None]
     fifos = _fifos_of(operands)
     length, operand = _find_length(operands)
@@ -103,7 +103,7 @@ def _fifos_of(operands: Sequence[Operand]) -> frozenset[int]:
 def _find_length(operands: Sequence[Operand]) -> tuple[Scalar | None, Operand | None]:
     """Return the length of the operation (M35) if no FIFO has one, and the operand that has it.
 
-    The length is None if only the PE knows, or if there is no end.
+    The length is None if it is a run-time value, or endless.
     """
     for operand in operands:
         match operand.value:
@@ -157,7 +157,7 @@ def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> D
     start, size = base.reach
 
     def excess(count: int) -> int:
-        """Return the elements that lie behind the array (negative: before it)."""
+        """Return the number of elements past the end of the array (negative: before it)."""
         lowest, highest = _bounds(dsd, count)
         first = base.offset - start + lowest * operand.num_bytes
         end = base.offset - start + (highest + 1) * operand.num_bytes
@@ -221,7 +221,7 @@ def _other_extent(operand: Operand, measure: Operand, length: Scalar) -> Diagnos
 
 
 def _name_of_array(base: Pointer) -> str:
-    """Return the name of the variable of a DSD, or of the field of a struct that it goes over."""
+    """Return the name of a DSD's variable, or of its struct field."""
     fields = t.named_parts(base.variable.type)
     found = (name for name, offset, part in fields if (offset, t.num_bytes(part)) == base.reach)
     return base.variable.name + next(found, "")
@@ -230,7 +230,7 @@ def _name_of_array(base: Pointer) -> str:
 def _bounds(dsd: Dsd, count: int) -> tuple[int, int]:
     """Return the lowest and the highest of `count` elements, counted from the base.
 
-    Of a mem4d operand that is not read to its end, or that has no elements, only the first.
+    For a mem4d operand that is partly read, or empty, only of the first element.
     """
     loops = [(count, int(dsd.stride.value))]
     if dsd.descriptor.kind is DsdKind.MEM4D:

@@ -28,7 +28,7 @@ _FORMS: Final = {
     "b": (PrintForm.BINARY, _INTEGERS),
     "f": (PrintForm.FLOAT, _FLOATS),
 }
-"""Letter of a format string: how a value is written, and the types that it may have."""
+"""Letter of a format string: the form of the output, and the allowed types."""
 _PIECES: Final = re.compile(r"(\{\{)|\{([^{}]*)\}|(\{)|([^{]+)")
 """An escaped brace, a specifier, a brace that is never closed, or plain text."""
 
@@ -42,7 +42,7 @@ def print_text(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 @runtime_builtin("print_value", 2, is_internal=True)
 def print_value(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Print a value as a letter of a format string says."""
+    """Print a value in the form of a format letter."""
     letter = text(args[0], site.argument_spans[0], "the form")
     _emit_value(a, letter, args[1], site.span)
     return VOID_VALUE

@@ -149,7 +149,7 @@ def bind_control_task(site: Site, module: Module, args: Sequence[Value]) -> Valu
 def check_control_parameters(task: FunctionValue, span: Span) -> None:
     """Fail unless a task can take what a control wavelet carries.
 
-    Of a type that no wavelet carries its analysis tells.
+    The analysis of the task reports types that fit no wavelet.
     """
     types = task.module.function_type(task.declaration).parameters
     known = [p for p in types if p is not None]
@@ -164,7 +164,7 @@ def check_control_parameters(task: FunctionValue, span: Span) -> None:
 
 
 def _check_data_task(instance: Instance, number: int, span: Span) -> None:
-    """Warn of a data task that no wavelet starts: programs bind those of other PEs, too."""
+    """Warn about a data task that no wavelet starts: programs may bind tasks for other PEs, too."""
     if (True, number) not in instance.queues:
         note = "it is left out: a color that the queue gets only while the program runs starts none"
         finding = replace(_unfed(number, span), severity=Severity.WARNING, notes=(note,))
@@ -268,7 +268,7 @@ def is_input_queue(value: Value, span: Span) -> bool:
 
 
 def _queue_config(site: Site, args: Sequence[Value], *, is_required: bool) -> Mapping[str, Value]:
-    """Return what is known of a queue."""
+    """Return the configuration of a queue."""
     if len(args) == 1:
         if is_required:
             fail(
@@ -298,7 +298,7 @@ def _queue_config(site: Site, args: Sequence[Value], *, is_required: bool) -> Ma
 
 
 def _set_table(instance: Instance, value: Value, queue: int | None, span: Span) -> None:
-    """Note where an input queue looks up its control tasks."""
+    """Note the control task table of an input queue."""
     machine = instance.session.architecture
     table = conversions.forced_integer(value, span, "`.ctrl_table_id`")
     if queue is None or not machine.has_control_table:
@@ -317,7 +317,7 @@ def _set_table(instance: Instance, value: Value, queue: int | None, span: Span) 
 
 
 def _check_offset(instance: Instance, queue: int, span: Span) -> None:
-    """Fail if the control tasks of a queue would lie behind all others."""
+    """Fail if the control tasks of a queue exceed the table."""
     offset, stride = instance.control_tables.offset(queue), instance.control_tables.stride
     most = instance.session.architecture.num_control_task_ids
     if offset >= most:
@@ -397,7 +397,7 @@ def _constant(site: Site, module: Module, value: Scalar, name: str) -> Variable:
 
 
 def _check_pointer(session: Session, name: str, type_: t.PointerType, span: Span) -> None:
-    """Fail if the layout declares other elements than those that a pointer variable leads to."""
+    """Fail if the layout declares other elements than a pointer's target has."""
     layout = session.layout
     export = layout.exports.get(name) if layout is not None else None
     pointee = type_.pointee.element if isinstance(type_.pointee, t.ArrayType) else type_.pointee
@@ -453,7 +453,7 @@ def get_filter_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 @comptime_builtin("set_teardown_handler", 2, context=Where.PROGRAM)
 def set_teardown_handler(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Let a function run when a color is torn down."""
+    """Set the function that runs when a color is torn down."""
     instance, function = instance_of(module), args[0]
     color = color_number(args[1], site.argument_spans[1])
     check_reserved_color(module.session.options, color, site.argument_spans[1])
@@ -473,7 +473,7 @@ def set_teardown_handler(site: Site, module: Module, args: Sequence[Value]) -> V
 
 
 def check_handler(value: Value, site: Site) -> None:
-    """Fail unless the first argument is a function that can be called with nothing, for nothing."""
+    """Fail unless the first argument is a function without parameters and result."""
     span = site.argument_spans[0]
     form = "declare it as `fn name() void { … }`"
     if not isinstance(value, FunctionValue) or value.declaration.is_task:
@@ -493,7 +493,7 @@ def check_handler(value: Value, site: Site) -> None:
 
 @comptime_builtin("rpc", 1, context=Where.PROGRAM)
 def rpc(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Take the commands of the host at a data task; memcpy does that without being asked."""
+    """Bind the host's commands to a data task; memcpy does so by default."""
     number = number_of_id(args[0], t.DATA_TASK_ID, site.argument_spans[0])
     instance = instance_of(module)
 
@@ -513,7 +513,7 @@ def rpc(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 @comptime_builtin("command_color", 1, context=Where.PROGRAM, is_internal=True)
 def command_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Note the color that older programs give memcpy for the commands of the host."""
+    """Note the color for host commands that older programs give to memcpy."""
     instance_of(module).colors.commands.add(color_number(args[0], site.argument_spans[0]))
     return VOID_VALUE
 

@@ -33,7 +33,7 @@ _U16 = ScalarType.U16
 
 @runtime_builtin("queue_flush", 1)
 def queue_flush(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Have a queue tell when it is empty."""
+    """Ask a queue to report when it is empty."""
     value, span = args[0], site.argument_spans[0]
     _check_machine(site, a.instance.session)
     is_input = is_input_queue(value, span)
@@ -53,7 +53,7 @@ def queue_flush(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 @comptime_builtin("set_empty_queue_handler", 2, context=Where.PROGRAM)
 def set_empty_queue_handler(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Let a function run when a queue that was asked is empty."""
+    """Set the function that runs when an asked queue is empty."""
     instance, function, queue = instance_of(module), args[0], args[1]
     span = site.argument_spans[1]
     _check_machine(site, module.session)
@@ -78,7 +78,7 @@ def set_empty_queue_handler(site: Site, module: Module, args: Sequence[Value]) -
 
 
 def _check_machine(site: Site, session: Session) -> None:
-    """Fail where DSDs say the color, so that queues serve any."""
+    """Fail on machines whose DSDs name the color, so that queues are not bound."""
     machine = session.architecture
     if not machine.queues_need_initialization:
         fail(

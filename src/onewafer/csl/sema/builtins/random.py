@@ -1,4 +1,4 @@
-"""The random generators of a PE: calls of one module of our library, which the program has once."""
+"""The random generators of a PE: calls of a library module that exists once in a program."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def random_of(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 @runtime_builtin("seed_random", 2, is_internal=True)
 def seed_random(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Begin the sequence of a generator again."""
+    """Restart the sequence of a generator."""
     return _call("set_seed", site, a, args)
 
 

@@ -1,7 +1,7 @@
 """`@load_to_dsr`, `@load_to_dsr_xdsr` and `@load_to_dsr_xdsr_sr`: DSDs in registers.
 
 The simulated machine keeps all of a DSD in its DSR. The registers beside it (`xdsr`, `sr`) are
-named by a program because the SDK asks for them: only how many there are is checked.
+named by a program because the SDK requires them; only their number is checked.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ OPERAND_MODES: Final = {
     t.DSR_FIFO_SRC1: OperandMode.DSR_SRC1,
 }
 MAX_STRIDE_REGISTERS: Final = 3
-"""Most stride registers of one DSD: enough for strides that only run time knows."""
+"""Most stride registers of one DSD: enough for run-time strides."""
 
 
 @runtime_builtin("load_to_dsr", 2, 3)
@@ -75,7 +75,7 @@ def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 @comptime_builtin("load_to_dsr", 2, 3, context=Where.PROGRAM)
 def load_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Let a DSR hold a DSD from the start."""
+    """Set the initial DSD of a DSR."""
     return _loaded_at_start(site, module, args, load_to_dsr)
 
 
@@ -102,13 +102,13 @@ def load_to_dsr_xdsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 @comptime_builtin("load_to_dsr_xdsr", 3, 4, context=Where.PROGRAM)
 def load_circular_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Let a DSR hold a circular buffer from the start."""
+    """Set the initial circular buffer of a DSR."""
     return _loaded_at_start(site, module, args, load_to_dsr_xdsr)
 
 
 @comptime_builtin("load_to_dsr_xdsr_sr", 4, 5, context=Where.PROGRAM)
 def load_loops_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Let a DSR hold nested loops from the start."""
+    """Set the initial mem4d_dsd of a DSR."""
     return _loaded_at_start(site, module, args, load_to_dsr_xdsr_sr)
 
 
@@ -167,9 +167,9 @@ def _expect(value: Value, type_: t.Type, span: Span, rule: str, example: str) ->
 def _load(
     site: Site, a: Analyzer, dsr: Value, dsd: Value, config_arguments: Sequence[Value]
 ) -> None:
-    """Load a DSD into a DSR; the first argument of `site` is the DSR, the last one what there is.
+    """Load a DSD into a DSR, the first argument of `site`; the last one is the configuration.
 
-    The arguments may have others between the DSR and the DSD.
+    Other arguments may stand between the DSR and the DSD.
     """
     dsd_span = site.argument_spans[-1 - len(config_arguments)]
     if not isinstance(dsr, Dsr) or dsr.type not in t.DSRS - t.FIFO_DSRS.keys():
@@ -225,7 +225,7 @@ def _load(
 
 
 def hold_fifo(instance: Instance, module: Module, registers: Sequence[Dsr], fifo: Dsd) -> None:
-    """Let the registers that a FIFO names hold it from the start."""
+    """Make the registers that a FIFO names hold it initially."""
     chain, span = instance.reports.chain, fifo.span
     assert span is not None
 
@@ -242,7 +242,7 @@ def hold_fifo(instance: Instance, module: Module, registers: Sequence[Dsr], fifo
 def _loaded_at_start(
     site: Site, module: Module, args: Sequence[Value], load: RuntimeHandler
 ) -> Value:
-    """Do what a builtin that loads a DSR does, once all tasks are bound, for the start."""
+    """Run an initial load of a DSR once all tasks are bound."""
     instance = instance_of(module)
     for value, span in zip(args, site.argument_spans, strict=True):
         if not is_comptime(value):
@@ -260,7 +260,7 @@ def _loaded_at_start(
 
 
 def _same_everywhere(value: Value, span: Span) -> Value:
-    """Return a DSD whose numbers decide for which PEs the program is: registers have no patches."""
+    """Return a DSD with all numbers forced to be equal on all PEs: registers have no patches."""
     if not isinstance(value, Dsd):
         return value
     extent, stride = (force_all(part, "DSR", span) for part in (value.extent, value.stride))
@@ -279,12 +279,12 @@ class _LoadSettings:
     is_stepped: bool = False
     """The register is for `@map`."""
     ids: Value = NO_IDS
-    """The part of a load that is left to run time."""
+    """The run-time ids of a load."""
     own_ut_id: Value | None = None
 
     @property
     def ut_id(self) -> Value | None:
-        """The microthread that the register brings."""
+        """The microthread from the load."""
         return unknown_ids(self.ids).get(("ut_id",), self.own_ut_id)
 
 
@@ -314,7 +314,7 @@ def _load_settings(a: Analyzer, value: Value, span: Span, dsd: Dsd | Runtime) ->
 
 
 def _kept_ids(a: Analyzer, dsr: Dsr, settings: Value, span: Span) -> Value:
-    """Keep the ids of a load that only run time knows; return settings that read them again."""
+    """Store the run-time ids of a load in variables; return settings that read these."""
     ids: Value = NO_IDS
     for path, value in unknown_ids(settings).items():
         key = (dsr.type, dsr.index, path)
@@ -333,14 +333,14 @@ _WITH_ADDRESS: Final = (t.MEM1D_DSD, t.MEM4D_DSD, t.CIRCBUF_DSD)
 
 
 def _note_queue(known: DsrState, state: DsrState) -> None:
-    """Remember whether all DSDs of the fabric that a DSR is loaded with have one queue."""
+    """Note whether all fabric DSDs loaded into a DSR have the same queue."""
     queues = [of.descriptor.queue for of in (known, state) if of.descriptor and of.is_of_fabric]
     if len({*queues}) > 1:
         known.has_one_queue.give_up()
 
 
 def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
-    """Remember what a DSR is loaded with; operations on it take their settings from there."""
+    """Record the load of a DSR, from which operations take their settings."""
     config = state.config
     a.dsrs.note_load(key, state)
     known = a.instance.dsrs.states.get(key)

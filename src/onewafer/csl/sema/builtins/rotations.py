@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 _ALTERNATE = 0
-"""Control task id of the task that starts now and then (SDK)."""
+"""Control task id of the alternate task (SDK)."""
 _INSTRUCTIONS, _STRIDES = (2, 4, 8), range(1, 8)
 
 
 @comptime_builtin("bind_rotating_tasks", 4, context=Where.PROGRAM)
 def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Bind a data task, and a control task that starts instead of it once in a number of times."""
+    """Bind a data task, and a control task that periodically starts instead of it."""
     spans, instance = site.argument_spans, instance_of(module)
     machine = module.session.architecture
     if not machine.num_rotations:
@@ -96,7 +96,7 @@ def _bind_alternate(instance: Instance, pair: int, task: FunctionValue) -> None:
 
 
 def _counts(value: Value, span: Span) -> tuple[int, int]:
-    """Return the limit of a rotation and where its counter begins."""
+    """Return the limit of a rotation and the initial value of its counter."""
     what = "the configuration of rotating tasks"
     fields = read_fields(value, what, span, known=("limit", "init"), required=("limit",))
     limit = conversions.forced_integer(fields["limit"], span, "`.limit`")
@@ -120,7 +120,7 @@ def _counts(value: Value, span: Span) -> tuple[int, int]:
 
 @comptime_builtin("set_control_task_table", 0, 1, context=Where.PROGRAM)
 def set_control_task_table(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Keep control tasks in a table of their own, as the simulated machine does anyway."""
+    """Declare a separate table of control tasks, as the simulated machine always has."""
     instance = instance_of(module)
     _check_table_exists(site, module.session)
     if instance.control_tables.span is not None:

@@ -39,7 +39,7 @@ _WORDS = t.PointerType(t.U16, is_many=True)
 
 @comptime_builtin("get_symbol_id", 1, operands=(0,))
 def get_symbol_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Return the number of an exported symbol; one with several names has that of the first."""
+    """Return the number of an exported symbol; of its first name if there are several."""
     instance = find_instance(module)
     if instance is None:
         fail(
@@ -79,7 +79,7 @@ def _is_same(target: Value, symbol: Value) -> bool:
 
 
 def _number(instance: Instance, name: str) -> int:
-    """Return the number of a name, which is one for all PEs."""
+    """Return the number of a name, which is the same on all PEs."""
     layout = instance.session.layout
     names = [*layout.exports] if layout is not None else []
     return FIRST_SYMBOL_ID + (names.index(name) if name in names else len(names))
@@ -127,7 +127,7 @@ def _tensors(instance: Instance) -> list[tuple[str, Value]]:
 def _chosen(
     site: Site, a: Analyzer, wanted: Value, symbols: Sequence[tuple[str, Value]], type_: t.Type
 ) -> Value:
-    """Return the value of the symbol that has a number; another one stops the simulation."""
+    """Return the value of the symbol with a run-time number; others stop the simulation."""
     span = site.span
     number = ir.Local("number", ScalarType.U16)
     result = a.new_local("value", type_, is_const=False).local
@@ -147,7 +147,7 @@ def _chosen(
 
 
 def _nothing(type_: t.Type) -> Value:
-    """Return what a local holds before a symbol was found; it is never read."""
+    """Return the initial value of a local before a symbol is found; it is never read."""
     if isinstance(type_, t.PointerType):
         return Runtime(type_, ir.Immediate(ScalarType.U16, 0))
     return Scalar(type_, 0)

@@ -1,4 +1,4 @@
-"""The warning about what public text names and does not define, so that it was decided here."""
+"""The warning about builtins that public texts name but do not define."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @runtime_builtin("undefined_result", 3, is_internal=True)
 def undefined_result(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Let a function of the library say what was decided here."""
+    """Warn, for a library function, about behaviour that this project chose."""
     _warn(site, a.instance, args)
     return VOID_VALUE
 
 
 @comptime_builtin("undefined_result", 3, context=Where.PROGRAM, is_internal=True)
 def undefined_from_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Let a function of the library say what was decided here, in a `comptime` block."""
+    """Warn, for a library function in a `comptime` block, about behaviour chosen here."""
     _warn(site, instance_of(module), args)
     return VOID_VALUE
 
@@ -44,7 +44,7 @@ def _warn(site: Site, instance: Instance, args: Sequence[Value]) -> None:
 def warn_of_undefined(
     instance: Instance, what: str, span: Span, unknown: str, instead: str
 ) -> None:
-    """Say that `what` may do another thing on the real machine; `unknown` begins with "where"."""
+    """Warn that the real machine may treat `what` differently; `unknown` begins with "where"."""
     instance.report(
         Fault(
             Diagnostic(

@@ -98,7 +98,7 @@ def pointer_type(value: Value, span: Span) -> t.PointerType:
 
 
 def check_pointees(source: t.PointerType, target: t.PointerType, span: Span) -> None:
-    """Fail if integers with bits to spare in memory would be read or written as something else."""
+    """Fail if integers that do not fill their bytes would be accessed as another type."""
     held, wanted = t.element(source.pointee), t.element(target.pointee)
     if held == wanted or t.ANYOPAQUE in (held, wanted):
         return
@@ -170,7 +170,7 @@ def range_bounds(site: Site, args: Sequence[Value]) -> tuple[t.Type, Value, Valu
 
 
 def range_part(site: Site, args: Sequence[Value]) -> Value:
-    """Return start, stop or step of a range, as the name of the builtin says."""
+    """Return start, stop or step of a range, by the name of the builtin."""
     (value,) = args
     if not isinstance(value, Range):
         span = site.argument_spans[0]
@@ -301,7 +301,7 @@ def concat_structs(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 
 
 def text(value: Value, span: Span, what: str) -> str:
-    """Return a comptime string as it is shown, or fail."""
+    """Return a comptime string in printable form, or fail."""
     return string_of(value, span, what).shown
 
 
@@ -415,7 +415,7 @@ def comptime_print(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 @comptime_builtin("kind_of_type", 1, is_internal=True)
 def kind_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Return in a word what a type is."""
+    """Return the kind of a type as a word."""
     match rules.expect_type(args[0], site.argument_spans[0]):
         case t.IntegerType() as type_:
             return Text("signed" if type_.is_signed else "unsigned")

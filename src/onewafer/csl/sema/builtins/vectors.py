@@ -154,7 +154,7 @@ def _emit(
     *,
     has_result: bool = False,
 ) -> Value:
-    """Emit an operation for each task that its settings may mean; return its result."""
+    """Emit an operation for each possible task of its settings; return its result."""
     span = settings[0][1] if settings else site.span
     results: list[ir.Local] = []
 
@@ -181,7 +181,7 @@ def _warn_of_undefined(a: Analyzer, site: Site, operation: DsdOperation) -> None
 
 
 def _check_cleared(site: Site, operands: Sequence[Value], info: DsdOperationInfo) -> None:
-    """Fail if the destination clears a source that is not in memory, or that is not there."""
+    """Fail if the destination clears an absent source, or one that is not in memory."""
     descriptor = _descriptor_of(operands[0])
     if descriptor is None or descriptor.clears < 0:
         return
@@ -287,7 +287,7 @@ def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expressio
 
 @runtime_builtin("dfilt", 2)
 def dfilt(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Let an input queue drop data until a number of control wavelets came (M99)."""
+    """Make an input queue drop data until a number of control wavelets arrived (M99)."""
     span, config_span = site.argument_spans
     dsd = held_dsds.dropped_by(a, args[0], span) if isinstance(args[0], Dsr) else args[0]
     if not isinstance(dsd, Dsd) or dsd.type is not t.FABIN_DSD:
@@ -346,7 +346,7 @@ def _shift(
     values: Sequence[Value],
     index: Value | None,
 ) -> tuple[ir.DsdOperand, ir.DsdOperand | None, ir.DsdOperand | None]:
-    """Give `.index` to the operands that take one: memory begins later, wavelets carry it."""
+    """Apply `.index` to operands: memory DSDs are advanced, wavelets carry the index."""
     if index is None:
         return operands
     takes_index = [_takes_index(value) for value in values]
@@ -392,7 +392,7 @@ def _with_index(dsd: ir.Expression, index: ir.Expression, *, is_fabric: bool) ->
 
 
 def _warn_of_index(a: Analyzer, site: Site) -> None:
-    """Warn of an `.index` that no operand takes."""
+    """Warn about an `.index` without an operand that uses it."""
     a.instance.report(
         Fault(
             Diagnostic(

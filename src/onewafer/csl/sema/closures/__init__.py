@@ -9,7 +9,7 @@ from onewafer.csl.sema.closures.dispatch import compile_expression, compile_type
 from onewafer.csl.sema.closures.frame import Evaluate, Frame, Scope
 
 MODULES: Final = (calls, expressions, statements, type_expressions)
-"""The modules that register how the kinds of nodes become closures."""
+"""The modules that register the rules for kinds of nodes."""
 
 __all__ = [
     "MODULES",

@@ -66,16 +66,16 @@ class FunctionCode:
 
 @dataclass(slots=True)
 class Calls:
-    """The calls of an analysis: results, and what is being made."""
+    """The calls of an analysis: cached results, and types under construction."""
 
     results: dict[object, tuple[Value, object]] = field(
         default_factory=dict[object, "tuple[Value, object]"]
     )
-    """Key of a pure call → its result, and what keeps the parts of the key alive."""
+    """Key of a pure call → its result, and the objects whose `id` is in the key."""
     making: dict[object, t.StructName | None] = field(
         default_factory=dict[object, "t.StructName | None"]
     )
-    """Calls that are about to return a type → what pointers to that lead to; None: none yet."""
+    """Calls that construct a type → the placeholder for pointers to it; None: none yet."""
 
 
 def _compile_function(declaration: ast.Function) -> FunctionCode:
@@ -139,7 +139,7 @@ def result_type(function: FunctionValue, arguments: Sequence[Value], span: Span)
 
 
 class _Functions(dict["ast.Function", FunctionCode]):
-    """The functions of a file, as far as they are compiled."""
+    """The compiled functions of a file."""
 
 
 def _functions_of(module: Module) -> dict[ast.Function, FunctionCode]:
@@ -147,7 +147,7 @@ def _functions_of(module: Module) -> dict[ast.Function, FunctionCode]:
 
 
 def _code_of(function: FunctionValue) -> FunctionCode:
-    """Return a function as it is compiled, once."""
+    """Return the code of a function, compiled once."""
     functions, declaration = _functions_of(function.module), function.declaration
     code = functions.get(declaration)
     if code is None:
@@ -156,10 +156,10 @@ def _code_of(function: FunctionValue) -> FunctionCode:
 
 
 def _with_absent(function: FunctionValue, arguments: Sequence[Value]) -> Sequence[Value]:
-    """Return the arguments, with `{}` for what a library function can do without.
+    """Return the arguments, with `{}` for optional parameters of a library function.
 
-    The documentation of the SDK knows functions of the layout with optional arguments; the language
-    has no word for them, so in our library these are the last ones of type `anytype`.
+    The SDK documents layout functions with optional arguments, for which the language has no
+    syntax: in our library, optional parameters are the last ones of type `anytype`.
     """
     parameters = function.declaration.parameters[len(arguments) :]
     if not parameters or not function.module.code.is_library:
@@ -231,7 +231,7 @@ def _enter(
 
 
 def _make_type(frame: Frame, code: FunctionCode, declaration: ast.Function, span: Span) -> Value:
-    """Run a function that returns a type, which pointers in that type may name meanwhile."""
+    """Run a function that returns a type; pointers in the type may refer to the type itself."""
     making = frame.module.session.kept(Calls).making
     key = _key_of_call(frame, declaration)
     if key in making:
@@ -274,7 +274,7 @@ def _spelled(frame: Frame, declaration: ast.Function) -> str:
 
 @compiles_pointee(ast.Call)
 def _compile_pointee(node: ast.Call, scope: Scope) -> Evaluate:
-    """Return a closure for a call whose result a pointer leads to, which may be in the making."""
+    """Return a closure for a call that is a pointer's target type, perhaps under construction."""
     call, callee = _compile_call(node, scope), compile_operand(node.callee, scope)
     arguments = [compile_expression(argument, scope) for argument in node.arguments]
 

@@ -1,7 +1,7 @@
-"""Which closure a node becomes: each kind of node has one rule, registered where it is written.
+"""The dispatch from nodes to closures: each kind of node has one registered rule.
 
-The files of this package reach one another's rules by the `compile_…` of this one. So they need not
-import one another: expressions, statements and calls contain each other in CSL, not in Python.
+The modules of this package call one another's rules through the `compile_…` of this one, so they
+need no imports of one another, although expressions, statements and calls contain each other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Node = TypeVar("_Node", bound=ast.Expression | ast.Statement)
 EXPRESSIONS: dict[type, Callable[[Any, Scope], Evaluate]] = {}
 """Rules of all kinds of expressions, for their values."""
 POINTEES: dict[type, Callable[[Any, Scope], Evaluate]] = {}
-"""Rules of the expressions that may name a type in the making, where a pointer leads to it."""
+"""Rules of expressions that may name a type under construction as a pointer's target."""
 STATEMENTS: dict[type, Callable[[Any, Scope], Execute]] = {}
 """Rules of all kinds of statements."""
 
@@ -40,7 +40,7 @@ def compiles(
 def compiles_pointee(
     kind: type[_Node],
 ) -> Callable[[Callable[[_Node, Scope], Evaluate]], Callable[[_Node, Scope], Evaluate]]:
-    """Make the decorated function the rule of one kind of expression that a pointer leads to."""
+    """Make the decorated function the rule of one kind of expression as a pointer's target."""
     return _registered(POINTEES, kind)
 
 
@@ -82,7 +82,7 @@ def compile_type(node: ast.Expression, scope: Scope) -> Evaluate:
 
 
 def compile_pointee(node: ast.Expression, scope: Scope) -> Evaluate:
-    """Return a closure for the type that a pointer leads to, which may be in the making."""
+    """Return a closure for a pointer's target type, perhaps under construction."""
     return POINTEES.get(type(node), compile_type)(node, scope)
 
 

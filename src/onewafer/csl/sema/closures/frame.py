@@ -29,7 +29,7 @@ class Frame:
         """The value of a `break` with a label."""
 
     def arrives(self, label: str | None) -> bool:
-        """Tell whether a jump on its way goes to the block or loop of this label; it ends there."""
+        """Tell whether the current jump targets the block or loop of this label; end the jump."""
         if label is None or self.label != label:
             return False
         self.label = None
@@ -37,7 +37,7 @@ class Frame:
 
 
 class Signal(Enum):
-    """Why a statement does not simply go on to the next one."""
+    """The kind of jump after a statement."""
 
     BREAK = 1
     CONTINUE = 2
@@ -88,7 +88,7 @@ class Scope:
 
 
 def read_poison() -> NoReturn:
-    """Stop quietly: the local's initialiser was wrong, which has been reported."""
+    """Stop without a report: the error in the local's initialiser has been reported."""
     raise Fault(None)
 
 

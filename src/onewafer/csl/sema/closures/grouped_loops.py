@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 _MOST_FAILURES: Final = 3
-"""A loop that could not be grouped so often is not tried again."""
+"""Number of failed attempts after which a loop is no longer grouped."""
 
 
 class GroupedLoop:
@@ -30,7 +30,7 @@ class GroupedLoop:
         self._num_failures = 0
 
     def run(self, frame: Frame, iterated: Value, span: Span) -> bool:
-        """Run the loop, or record it for the one around it; return whether that was possible."""
+        """Run the loop, or record it for the enclosing one; return whether that was possible."""
         match iterated:
             case Range(type_, Scalar() as start, Scalar() as stop, Scalar() as step):
                 bounds = [int(force(bound, "loop bound", span)) for bound in (start, stop, step)]

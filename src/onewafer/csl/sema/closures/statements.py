@@ -103,7 +103,7 @@ def compile_labelled(node: ast.Block, scope: Scope) -> Execute:
 
 @compiles_statement(ast.Block)
 def _compile_block(node: ast.Block, scope: Scope) -> Execute:
-    """Return a closure that executes a block that stands as a statement."""
+    """Return a closure that executes a block statement."""
     block = compile_labelled(node, scope)
     if node.label is None:
         return block
@@ -125,7 +125,7 @@ def _ends_loop(frame: Frame, signal: Signal | None, label: str | None) -> bool:
 
 
 def _leaves(frame: Frame, signal: Signal, label: str | None) -> Signal | None:
-    """Return what a signal that ended a loop means for the block around."""
+    """Return the signal for the enclosing block after a signal ended a loop."""
     if signal is Signal.BREAK or (signal is Signal.BREAK_LABEL and frame.arrives(label)):
         return None
     return signal
@@ -229,7 +229,7 @@ def _replace(old: Value | None, new: Value, span: Span) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One `.name` or `[indices]` on the way from a local to the part that is assigned."""
+    """One `.name` or `[indices]` on the path from a local to the assigned part."""
 
     name: str | None
     indices: tuple[Evaluate, ...]
@@ -276,7 +276,7 @@ def _compile_update(target: ast.Expression, value: Evaluate, span: Span, scope: 
 
 
 def _set_element(frame: Frame, array: Array, step: _Step, new: Value, span: Span) -> None:
-    """Change an array that a variable holds itself, and so alone."""
+    """Change an array that belongs to one variable, in place."""
     position = _position(frame, array, step)
     array.elements[position] = _replace(array.elements[position], new, span)
 
@@ -297,7 +297,7 @@ def _no_such_part(container: Value, step: _Step) -> NoReturn:
 def _update(
     frame: Frame, container: Value, steps: Sequence[_Step], new: Value, span: Span
 ) -> Value:
-    """Return a value with another part; arrays in it may be those of other values, too."""
+    """Return a value with a replaced part; its arrays may be shared with other values."""
     if not steps:
         return _replace(container, new, span)
     step, rest = steps[0], steps[1:]
@@ -443,7 +443,7 @@ def _part(value: Value | None, path: Sequence[int]) -> Value:
 
 
 def iterate(value: Value, span: Span) -> Iterator[Value]:
-    """Yield what a `for` loop over a comptime value goes through."""
+    """Yield the elements of a comptime value in a `for` loop."""
     match value:
         case Range(type_, Scalar() as start, Scalar() as stop, Scalar() as step):
             bounds = (int(force(bound, "loop bound", span)) for bound in (start, stop, step))

@@ -1,4 +1,4 @@
-"""Mistakes of the user: how analysis stops at one, and what it suggests instead."""
+"""Errors in the user's program: the exception, its report, and suggestions."""
 
 from onewafer.csl.sema.faults.faults import Chain, Fault, Reports, fail
 

@@ -1,4 +1,4 @@
-"""How analysis stops at a mistake of the user: one exception, turned into one diagnostic.
+"""The exception for a mistake of the user, which becomes one diagnostic.
 
 A `Fault` unwinds to the nearest point that can go on (the next statement of a run-time function,
 the next statement of a top-level comptime block, the next global). On the way up, calls and
@@ -42,16 +42,16 @@ class Fault(Exception):  # noqa: N818 - a mistake of the input, not of the progr
 
 
 Chain = tuple[tuple["Span", str], ...]
-"""Locations that led to what is being analysed, innermost first, and what happens there."""
+"""The call and import locations of the current code, innermost first, with labels."""
 
 
 class Reports:
-    """The way of faults to the sink, from wherever the analysis is."""
+    """Reports faults to the sink, with the locations of the current code."""
 
     def __init__(self, sink: DiagnosticSink) -> None:
         self.sink = sink
         self.chain: Chain = ()
-        """Places that led to what is being analysed."""
+        """Call and import locations of the current code."""
 
     def report(self, fault: Fault, chain: Chain | None = None) -> None:
         """Hand a fault to the sink with the locations that led here, or those of `chain`."""
