@@ -374,7 +374,7 @@ def test_command_line_does_not_load_torch(arguments):
 @pytest.mark.slow
 def test_the_report_says_which_engine_ran(script, tmp_path, capsys, engine):
     report = tmp_path / "report.json"
-    options = ["--fidelity", "fabric", "--engine", engine, "--rectangle", "2x2"]
+    options = ["--fidelity", "fabric", "--engine", engine, "--rectangle", "2x2", "--verbose"]
     assert execute(["run", *options, "--json", str(report), script]) == 0
     assert json.loads(report.read_text())["programs"][0]["engine"] == engine
     assert f"│ engine                │ {engine}" in capsys.readouterr().err

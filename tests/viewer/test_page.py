@@ -557,7 +557,7 @@ def test_a_whole_wafer_opens_and_zooms_to_one_pe(browser, tmp_path):
     path = record_image(tmp_path / "run.parquet", image)
     with viewing(path) as url:
         open_page(browser, url)
-        wait_for(browser, lambda: drawn(browser) == "busy 0")
+        wait_for(browser, lambda: drawn(browser) == "busy 1")  # 1,170 rows in fewer pixels
         open_page(browser, url, "/#pe=700,1000")
         assert "Its main thread stands at sum.csl:3." in find(browser, "#panel").text
         picture = pixels(browser)
