@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BLOCK_ELEMENTS = 1 << 13
 """Elements that are computed together: their temporaries stay in the cache."""
 _BELOW_F32 = (1 << 29) - 1
-"""Bits of an f64 that a normal f32 has not."""
+"""Low mantissa bits of an f64 that a normal f32 does not have."""
 _HALF_OF_F32 = 1 << 28
 """Their value halfway between two f32."""
 
@@ -54,7 +54,7 @@ def fused_multiply_add(addend: Floats, left: Floats, right: Floats) -> Floats:
 
 
 def _has_ties(total: Doubles) -> bool:
-    """Tell whether a number lies halfway between two f32, or may, where these are subnormal.
+    """Tell whether a number lies halfway between two f32, or may, if the f32 are subnormal.
 
     Elsewhere the second rounding goes where one rounding of the exact sum would have gone.
     """

@@ -1,4 +1,4 @@
-"""The banks of memory, in which some operations read their sources in turns (M13).
+"""Memory banks, and the operations whose two sources conflict in a bank (M13).
 
 An operation with two sources in memory that advance alike takes longer if they begin in words of
 32 bits that are equal modulo 4. Arenas begin in words that are 0 modulo 4 (`emit_csl`), so offsets
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 _Offsets = TypeVar("_Offsets", int, "NDArray[np.int64]")
 
 PERIOD_BYTES = 16
-"""Addresses that differ by a multiple of it lie in the same banks."""
+"""The period of the banks: addresses that differ by a multiple of it share a bank."""
 WORD_BYTES = 4
 
 
 def period(dtype: DataType) -> int:
-    """Return the elements after which banks repeat."""
+    """Return the number of elements after which the banks repeat."""
     return PERIOD_BYTES // dtype.num_bytes
 
 
 def bank(offset: _Offsets, dtype: DataType) -> _Offsets:
-    """Return in which bank, modulo 4, an element of an arena lies, or each of several."""
+    """Return the bank, modulo 4, of an arena element, or of each of several elements."""
     return offset * dtype.num_bytes % PERIOD_BYTES // WORD_BYTES
 
 
@@ -46,7 +46,7 @@ def row_banks(block: Block, num_rows: int, dtype: DataType) -> Counter[int]:
 
 
 def count_shared(block: Block, vectors: Block, num_rows: int, dtype: DataType) -> int:
-    """Return how many rows of a block begin in the same banks as the vector that they meet.
+    """Count the rows of a block that begin in the same bank as their vector.
 
     The first rows meet the first of the `vectors`, and so on, equally many each.
     """

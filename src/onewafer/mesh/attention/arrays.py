@@ -48,17 +48,17 @@ class LocalHeads:
     """The kv heads that a PE has features of."""
 
     first: int
-    """Among those that its scores have."""
+    """Index of the first local head among the heads of the score blocks."""
     sizes: tuple[int, ...]
-    """Features of each that the PE has; none is 0."""
+    """Local features of each head, at least 1."""
 
     @property
     def words(self) -> tuple[int, ...]:
-        """The table that `shares.csl` makes."""
+        """The head table, as `shares.csl` writes it."""
         return (self.first, len(self.sizes), *self.sizes)
 
     def blocks(self) -> Iterator[tuple[int, slice]]:
-        """Yield each kv head and where its features are in the PE's block."""
+        """Yield each kv head and the slice of its features in the PE's block."""
         ends = np.cumsum((0, *self.sizes)).tolist()
         for head, (start, end) in enumerate(pairwise(ends), self.first):
             yield head, slice(start, end)
@@ -84,7 +84,7 @@ def most_heads(num_pes: int, *, width: int, head_dim: int, features: int) -> int
 def count_heads(
     num_pes: int, *, width: int, head_dim: int, features: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return of how many kv heads each PE along A has features, and of how many features.
+    """Count the kv heads with features on each PE along A, and those features.
 
     They are those of its `local_heads`.
     """
@@ -140,7 +140,7 @@ def append(
 def turn(
     transposed: Floats, cache: Floats, heads: LocalHeads, *, width: int, capacity: int, slots: int
 ) -> None:
-    """Copy keys and values of the first `slots`, each to the place of the other in `transposed`."""
+    """Swap keys and values: copy those of the first `slots` to `transposed`."""
     keys, values = split_cache(cache, heads, width=width, capacity=capacity)
     to_keys, to_values = split_cache(transposed, heads, width=width, capacity=capacity)
     for (_, block), to, of in zip(heads.blocks(), to_values, values, strict=True):
@@ -161,7 +161,7 @@ def split_cache(
 
 
 def split_slots(kept: Floats, heads: LocalHeads, *, capacity: int) -> tuple[Floats, ...]:
-    """Return views `[…, capacity, features]` of what is kept slot by slot, of each local head."""
+    """Return views `[…, capacity, features]` of cached rows, one view for each local head."""
     leading = kept.shape[:-1]
     return tuple(
         kept[..., block.start * capacity : block.stop * capacity].reshape(*leading, capacity, -1)
@@ -199,7 +199,7 @@ def scores(
 
 
 def add_bias(scores: Sums, bias: Floats, *, at: int) -> None:
-    """Add what the PE `at` along A has of a bias to its `scores` `[…, rows, num_heads, slots]`.
+    """Add the bias block of PE `at` along A to its `scores` `[…, rows, num_heads, slots]`.
 
     `bias` is `[…, share, capacity]`; its rows are those of `scores` with all heads, from row
     `at` · share on.
@@ -300,12 +300,12 @@ def divide(sums: Sums, weighted: Sums, heads: LocalHeads, *, dtype: np.dtype[Any
 
 
 def is_seen(lengths: Integers, slots: int) -> NDArray[np.bool_]:
-    """Return `[…, rows, 1, slots]`: whether a row attends to a slot."""
+    """Return the mask `[…, rows, 1, slots]` of the slots that each row attends to."""
     return np.arange(slots) < lengths[..., np.newaxis, np.newaxis]
 
 
 def query_heads(heads: LocalHeads, group: int) -> slice:
-    """Return where the query heads are that a PE has features of."""
+    """Return the slice of query heads with features on a PE."""
     return slice(heads.first * group, (heads.first + len(heads.sizes)) * group)
 
 

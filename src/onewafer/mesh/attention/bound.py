@@ -1,8 +1,9 @@
-"""How far the attention of two evaluations may be apart, in f32.
+"""The largest difference between the attention results of two evaluations, in f32.
 
-A score is off by what query and keys are off by, and by the roundings of its sum. A weight is then
-off by a share: e to that distance, the error of the exponential, and the rounding of its exponent.
-Weights that are all off by at most a share s, over their sum, are off by (1 + s) / (1 − s) − 1.
+A score is off by the errors of query and keys and by the roundings of its sum. A weight is then
+off by a relative error: e to that distance, the error of exp, and the rounding of its exponent.
+Weights that are all off by at most s, over their sum, are off by (1 + s)
+(1 − s) − 1.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from onewafer.mesh.distances import Distances, Float64
 
 _LEAST = -80.0
-"""Scores this far below the largest have weights that are lost in the roundings of others."""
+"""Score differences below which a weight is lost in the rounding of larger weights."""
 
 
 def bound_attention(operation: Attention, distances: Distances) -> Bounded:
-    """Return the result of a launch: slot by slot, with what its sequences have kept."""
+    """Return the result of a launch and its error bound, slot by slot with the cached rows."""
     query, key, value = (distances.of(name) for name in operation.operands)
     whole = None if operation.factors is None else distances.of(operation.factors).exact
     errors: list[Float64] = []
@@ -50,9 +51,9 @@ def _bound_slot(
     factors: Float64 | None,
     distances: Distances,
 ) -> Float64:
-    """Return the errors of the rows of one sequence, the first of which is at a position.
+    """Return the errors of one sequence's rows; the first row is at position `first`.
 
-    Factors of shares are exact; a weight is rounded once more as it is multiplied by one.
+    Factors of probabilities are exact; multiplying a weight by one adds a rounding.
     """
     rows, positions = len(operands[0].exact), len(operands[1].exact)
     kv_heads, group = operation.kv_heads, operation.heads // operation.kv_heads
@@ -81,7 +82,7 @@ def _bound_slot(
 
 
 def _score_errors(scale: float, query: Bounded, keys: Bounded, distances: Distances) -> Float64:
-    """Return how far scores are off before they are scaled and compared."""
+    """Return the error bound of each score before scaling and masking."""
     gamma = distances.gamma(keys.exact.shape[-1] + distances.num_pes + 2)
     most = np.einsum("rhgd,shd->rhgs", query.magnitude, keys.magnitude)
     plain = np.einsum("rhgd,shd->rhgs", np.abs(query.exact), np.abs(keys.exact))

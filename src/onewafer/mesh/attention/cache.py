@@ -84,7 +84,7 @@ inline fn share_slots(words: [*]u16, numbers: [*]u16, heads: [*]u16, width: u16,
 
 @dataclass(frozen=True, slots=True)
 class Share(AttentionStep):
-    """Work out the heads and slots of each PE, once a launch for all layers that are alike."""
+    """Compute the heads and slots of each PE, once a launch for all layers of one shape."""
 
     kinds = (
         Kind(
@@ -113,10 +113,10 @@ class Share(AttentionStep):
 
     shape: AttentionShape
     rows: Block
-    """Any block of the launch's rows."""
+    """A block whose rows are those of the launch."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the block that says how many rows there are."""
+        """Return the block that determines the number of rows."""
         return (self.rows,)
 
     def more(self) -> tuple[int, ...]:
@@ -125,12 +125,12 @@ class Share(AttentionStep):
         return (shape.head_dim, shape.kv_heads * shape.head_dim, int(shape.is_apart))
 
     def execute_slot(self, memories: Memories) -> None:
-        """Do nothing: on NumPy arrays each step works its shares out."""
+        """Do nothing: in NumPy each step computes its heads and slots itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Append(AttentionStep):
-    """Put the keys and values of the launch's rows into the cache, each on the PE that keeps it."""
+    """Append the keys and values of the launch's rows to the cache, on the PE of each position."""
 
     kinds = (
         Kind(
@@ -167,7 +167,7 @@ class Append(AttentionStep):
     values: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return cache, keys and values."""
+        """Return the blocks of cache, keys and values."""
         return self.cache, self.keys, self.values
 
     def execute_slot(self, memories: Memories) -> None:

@@ -1,12 +1,11 @@
-"""Gradients of keys and values that launches of one sequence carry from one to the other, in f32.
+"""Gradients of keys and values that one launch of a sequence passes to the next, in f32.
 
-    ClearCarried ─▶ the backward pass of the last rows, of those before them, …, of the first rows
+ClearCarried ─▶ the backward pass of the last rows, of the rows before, …, of the first rows
 
 Where a launch has some rows of a sequence, its backward pass gives a part of the gradients of all
 keys and values that it attends to. Those of earlier rows stay on the PEs, beside the cache, until
 the launch of these rows, whose own part is the last one.
-
-Keys and values stay as the forward pass needs them; a backward pass copies those of its layer.
+The cache itself keeps the forward pass's order; a backward pass transposes that of its layer.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CarrySlots(SlotSums):
-    """Sums over the rows of a launch and of those behind it."""
+    """Sum gradients of keys and values over the rows of this launch and of later ones."""
 
     kinds = (
         Kind(
@@ -68,7 +67,7 @@ class CarrySlots(SlotSums):
     factors: Block
     rows_of: Block
     carried: Block
-    """In the arena of the state, the sums of all slots."""
+    """The sums of all slots, in the arena of the state."""
     column: int
 
     def more(self) -> tuple[int | Block, ...]:
@@ -76,7 +75,7 @@ class CarrySlots(SlotSums):
         return self.carried, self.column
 
     def begin(self, memories: Memories, column: Column) -> Array:
-        """Return the sums that are carried."""
+        """Return the carried sums."""
         sums = np.zeros((len(column.b), column.slots, self.shape.width), np.float32)
         for (_, block), kept in zip(
             column.heads.blocks(), self._carried(memories, column), strict=True
@@ -85,7 +84,7 @@ class CarrySlots(SlotSums):
         return sums
 
     def keep(self, memories: Memories, column: Column, sums: Array) -> None:
-        """Carry the sums."""
+        """Store the sums in the carried block."""
         for (_, block), kept in zip(
             column.heads.blocks(), self._carried(memories, column), strict=True
         ):
@@ -99,7 +98,7 @@ class CarrySlots(SlotSums):
 
 @dataclass(frozen=True, slots=True)
 class TransposeCache(AttentionStep):
-    """Copy keys and values of a sequence, each to the place of the other, for one backward pass."""
+    """Copy a sequence's cache with keys and values swapped, for one backward pass."""
 
     kinds = (
         Kind(
@@ -119,11 +118,11 @@ class TransposeCache(AttentionStep):
     cache: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the copy and the cache."""
+        """Return the blocks of the copy and the cache."""
         return self.transposed, self.cache
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on: features are `near`, or too many to stride."""
+        """Return the sizes that the cost depends on: `near` features are copied with a stride."""
         sizes = self.shape.sizes(program, launch)
         near = (np.asarray(sizes["share"]) <= MOST_STRIDE).astype(np.int64)
         return {**sizes, "near": near, "far": 1 - near}
@@ -145,7 +144,7 @@ class TransposeCache(AttentionStep):
 
 @dataclass(frozen=True, slots=True)
 class ClearCarried(MeshOperation):
-    """Set what is carried to +0."""
+    """Set the carried gradients to +0."""
 
     kinds = (Kind(112, "clear_carried", "@fmovs(kept(result, n), 0.0);", functions=(KEPT,)),)
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 _NUM_BANKS = 4
-"""Words of f32 that differ by a multiple of it share their banks."""
+"""The number of banks: f32 words whose distance is a multiple of it share a bank."""
 
 
 def of_scores(
     shape: AttentionShape, scores: Block, keys: Block, *, num_places: int, launch: Launch
 ) -> Integers:
-    """Return the elements that `scores.csl` multiplies in turns, `[1, classes, places]`."""
+    """Count the elements of `scores.csl` with bank conflicts, `[1, classes, places]`."""
     places = np.arange(num_places)
     begin = np.zeros(num_places, np.int64)
     found = np.zeros((_num_classes(shape), num_places), np.int64)
@@ -53,7 +53,7 @@ def of_scores(
 def of_values(
     shape: AttentionShape, totals: Block, values: Block, *, num_places: int, launch: Launch
 ) -> Integers:
-    """Return the elements that `values.csl` multiplies in turns, `[1, classes, places]`."""
+    """Count the elements of `values.csl` with bank conflicts, `[1, classes, places]`."""
     places = np.arange(num_places)
     found = np.zeros((_num_classes(shape), num_places), np.int64)
     for first, part in launch.each_slot():
@@ -75,7 +75,7 @@ def of_values(
 def of_factors(
     shape: AttentionShape, scores: Block, factors: Block, *, num_places: int, launch: Launch
 ) -> Integers:
-    """Return the elements that `score_factors.csl` multiplies in turns, `[1, classes, places]`."""
+    """Count the elements of `score_factors.csl` with bank conflicts, `[1, classes, places]`."""
     slots, capacity = shape.slots(num_places, launch), factors.columns // shape.num_heads
     lengths = _lengths(shape, np.arange(num_places), launch)
     rows = np.arange(launch.num_rows)[:, np.newaxis]
@@ -97,7 +97,7 @@ def of_factors(
 
 
 def _lengths(shape: AttentionShape, places: Integers, part: Launch) -> Integers:
-    """Return `[places, rows]`: slots that each row attends to."""
+    """Return the slots that each row attends to, `[places, rows]`."""
     first = shape.first(part)
     reach, step = (first + 1, 1) if shape.is_causal else (first + part.num_rows, 0)
     return arrays.row_lengths(part.num_rows, reach=reach, step=step, b=places, size=len(places))
@@ -108,7 +108,7 @@ def _num_classes(shape: AttentionShape) -> int:
 
 
 def _largest_of_class(shape: AttentionShape, met: list[Integers]) -> Integers:
-    """Return `[classes, places]`: of PEs that differ in their heads only, the slowest one."""
+    """Return the slowest PE's count among those that differ in heads only, `[classes, places]`."""
     result = np.zeros((_num_classes(shape), len(met[0])), np.int64)
     for (label, _), counts in zip(_layouts(shape), met, strict=True):
         result[label] = np.maximum(result[label], counts)
@@ -117,7 +117,7 @@ def _largest_of_class(shape: AttentionShape, met: list[Integers]) -> Integers:
 
 @cache
 def _layouts(shape: AttentionShape) -> tuple[tuple[int, arrays.LocalHeads], ...]:
-    """Return the classes with the heads that PEs of theirs have, those once that meet alike."""
+    """Return the distinct head layouts of each class, each layout once."""
     found: dict[tuple[int, int, tuple[int, ...]], arrays.LocalHeads] = {}
     for place, label in enumerate(shape.classes.labels.tolist()):
         heads = shape.local_heads(place)
@@ -127,7 +127,7 @@ def _layouts(shape: AttentionShape) -> tuple[tuple[int, arrays.LocalHeads], ...]
 
 @cache
 def _score_tables(shape: AttentionShape) -> tuple[Integers, ...]:
-    """Return for each layout `[slots, distance]`, both modulo 4: how many operations conflict.
+    """Return for each layout the number of conflicting operations, `[slots % 4, distance % 4]`.
 
     The distance is that from the first key to the first sum of a row.
     """
@@ -147,7 +147,7 @@ def _score_table(shape: AttentionShape, heads: arrays.LocalHeads) -> Integers:
 
 @cache
 def _value_tables(shape: AttentionShape) -> tuple[Integers, ...]:
-    """Return for each layout `[distance modulo 4, slots up to 4]`: how many elements conflict.
+    """Return for each layout the number of conflicting elements, `[distance % 4, slots up to 4]`.
 
     The distance is that from the cache to a row of totals.
     """
@@ -166,7 +166,7 @@ def _value_table(shape: AttentionShape, heads: arrays.LocalHeads) -> Integers:
 def _value_operations(
     shape: AttentionShape, heads: arrays.LocalHeads
 ) -> Iterator[tuple[int, tuple[int, int], int]]:
-    """Yield member, first feature and features, and slot of the operations of the first 4 slots."""
+    """Yield member, feature range and slot of each operation on the first 4 slots."""
     for _, block in heads.blocks():
         for member in range(shape.group):
             for slot in range(_NUM_BANKS):

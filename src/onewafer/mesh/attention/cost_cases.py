@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Attention:
-    """Operands of the steps of attention; all features lie on the first PE."""
+    """Operands of the steps of attention; the first PE has all features."""
 
     sizes: Sizes
     axis: Axis = Axis.X
@@ -39,7 +39,7 @@ class _Attention:
 
     @property
     def shape(self) -> mesh.AttentionShape:
-        """The shape."""
+        """The attention shape of the case."""
         sizes = self.sizes
         return mesh.AttentionShape(
             axis=self.axis,
@@ -57,13 +57,13 @@ class _Attention:
 
     @property
     def shape_of_part(self) -> mesh.AttentionShape:
-        """The shape for PEs that have half of the features of a head."""
+        """An attention shape whose PEs have half the features of a head."""
         shape = self.shape
         return replace(shape, head_dim=2 * shape.head_dim, width=shape.head_dim, is_apart=True)
 
     @property
     def kept(self) -> Block:
-        """A cache."""
+        """The block of the cache."""
         return Block(Arena.STATE, 0, 1, self.shape.cache_elements)
 
     def block(self, columns: int = 1) -> Block:
@@ -72,12 +72,12 @@ class _Attention:
 
 
 def _shares_and_seeds(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Return what steps that draw find."""
+    """Return the memory words that steps with random draws read."""
     return _shares(sizes) | seeds(sizes)
 
 
 def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Return the table that `Share` fills on the PE that is walked on."""
+    """Return the table that `Share` writes on the measured PE."""
     shape, launch = _Attention(sizes).shape, sizes.launch
     b, end = sizes.place_across, launch.start + launch.num_rows
     lengths = row_lengths(launch.num_rows, reach=launch.start + 1, step=1, b=b, size=NUM_PES)
@@ -86,7 +86,7 @@ def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 
 def _shares_of_slots(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Return the table that `Share` fills on that PE for a launch of several slots."""
+    """Return the table that `Share` writes on the measured PE for several slots."""
     shape, b = _Attention(sizes, has_slots=True).shape, sizes.place_across
     words: list[int] = []
     lengths: list[int] = []
@@ -105,7 +105,7 @@ def _shares_of_slots(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 _FULL = grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21))
 _FIRST = grid(rows=(3, 4, 8), start=(0,), place_across=(3,))
-"""The last PE has a slot for the fourth position, so that rows before it attend to none there."""
+"""A first position such that the last PE has a slot for the fourth row only."""
 _WITHOUT_HEADS = grid(rows=(4, 8), place=(3,))
 
 
@@ -132,7 +132,7 @@ def _attention(
 
 
 def _cases_of_scores() -> Iterator[CostCase]:
-    """Yield those of the steps up to the scores."""
+    """Yield the cases of the steps up to the scores."""
     yield _attention(
         lambda its: mesh.Share(its.shape, its.block()),
         rounds=("rows", "heads"),
@@ -181,7 +181,7 @@ def _cases_of_scores() -> Iterator[CostCase]:
 
 
 def _cases_of_values() -> Iterator[CostCase]:
-    """Yield those of the steps after the scores."""
+    """Yield the cases of the steps after the scores."""
     softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
     yield _attention(
         lambda its: mesh.FindMaxima(its.shape, its.block(), its.block(), 0.5),
@@ -219,15 +219,15 @@ def _cases_of_values() -> Iterator[CostCase]:
 
 
 _MORE_SLOTS: tuple[MoreSlots, ...] = (), ((52, 3),), ((59, 3), (46, 5))
-"""The first PE keeps a position of each, and has more slots than they have rows."""
+"""Further slots: the first PE keeps a position of each, and more positions than rows."""
 _SLOTS = grid_of_slots(_MORE_SLOTS, rows=(4, 7), heads=(2, 3), group=(3, 5), slots=(16, 21))
 _FIRST_SLOTS = grid_of_slots((((0, 2),), ((1, 6),)), rows=(3, 8), start=(0, 9), place_across=(3,))
-"""The last PE has no slot for some of the first positions."""
+"""Slots of the first positions, of which the last PE keeps none."""
 _SLOTS_WITHOUT_HEADS = grid_of_slots(((), ((8, 3), (14, 5))), rows=(4, 8), place=(3,))
 
 
 def _cases_of_slots() -> Iterator[CostCase]:
-    """Yield those of the steps that are done slot by slot, up to the scores."""
+    """Yield the cases of the steps done slot by slot, up to the scores."""
     yield _attention(
         lambda its: mesh.Share(its.shape, its.block()),
         rounds=("slot", "slot*rows", "heads"),
@@ -273,7 +273,7 @@ def _cases_of_slots() -> Iterator[CostCase]:
 
 
 def _cases_of_slot_values() -> Iterator[CostCase]:
-    """Yield those of the steps that are done slot by slot, after the scores."""
+    """Yield the cases of the steps done slot by slot, after the scores."""
     softmax = "slot", "slot*present", "slot*present*rows", "present*seeing", "seeing*heads*group"
     yield _attention(
         lambda its: mesh.FindMaxima(its.shape, its.block(), its.block(), 0.5),
@@ -318,7 +318,7 @@ def _cases_of_slot_values() -> Iterator[CostCase]:
 
 
 def _cases_of_gradients() -> Iterator[CostCase]:
-    """Yield those of the steps of the backward pass."""
+    """Yield the cases of the backward pass."""
     softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
     yield _attention(
         lambda its: mesh.WeighProducts(
@@ -369,7 +369,7 @@ def _cases_of_gradients() -> Iterator[CostCase]:
 
 
 def _drops() -> CostCase:
-    """Return that of factors that are drawn, in parts that are equally large."""
+    """Return the case of drawn dropout factors, in parts of equal size."""
 
     def build(its: _Attention) -> mesh.DropScores:
         return mesh.DropScores(replace(its.shape, capacity=its.sizes.slots), its.block(), DRAW)
@@ -393,7 +393,7 @@ def _drops() -> CostCase:
 
 
 def _turn() -> CostCase:
-    """Return that of copies with keys in the place of values."""
+    """Return the case of a cache copy with keys and values swapped."""
     return _attention(
         lambda its: mesh.TransposeCache(its.shape, its.block(), its.kept),
         rounds=(
@@ -414,7 +414,7 @@ def _turn() -> CostCase:
 def _of_slot_sums(
     build: Callable[[_Attention], MeshOperation], *, lengths: tuple[str, ...]
 ) -> CostCase:
-    """Return that of sums over rows that come to the rows of slots."""
+    """Return the case of sums over rows that are added to the rows of slots."""
     return _attention(
         build,
         rounds=(

@@ -1,4 +1,4 @@
-"""Attention: shares, or what comes back to them, times factors that PEs draw, as of a dropout."""
+"""Attention dropout: probabilities, or their gradients, times factors that the PEs draw."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DropScores(AttentionStep):
-    """Multiply the scores of the local heads by factors that are drawn, rounded once.
+    """Multiply the scores of the local heads by drawn factors, rounded once.
 
-    In an evaluation they stay as they are.
+    In evaluation mode the scores stay as they are.
     """
 
     kinds = (
@@ -68,7 +68,7 @@ class DropScores(AttentionStep):
 
     @property
     def _positions(self) -> int:
-        """Features that are drawn for each head."""
+        """The number of features drawn for each head."""
         return self.draw.features // self.shape.num_heads
 
     @property

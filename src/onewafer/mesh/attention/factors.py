@@ -1,4 +1,4 @@
-"""Attention: shares, or what comes back to them, times factors that the graph has, as of a dropout.
+"""Attention with factors from the graph: probabilities, or their gradients, times those factors.
 
 All PEs along A have the factors of all heads, those along B of the positions that they keep.
 """
@@ -48,10 +48,10 @@ class ScaleScores(AttentionStep):
     shape: AttentionShape
     scores: Block
     factors: Block
-    """A row: those of a PE's positions for each query head of all."""
+    """A row with the factors of the PE's positions for every query head."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return scores and factors."""
+        """Return the blocks of scores and factors."""
         return self.scores, self.factors
 
     def more(self) -> tuple[int, ...]:

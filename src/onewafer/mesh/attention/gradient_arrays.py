@@ -61,7 +61,7 @@ def back(
     group: int,
     scale: float,
 ) -> None:
-    """Make `scores` shares, and `products` what the scores are responsible for."""
+    """Turn `scores` into probabilities, and `products` into the gradients of the scores."""
     local, count = query_heads(heads, group), len(heads.sizes) * group
     if not count:
         return
@@ -86,7 +86,7 @@ def sum_keys(
     group: int,
     width: int,
 ) -> Sums:
-    """Return sums `[…, rows, width, group]` of product · key over the slots a row attends to.
+    """Return sums `[…, rows, width, group]` of score gradient · key over the slots of each row.
 
     `cached` are the keys of each local head, `[…, capacity, features]`. A sum starts at −0 and
     takes the slots in ascending order.
@@ -112,7 +112,7 @@ def add_rows(
     *,
     group: int,
 ) -> None:
-    """Add to `result` `[…, slots, width]` factor · row over the rows and members that see a slot.
+    """Add factor · row to `result` `[…, slots, width]`, over the rows and members of each slot.
 
     A sum takes rows in ascending order, and of each all members.
     """
@@ -129,9 +129,9 @@ def add_rows(
 
 
 def spread(kept: Sums, heads: LocalHeads, *, rows: int, start: int, b: Integers, size: int) -> Sums:
-    """Return `[…, rows, width]`, the sums of each row's position from the PE `b` that has it.
+    """Return the sums of each row's position on the PE that keeps it, `[…, rows, width]`.
 
-    −0 on the others, and in the padding.
+    −0 on the other PEs, and in the padding.
     """
     result = np.full((*kept.shape[:-2], rows, kept.shape[-1]), _MINUS_ZERO)
     end = sum(heads.sizes)

@@ -47,13 +47,13 @@ ATTENTION_GRADIENT = Module(
 
 
 def joint_columns(shape: AttentionShape) -> int:
-    """Return the columns of gradients of queries, keys and values beside each other."""
+    """Return the columns of the gradients of queries, keys and values side by side."""
     return (shape.group + 2) * shape.width
 
 
 @dataclass(frozen=True, slots=True)
 class WeighProducts(AttentionStep):
-    """Make the scores exp(score − maximum), and the products times these; sum both."""
+    """Replace scores by exp(score − maximum), multiply the products by these weights, sum both."""
 
     kinds = (
         Kind(
@@ -72,14 +72,14 @@ class WeighProducts(AttentionStep):
 
     shape: AttentionShape
     totals: Block
-    """A row: sums of the weights, then those of weights times products."""
+    """A row: the sums of the weights, then the sums of weights times products."""
     scores: Block
     products: Block
     """Products of gradients with values, over all features."""
     maxima: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return totals, scores and products."""
+        """Return the blocks of totals, scores and products."""
         return self.totals, self.scores, self.products
 
     def more(self) -> tuple[int, ...]:
@@ -107,7 +107,7 @@ class WeighProducts(AttentionStep):
 
 @dataclass(frozen=True, slots=True)
 class ScoresBackward(AttentionStep):
-    """Make the scores shares, and the products what the scores are responsible for."""
+    """Turn scores into probabilities, and products into the gradients of the scores."""
 
     kinds = (
         Kind(
@@ -128,11 +128,11 @@ class ScoresBackward(AttentionStep):
     scores: Block
     products: Block
     totals: Block
-    """Sums of `WeighProducts`, over all PEs."""
+    """Sums of `WeighProducts`, reduced over all PEs."""
     scale: float
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return scores, products and totals."""
+        """Return the blocks of scores, products and totals."""
         return self.scores, self.products, self.totals
 
     def more(self) -> tuple[int, ...]:
@@ -159,20 +159,20 @@ class ScoresBackward(AttentionStep):
 
 
 class _OfJoint(AttentionStep):
-    """A step that writes gradients of queries, keys and values, which lie beside each other."""
+    """A step that writes the gradients of queries, keys and values side by side."""
 
     __slots__ = ()
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on; `joint` are the columns of all three."""
+        """Return the sizes that the cost depends on; `joint` are the columns of all three."""
         return {**self.shape.sizes(program, launch), "joint": joint_columns(self.shape)}
 
 
 @dataclass(frozen=True, slots=True)
 class SumKeys(_OfJoint):
-    """Sum the keys in a PE's slots, times what the scores are responsible for; f32 sums.
+    """Sum the keys in a PE's slots times the score gradients, in f32.
 
-    They are a part of the gradients of the queries. What else is in the rows becomes −0.
+    The sums are a part of the gradients of the queries. The other columns of the rows become −0.
     """
 
     kinds = (
@@ -193,10 +193,10 @@ class SumKeys(_OfJoint):
     joint: Block
     products: Block
     cache: Block
-    """With keys in the place of values."""
+    """The cache with keys and values swapped."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the rows, products and cache."""
+        """Return the blocks of rows, products and cache."""
         return self.joint, self.products, self.cache
 
     def execute_slot(self, memories: Memories) -> None:
@@ -221,10 +221,10 @@ class SumKeys(_OfJoint):
 
 
 class SlotSums(_OfJoint):
-    """Sum rows times what a slot is to each of them; put the sums to the rows of the slots.
+    """Sum rows times their factors for each slot, and add the sums to the rows of the slots.
 
-    Queries times what the scores are responsible for are the gradients of keys, and gradients times
-    shares those of values. What a PE has no slots of it leaves as it is.
+    Score gradients times queries give the gradients of keys, probabilities times result gradients
+    those of values. Rows of slots that other PEs keep stay as they are.
     """
 
     __slots__ = ()
@@ -232,21 +232,21 @@ class SlotSums(_OfJoint):
     joint: Block
     factors: Block
     rows_of: Block
-    """As queries lie."""
+    """Rows that lie as the queries do."""
     column: int
-    """The first of the columns that they come to."""
+    """The first column of the result that this step writes."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return what is written, the factors and the rows."""
+        """Return the blocks of the result, the factors and the rows."""
         return self.joint, self.factors, self.rows_of
 
     @abstractmethod
     def begin(self, memories: Memories, column: Column) -> Array:
-        """Return the sums `[…, slots, width]` before any row."""
+        """Return the initial sums, `[…, slots, width]`."""
 
     @abstractmethod
     def keep(self, memories: Memories, column: Column, sums: Array) -> None:
-        """Keep the sums behind all rows of the launch, if they are."""
+        """Store the final sums, if a later launch continues them."""
 
     def execute_slot(self, memories: Memories) -> None:
         """Compute on NumPy arrays the values of the kernel."""
@@ -279,7 +279,7 @@ class SlotSums(_OfJoint):
 
 @dataclass(frozen=True, slots=True)
 class AddSlots(SlotSums):
-    """Sums over the rows of a launch that is the whole sequence."""
+    """Sum gradients of keys and values over the rows of a launch of a whole sequence."""
 
     kinds = (
         Kind(
@@ -302,7 +302,7 @@ class AddSlots(SlotSums):
     factors: Block
     rows_of: Block
     room: Block
-    """For the sums of all slots."""
+    """Scratch for the sums of all slots."""
     column: int
 
     def more(self) -> tuple[int, ...]:
@@ -315,4 +315,4 @@ class AddSlots(SlotSums):
         return np.zeros((len(column.b), column.slots, self.shape.width), np.float32)
 
     def keep(self, memories: Memories, column: Column, sums: Array) -> None:
-        """Keep nothing."""
+        """Store nothing: no launch continues the sums."""

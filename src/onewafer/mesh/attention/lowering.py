@@ -45,20 +45,20 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 MAX_GROUP = 63
-"""Query heads of one kv head: strides of DSDs end at 127, and pairs of features take two."""
+"""The most query heads of one kv head: a DSD's stride is at most 127, a feature pair takes two."""
 
 
 class AttentionLowering(Lowering[Attention]):
-    """Queries, keys and values lie along one axis, the positions of the cache along the other."""
+    """Lay queries, keys and values along one axis, the positions of the cache along the other."""
 
     bounded_types = (DataType.F32,)
 
     def bound(self, operation: Attention, distances: Distances) -> Bounded | None:
-        """Return the weighted sums; no bound is known with a bias."""
+        """Return the attention result with its error bound; None with a bias."""
         return None if operation.bias is not None else bound_attention(operation, distances)
 
     def relate(self, operation: Attention, relations: Relations) -> None:
-        """Let heads lie so that each query feature lies where its key feature lies."""
+        """Order heads so that each query feature lies on the PE of its key feature."""
         _refuse_what_is_only_counted(operation)
         query, key, value = operation.query, operation.key, operation.value
         head_dim, group = _head_dim(operation), operation.heads // operation.kv_heads
@@ -80,7 +80,7 @@ class AttentionLowering(Lowering[Attention]):
             relations.put_in_turns(operation.factors, operation.heads)
 
     def prepare(self, operation: Attention, builder: Builder) -> None:
-        """Check the value heads, work out what every PE has a share of."""
+        """Check the value heads; append the step that computes each PE's heads and slots."""
         key, value = builder.tensor(operation.key).shape, builder.tensor(operation.value).shape
         if key != value:
             raise UnsupportedOperationError(
@@ -116,10 +116,10 @@ class AttentionLowering(Lowering[Attention]):
 
 
 def _place_cache(operation: Attention, shape: AttentionShape, builder: Builder) -> Block:
-    """Return the block of keys and values; what is computed again has that of the forward pass.
+    """Return the cache block of an attention; a recomputed one shares that of the forward pass.
 
-    Layers of a backward pass that go back in equal steps have all that they need side by side, and
-    so has what stays from launch to launch of a sequence.
+    Layers whose backward passes are repeated in equal strides need their state side by side, as do
+    caches that later launches of a sequence read.
     """
     elements, saved = shape.cache_elements, builder.saved
     if not shape.is_causal:
@@ -136,7 +136,7 @@ def _place_cache(operation: Attention, shape: AttentionShape, builder: Builder) 
 
 
 def shape_of(operation: Attention | AttentionGradient, builder: Builder) -> AttentionShape:
-    """Return the shape whose shares have been worked out for an attention."""
+    """Return the attention shape whose table was computed at the start of the launch."""
     return builder.shapes[shape_key(_shape(operation, builder, table=0))]
 
 
@@ -148,7 +148,7 @@ def append_scores(
     *,
     bias: str | None = None,
 ) -> Block:
-    """Append the products of queries with the keys of a cache, up to their sums; return these."""
+    """Append the products of queries and cached keys and their all-reduce; return the scores."""
     shape = shape_of(operation, builder)
     scores = builder.scratch(shape.rows, shape.score_heads * shape.capacity)
     builder.append(Score(shape, scores, queries, cache))
@@ -164,7 +164,7 @@ def append_scores(
 def append_factors(
     operation: Attention | AttentionGradient, scores: Block, builder: Builder
 ) -> None:
-    """Append the product of shares, or of what comes back to them, with its factors, if any."""
+    """Append the multiplication of probabilities, or their gradients, by any factors."""
     if operation.has_dropout and (builder.dtype is not DataType.F32 or builder.sequences > 1):
         raise UnsupportedOperationError(
             "a dropout of attention is supported in f32, and of one sequence a launch"
@@ -192,7 +192,7 @@ def _refuse_what_is_only_counted(operation: Attention) -> None:
 
 
 def shape_key(shape: AttentionShape) -> tuple[object, ...]:
-    """Return a key that is equal for attentions with the same shares."""
+    """Return a key that is equal for attentions that can share one table of heads and slots."""
     heads = shape.kv_heads, shape.group, shape.head_dim
     return (shape.axis, *heads, shape.is_causal, shape.is_apart)
 
@@ -223,7 +223,7 @@ def _shape(
 
 
 def _has_segments(shape: AttentionShape, builder: Builder) -> bool:
-    """Return whether PEs can have the scores of their own heads only.
+    """Tell whether each PE can keep the scores of its own heads only.
 
     A block must not have parts of two heads, and there is one set of routes between the PEs of a
     head: that of the first attention.
@@ -237,15 +237,15 @@ def _has_segments(shape: AttentionShape, builder: Builder) -> bool:
 
 
 def _head_dim(operation: Attention) -> int:
-    """Return the features of a value head, which are those of a result head."""
+    """Return the features of a value head, equal to those of a result head."""
     return operation.result.shape[-1] // operation.heads
 
 
 class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
-    """Gradients of queries, keys and values lie as these do, and go along the axis together."""
+    """Lay gradients as queries, keys and values lie, and all-reduce them together."""
 
     def relate(self, operation: graph.AttentionGradient, relations: Relations) -> None:
-        """Let the gradient lie as the result of the attention; that asks for the rest."""
+        """Give the gradient the layout of the attention result, which fixes the other layouts."""
         relations.join(operation.attended, operation.gradient)
 
     def lower(self, operation: graph.AttentionGradient, builder: Builder) -> None:
@@ -278,7 +278,7 @@ class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
 def _slot_sums(
     operation: graph.AttentionGradient, shape: AttentionShape, builder: Builder
 ) -> tuple[type[AddSlots | CarrySlots], tuple[Block, Block]]:
-    """Return how the gradients of keys and values are summed, and where."""
+    """Return the operation that sums the gradients of keys and values, and its blocks."""
     if shape.is_causal and builder.trains_in_tiles:
         return CarrySlots, builder.saved.carried[builder.original(operation.attended)]
     room = builder.spare(1, shape.width * shape.capacity)
@@ -288,7 +288,7 @@ def _slot_sums(
 def _caches(
     operation: graph.AttentionGradient, shape: AttentionShape, builder: Builder
 ) -> tuple[Block, Block]:
-    """Return keys and values, and the same with each in the place of the other."""
+    """Return the block of keys and values, and one with both swapped."""
     saved, elements = builder.saved, shape.cache_elements
     key, value = builder.blocks[operation.key], builder.blocks[operation.value]
     original = builder.original(operation.attended)
@@ -311,7 +311,7 @@ def _caches(
 def _results(
     operation: graph.AttentionGradient, shape: AttentionShape, builder: Builder
 ) -> tuple[Block, ...]:
-    """Return blocks for the gradients of query, key and value, those that are taken or not."""
+    """Return blocks for the gradients of query, key and value, used or not."""
     found = {
         reader.operand: builder.allocate(reader.result)
         for reader in builder.readers(operation.result.name)
@@ -326,10 +326,10 @@ def _results(
 
 
 class AttentionOperandGradientLowering(Lowering[graph.AttentionOperandGradient]):
-    """A gradient that is there already."""
+    """Name a gradient that `AttentionGradientLowering` has already computed."""
 
     def relate(self, operation: graph.AttentionOperandGradient, relations: Relations) -> None:
-        """Let the gradient lie as the operand."""
+        """Give the gradient the layout of its operand."""
         relations.join(operation.operand, operation.result.name)
 
     def lower(self, operation: graph.AttentionOperandGradient, builder: Builder) -> None:

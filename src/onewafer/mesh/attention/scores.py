@@ -42,7 +42,7 @@ _SCORES = Module("scores", ELEMENT)
 
 @dataclass(frozen=True, slots=True)
 class Score(AttentionStep):
-    """Multiply queries by keys, as far as a PE has their features and slots; f32 sums."""
+    """Multiply queries by the keys of local slots over local features; f32 partial sums."""
 
     kinds = (
         Kind(
@@ -73,12 +73,12 @@ class Score(AttentionStep):
 
     shape: AttentionShape
     scores: Block
-    """Room for all heads and slots in each row; those in use lie together."""
+    """A block with room for all heads and slots of each row; the used scores are contiguous."""
     queries: Block
     cache: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return scores, queries and cache."""
+        """Return the blocks of scores, queries and cache."""
         return self.scores, self.queries, self.cache
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -112,7 +112,7 @@ class Score(AttentionStep):
 
 @dataclass(frozen=True, slots=True)
 class BiasScores(AttentionStep):
-    """Add a bias to the partial sums of scores; each PE along A has a share of all heads' rows."""
+    """Add a bias to the partial sums of scores; the PEs along A divide the rows of all heads."""
 
     kinds = (
         Kind(
@@ -131,10 +131,10 @@ class BiasScores(AttentionStep):
     shape: AttentionShape
     scores: Block
     bias: Block
-    """Parameters: its share of the rows, a column for every slot."""
+    """The PE's rows of the bias, with a column for every slot."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return scores and bias."""
+        """Return the blocks of scores and bias."""
         return self.scores, self.scores, self.bias
 
     def more(self) -> tuple[int, ...]:
@@ -142,7 +142,7 @@ class BiasScores(AttentionStep):
         return (self.bias.rows,)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on: `biased` rows are those of the first PE."""
+        """Return the sizes that the cost depends on; `biased` counts the first PE's rows."""
         sizes = self.shape.sizes(program, launch)
         biased = min(self.bias.rows, launch.num_rows * self.shape.num_heads)
         return {**sizes, "biased": sizes["used"] * biased}
@@ -156,15 +156,15 @@ class BiasScores(AttentionStep):
 
 
 def view_scores(memories: Memories, scores: Block, shape: AttentionShape, slots: int) -> Array:
-    """Return the scores in use, `[height, width, rows, heads, slots]`.
+    """Return a view of the used scores, `[height, width, rows, heads, slots]`.
 
-    On the wafer, a PE that has a slot less than others leaves no room for it.
+    On the wafer, a PE with one slot less stores its scores without a gap.
     """
     return memories.view(scores, memories.launch.num_rows, shape.score_heads, slots)
 
 
 class _ScoresCollective(AttentionStep):
-    """A collective over the scores in use: along the whole axis, or in the segments of heads."""
+    """A collective over the used scores, along the whole axis or within the segments of heads."""
 
     __slots__ = ()
 
@@ -181,7 +181,7 @@ class _ScoresCollective(AttentionStep):
         return scores if self.shape.axis is Axis.X else scores.swapaxes(0, 1)
 
     def parts(self, memories: Memories) -> Iterator[tuple[Array, int, Array]]:
-        """Yield the scores in use of PEs that have some in common, their root and their leaders."""
+        """Yield the used scores of PEs that share heads, with the chain's root and leaders."""
         used, segments = self.used(memories), self.shape.segments
         chains = memories.program.chains(self.shape.axis)
         leaders = chains.leaders()
@@ -193,11 +193,11 @@ class _ScoresCollective(AttentionStep):
 
     @property
     def of_heads(self) -> bool:
-        """True if the PEs of each head have a root of their own."""
+        """True if the chains of each head end at a root of their own."""
         return self.shape.segments is not None
 
     def words(self, program: ProgramShape, launch: Launch) -> Array:
-        """Return how many scores the PEs at each place along the axis of the positions have."""
+        """Return the words that the PEs at each place along the positions' axis send."""
         size = program.size(self.shape.axis.other)
         scores = [part.num_rows * self.shape.slots(size, part) for _, part in launch.each_slot()]
         return self.shape.score_heads * np.sum(scores, axis=0)
@@ -205,9 +205,9 @@ class _ScoresCollective(AttentionStep):
 
 @dataclass(frozen=True, slots=True)
 class ReduceScores(_ScoresCollective):
-    """Sum the scores along A into its middle, or into the PE of each head that is next to it.
+    """Sum scores along A into the middle PE, or into the root PE of each head.
 
-    In the order of `chains.reduce_along`.
+    The order of additions is that of `chains.reduce_along`.
     """
 
     kinds = (
@@ -307,7 +307,7 @@ class ReduceScores(_ScoresCollective):
 
 @dataclass(frozen=True, slots=True)
 class BroadcastScores(_ScoresCollective):
-    """Copy the scores of the middle along A, or of the roots of heads, to all others."""
+    """Copy scores along A from the middle, or from the root of each head, to all other PEs."""
 
     kinds = (
         *along_axes(

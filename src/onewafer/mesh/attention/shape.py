@@ -1,4 +1,4 @@
-"""How heads, features and positions of attention lie over PEs, and each PE's part of them."""
+"""The layout of heads, features and positions of attention, and each PE's part of them."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 WORDS_OF_SLOT = 6
-"""Words of the shares of an attention for each slot of a launch (`step.OF_SLOTS`)."""
+"""Words of the attention table for each slot of a launch (`step.OF_SLOTS`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
-    """The layout of attention on the rectangle; layers that are alike share it."""
+    """The layout of attention on the rectangle; equal layers use one object."""
 
     axis: Axis
-    """A, over which features are blocked."""
+    """A, the axis along which blocks of features lie."""
     num_pes: int
-    """Along A."""
+    """The number of PEs along A."""
     kv_heads: int
     group: int
     """Query heads for each kv head."""
     head_dim: int
     width: int
-    """Features of keys on each PE; those of queries are `group` times as many."""
+    """Features of keys on each PE; queries have `group` times as many."""
     capacity: int
     """Positions that a PE keeps."""
     is_causal: bool
     rows: int
     """Rows of the largest launch."""
     table: int
-    """Offset of its shares in the arena of tables."""
+    """Offset of the attention table in the arena of tables."""
     is_apart: bool = False
     """True if every PE has only the scores of its own heads; else it has those of all heads, most
     of them −0 until they are summed. Blocks of features then end where heads end, or are whole
     parts of one head."""
     sequences: int = 1
-    """Sequences whose keys and values are kept."""
+    """Sequences with a cache of keys and values."""
 
     @property
     def has_slots(self) -> bool:
@@ -70,19 +70,19 @@ class AttentionShape:
 
     @property
     def score_heads(self) -> int:
-        """Query heads that a PE has room for in its scores."""
+        """Query heads in each PE's block of scores."""
         return self.most if self.is_apart else self.num_heads
 
     @property
     def segments(self) -> HeadSegments | None:
-        """The PEs that have scores of one head in common; None: one PE has them alone, or all."""
+        """The PEs that share one head's scores; None: each head has one PE, or all share all."""
         if not self.is_apart or self.width >= self.head_dim:
             return None
         return HeadSegments(self.axis, self.head_dim // self.width, self.kv_heads)
 
     @property
     def most_kv_heads(self) -> int:
-        """The most kv heads that a PE has features of."""
+        """The most kv heads with features on one PE."""
         return arrays.most_heads(
             self.num_pes,
             width=self.width,
@@ -92,27 +92,27 @@ class AttentionShape:
 
     @property
     def most(self) -> int:
-        """The most query heads that a PE has features of."""
+        """The most query heads with features on one PE."""
         return self.most_kv_heads * self.group
 
     @property
     def cache_elements(self) -> int:
-        """Elements of keys and values of a sequence on each PE."""
+        """Elements of a sequence's keys and values on each PE."""
         return 2 * self.width * self.capacity
 
     @property
     def totals_columns(self) -> int:
-        """Elements of a row of sums of weights and of weighted values."""
+        """Columns of a row of totals: sums of weights, then weighted values."""
         return self.most + self.group * self.width
 
     @property
     def table_words(self) -> int:
-        """Words of its shares: those before, slots of each row, heads."""
+        """Words of the attention table: header, slots of each row, heads."""
         return self._words_before + self.rows + 2 + self.most_kv_heads
 
     @property
     def _words_before(self) -> int:
-        """Words of its shares before the slots of each row.
+        """Words of the attention table before the slots of each row.
 
         They are slots and the first position, or the scores in use and words of each sequence.
         """
@@ -120,18 +120,18 @@ class AttentionShape:
 
     @property
     def words(self) -> tuple[int, ...]:
-        """Its words in the schedule of each step; behind them is whether the cache is kept."""
+        """The words common to all steps of the attention; a flag for a kept cache follows them."""
         heads = self.table + self._words_before + self.rows
         cache = self.width, self.capacity
         axis = self.axis.number
         return (self.table, heads, self.group, *cache, self.score_heads, self.most, axis)
 
     def first(self, launch: Launch) -> int:
-        """Return the position of the first row in the cache; it is empty without causality."""
+        """Return the first row's position in the cache, or 0 without causality."""
         return launch.start if self.is_causal else 0
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that the costs of its steps depend on.
+        """Return the sizes that the costs of the attention's steps depend on.
 
         `heads`, `features` and so on are those of a class of PEs, `slots`, `kept` and `attended`
         (summed over the rows) those of a place along the axis of the positions. Of the rows,
@@ -155,7 +155,7 @@ class AttentionShape:
         return of_rows | _join_slots(each)
 
     def row_sizes(self, num_rows: int) -> dict[str, Size]:
-        """Return the `sizes` that do not depend on positions."""
+        """Return the `sizes` that depend on the number of rows alone."""
         (heads, features), _ = _local_work(self)
         lacking = (self.width - features) * self.group
         return {
@@ -200,17 +200,17 @@ class AttentionShape:
         }
 
     def slots(self, num_places: int, launch: Launch) -> Array:
-        """Return how many positions each place along the axis of the positions has by the end."""
+        """Return how many positions each place along their axis has after the launch."""
         end = self.first(launch) + launch.num_rows
         return arrays.num_slots(end, np.arange(num_places), num_places)
 
     @property
     def classes(self) -> Classes:
-        """How the PEs along its axis differ: by heads and features."""
+        """The classes of PEs along A, by their heads and features."""
         return _local_work(self)[1]
 
     def _count_rows(self, launch: Launch, places: Array) -> tuple[Array, Array]:
-        """Return how many rows attend to how many slots of a place, `[kinds of rows, 1, places]`.
+        """Count the rows that attend to each number of slots, `[kinds of rows, 1, places]`.
 
         Rows that attend to none are not counted.
         """
@@ -226,7 +226,7 @@ class AttentionShape:
         return launch.num_rows * ((begins < end) & (begins + size >= end)), seen
 
     def first_head(self, a: int) -> int:
-        """Return the first query head that the PEs at `a` along A have features of."""
+        """Return the first query head with features on the PEs at `a` along A."""
         return a * self.width // self.head_dim * self.group
 
     def local_heads(self, a: int) -> arrays.LocalHeads:
@@ -237,11 +237,11 @@ class AttentionShape:
 
 
 _ONCE_A_SLOT = frozenset({"slot", "used", "attended", "kept", "strided", "single"})
-"""Sizes that say how often something is done for a slot, and not for each of its kinds of rows."""
+"""Sizes that count once for each slot, not for each kind of its rows."""
 
 
 def _join_slots(each: list[dict[str, Size]]) -> dict[str, Size]:
-    """Return the sizes of several slots: their kinds of rows one after the other."""
+    """Join the sizes of several slots: their kinds of rows follow one another."""
     counts = [np.shape(sizes["seen"])[0] for sizes in each]
     joined: dict[str, Size] = {}
     for name in each[0]:
@@ -258,15 +258,15 @@ def _join_slots(each: list[dict[str, Size]]) -> dict[str, Size]:
 
 @lru_cache(maxsize=16)
 def _sizes(shape: AttentionShape, num_places: int, launch: Launch) -> Mapping[str, Size]:
-    """Return the sizes of all steps of one attention, which are asked one after the other."""
+    """Return the sizes of all steps of one attention; cached, since each step asks for them."""
     return MappingProxyType(shape.work(num_places, launch))
 
 
 @cache
 def _local_work(shape: AttentionShape) -> tuple[Array, Classes]:
-    """Return the numbers of kv heads and of their features, `[2, 1, classes, 1]`, and the classes.
+    """Return the numbers of local kv heads and features, `[2, 1, classes, 1]`, and the classes.
 
-    All steps of attention ask for them, so they are worked out once.
+    The function is cached, since all steps of attention ask for them.
     """
     features = shape.kv_heads * shape.head_dim
     numbers = arrays.count_heads(

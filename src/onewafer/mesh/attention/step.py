@@ -1,4 +1,4 @@
-"""Common parts of the steps of attention: their shape, words, and the PEs they walk on.
+"""The base of attention's steps: shape, schedule words, iteration over columns of PEs.
 
     Share ─▶ Append ─▶ Score (─▶ BiasScores) ─▶ ReduceScores, BroadcastScores along A ─▶ FindMaxima
     ─▶ ChainMax, Broadcast along B ─▶ Weigh ─▶ SumValues ─▶ ChainReduce, Broadcast along B ─▶ Divide
@@ -88,7 +88,7 @@ const words_of_slot = {WORDS_OF_SLOT};
 
 
 def each_slot(code: str) -> str:
-    """Return the arm of a kind that does something for each slot of a launch."""
+    """Return CSL code that runs `code` for each slot of a launch."""
     body = indent(cleandoc(code), "  ")
     return f"""\
 for (@range(u16, num_slots)) |index| {{
@@ -100,14 +100,14 @@ for (@range(u16, num_slots)) |index| {{
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The PEs at one place along A; arrays of theirs are `[PEs along B, …]`."""
+    """The PEs at one place along A; their arrays are `[PEs along B, …]`."""
 
     a: int
     heads: arrays.LocalHeads
     b: Array
-    """Their places along B."""
+    """The places of these PEs along B."""
     lengths: Array
-    """`[PEs along B, rows]`: slots that each row attends to."""
+    """The slots that each row attends to, `[PEs along B, rows]`."""
     slots: int
     """The most slots that any PE of the program uses."""
 
@@ -119,8 +119,8 @@ class Column:
 class AttentionStep(MeshOperation):
     """A step of attention.
 
-    In a program that keeps several sequences it is done for the rows of each slot of a launch, as
-    if they were a launch of their own, with the blocks where that slot has its part of them.
+    In a program that keeps several sequences, the step runs once for the rows of each slot of a
+    launch, as if those rows were a launch, on that slot's part of the blocks.
     """
 
     __slots__ = ()
@@ -129,7 +129,7 @@ class AttentionStep(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule: that of several sequences is the last one."""
+        """The kind of this step; programs with several sequences take the last kind."""
         return self.kinds[-1 if self.shape.has_slots else 0]
 
     @abstractmethod
@@ -138,7 +138,7 @@ class AttentionStep(MeshOperation):
 
     @property
     def is_kept(self) -> bool:
-        """True if the keys and values that it has stay from launch to launch."""
+        """True if the step's keys and values stay from launch to launch."""
         cache: Block | None = getattr(self, "cache", None)
         return self.shape.is_causal if cache is None else cache.arena == Arena.STATE
 
@@ -157,12 +157,12 @@ class AttentionStep(MeshOperation):
         return self.shape.sizes(program, launch)
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return how the PEs along the axis of the features differ."""
+        """Return the classes of PEs along the axis of the features."""
         del program, launch
         return self.shape.classes
 
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does, slot by slot."""
+        """Compute the values of the kernel on NumPy arrays, slot by slot."""
         whole, shape, scores = memories.launch, self.shape, 0
         size = memories.program.size(shape.axis.other)
         for first, launch in whole.each_slot():
@@ -175,10 +175,10 @@ class AttentionStep(MeshOperation):
 
     @abstractmethod
     def execute_slot(self, memories: Memories) -> None:
-        """Do it for a launch of one slot."""
+        """Compute the values of a launch of one slot."""
 
     def _moved(self, *, rows: int, scores: int, cache: int) -> Self:
-        """Return the step on blocks that lie further on: by rows, or by elements."""
+        """Return the same step on blocks shifted by rows or elements."""
         elements = {"scores": scores, "cache": cache, "bias": 0}
         blocks = {
             item.name: dataclasses.replace(
@@ -190,7 +190,7 @@ class AttentionStep(MeshOperation):
         return dataclasses.replace(self, **blocks)
 
     def columns(self, memories: Memories) -> Iterator[Column]:
-        """Yield the PEs of the program, those at one place along A together."""
+        """Yield the program's PEs column by column: those at one place along A together."""
         shape, launch = self.shape, memories.launch
         size = memories.program.size(shape.axis.other)
         b, first = np.arange(size), shape.first(launch)
@@ -202,6 +202,6 @@ class AttentionStep(MeshOperation):
             yield Column(a, shape.local_heads(a), b, lengths, slots)
 
     def split_cache(self, cache: Array, column: Column) -> tuple[Array, tuple[Array, ...]]:
-        """Return views of the keys, and of the values of each local head."""
+        """Return views of the keys and of each local head's values."""
         shape = self.shape
         return arrays.split_cache(cache, column.heads, width=shape.width, capacity=shape.capacity)

@@ -1,4 +1,4 @@
-"""Attention: the values of all slots, summed by the softmax of their scores."""
+"""Attention: sums of all slots' values, weighted by the softmax of the scores."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SOFTMAX = Module(
 
 @dataclass(frozen=True, slots=True)
 class FindMaxima(AttentionStep):
-    """Scale the scores of the local heads, and find the largest one of each row and head."""
+    """Scale the scores of the local heads, and find the maximum of each row and head."""
 
     kinds = (
         Kind(
@@ -82,7 +82,7 @@ class FindMaxima(AttentionStep):
     scale: float
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return maxima and scores."""
+        """Return the blocks of maxima and scores."""
         return self.maxima, self.scores
 
     def more(self) -> tuple[int, ...]:
@@ -106,7 +106,7 @@ class FindMaxima(AttentionStep):
 
 @dataclass(frozen=True, slots=True)
 class Weigh(AttentionStep):
-    """Make the scores of the local heads exp(score − maximum), and sum them."""
+    """Replace the local heads' scores by exp(score − maximum), and sum these weights."""
 
     kinds = (
         Kind(
@@ -138,12 +138,12 @@ class Weigh(AttentionStep):
 
     shape: AttentionShape
     totals: Block
-    """A row: sums of the weights, then room for those of weighted values."""
+    """A row: sums of the weights, then the weighted values."""
     scores: Block
     maxima: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return totals, scores and maxima."""
+        """Return the blocks of totals, scores and maxima."""
         return self.totals, self.scores, self.maxima
 
     def execute_slot(self, memories: Memories) -> None:
@@ -202,7 +202,7 @@ class SumValues(AttentionStep):
     cache: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return totals, scores and cache."""
+        """Return the blocks of totals, scores and cache."""
         return self.totals, self.scores, self.cache
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -255,11 +255,11 @@ class Divide(AttentionStep):
     totals: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return result and totals."""
+        """Return the blocks of result and totals."""
         return self.result, self.totals
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on: slots are not among them."""
+        """Return the sizes that the cost depends on; the number of slots is none of them."""
         del program
         return self.shape.row_sizes(launch.num_rows)
 

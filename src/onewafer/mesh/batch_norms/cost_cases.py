@@ -24,12 +24,12 @@ _EPSILON = 0.5
 
 
 def _maps(sizes: Sizes) -> Block:
-    """Return `group` samples of so many rows."""
+    """Return a block of `group` samples with `rows` rows each."""
     return Block(Arena.ACTIVATIONS, 0, sizes.group * sizes.rows, sizes.columns)
 
 
 def _rows(sizes: Sizes) -> Block:
-    """Return a row for each sample."""
+    """Return a block with a row for each sample."""
     return Block(Arena.ACTIVATIONS, 0, sizes.group, sizes.columns)
 
 

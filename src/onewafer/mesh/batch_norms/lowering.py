@@ -1,6 +1,6 @@
-"""Norms over a batch: each PE has all rows of its features, so that nothing is exchanged.
+"""Norms over a batch: each PE has all rows of its features, so no values are exchanged.
 
-Unless groups of PEs have a part of the samples each: then means go from group to group.
+If groups of PEs divide the samples, the means are reduced over the groups.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class BatchMeanLowering(AlikeLowering[graph.BatchMean]):
-    """Add up rows and scale."""
+    """Sum the rows and scale the sum."""
 
     def lower(self, operation: graph.BatchMean, builder: Builder) -> None:
-        """Append the mean, which a norm of the same rows finds again."""
+        """Append the mean; a norm of the same rows reuses its block."""
         source, result = builder.blocks[operation.input], builder.allocate(operation.result)
         check(source, builder)
         builder.append(GlobalAveragePool(result, source, result))
@@ -43,10 +43,10 @@ class BatchMeanLowering(AlikeLowering[graph.BatchMean]):
 
 
 class BatchVarianceLowering(AlikeLowering[graph.BatchVariance]):
-    """Add up squares of differences from the mean, and scale."""
+    """Sum the squared differences from the mean, and scale the sum."""
 
     def lower(self, operation: graph.BatchVariance, builder: Builder) -> None:
-        """Append the variance, which a norm of the same rows finds again."""
+        """Append the variance; a norm of the same rows reuses its block."""
         source, result = builder.blocks[operation.input], builder.allocate(operation.result)
         check(source, builder)
         axis, mean = (
@@ -60,7 +60,7 @@ class BatchVarianceLowering(AlikeLowering[graph.BatchVariance]):
 
 
 class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
-    """Scale and shift by the statistics of the batch, which stay for the backward pass."""
+    """Scale and shift by the batch statistics, which are saved for the backward pass."""
 
     def lower(self, operation: graph.BatchNorm, builder: Builder) -> None:
         """Append the mesh operations."""
@@ -86,10 +86,10 @@ class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
 
 
 class BatchNormInputGradientLowering(Lowering[graph.BatchNormInputGradient]):
-    """Add up products with the gradient, take its mean, and scale."""
+    """Sum the gradient's products with the normalised rows, take the gradient's mean, and scale."""
 
     def relate(self, operation: graph.BatchNormInputGradient, relations: Relations) -> None:
-        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
+        """Give all tensors one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
         relations.join(operation.input, operation.result.name)
 
@@ -110,7 +110,7 @@ class BatchNormInputGradientLowering(Lowering[graph.BatchNormInputGradient]):
 
 
 class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
-    """Add up products with the gradient."""
+    """Sum the products of the gradient and the normalised rows."""
 
     def relate(self, operation: graph.BatchNormWeightGradient, relations: Relations) -> None:
         """Give both operands one layout if no relation forbids it."""
@@ -130,7 +130,7 @@ class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
 
 
 def check(source: Block, builder: Builder) -> None:
-    """Refuse f16, and blocks so wide that a column is no vector."""
+    """Refuse f16, and blocks with more columns than a column DSD's stride allows."""
     if builder.dtype is not DataType.F32:
         raise UnsupportedOperationError("norms over rows are supported in f32 only")
     if source.columns > MOST_STRIDE:
@@ -141,7 +141,7 @@ def check(source: Block, builder: Builder) -> None:
 
 
 def _append_mean(source: Block, axis: Axis, builder: Builder, *, until: int | None = None) -> Block:
-    """Append the mean over all rows; return its block, which lives until an operation is done."""
+    """Append the mean over all rows; return its block, live until the operation `until`."""
     mean = builder.spare(1, source.columns, until=until)
     builder.append(GlobalAveragePool(mean, source, mean))
     average_groups(mean, builder, axis=axis)
@@ -151,7 +151,7 @@ def _append_mean(source: Block, axis: Axis, builder: Builder, *, until: int | No
 def _append_variance(
     variance: Block, source: Block, mean: Block, axis: Axis, builder: Builder
 ) -> None:
-    """Append the mean over all rows of squared differences from the mean."""
+    """Append the mean over all rows of the squared difference from the mean."""
     builder.append(BatchVariance(variance, source, mean, builder.spare(1, source.rows)))
     average_groups(variance, builder, axis=axis)
 
@@ -159,7 +159,7 @@ def _append_variance(
 def _append_products(
     gradient: Block, source: Block, found: BatchStatistics, builder: Builder
 ) -> Block:
-    """Append the sums over the rows of a group of a gradient times the normalised rows."""
+    """Append the sums, over a group's rows, of gradient times normalised row."""
     products, room = builder.spare(1, source.columns), builder.spare(1, source.rows)
     builder.append(SumBatchProducts(products, gradient, source, found, room))
     return products

@@ -1,6 +1,6 @@
 """Norms of features over the rows of each sample: `batch_norm.csl`, in f32.
 
-All rows of a launch are one sample where a norm is over the batch.
+For a norm over the batch, all rows of a launch count as one sample.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ inline fn row_at(offset: u16) [*]f32 {
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
-    """The statistics of the features of each sample, a row, and what is added to the second."""
+    """Means and variances of each sample's features, a row each, and the variance's epsilon."""
 
     mean: Block
     variance: Block
     epsilon: float
 
     def scale(self, memories: Memories) -> Array:
-        """Return one over the root of the variance, `[height, width, samples, 1, columns]`."""
+        """Return 1 ÷ √(variance + ε), `[height, width, samples, 1, columns]`."""
         with np.errstate(all="ignore"):
             return rsqrt(row_of_samples(memories, self.variance) + np.float32(self.epsilon))
 
     def centred(self, memories: Memories, block: Block) -> Array:
-        """Return the rows of a block less their mean, as `rows_of_samples`."""
+        """Return the rows of a block minus their mean, shaped as by `rows_of_samples`."""
         with np.errstate(all="ignore"):
             rows = rows_of_samples(memories, block, self.mean.rows)
             return rows - row_of_samples(memories, self.mean)
@@ -66,12 +66,12 @@ def rows_of_samples(memories: Memories, block: Block, samples: int) -> Array:
 
 
 def row_of_samples(memories: Memories, block: Block) -> Array:
-    """Return a block that has a row a sample as `[height, width, samples, 1, columns]`."""
+    """Return a block with one row a sample as `[height, width, samples, 1, columns]`."""
     return rows_of_samples(memories, block, block.rows)
 
 
 class _OverBatch(MeshOperation):
-    """An operation on columns of all rows of a sample."""
+    """An operation over the columns of all rows of each sample."""
 
     __slots__ = ()
 
@@ -89,7 +89,7 @@ class _OverBatch(MeshOperation):
 
     @property
     def share(self) -> np.float32:
-        """One over the rows, rounded."""
+        """One over the number of rows, rounded."""
         return np.float32(1 / self.rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
@@ -100,14 +100,14 @@ class _OverBatch(MeshOperation):
     def _entry(
         self, program: ProgramShape, result: Block, right: Block, *more: int | Block
     ) -> Entry:
-        """Return its words: rows are those of a sample, columns those of the input."""
+        """Return the schedule words, with a sample's rows and the input's columns."""
         inner = self.samples
         entry = block_entry(program, self.kind, result, self.input, right, inner=inner, more=more)
         return replace(entry, n=self.rows, columns=self.input.columns)
 
 
 class _OfStatistics(_OverBatch):
-    """An operation with the statistics of each sample."""
+    """An operation that uses the statistics of each sample."""
 
     __slots__ = ()
 
@@ -121,7 +121,7 @@ class _OfStatistics(_OverBatch):
 
 @dataclass(frozen=True, slots=True)
 class BatchVariance(_OverBatch):
-    """Take the variance of each feature: the mean of squared differences from the mean.
+    """Compute the variance of each feature: the mean of squared differences from the mean.
 
     A sum starts at +0 and takes rows in ascending order; every operation is rounded once.
     """
@@ -166,14 +166,14 @@ class BatchVariance(_OverBatch):
             memories.write(self.result, _sum_rows(centred * centred) * self.share)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the squares, whose sources are one vector."""
+        """Count the squares: both sources of a square are the same vector."""
         del program, launch
         return Conflicts(self.samples * self.input.columns, "fmuls", self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class NormalizeBatch(_OfStatistics):
-    """Scale and shift each feature by its statistics; every operation is rounded once."""
+    """Normalise and scale each feature by its statistics; every operation is rounded once."""
 
     depends_on = DataDependence.SPECIAL_VALUES
     kinds = (
@@ -221,7 +221,7 @@ class NormalizeBatch(_OfStatistics):
 
 @dataclass(frozen=True, slots=True)
 class SumBatchProducts(_OfStatistics):
-    """Add up the products of a gradient with the normalised rows, from +0 in ascending order."""
+    """Sum the products of gradient and normalised rows, from +0 in ascending order."""
 
     depends_on = DataDependence.SPECIAL_VALUES
     kinds = (
@@ -263,7 +263,7 @@ class SumBatchProducts(_OfStatistics):
             memories.write(self.result, _sum_rows(products) * found.scale(memories))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the products, if both sources advance alike: where there is one column."""
+        """Count the products if both sources advance alike, which takes blocks of one column."""
         del launch
         begins = {bank(block.offset, program.dtype) for block in (self.room, self.gradient)}
         is_shared = self.input.columns == 1 and len(begins) == 1
@@ -271,12 +271,12 @@ class SumBatchProducts(_OfStatistics):
 
 
 class _NormBackward(_OfStatistics):
-    """An operation that gives the gradient of the input of a norm from sums that are known."""
+    """A norm backward pass: the gradient of the input from sums computed before."""
 
     __slots__ = ()
 
     slowed = "fadds"
-    """The elements that wait for banks where result and gradient begin in the same ones."""
+    """Elements that wait where result and gradient begin in the same bank."""
 
     result: Block
     """A block other than those of the gradient and the input."""
@@ -293,7 +293,7 @@ class _NormBackward(_OfStatistics):
         return self._entry(program, self.result, self.gradient, *more)
 
     def _without_products(self, memories: Memories) -> tuple[Array, Array]:
-        """Return the scale of the norm, and minus what the input has of the products."""
+        """Return the norm's scale, and minus the input's part of the product sums."""
         found = self.statistics
         scale = found.scale(memories)
         factors = -(scale * row_of_samples(memories, self.products) * self.share)
@@ -309,7 +309,7 @@ class _NormBackward(_OfStatistics):
 
 @dataclass(frozen=True, slots=True)
 class BatchNormBackward(_NormBackward):
-    """Give the gradient of the input of a norm over a batch; every operation is rounded once."""
+    """Compute the input gradient of a batch norm; every operation is rounded once."""
 
     depends_on = DataDependence.SPECIAL_VALUES
     kinds = (
@@ -351,7 +351,7 @@ class BatchNormBackward(_NormBackward):
 
 @dataclass(frozen=True, slots=True)
 class GroupNormBackward(_NormBackward):
-    """Give the gradient of the input of a norm of groups; every operation is rounded once.
+    """Compute the input gradient of a group norm; every operation is rounded once.
 
     The product of the gradient with the weight is added in one rounding.
     """
@@ -381,12 +381,12 @@ class GroupNormBackward(_NormBackward):
     gradient: Block
     input: Block
     statistics: BatchStatistics
-    """Each feature has those of its group; padding has a variance of +0."""
+    """Statistics for each feature, equal within a group; padding has a variance of +0."""
     weight: Block
     products: Block
-    """Means over the group of sums over all rows: of weight, gradient and normalised input."""
+    """Group means of the sums over all rows of weight · gradient · normalised input."""
     slopes: Block
-    """Means over the group, and over all rows, of weight times gradient."""
+    """Group means of the sums over all rows of weight · gradient."""
 
     def execute(self, memories: Memories) -> None:
         """Compute on NumPy arrays the values of the kernel."""
@@ -400,6 +400,6 @@ class GroupNormBackward(_NormBackward):
 
 
 def _sum_rows(values: Array) -> Array:
-    """Add up the rows of samples in ascending order from +0, one rounding a row."""
+    """Sum the rows of each sample in ascending order from +0, one rounding a row."""
     begin = np.zeros_like(values[:, :, :, :1])
     return np.add.accumulate(np.concatenate([begin, values], axis=3), axis=3)[:, :, :, -1:]
