@@ -1,4 +1,4 @@
-"""Tensors on the rectangle: axes, arenas of PE memory, blocks, and how a tensor lies over PEs."""
+"""Tensors on the rectangle: axes, arenas of PE memory, blocks, and layouts over PEs."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Axis(StrEnum):
 
     @property
     def other(self) -> Axis:
-        """The axis across."""
+        """The other axis."""
         return Axis.Y if self is Axis.X else Axis.X
 
     @property
     def number(self) -> int:
-        """The word that says it to a kernel: x is 0, y is 1."""
+        """The axis as a word for kernels: x is 0, y is 1."""
         return int(self is Axis.Y)
 
 
 class Distribution(StrEnum):
-    """How one dimension of a tensor lies on the rectangle."""
+    """How one dimension of a tensor is distributed: blocked over x, blocked over y, or local."""
 
     BLOCKED_X = "x"
     BLOCKED_Y = "y"
@@ -46,12 +46,12 @@ class Distribution(StrEnum):
 
     @classmethod
     def over(cls, axis: Axis) -> Distribution:
-        """Return that of a dimension that is blocked over an axis."""
+        """Return the distribution of a dimension blocked over an axis."""
         return cls(axis.value)
 
     @property
     def axis(self) -> Axis:
-        """The axis that a dimension is blocked over, which is not local."""
+        """The axis over which a blocked dimension is blocked."""
         return Axis(self.value)
 
 
@@ -67,7 +67,7 @@ class Arena:
     element: str | None = None
     """The type of the elements in CSL; None: the program's."""
     has_rows: bool = False
-    """True if blocks have rows of a launch, of which only the valid ones are worked on."""
+    """True if blocks have rows of a launch, of which only the valid ones are computed."""
 
     PARAMETERS: ClassVar[Arena]
     """Written once by the host."""
@@ -78,13 +78,13 @@ class Arena:
     STATE: ClassVar[Arena]
     """Kept from launch to launch, never reused."""
     INDICES: ClassVar[Arena]
-    """Inputs that are rows of a table, and outputs that say which feature is the largest."""
+    """Inputs that index rows of a table, and outputs that index the largest features."""
     GRADIENTS: ClassVar[Arena]
     """Gradients of parameters, each at the place that its parameter has in `PARAMETERS`."""
     TABLES: ClassVar[Arena]
     """Tables that a launch computes once for all layers: heads and slots."""
     SLOTS: ClassVar[Arena]
-    """Sequence, first position and rows of each slot of a launch, which the host writes."""
+    """Sequence, first position and number of rows of each slot of a launch; the host writes it."""
 
 
 Arena.PARAMETERS = Arena("parameters")
@@ -107,11 +107,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A matrix in the memory of every PE, row by row, at the same place in each."""
+    """A matrix at the same offset in the memory of every PE, stored row by row."""
 
     arena: Arena
     offset: int
-    """Elements from the start of the arena."""
+    """Elements from the start of the arena to the block."""
     rows: int
     columns: int
 
@@ -138,7 +138,7 @@ class FeatureOrder:
 
     @property
     def granule(self) -> int:
-        """Features that a block holds together: the members of a dimension, or of a pair."""
+        """Features that no block boundary may split: the members of a dimension, or of a pair."""
         return self.members * (1 if self.swapped is None else 2)
 
     def features(self, num_features: int) -> NDArray[np.intp]:
@@ -160,7 +160,7 @@ PLAIN_ORDER = FeatureOrder()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InTurns(FeatureOrder):
-    """Positions that lie on the PEs along an axis in turns: position s on PE s mod `num_pes`.
+    """A cyclic distribution of positions along an axis: position s is on PE s mod `num_pes`.
 
     There may be several groups of positions, one after the other; a PE has its part of each.
     """
@@ -170,7 +170,7 @@ class InTurns(FeatureOrder):
 
     @property
     def granule(self) -> int:
-        """Features that a block holds together: a position of each group."""
+        """Features that no block boundary may split: a position of each group."""
         return self.groups
 
     def features(self, num_features: int) -> NDArray[np.intp]:
@@ -206,7 +206,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the host finds or puts a tensor: its blocks are `[height, width, num_elements]`."""
+    """The layout of a tensor for the host: its blocks are `[height, width, num_elements]`."""
 
     name: str
     role: Role
@@ -217,29 +217,29 @@ class Placement:
     columns: Distribution
     block: Block
     is_transposed: bool = False
-    """True if the matrix on the wafer is the transposed logical one (weights)."""
+    """True if the wafer stores the transposed logical matrix, as for weights."""
     row_order: FeatureOrder = PLAIN_ORDER
     column_order: FeatureOrder = PLAIN_ORDER
     num_rows: int | None = None
-    """The number of leading rows of the logical matrix that are on the wafer; None: all of them."""
+    """Leading rows of the logical matrix that the wafer stores; None: all of them."""
     copies: int = 1
-    """How often the columns lie beside each other (a vector that all heads share)."""
+    """Copies of the columns side by side, for a vector that all heads share."""
     input_factors: str | None = None
     """A vector of parameters by which the in features of a weight are multiplied as it is packed:
     the weight of a norm in front of it."""
     num_matrices: int = 1
-    """Matrices that lie one after the other in a block; the first dimension counts them if there
-    are several (weights of a convolution, one a tap)."""
+    """Matrices that follow each other in a block; their count is the first dimension if there are
+    several (weights of a convolution, one a tap)."""
     entries: tuple[str, ...] = ()
-    """The entries that an input is written before, or an output read after; none: the only one."""
+    """Entries that an input is written before, or an output read after; empty: the only entry."""
     sample_groups: int = 1
-    """Groups of rows of PEs along y, in each of which it lies as the rest says."""
+    """Groups of rows of PEs along y; the other fields describe the layout within one group."""
     is_cut: bool = False
-    """True if each group has its own part of the rows of the array, else all have the same."""
+    """True if each group has its own rows of the array; false if every group has all rows."""
 
     @property
     def of_group(self) -> Placement:
-        """The layout of a group, as if it was alone."""
+        """The layout within one group, as if it were the only one."""
         parts = self.sample_groups if self.is_cut else 1
         shape = (self.shape[0] // parts, *self.shape[1:])
         return replace(self, shape=shape, sample_groups=1, is_cut=False)
@@ -255,14 +255,14 @@ class Placement:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the logical tensor, without padding; each group is sent what all have."""
+        """Bytes of the logical tensor without padding; a replica for each group counts."""
         is_sent_again = self.role is not Role.OUTPUT and not self.is_cut
         times = self.sample_groups if is_sent_again else 1
         return times * math.prod(self.shape) * self.dtype.num_bytes
 
     @property
     def is_resident(self) -> bool:
-        """True if it stays from launch to launch, as parameters do and what belongs to them."""
+        """True if the tensor stays on the wafer from launch to launch, as parameters do."""
         arena = self.block.arena
         belongs_to_a_launch = arena.has_rows or arena == Arena.INDICES
         return self.role is not Role.INPUT and not belongs_to_a_launch
@@ -277,14 +277,14 @@ class Launch:
     """One launch of an entry of a program, for the rows of some slots."""
 
     slots: tuple[Slot, ...]
-    """In the order of the rows; of different sequences."""
+    """The slots in the order of their rows; each is of another sequence."""
     entry: str = INFER
     is_evaluation: bool = False
-    """True if a program that draws is told to draw nothing."""
+    """True for an evaluation, in which a program with dropout draws no factors."""
 
     @classmethod
     def at(cls, position: int, rows: int) -> Launch:
-        """Return the launch of rows of the first sequence from a position on."""
+        """Return a launch of the first sequence's rows from a position on."""
         return cls((Slot(0, position, rows),))
 
     @property
@@ -295,12 +295,12 @@ class Launch:
 
     @property
     def num_rows(self) -> int:
-        """Valid rows of all slots."""
+        """The valid rows of all slots."""
         return sum(slot.rows for slot in self.slots)
 
     @property
     def slot_words(self) -> tuple[int, ...]:
-        """Words about the slots for PEs (`Arena.SLOTS`), some for each."""
+        """The words that tell PEs about the slots (`Arena.SLOTS`), `SLOT_WORDS` for each."""
         words = (
             (slot.sequence, slot.position, slot.rows, slot.first_table_row) for slot in self.slots
         )
@@ -326,14 +326,14 @@ class RowKind(StrEnum):
     SEQUENCE = "sequence"
     """Consecutive tokens of one sequence."""
     SEQUENCES = "sequences"
-    """Tokens of several sequences, those of each consecutive and beside each other."""
+    """Tokens of several sequences; those of each are consecutive and contiguous."""
     GROUPED = "groups"
-    """Independent, and groups of rows of PEs have a part of them each; in f32 only."""
+    """Independent rows, divided among groups of rows of PEs; in f32 only."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadSegments:
-    """The PEs along an axis that have features of one head of attention: segments of the axis.
+    """The segments of an axis, each of the PEs that have features of one attention head.
 
     Every head lies on `num_pes` PEs beside each other, the first one from PE 0 on. PEs behind the
     last head have none.

@@ -1,6 +1,6 @@
-"""How far two evaluations of one graph may be apart, from the arithmetic alone.
+"""Error bounds: the largest difference of two evaluations of a graph, from arithmetic alone.
 
-The lowering of an operation says how the distance of its result follows from those of its operands;
+The lowering of an operation says how the error of its result follows from those of its operands;
 `distances.py` has the arithmetic.
 """
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 
 def error_bound(program: MeshProgram, inputs: Arrays, parameters: Arrays) -> dict[str, Float64]:
-    """Return for each output the largest distance, element by element, of two evaluations.
+    """Return for each output the largest element-wise difference between two evaluations.
 
-    They are of one launch of all rows. Raises as `ErrorBounds` does.
+    Both evaluate one launch of all rows. Raises as `ErrorBounds` does.
     """
     found = ErrorBounds(program, parameters).run(inputs)
     return {name: 2 * found[name].error for name in program.graph.outputs}
 
 
 class ErrorBounds:
-    """How far the results of launches may be from exact arithmetic, one after the other.
+    """Error bounds of consecutive launches, relative to exact arithmetic.
 
     The evaluation may sum in any order, with or without fused multiply-adds, but sums in f32 and
     stores every tensor in the program's dtype. Bounds grow with every product, and fast: those of
@@ -67,11 +67,11 @@ class ErrorBounds:
     def run(
         self, inputs: Arrays, launch: Launch | None = None, *, alone: Arrays | None = None
     ) -> dict[str, Bounded]:
-        """Return inputs and results in exact arithmetic, and how far an evaluation may be off.
+        """Return inputs and results in exact arithmetic, with error bounds.
 
         The launch has all rows unless another one is given. With the results of an evaluation, each
-        is bounded `alone`: operands are what that evaluation has, and have no error. Raises as
-        above.
+        operation is bounded `alone`: its operands are those of that evaluation, without error.
+        Raises as above.
         """
         program = self._program
         given = _stored(program.graph.inputs, inputs)
@@ -99,7 +99,7 @@ class ErrorBounds:
 
 
 def _bound(operation: Operation, distances: Distances) -> Bounded:
-    """Return the bound of a result; operations behind it are told, unless they know better."""
+    """Return a result with its bound; pass it to later operations, unless `alone`."""
     found = lowering_of(operation).bound(operation, distances)
     if found is None:
         raise _no_bound(operation)

@@ -1,4 +1,4 @@
-"""Refuse a mesh program that the machine has no room for, before anything is emitted.
+"""Check a mesh program against the machine's memory and colors, before CSL is emitted.
 
 The communication plan of the kernels is fixed (`collectives/routes.csl`, `pe.csl`): its colors,
 queues and roles are checked against the architecture, and the bytes of a PE against its memory.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.program import MeshProgram
 
 COLORS = (0, 1, 2, 3, 4, 5, 6)
-"""Two of the chain and one of the multicast, along x and along y; one of the multicast of heads."""
+"""Fabric colors: two chains and a multicast for each axis, and a multicast within heads."""
 CHAIN_COLORS = (0, 1, 3, 4)
 """Colors of the chains, whose switches PEs advance so that leaders send past them."""
 INPUT_QUEUES = (2, 3, 4, 5, 6)
@@ -40,10 +40,10 @@ LOCAL_TASK_IDS = (10, 11, 12, 13)
 MAX_TILE_PROGRAMS = 9
 MAX_COLORS = 12
 MAX_QUEUES = 5
-"""Queues of each kind."""
+"""The number of input queues, and of output queues."""
 _OF_TRAINING = (Arena.GRADIENTS, MOMENTS, SQUARES)
 _RARE = ("KV cache", "inputs of layers", "gradients and moments")
-"""Arenas that most programs do not have."""
+"""Arenas that most programs lack; a footprint names them only if they are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Footprint:
     runtime: int
     """memcpy and start-up."""
     kernels: int
-    """Code, frames and constants; an upper bound."""
+    """Code, frames and constants of kernels; an upper bound."""
     weights: int
     activations: int
     state: int
@@ -62,13 +62,13 @@ class Footprint:
     """Partial sums of an f16 program, shares of attention."""
     schedule: int
     training: int = 0
-    """Gradients of parameters, and what an optimizer keeps of them."""
+    """Gradients of parameters, and the optimizer's state."""
     kept: int = 0
-    """Prefix of the names of layers that a backward pass computes again."""
+    """Rows saved for the recomputation of layers in a backward pass."""
 
     @property
     def total(self) -> int:
-        """The total cycles."""
+        """The sum of all parts."""
         return (
             self.runtime
             + self.kernels
@@ -121,12 +121,12 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
 
 
 def training_bytes(program: MeshProgram) -> int:
-    """Return the bytes of each PE for gradients, and for what an optimizer keeps."""
+    """Return the bytes of each PE for gradients and the optimizer's state."""
     return sum(map(program.arena_bytes, _OF_TRAINING))
 
 
 def kept_bytes(program: MeshProgram) -> int:
-    """Return the bytes of each PE for what layers begin with that are computed again."""
+    """Return the bytes of each PE for rows that recomputation starts from."""
     blocks = (each.kept for each in program.operations if isinstance(each, Keep))
     return sum(block.num_elements for block in blocks) * program.dtype.num_bytes
 
@@ -173,7 +173,7 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
 
 
 def _smaller(program: MeshProgram, architecture: Architecture) -> str:
-    """Return what would need less of every PE of the whole wafer; a batch is cut anyway.
+    """Return advice that makes the program smaller on the whole wafer; batches are split anyway.
 
     The rows of a program are places of pictures, tokens of a sequence, or independent.
     """
@@ -217,10 +217,10 @@ def _fits_in_f16(
 def longest_context(
     program: MeshProgram, architecture: Architecture, *, has_tables: bool = True
 ) -> int | None:
-    """Return how many positions a sequence may have at most on the program's rectangle.
+    """Return the longest context that fits the program's rectangle.
 
     None: there is no limit, or not even one position fits. Tables of positions of the model are a
-    limit, too, unless they are left out of account: then they are as long as the context.
+    limit, too, unless `has_tables` is false: then they are as long as the context.
     """
     graph = program.graph if has_tables else with_positions(program.graph, MAX_POSITIONS)
     arenas = program.arena_elements
@@ -291,7 +291,7 @@ def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tupl
 
 
 def _check_plan(program: MeshProgram, architecture: Architecture) -> None:
-    """Check the constants of the kernels; a broken rule here is a bug of onewafer."""
+    """Check the constants of the kernels against the machine; a failure is a bug of onewafer."""
     broken = [
         rule
         for rule, holds in (

@@ -1,4 +1,4 @@
-"""The chains of reductions along an axis: to its middle, or to the PEs beside it that have heads.
+"""The chains of reductions along an axis: to its middle, or to the root PE of each head.
 
 On a long axis they go in two phases: within sections to their leaders, and then from leader to
 leader, past the PEs between them. One chain over D links stops at each PE, for 2R + H + 1 cycles
@@ -34,19 +34,18 @@ class Chains:
     size: int
     """PEs along it."""
     middle: int
-    """The PE to which chains of the axis go."""
+    """The PE at which the chains of the axis end."""
     section: int = 0
     """The most PEs of a section, its leader included, at least 2; 0: chains have one phase."""
     head_pes: int = 0
-    """PEs that have features of one head of attention, from PE 0 on; 0: heads do not matter."""
+    """PEs that share the features of one attention head, from PE 0 on; 0: heads do not matter."""
     num_heads: int = 0
 
     def roots(self, *, of_heads: bool) -> Places:
-        """Return for each PE the one that its chain goes to: the middle, or the root of its head.
+        """Return the root of each PE's chain: the middle of the axis, or the root of its head.
 
-        That is, of the PEs that have the head, the one next to the middle. A PE without a head is
-        its own.
-
+        The root of a head is the PE of the head next to the middle. A PE without a head is its own
+        root.
         >>> Chains(8, 4, head_pes=3, num_heads=2).roots(of_heads=True).tolist()
         [2, 2, 2, 4, 4, 4, 6, 7]
         """
@@ -70,11 +69,11 @@ class Chains:
         return _leaders(self)
 
     def ways(self, timing: Timing, *, of_heads: bool) -> Ways:
-        """Return how long it is from each PE to the end of its chain: of its head, or the axis."""
+        """Return the latencies from each PE to its chain's root, of its head or of the axis."""
         return _ways(self, timing.ramp_cycles, timing.hop_cycles, of_heads=of_heads)
 
     def heads(self) -> Iterator[tuple[slice, int]]:
-        """Yield the places of each head, and which of them is its root.
+        """Yield the slice of PEs of each head, and the index of its root.
 
         >>> list(Chains(8, 4, head_pes=3, num_heads=2).heads())
         [(slice(0, 3, None), 2), (slice(3, 6, None), 4)]
@@ -84,7 +83,7 @@ class Chains:
             yield slice(first, first + self.head_pes), int(roots[first])
 
     def next_to_middle(self) -> Places:
-        """Return for each PE, of all that have its head, the one next to the middle."""
+        """Return for each PE the PE of its head that is next to the middle."""
         if not self.head_pes:
             return np.full(self.size, self.middle)
         first = np.arange(self.size) // self.head_pes * self.head_pes
@@ -125,7 +124,7 @@ def reduce_along(
 def _reduce_side(
     values: Array, places: Sequence[int], leaders: Flags, combine: Callable[[Array, Array], Array]
 ) -> list[Array]:
-    """Return the words that reach the root in each phase from one side, the outermost PE first."""
+    """Return the words that reach the root from one side in each phase, outermost PE first."""
     first: Array | None = None
     second: Array | None = None
     for place in places:
@@ -144,13 +143,13 @@ def _reduce_side(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ways:
-    """How long it is from the PEs of an axis to the end of their chains."""
+    """The latencies from the PEs of an axis to the roots of their chains."""
 
     late: Array
-    """Cycles that the first word takes from each PE to its root."""
+    """Cycles of the first word from each PE to its root."""
     parts: tuple[tuple[int, Places], ...]
-    """PEs whose words wait equally often while a PE adds a whole block to its own: how often, and
-    which PEs these are."""
+    """The PEs grouped by how often their words wait while a PE adds a whole block: the number of
+    waits, and the indices of these PEs."""
 
 
 @lru_cache(maxsize=1024)
@@ -166,19 +165,19 @@ def _ways(chains: Chains, ramp_cycles: int, hop_cycles: int, *, of_heads: bool) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Side:
-    """The PEs on one side of their roots: what each would have if it were on it."""
+    """The chains of one side, for every PE as if it were on this side of its root."""
 
     num_leaders: Places
-    """Leaders from the root to each PE, itself included, the root not."""
+    """The number of leaders from the root (exclusive) to each PE (inclusive)."""
     leader: Places
-    """The leader to which the words of each PE go first; the root, if no leader is before it."""
+    """The leader at which each PE's section ends; the root, if no leader is before it."""
     adds_two: Flags
     """True if that leader adds a second chain after the one of its section."""
     has_pes: Flags
     """True if there are PEs on this side of the root of each PE."""
     has_leaders: Flags
     begins_with_section: Flags
-    """True if the PE next to the root is no leader, where there are leaders."""
+    """True if the PE next to the root is no leader although the axis has leaders."""
 
     @classmethod
     def east(cls, leaders: Flags, roots: Places) -> _Side:
@@ -205,7 +204,7 @@ class _Side:
 
     @classmethod
     def west(cls, leaders: Flags, roots: Places) -> _Side:
-        """Return the side of the lower places: the other one in a mirror."""
+        """Return the side of the lower places, computed as the mirror image of `east`."""
         last = len(roots) - 1
         mirrored = cls.east(leaders[::-1], last - roots[::-1])
         return cls(
@@ -219,16 +218,16 @@ class _Side:
 
     @property
     def is_of_first_phase(self) -> Flags:
-        """True if words of each PE come to the root before those of the leaders."""
+        """True for PEs whose words reach the root before those of the leaders."""
         return self.has_leaders & (self.num_leaders == 0)
 
     def stops(self, places: Places) -> Places:
-        """Return at how many PEs words stop, the root included, their own not."""
+        """Return how many PEs add each PE's words to their own, the root included."""
         return self.num_leaders + np.abs(places - self.leader)
 
 
 def _waits(places: Places, roots: Places, sides: tuple[_Side, _Side]) -> Places:
-    """Return how often words of each PE wait while another one adds a whole block to its own.
+    """Return how often each PE's words wait while another PE adds a whole block.
 
     At the root they wait for all chains that it adds after theirs: those of its own sections come
     first, the last one of each side last, as `reduce_along` says.

@@ -1,4 +1,4 @@
-"""Read a mesh program as cycles, in closed form.
+"""The closed form: the cycles of a mesh program, without simulation.
 
 A launch takes as long as the PE that is last. PEs run the same operations, but some have less to do
 than others, and a collective starts when its PEs come to it: `skew` follows when each of them does.
@@ -70,9 +70,9 @@ class Estimate:
 
     launch_cycles: int
     operations: tuple[OperationCost, ...]
-    """One a mesh operation of the entry, in order."""
+    """The cost of each mesh operation of the entry, in order."""
     control_cycles: int
-    """The REPEAT and STOP entries of the schedule."""
+    """Cycles of the REPEAT and STOP entries of the schedule."""
 
     @property
     def cycles(self) -> int:
@@ -82,7 +82,7 @@ class Estimate:
 
 
 class Estimator:
-    """The closed form of one program, for launches of any number of rows at any position."""
+    """The closed form of one program, for launches of any rows and positions."""
 
     def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
         self._program = program
@@ -113,11 +113,11 @@ class Estimator:
         )
 
     def repeat_cycles(self) -> int:
-        """Return the cycles of the step of the schedule that goes back to the layer before it."""
+        """Return the cycles of the schedule step that jumps back to repeat a layer."""
         return self._step_cycles(REPEAT)
 
     def issue_cycles(self) -> int:
-        """Return the cycles from the start of a chain's step until its wavelets are issued."""
+        """Return the cycles from the start of a chain's step to the issue of its wavelets."""
         return self._step_cycles(ChainReduce.kinds[0])
 
     def _step_cycles(self, kind: Kind) -> int:
@@ -134,7 +134,7 @@ def estimate(
 
 
 def number_alike(program: MeshProgram) -> tuple[tuple[int, MeshOperation], ...]:
-    """Return each operation with the number of those that are like it, in all layers."""
+    """Yield each operation with the number of equal operations in all layers."""
     numbers: dict[Hashable, int] = {}
     keys = [_kind_of_work(operation, program.dtype) for operation in program.operations]
     return tuple(
@@ -144,7 +144,7 @@ def number_alike(program: MeshProgram) -> tuple[tuple[int, MeshOperation], ...]:
 
 
 def _kind_of_work(operation: MeshOperation, dtype: DataType) -> Hashable:
-    """Return a key that is equal for operations that differ in addresses only, in equal banks."""
+    """Return a key that is equal for operations that differ only in addresses, in equal banks."""
     values = [getattr(operation, name) for name in _field_names(type(operation))]
     return type(operation), *[
         (value.arena, bank(value.offset, dtype), value.rows, value.columns)
@@ -164,17 +164,17 @@ class Work:
     """The cycles of PEs in one step."""
 
     cycles: Size
-    """`[classes, places along the other axis]`, or the same on all PEs; for a collective, until a
-    PE has sent all: `[places along the other axis]`."""
+    """`[classes, places along the other axis]`, or the same on all PEs; for a collective, the
+    cycles until a PE has sent all wavelets, `[places along the other axis]`."""
     classes: Classes | None
     traffic: Traffic | None = None
     chains: Chains | None = None
-    """Along the axis of the traffic."""
+    """The chains along the axis of the traffic."""
     again: Size = 0
-    """Cycles of a PE for a second chain, `[places along the other axis]`."""
+    """Cycles in which a PE adds a second chain, `[places along the other axis]`."""
 
     def after(self, skew: Skew, timing: Timing) -> Skew:
-        """Return when PEs are through that begin with some skew."""
+        """Return the skew after the step, given the skew at its start."""
         traffic, chains = self.traffic, self.chains
         if traffic is not None and chains is not None:
             if traffic.is_chain:
@@ -187,7 +187,7 @@ class Work:
 
     @property
     def of_all_pes(self) -> int | None:
-        """The cycles that every PE takes, whenever it begins; None: not all take equally long."""
+        """The cycles that every PE takes, whatever the skew; None: PEs differ."""
         if self.traffic is None and np.size(self.cycles) == 1:
             return int(np.max(self.cycles))
         return None
@@ -195,18 +195,18 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """One walk through the operations of a launch.
+    """One pass over the operations of a launch.
 
-    Layers repeat: what follows from an operation that begins with some skew is worked out once.
+    Layers repeat, so the result of an operation at a given skew is cached.
     """
 
     model: _CostModel
     work: dict[int, Work] = field(default_factory=dict[int, Work])
-    """By number of an operation."""
+    """The work of an operation, by its number."""
     steps: dict[tuple[int, Hashable], tuple[int, Skew]] = field(
         default_factory=dict[tuple[int, "Hashable"], "tuple[int, Skew]"]
     )
-    """Cycles and the next skew, of operations that come again, by number and skew."""
+    """Cycles and next skew of repeated operations, by number and skew."""
 
     def run(self, operations: tuple[tuple[int, MeshOperation], ...]) -> Iterator[int]:
         """Yield the cycles of each operation."""
@@ -242,10 +242,10 @@ class _CostModel:
     program: MeshProgram
     launch: Launch
     kinds: frozenset[Kind]
-    """Kinds that the program has, and its state machine asks for."""
+    """The kinds of the program, of which the state machine has arms."""
 
     def work(self, operation: MeshOperation) -> Work:
-        """Return what PEs do in a step."""
+        """Return the work of the PEs in a step."""
         program, launch = self.program, self.launch
         sizes = operation.sizes(program, launch)
         cycles = self.step(operation.kind, sizes) + self._conflict_cycles(operation)
@@ -280,7 +280,7 @@ class _CostModel:
         return self.timing.task_start_cycles + self.costs.launch
 
     def _conflict_cycles(self, operation: MeshOperation) -> Size:
-        """Return the cycles by which bank conflicts make an operation longer."""
+        """Return the cycles that bank conflicts add to an operation."""
         conflicts = operation.conflicts(self.program, self.launch)
         if isinstance(conflicts.count, int) and conflicts.count == 0:
             return 0

@@ -1,7 +1,6 @@
-"""Cost cases of kernels: an operation of any size, and the sizes by which its walks count.
+"""Cost cases of kernels: an operation of any size, and the sizes that its loop counts depend on.
 
-Each family has cost cases of its operations, by which `tools/kernel_costs.py` measures the costs of
-kernels.
+From the cost cases of each family, `tools/kernel_costs.py` measures the costs of the kernels.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.operation import MeshOperation
 
 NUM_PES = 4
-"""Along both axes."""
+"""PEs along each axis of the measured program."""
 
 
 MoreSlots: TypeAlias = "tuple[tuple[int, int], ...]"
@@ -34,30 +33,30 @@ class Sizes:
     rows: int
     inner: int = 1
     columns: int = 11
-    """More than `inner`: to find out which block is the shorter one takes a TURN an instruction
-    more or less."""
+    """The number of columns; more than `inner`, since finding the shorter of two blocks takes an
+    instruction more or less."""
     heads: int = 2
     """Heads of keys that a PE has features of."""
     group: int = 3
     share: int = 6
-    """Features of each head on a PE."""
+    """Features of each head on a PE, named `share` in the cost tables."""
     slots: int = 16
     padding: int = 0
-    """Columns of the first PE behind the last feature."""
+    """Padding columns of the first PE."""
     start: int | None = None
     """The position of the first row; None: at the end of the launch all slots are in use."""
     more_slots: MoreSlots = ()
     """Further slots of the launch."""
     place: int = 0
-    """The PE along the axis of the operation, as far as tables tell the kernel."""
+    """The PE along the operation's axis for which tables are filled."""
     place_across: int = 0
     above: int = 0
-    """Places by which a window begins above a feature map, and ends above its end."""
+    """Lines by which a window reaches over the upper and the lower edge of a feature map."""
     aside: int = 0
-    """Places by which a window begins behind the beginning of a line, and ends behind its end."""
+    """Pixels by which a window reaches over the left and the right edge of a line."""
     is_evaluation: bool = False
     is_apart: bool = False
-    """True if the result is another block than the operand, where it may be the same."""
+    """True if the result has a block of its own where it could be the operand's."""
 
     @property
     def launch(self) -> Launch:
@@ -74,7 +73,7 @@ class Sizes:
         return Block(arena, 0, self.rows, self.columns)
 
     def features(self, columns: int) -> int:
-        """Return the features of blocks of some columns, so that the first one has the padding."""
+        """Return the number of features, so that the first block has the padding."""
         return columns - self.padding if self.padding else NUM_PES * columns
 
     def row(self, *, arena: Arena = Arena.PARAMETERS) -> Block:
@@ -97,7 +96,7 @@ def grid_of_slots(more: tuple[MoreSlots, ...], **values: tuple[int, ...]) -> tup
 
 
 ROWS_AND_INNER = grid(rows=(2, 3, 5), inner=(1, 4, 7))
-"""Such that no two products are equal."""
+"""Sizes chosen so that no two products of them are equal."""
 
 
 OF_SAMPLES = frozenset({RowKind.INDEPENDENT, RowKind.GROUPED})
@@ -110,32 +109,32 @@ OF_SEQUENCES = frozenset({RowKind.SEQUENCE, RowKind.SEQUENCES})
 OF_ONE = frozenset({RowKind.SEQUENCE})
 OF_SEVERAL = frozenset({RowKind.SEQUENCES})
 NUM_SEQUENCES = 13
-"""Sequences of programs of several: as many as no cost case has rows."""
+"""Sequences of programs for several sequences, a number that no cost case has as rows."""
 
 TOTALS = "totals"
-"""Stands for the array of partial sums, which an f32 program has among its activations."""
+"""The name for the array of partial sums, which f32 programs keep in their activations."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostCase:
-    """An operation of any size, for the walks of its kind."""
+    """An operation of any size, for measuring the kernel of its kind."""
 
     build: Callable[[Sizes], MeshOperation]
     rounds: tuple[str, ...] = ()
-    """Products of sizes that say how often its loops run."""
+    """Products of sizes that are the iteration counts of the kernel's loops."""
     lengths: tuple[str, ...] = ()
-    """Products of sizes that are lengths of its DSD operations."""
+    """Products of sizes that are the lengths of the kernel's DSD operations."""
     strides: tuple[str, ...] = ()
-    """Products of sizes that are their strides, unless the strides are 1."""
+    """Products of sizes that are the strides of the kernel's DSD operations; 1 if not named."""
     grid: tuple[Sizes, ...] = ROWS_AND_INNER
     rows: Collection[RowKind] = frozenset(RowKind)
     """The kind of rows in the programs that may have the kind."""
     is_of_halves: bool = False
-    """True if only programs have the kind that store f16."""
+    """True if only f16 programs have the kind."""
     is_of_singles: bool = False
-    """True if only programs have the kind that store f32."""
+    """True if only f32 programs have the kind."""
     memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
-    """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
+    """u16 words in variables that the kernel reads; f32 numbers lie at `TOTALS`."""
 
     def is_in(self, dtype: DataType, *, rows: RowKind) -> bool:
         """Return whether programs of a dtype, whose rows are of one kind, may have the kind."""
@@ -144,5 +143,5 @@ class CostCase:
 
     @property
     def kind(self) -> Kind:
-        """The kind of all operations that it builds."""
+        """The kind of the operations that this case builds."""
         return self.build(self.grid[0]).kind

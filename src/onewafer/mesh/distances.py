@@ -1,4 +1,4 @@
-"""Exact values of the tensors of a graph, and how far an evaluation may be from them.
+"""Exact values of a graph's tensors, and the largest error of an evaluation.
 
 Notation: u is the unit roundoff (f32 2⁻²⁴, f16 2⁻¹¹), γₙ = n·u / (1 − n·u). Each tensor carries a
 bound e on its distance from exact arithmetic and a bound m = |exact| + e on its magnitude. Products
@@ -30,14 +30,14 @@ _SUBNORMAL = {DataType.F16: 2.0**-24, DataType.F32: 2.0**-149}
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """A tensor in exact arithmetic, and the largest distance of an evaluation, by element."""
+    """A tensor in exact arithmetic, and an error bound for each of its elements."""
 
     exact: Float64
     error: Float64
 
     @property
     def magnitude(self) -> Float64:
-        """The largest magnitude that an evaluation may have."""
+        """The largest possible magnitude of each element of an evaluation."""
         return np.abs(self.exact) + self.error
 
     def reshape(self, *shape: int) -> Bounded:
@@ -49,7 +49,7 @@ class Bounded:
         return Bounded(self.exact[rows], self.error[rows])
 
     def followed_by(self, other: Bounded) -> Bounded:
-        """Return its rows with those of another one behind them."""
+        """Return the rows of this tensor followed by those of another one."""
         pairs = ((self.exact, other.exact), (self.error, other.error))
         exact, error = (np.concatenate(pair) for pair in pairs)
         return Bounded(exact, error)
@@ -57,35 +57,35 @@ class Bounded:
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """The tensors of a graph that are known so far."""
+    """The known tensors of a graph, with their error bounds."""
 
     dtype: DataType
-    """The type that results are stored in."""
+    """The dtype in which results are stored."""
     num_pes: int
-    """The most PEs that add up a sum."""
+    """The largest number of PEs that add parts of one sum."""
     exact: Mapping[str, Float64]
     """All tensors of the launch in exact arithmetic."""
     slots: Sequence[Slot]
-    """Whose rows the launch has, where they are tokens of sequences."""
+    """The slots of the launch's rows, if rows are tokens of sequences."""
     kept: dict[tuple[int, str], Bounded]
-    """The tensors that sequences keep from earlier launches, each by a name of its own."""
+    """Tensors kept from earlier launches of sequences, by name."""
     seeds: NDArray[Any] | None = None
-    """The seeds from which the launch draws, if it does."""
+    """The seeds of the launch's random draws, if there are any."""
     known: dict[str, Bounded] = field(default_factory=dict[str, Bounded])
 
     def of(self, name: str) -> Bounded:
-        """Return a tensor that is known."""
+        """Return a known tensor."""
         return self.known[name]
 
     def each_slot(self) -> Iterator[tuple[Slot, slice]]:
-        """Yield the slots of the launch, and which of its rows each has."""
+        """Yield each slot of the launch and the slice of its rows."""
         first = 0
         for slot in self.slots:
             yield slot, slice(first, first + slot.rows)
             first += slot.rows
 
     def keep(self, name: str, slot: Slot, rows: Bounded) -> Bounded:
-        """Keep rows of a sequence; return them with those that it has before."""
+        """Append rows to those kept for a sequence; return all of them."""
         found = rows
         if slot.position:
             found = self.kept[slot.sequence, name][: slot.position].followed_by(rows)
@@ -99,7 +99,7 @@ class Distances:
         return share / (1 - share)
 
     def rounded(self, one: Bounded) -> Bounded:
-        """Add one rounding to the type that results are stored in."""
+        """Add one rounding to the dtype of results."""
         error = one.error + _ROUNDOFF[self.dtype] * one.magnitude + _SUBNORMAL[self.dtype]
         return Bounded(one.exact, error)
 

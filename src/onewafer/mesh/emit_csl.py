@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from onewafer.mesh.program import MeshProgram
 
 POSITION = "entry"
-"""Variable of every PE: how many words of the schedule it has read."""
+"""A variable of every PE: the number of schedule words read so far."""
 KEPT = "model.state"
-"""Variable of every PE: the arena that is kept from launch to launch, if the program has one."""
+"""A variable of every PE: the arena that is kept between launches, if the program has one."""
 
 SLOTS = "launch_slots"
 """Symbol of a program that keeps several sequences: the slots of a launch."""
@@ -122,14 +122,14 @@ class EmittedPlacement:
     """A tensor's symbol, and how a logical array becomes the blocks behind it."""
 
     symbol: str
-    """Exported name; `[height, width, num_elements]` of the storage dtype."""
+    """The exported name; its array is `[height, width, num_elements]` of the storage dtype."""
     placement: Placement
     width: int
     height: int
 
     @property
     def num_elements(self) -> int:
-        """Elements a PE, padding included."""
+        """Elements on each PE, padding included."""
         return self.placement.num_elements
 
     @property
@@ -145,7 +145,7 @@ class EmittedPlacement:
 
     @property
     def first_copy(self) -> Rectangle:
-        """PEs of a group that hold every block once; those of all others of it are replicas.
+        """The PEs of a group that hold the first copy of every block; the others hold replicas.
 
         There is one group, unless rows of PEs have samples of their own.
         """
@@ -176,22 +176,22 @@ class EmittedProgram:
     params: dict[str, str]
     """Params of the entry file."""
     position: str
-    """Variable of every PE, u16: how many words of the schedule it has read."""
+    """A u16 variable of every PE: the number of schedule words read so far."""
     kept: str
-    """Variable of every PE, if anything is kept from launch to launch: all of `Arena.STATE`."""
+    """A variable of every PE, if anything is kept between launches: all of `Arena.STATE`."""
     is_sequence: bool
     """True if the entries take the first position and the number of valid rows, both u16."""
     has_slots: bool
-    """True if they take the number of slots instead of a position; `SLOTS` is to be written."""
+    """True if entries take the number of slots, not a position; the host writes `SLOTS`."""
     inputs: dict[str, EmittedPlacement]
-    """To be written before every launch: their memory is used for results too."""
+    """Inputs that must be written before every launch: results reuse their memory."""
     parameters: dict[str, tuple[EmittedPlacement, ...]]
-    """To be written once, at every placement; a tensor used in both orientations has two."""
+    """Parameters, written once at each placement; a tensor used in both orientations has two."""
     outputs: dict[str, EmittedPlacement]
 
     by_function: ClassVar[bool] = True
-    """True if it is optimised function by function. The closed form counts each kernel by itself
-    (`kernel_costs`): its code may not depend on which other kernels a program has."""
+    """True if functions are optimised one by one. The closed form counts each kernel alone
+    (`kernel_costs`): its code may not depend on the program's other kernels."""
 
     def arguments(self, launch: Launch) -> tuple[int, ...]:
         """Return the arguments of the function of a launch's entry."""
@@ -200,12 +200,12 @@ class EmittedProgram:
         return (len(launch.slots) if self.has_slots else launch.start), launch.num_rows
 
     def slots(self, launch: Launch) -> NDArray[np.uint16]:
-        """Return what is to be written to `SLOTS` on all PEs before a launch, `[1, 1, words]`."""
+        """Return the words that the host writes to `SLOTS` before a launch, `[1, 1, words]`."""
         return np.array(launch.slot_words, np.uint16).reshape(1, 1, -1)
 
     @property
     def multiplied(self) -> frozenset[str]:
-        """Parameters that are multiplied together as they are packed."""
+        """Parameters that packing multiplies by each other."""
         pairs = [
             (name, item.placement.input_factors)
             for name, placements in self.parameters.items()
@@ -216,9 +216,9 @@ class EmittedProgram:
     def pack_parameters(
         self, arrays: Mapping[str, NDArray[Any]], changed: Container[str] | None = None
     ) -> Iterator[tuple[EmittedPlacement, NDArray[Any]]]:
-        """Yield every parameter with its blocks `[height, width, num_elements]`.
+        """Yield parameters with their blocks `[height, width, num_elements]`.
 
-        Of those in `changed`, and those whose factors are; unless it is given, of all.
+        With `changed`, yield those parameters and the ones that have them as factors; else all.
         """
         for item in itertools.chain.from_iterable(self.parameters.values()):
             name, factors = item.placement.name, item.placement.input_factors
@@ -235,7 +235,7 @@ def emit(program: MeshProgram, architecture: Architecture) -> EmittedProgram:
 
 
 def write_text(program: MeshProgram) -> EmittedProgram:
-    """Return the CSL of a mesh program that is known to fit."""
+    """Return the CSL of a mesh program that fits its budgets."""
     placements = _name_symbols(program)
     by_role = {role: [item for item in placements if item.placement.role is role] for role in Role}
     parameters: dict[str, tuple[EmittedPlacement, ...]] = {}

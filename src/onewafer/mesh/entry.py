@@ -18,13 +18,13 @@ MAX_WORD = 0xFFFF
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One step of the state machine; operands are elements from the start of their arena."""
+    """One step of the state machine; operands are element offsets in their arenas."""
 
     kind: Kind
     result: int = 0
-    """REPEAT: elements by which the state of the next round lies further on, modulo 2¹⁶."""
+    """REPEAT: the state's offset from round to round in elements, modulo 2¹⁶."""
     left: int = 0
-    """REPEAT: words to go back."""
+    """REPEAT: the number of words to jump back."""
     right: int = 0
     """REPEAT: elements by which the parameters of the next round lie further on, modulo 2¹⁶.
     MATMULS, SPLIT, STORE_NORMALIZED: how many products there are."""
@@ -44,13 +44,13 @@ class Entry:
     MULTIPLY_PLAIN, MULTIPLY_TRANSPOSED: columns of the left block. SUM_ROW_SQUARES: features of a
     row."""
     more: tuple[int, ...] = ()
-    """Further words, of kinds that need them."""
+    """Further words, for kinds that need them."""
     parameter_words: tuple[int, ...] = ()
-    """Indices of the words that are offsets in the arena of parameters, or in one that is alike."""
+    """Indices of the words that are offsets in the arena of parameters, or one of equal layout."""
     state_words: tuple[int, ...] = ()
     """Indices of the words that are offsets in the arena of the state."""
     counters: tuple[int, ...] = ()
-    """Indices of the words that count rounds: each goes up by what the word behind it says."""
+    """Indices of counting words: a repetition adds the word after it to each."""
 
     @property
     def words(self) -> tuple[int, ...]:
@@ -59,7 +59,7 @@ class Entry:
         return (self.kind.number, self.result, self.left, self.right, *sizes, *self.more)
 
     def counting_by(self, count: int) -> Entry:
-        """Return the entry of a round, whose counters go up by a number in the next one."""
+        """Return the entry of a repetition, which adds `count` to its counters in every round."""
         more = [*self.more]
         for index in self.counters:
             more[index + 1 - ENTRY_WORDS] = count & MAX_WORD

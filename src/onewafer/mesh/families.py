@@ -89,4 +89,4 @@ COST_CASES = (
     *dropout_cases.COST_CASES,
     *sample_group_cases.COST_CASES,
 )
-"""One cost case of every kind of step but those of the state machine itself."""
+"""A cost case for every kind of step, except the kinds of the state machine itself."""

@@ -1,4 +1,4 @@
-"""Collectives along an axis, and what leads to them and from them."""
+"""Collectives along an axis, and the local operations before and after them."""
 
 from onewafer.mesh.collectives.operations import (
     Broadcast,

@@ -44,14 +44,14 @@ class _Collective(AlongAxis):
 
 
 class _Chain(_Collective):
-    """A collective whose chains go to the middle of an axis, each PE combining what comes by."""
+    """A chain collective to the middle of an axis; each PE combines its block with the chain's."""
 
     __slots__ = ()
 
     combine: ClassVar[Callable[[Array, Array], Array]]
-    """Combine f32 arrays element by element, as the instruction does."""
+    """A function that combines f32 arrays element by element, as the instruction does."""
     instruction: ClassVar[str]
-    """The DSD operation of one element, as the tables of costs name it."""
+    """The DSD operation of one element, by its name in the tables of costs."""
 
     def execute(self, memories: Memories) -> None:
         """Compute on NumPy arrays the values of the kernel."""
@@ -94,7 +94,7 @@ class ChainReduce(_Chain):
 
 @dataclass(frozen=True, slots=True)
 class ChainMax(_Chain):
-    """Take the largest of f32 blocks along an axis into its middle; NaN if one has NaN."""
+    """Reduce f32 blocks along an axis to their maximum in the middle; NaN if one is NaN."""
 
     kinds = along_axes(
         Kind(
@@ -118,7 +118,7 @@ class ChainMax(_Chain):
 
 @dataclass(frozen=True, slots=True)
 class Broadcast(_Collective):
-    """Copy the f32 block of the middle of an axis to all others of it."""
+    """Copy the f32 block of an axis's middle to all other PEs of the axis."""
 
     kinds = along_axes(
         Kind(
@@ -149,9 +149,9 @@ class Broadcast(_Collective):
 
 @dataclass(frozen=True, slots=True)
 class BroadcastStore(_Collective):
-    """Copy the f32 block of the middle of an axis to all, where it is stored as f16.
+    """Copy the f32 block of an axis's middle to all PEs, which store it as f16.
 
-    The sums of the other PEs stay as they are.
+    The f32 sums of the other PEs stay unchanged.
     """
 
     kinds = along_axes(
@@ -189,13 +189,13 @@ class BroadcastStore(_Collective):
 
 
 def copy_along(values: Array, middle: int) -> None:
-    """Copy what the middle of an axis has to all others; `values` are `[across, along, …]`."""
+    """Copy the middle's values to all PEs of an axis; `values` are `[across, along, …]`."""
     values[...] = values[:, middle : middle + 1].copy()
 
 
 @dataclass(frozen=True, slots=True)
 class Redistribute(AlongAxis):
-    """Copy what a PE's input, blocked over one axis, shares with its result, blocked over `axis`.
+    """Copy the features common to a PE's input block and its result block, which use other axes.
 
     With columns wᵣ and wᵢ a block, the PE at p along `axis` and q along the other holds features
     p·wᵣ … of the result and q·wᵢ … of the input. What the input lacks becomes −0 in the f32

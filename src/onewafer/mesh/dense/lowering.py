@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 MOST_WORDS = 1024
-"""The most words of sums that are reduced together: they need memory side by side, and for many
-words the latency of the first one counts little."""
+"""The most words of sums that are reduced together: their memory must be contiguous, and for many
+words the latency of the first one matters little."""
 
 
 class LinearLowering(Lowering[Linear]):
-    """Multiply the blocks, and add the partial sums along the axis of the input.
+    """Multiply local blocks, and all-reduce the partial sums along the axis of the input.
 
-    Operations that read the same input are done together when the first of them comes: query, key
-    and value of attention, gate and up of a network. Their sums go along the axis as one block.
+    Linear operations on one input are lowered together with the first of them: query, key and value
+    of attention, gate and up of an MLP. Their sums are all-reduced as one block.
     """
 
     bounded_types = FLOATING
@@ -37,7 +37,7 @@ class LinearLowering(Lowering[Linear]):
         relations.multiply(operation.input, operation.weight, operation.result.name)
 
     def lower(self, operation: Linear, builder: Builder) -> None:
-        """Append the multiplication and the all-reduce, unless they are there already."""
+        """Append the product and the all-reduce, unless an earlier operation has appended them."""
         if operation.result.name in builder.blocks:
             return
         together = joined(operation, builder)
@@ -61,7 +61,7 @@ class LinearLowering(Lowering[Linear]):
         builder.all_reduce_into(result, sums, layout.axis)
 
     def bound(self, operation: Linear, distances: Distances) -> Bounded:
-        """Return the product and its distance, in whatever order its sums are."""
+        """Return the product with its error bound, valid for any order of summation."""
         weight = distances.of(operation.weight).exact
         return distances.product(distances.of(operation.input), weight)
 
@@ -110,7 +110,7 @@ def _lower_together(together: Sequence[Linear], builder: Builder) -> None:
 
 
 def _lower_normed(together: Sequence[Linear], builder: Builder) -> None:
-    """Normalize the products, whose operand has not been; its squares go with their sums."""
+    """Normalise the products, not their operand; reduce its sum of squares with the products."""
     name = together[0].input
     put_off, layout = builder.put_off[name], builder.layouts[name]
     norm = put_off.norm

@@ -1,4 +1,4 @@
-"""Products with weights, which lead from one axis to the other; an all-reduce makes them whole."""
+"""Products with weights from one axis to the other; an all-reduce sums the partial products."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Matmul(AlongAxis):
         return self._padding(program)[1]
 
     def _padding(self, program: ProgramShape) -> tuple[NDArray[np.int64], Classes]:
-        """Return how many columns of its block are padding, by class of PE."""
+        """Count the padding columns of the result block, by class of PE."""
         num_pes = program.size(self.axis)
         missing, classes = _padding(self.axis, num_pes, ((self.result.columns, self.features),))
         return missing[:, 0], classes
@@ -169,7 +169,7 @@ def _multiply(
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A weight that an operand is multiplied by together with others."""
+    """One of several weights that multiply the same operand."""
 
     weight: Block
     features: int
@@ -198,11 +198,11 @@ class Matmuls(AlongAxis):
     )
 
     result: Block
-    """Elements behind the products become +0."""
+    """The block of all products; the elements after them become +0."""
     input: Block
     factors: tuple[Factor, ...]
     axis: Axis
-    """The axis over which the columns of the products are blocked."""
+    """The axis along which blocks of the products' columns lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return the operation's words in the schedule."""
@@ -258,7 +258,7 @@ class Matmuls(AlongAxis):
         return self._padding(program)[1]
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the multiply-adds of each weight that `Matmul` would count."""
+        """Count the multiply-adds of each weight, as `Matmul` does."""
         if program.dtype is DataType.F16:
             return NO_CONFLICTS
         sizes = self.sizes(program, launch)
@@ -279,7 +279,7 @@ class Matmuls(AlongAxis):
         return np.array([factor.weight.columns for factor in self.factors])
 
     def _padding(self, program: ProgramShape) -> tuple[NDArray[np.int64], Classes]:
-        """Return how many columns of each product are padding, `[class of PE, weight]`."""
+        """Count the padding columns of each product, `[class of PE, weight]`."""
         products = tuple((factor.weight.columns, factor.features) for factor in self.factors)
         return _padding(self.axis, program.size(self.axis), products)
 
@@ -288,7 +288,7 @@ class Matmuls(AlongAxis):
 def _padding(
     axis: Axis, num_pes: int, products: tuple[tuple[int, int], ...]
 ) -> tuple[NDArray[np.int64], Classes]:
-    """Return how many columns of each product are padding, `[class of PE, product]`.
+    """Count the padding columns of each product, `[class of PE, product]`.
 
     Products are columns of a block, and columns over all PEs without padding.
     """
@@ -299,7 +299,7 @@ def _padding(
 
 @dataclass(frozen=True, slots=True)
 class Split(MeshOperation):
-    """Store sums that lie beside each other as blocks of their own, rounded to f16 if they are."""
+    """Store sums that lie side by side as separate blocks, in the program's dtype."""
 
     kinds = (
         Kind(14, "split", "store_several(words, 8, rows, columns);", (SPLIT,), (STORE_SEVERAL,)),
@@ -313,7 +313,7 @@ class Split(MeshOperation):
         return self.store_entry(program)
 
     def store_entry(self, program: ProgramShape, numbers: tuple[int, ...] = ()) -> Entry:
-        """Return these words, with `numbers` before the words that say where the results are."""
+        """Return the schedule words, with `numbers` before the words of the results' offsets."""
         blocks = (word for block in self.results for word in (block, block.columns))
         entry = block_entry(program, self.kind, self.input, self.input, more=(*numbers, *blocks))
         return replace(entry, result=0, right=len(self.results))
@@ -332,6 +332,6 @@ class Split(MeshOperation):
         return {**sizes, "columns": columns, "parts": np.ones_like(columns)}
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return that all PEs are alike."""
+        """Return one class for all PEs."""
         del launch
         return Classes(Axis.X, np.zeros(program.width, np.intp))

@@ -1,4 +1,4 @@
-"""Dropout that PEs draw: `dropout.csl`, from seeds that the host sends to all of them."""
+"""Dropout with factors drawn on the PEs: `dropout.csl`, from seeds that the host sends."""
 
 from onewafer.mesh.dropout.operations import (
     DROPOUT,

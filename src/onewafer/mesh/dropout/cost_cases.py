@@ -19,7 +19,7 @@ def _dropout(sizes: Sizes) -> Dropout:
 
 
 def seeds(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Return the seeds of a launch, whose last word says whether it draws."""
+    """Return the seeds of a launch; the last word enables drawing."""
     is_drawing = int(not sizes.is_evaluation)
     return {"model.seeds": (*(0,) * (2 * NUM_SEEDS - 2), is_drawing, 0)}
 
@@ -30,7 +30,7 @@ _GRID = (
     *grid(rows=(4, 6, 22), columns=(11,)),
     *grid(rows=(4, 8), columns=(11,), is_evaluation=(True,), is_apart=(False, True)),
 )
-"""Parts are equally large, and larger than a row."""
+"""Sizes whose parts are equal, and larger than a row."""
 COST_CASES = (
     CostCase(
         _dropout,

@@ -1,4 +1,4 @@
-"""Lower dropouts that are drawn on the PEs."""
+"""Lower dropout with factors drawn on the PEs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DropoutLowering(InPlaceLowering[graph.Dropout]):
-    """Draw factors and multiply by them, in the place of the input if it dies."""
+    """Draw factors and multiply by them, in the input's block if the input is dead."""
 
     bounded_types = (DataType.F32,)
 
@@ -43,14 +43,14 @@ class DropoutLowering(InPlaceLowering[graph.Dropout]):
         builder.append(Dropout(result, source, layout.axis, operation.draw))
 
     def bound(self, operation: graph.Dropout, distances: Distances) -> Bounded:
-        """Return the products with factors that are known, with one rounding."""
+        """Return the products with the drawn factors, with one rounding."""
         source, exact = distances.of(operation.input), distances.exact[operation.result.name]
         largest = max(1.0, operation.draw.factor)  # that of an evaluation is 1
         return distances.rounded(Bounded(exact, source.error * largest))
 
 
 def check_features(draw: Draw) -> None:
-    """Raise UnsupportedOperationError if a row has more features than are drawn independently."""
+    """Raise UnsupportedOperationError if a row has more features than independent draws."""
     if draw.features > MOST_FEATURES:
         raise UnsupportedOperationError(
             f"a dropout of more than {MOST_FEATURES:,} features is not drawn on the wafer; let "

@@ -1,4 +1,4 @@
-"""Dropout that PEs draw, as steps of a program."""
+"""Dropout drawn on the PEs, as steps of a program."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
 SEEDS_ARENA = Arena("seeds", "i32")
-"""The seeds of a launch, which all PEs have."""
+"""The arena for the seeds of a launch, equal on all PEs."""
 SEEDS_BLOCK = Block(SEEDS_ARENA, 0, 1, NUM_SEEDS)
 
 
 def place_seeds(entry: str | None) -> Placement:
-    """Return the place of the seeds, which the host writes before an entry; None: the only one."""
+    """Return the placement of the seeds, written before `entry`; None: the only entry."""
     return Placement(
         name=SEEDS,
         role=Role.INPUT,
@@ -48,21 +48,21 @@ def place_seeds(entry: str | None) -> Placement:
 
 
 _MOST_WORDS = 2 * CHUNK
-"""Words that are drawn together for even rows, and as many for odd ones."""
+"""The most words drawn together for even rows, and as many for odd ones."""
 
 
 DROPOUT = Module("dropout", ".functions = functions", (FUNCTIONS,))
 
 
 def draw_words(draw: Draw) -> tuple[int, ...]:
-    """Return the words of the schedule for a draw; behind its number is the number's increment."""
+    """Return the schedule words of a draw: its number, and the increment in repetitions."""
     return draw.number, 0, draw.threshold, *float_words(draw.factor)
 
 
 def factors_at(
     draw: Draw, memories: Memories, rows: NDArray[np.intp], features: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Return the factors of elements of the launch, at rows and features that broadcast.
+    """Return the dropout factors of elements at `rows` and `features`, which broadcast.
 
     The first row is that of the launch, wherever this begins in its sequence.
     """
@@ -74,42 +74,42 @@ def factors_at(
 
 
 def first_row(launch: Launch) -> int:
-    """Return the row of its sequence that a launch begins with."""
+    """Return the index of the launch's first row in its sequence."""
     return launch.start if len(launch.slots) == 1 else 0
 
 
 def share(size: int, most: int) -> int:
-    """Return the size of the largest of as few nearly equal parts as can be, of a size at most."""
+    """Return the largest part of `size`, divided into the fewest equal parts up to `most`."""
     return -(-size // -(-size // most))
 
 
 @dataclass(frozen=True, slots=True)
 class Strips:
-    """How elements are drawn together: a strip of columns of some pairs of rows."""
+    """The strips in which factors are drawn: some columns of some pairs of rows."""
 
     rows: int
     columns: int
 
     @property
     def width(self) -> int:
-        """Columns that are drawn together."""
+        """Columns of a strip."""
         return share(self.columns, CHUNK)
 
     @property
     def most_rows(self) -> int:
-        """Rows that are drawn together: as many pairs as there is room for."""
+        """Rows of a strip: the number of pairs that its memory allows, doubled."""
         return 2 * share(-(-self.rows // 2), _MOST_WORDS // self.width)
 
     @property
     def words(self) -> tuple[int, int]:
-        """The words of the schedule that say it."""
+        """The schedule words of the strips."""
         return self.width, self.most_rows
 
     def sizes(self, first: int, rows: int, columns: Size) -> dict[str, Size]:
         """Return the sizes that the cost of drawing some columns of rows depends on.
 
-        Pairs of rows are drawn in `parts` for each of the `strips` of columns. That the last ones
-        are as large as the others is close enough, and so is a row more.
+        Pairs of rows are drawn in `parts` for each of the `strips` of columns. The last strip
+        counts as large as the others, a small error, and so does an odd row.
         """
         strips = -(-columns // self.width)
         strip = -(-columns // np.maximum(strips, 1))
@@ -121,7 +121,7 @@ class Strips:
 
 @dataclass(frozen=True, slots=True)
 class Dropout(MeshOperation):
-    """Multiply every element by a factor that is drawn, rounded once; none in an evaluation."""
+    """Multiply every element by a drawn factor, rounded once; in an evaluation, copy."""
 
     kinds = (
         Kind(
@@ -144,7 +144,7 @@ class Dropout(MeshOperation):
     result: Block
     input: Block
     axis: Axis
-    """The axis along which the features lie, in their order."""
+    """The axis along which the features lie, in logical order."""
     draw: Draw
 
     @property
@@ -168,7 +168,7 @@ class Dropout(MeshOperation):
         memories.write(self.result, arithmetic.multiply(values, factors))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on; an evaluation draws nothing, but may copy."""
+        """Return the sizes that the cost depends on; an evaluation draws nothing, but may copy."""
         rows, columns = program.num_rows(self.result, launch), self.result.columns
         sizes = self._strips.sizes(first_row(launch), rows, columns)
         return {

@@ -1,4 +1,4 @@
-"""Operations on every element by itself; a file has all of an operation but its kernel."""
+"""Element-wise operations; one file has an operation's class, lowering and cost cases."""
 
 from onewafer.mesh.elementwise.pairs import Add, Multiply
 from onewafer.mesh.elementwise.unary import Activation, Copy, Relu, Scale

@@ -49,7 +49,7 @@ class _Binary(MeshOperation):
         return block_sizes(program, self.result, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the one DSD operation, if both operands begin in the same banks."""
+        """Count the DSD operation if both operands begin in the same bank."""
         left, right = (bank(block.offset, program.dtype) for block in (self.left, self.right))
         elements = self.sizes(program, launch)["elements"]
         return Conflicts(int(left == right), self.dsd_operation(program.dtype), elements)
@@ -122,7 +122,7 @@ class PairLowering(Lowering[OperationType]):
         self._form = form
 
     def relate(self, operation: OperationType, relations: Relations) -> None:
-        """Let the result lie as the left operand does, and the right one too if it can."""
+        """Give the result the layout of the left operand, and the right operand too if possible."""
         left, right = self.operands(operation)
         relations.join(left, operation.result.name)
         relations.join_if_possible(right, operation.result.name)
@@ -143,7 +143,7 @@ class AddLowering(PairLowering[graph.Add]):
     bounded_types = FLOATING
 
     def lower(self, operation: graph.Add, builder: Builder) -> None:
-        """Append the operation; parts of a gradient of a parameter have been added up already."""
+        """Append the addition, unless the operands are parts of one parameter's gradient."""
         if not builder.is_parameter_gradient(operation.result.name):
             PairLowering[graph.Add].lower(self, operation, builder)
 

@@ -125,7 +125,7 @@ class SoftplusLowering(InPlaceLowering[graph.Softplus]):
         builder.append(Softplus(result, source, operation.beta, operation.threshold))
 
     def bound(self, operation: graph.Softplus, distances: Distances) -> Bounded:
-        """Return the function, whose slope is at most 1, with the errors of both evaluations.
+        """Return softplus with the errors of both evaluations; its slope is at most 1.
 
         β · x is rounded; near the threshold one evaluation may leave out what the other one adds.
         """
@@ -165,7 +165,7 @@ def _back(sizes: Sizes) -> SoftplusGradient:
 
 
 _CHUNKS = grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
-"""Rows that are whole chunks."""
+"""Sizes whose rows are whole chunks."""
 COST_CASES = (
     CostCase(_forward, rounds=("chunks",), lengths=("chunk",), grid=_CHUNKS),
     CostCase(

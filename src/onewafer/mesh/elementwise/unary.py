@@ -177,13 +177,13 @@ class Activation(_Unary):
         return with_chunks(block_sizes(program, self.result, launch))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the square that some functions take, whose sources are one part of the scratch."""
+        """Count the squares of some functions: both sources are one part of the scratch."""
         elements = self.sizes(program, launch)["elements"]
         return Conflicts(int(self.function in _SQUARING), "fmuls", elements)
 
 
 _LEAST = np.full((), -100, np.float32)
-"""e¹⁰⁰ is infinite in f32: no larger element need be told apart."""
+"""The largest exponent: e¹⁰⁰ is infinite in f32, so larger ones need no distinction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ class Exp(_Unary):
 
 
 class InPlaceLowering(AlikeLowering[OperationType]):
-    """An operation whose result lies as its only operand does, in its place if that dies."""
+    """An operation in place of its only operand if that is dead; the layouts are equal."""
 
     works_in_place = True
 
@@ -225,12 +225,12 @@ class ReluLowering(InPlaceLowering[graph.Relu]):
     bounded_types = FLOATING
 
     def lower(self, operation: graph.Relu, builder: Builder) -> None:
-        """Append the maximum."""
+        """Append the mesh operation."""
         source = builder.blocks[operation.input]
         builder.append(Relu(builder.allocate_in_place(operation), source))
 
     def bound(self, operation: graph.Relu, distances: Distances) -> Bounded:
-        """Return the maximum, which is exact and never increases a distance."""
+        """Return the maximum, which is exact and never increases an error."""
         source = distances.of(operation.input)
         return Bounded(np.maximum(source.exact, 0.0), source.error)
 
@@ -257,10 +257,10 @@ class ActivationLowering(InPlaceLowering[graph.Activation]):
         builder.append(Activation(result, source, operation.function))
 
     def bound(self, operation: graph.Activation, distances: Distances) -> Bounded:
-        """Return the function, whose slope is at most 1.13, with the errors of both evaluations.
+        """Return the function with the errors of both evaluations; its slope is at most 1.13.
 
-        Those of ours are in docs/explanation/numerics.md; PyTorch's gelu multiplies by 1 + tanh or
-        1 + erf, which cancels below 0.
+        The wafer's errors are in docs/explanation/numerics.md; PyTorch's gelu multiplies by
+        1 + tanh or 1 + erf, which cancels below 0.
         """
         source, exact = distances.of(operation.input), distances.exact[operation.result.name]
         unit = distances.gamma(1)

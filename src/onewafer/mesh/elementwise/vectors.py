@@ -1,4 +1,4 @@
-"""Rows of a tensor with one stored row: operations, lowering, cost cases."""
+"""Operations on the rows of a tensor and one stored row: classes, lowering, cost cases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FACTORS = Module("factors", ELEMENT)
 
 
 class _WithVector(MeshOperation):
-    """An operation that reads a block and a vector for each of its rows."""
+    """An operation on a block and one vector, applied to each row."""
 
     __slots__ = ()
 
@@ -123,7 +123,7 @@ class ScaleFeatures(_WithVector):
 
 
 class VectorLowering(InPlaceLowering[OperationType]):
-    """An operation with a stored row, which lies as the rows of the input do."""
+    """An operation with a stored row that has the layout of the input's rows."""
 
     def __init__(self, form: type[AddBias | ScaleFeatures]) -> None:
         self._form = form
@@ -159,7 +159,7 @@ COST_CASES = (_case(AddBias), _case(ScaleFeatures))
 
 
 class _PixelsLowering(InPlaceLowering[OperationType]):
-    """An operation with stored pixels of one sample, which lie as the rows of the input do."""
+    """An operation with one stored sample, whose pixels lie as the input's rows do."""
 
     def __init__(self, form: type[AddBias | ScaleFeatures]) -> None:
         self._form = form
@@ -174,7 +174,7 @@ class _PixelsLowering(InPlaceLowering[OperationType]):
 
 
 class SumSamplesLowering(AlikeLowering[graph.SumSamples]):
-    """Add up the samples that a PE has, which are all: no exchange but for a redistribution."""
+    """Sum the samples, all of which are local; only redistributed operands move between PEs."""
 
     def lower(self, operation: graph.SumSamples, builder: Builder) -> None:
         """Append the mesh operation that adds."""
@@ -187,7 +187,7 @@ class SumSamplesLowering(AlikeLowering[graph.SumSamples]):
 
 
 def _as_samples(block: Block, rows: int) -> Block:
-    """Return a block with so many rows of each sample as one with a row for each."""
+    """Return a block of samples as a block with one row for each sample."""
     return replace(block, rows=block.rows // rows, columns=block.columns * rows)
 
 
