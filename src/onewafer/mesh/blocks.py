@@ -255,7 +255,7 @@ class Placement:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the logical tensor without padding; a replica for each group counts."""
+        """Bytes of the logical tensor without padding; the copies sent to groups count."""
         is_sent_again = self.role is not Role.OUTPUT and not self.is_cut
         times = self.sample_groups if is_sent_again else 1
         return times * math.prod(self.shape) * self.dtype.num_bytes

@@ -99,7 +99,7 @@ class ErrorBounds:
 
 
 def _bound(operation: Operation, distances: Distances) -> Bounded:
-    """Return a result with its bound; pass it to later operations, unless `alone`."""
+    """Return a result with its bound, and record it for later operations unless one is known."""
     found = lowering_of(operation).bound(operation, distances)
     if found is None:
         raise _no_bound(operation)

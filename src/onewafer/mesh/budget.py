@@ -40,10 +40,10 @@ LOCAL_TASK_IDS = (10, 11, 12, 13)
 MAX_TILE_PROGRAMS = 9
 MAX_COLORS = 12
 MAX_QUEUES = 5
-"""The number of input queues, and of output queues."""
+"""The most input queues, and the most output queues, of the kernels."""
 _OF_TRAINING = (Arena.GRADIENTS, MOMENTS, SQUARES)
 _RARE = ("KV cache", "inputs of layers", "gradients and moments")
-"""Arenas that most programs lack; a footprint names them only if they are used."""
+"""Parts that most programs lack; a footprint names them only if they are used."""
 
 
 @dataclass(frozen=True, slots=True)

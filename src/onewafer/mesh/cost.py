@@ -134,7 +134,7 @@ def estimate(
 
 
 def number_alike(program: MeshProgram) -> tuple[tuple[int, MeshOperation], ...]:
-    """Yield each operation with the number of equal operations in all layers."""
+    """Return each operation with a number that equal operations share, in all layers."""
     numbers: dict[Hashable, int] = {}
     keys = [_kind_of_work(operation, program.dtype) for operation in program.operations]
     return tuple(

@@ -51,9 +51,9 @@ class Sizes:
     """The PE along the operation's axis for which tables are filled."""
     place_across: int = 0
     above: int = 0
-    """Lines by which a window reaches over the upper and the lower edge of a feature map."""
+    """Lines by which a window is shifted up: above the first line, short of the last one."""
     aside: int = 0
-    """Pixels by which a window reaches over the left and the right edge of a line."""
+    """Pixels by which a window is shifted right: after the first pixel, past the last one."""
     is_evaluation: bool = False
     is_apart: bool = False
     """True if the result has a block of its own where it could be the operand's."""

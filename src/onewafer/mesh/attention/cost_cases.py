@@ -105,7 +105,7 @@ def _shares_of_slots(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 _FULL = grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21))
 _FIRST = grid(rows=(3, 4, 8), start=(0,), place_across=(3,))
-"""A first position such that the last PE has a slot for the fourth row only."""
+"""Cases from position 0: the last PE keeps position 3, so rows before it see no slot there."""
 _WITHOUT_HEADS = grid(rows=(4, 8), place=(3,))
 
 
@@ -222,7 +222,7 @@ _MORE_SLOTS: tuple[MoreSlots, ...] = (), ((52, 3),), ((59, 3), (46, 5))
 """Further slots: the first PE keeps a position of each, and more positions than rows."""
 _SLOTS = grid_of_slots(_MORE_SLOTS, rows=(4, 7), heads=(2, 3), group=(3, 5), slots=(16, 21))
 _FIRST_SLOTS = grid_of_slots((((0, 2),), ((1, 6),)), rows=(3, 8), start=(0, 9), place_across=(3,))
-"""Slots of the first positions, of which the last PE keeps none."""
+"""Cases from the first positions, for some of which the last PE has no slot."""
 _SLOTS_WITHOUT_HEADS = grid_of_slots(((), ((8, 3), (14, 5))), rows=(4, 8), place=(3,))
 
 

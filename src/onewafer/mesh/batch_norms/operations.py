@@ -276,7 +276,7 @@ class _NormBackward(_OfStatistics):
     __slots__ = ()
 
     slowed = "fadds"
-    """Elements that wait where result and gradient begin in the same bank."""
+    """The DSD operation that waits where result and gradient begin in the same bank."""
 
     result: Block
     """A block other than those of the gradient and the input."""

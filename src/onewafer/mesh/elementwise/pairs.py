@@ -143,7 +143,7 @@ class AddLowering(PairLowering[graph.Add]):
     bounded_types = FLOATING
 
     def lower(self, operation: graph.Add, builder: Builder) -> None:
-        """Append the addition, unless the operands are parts of one parameter's gradient."""
+        """Append the addition, unless the result is a parameter's gradient, summed in place."""
         if not builder.is_parameter_gradient(operation.result.name):
             PairLowering[graph.Add].lower(self, operation, builder)
 

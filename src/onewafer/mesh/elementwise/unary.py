@@ -183,7 +183,7 @@ class Activation(_Unary):
 
 
 _LEAST = np.full((), -100, np.float32)
-"""The largest exponent: e¹⁰⁰ is infinite in f32, so larger ones need no distinction."""
+"""The lower bound of a negated exponent: e¹⁰⁰ is infinite in f32 already."""
 
 
 @dataclass(frozen=True, slots=True)
