@@ -42,7 +42,7 @@ class Memory:
 
     @property
     def used_bytes(self) -> int:
-        """The total cycles."""
+        """The total bytes in use."""
         return self.weight_bytes + self.cache_bytes + self.other_bytes
 
 

@@ -57,7 +57,7 @@ class Convolving(MeshOperation):
     @property
     @abstractmethod
     def weights(self) -> Block:
-        """The weight columns of each tap of the kernel, one tap after the other."""
+        """Weight rows of all taps of the kernel: for each tap, one row for each input column."""
 
     @property
     def samples(self) -> int:
@@ -181,7 +181,7 @@ class Convolve(Convolving):
     """f32, rows of all maps."""
     input: Block
     weight: Block
-    """The weight columns of each tap of the kernel, one tap after the other."""
+    """Weight rows of all taps of the kernel: for each tap, one row for each input column."""
     window: Window
     axis: Axis
     """The axis along which blocks of the result's columns lie."""

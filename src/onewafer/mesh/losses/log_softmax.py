@@ -96,7 +96,7 @@ class SubtractLogarithms(_OfRows):
     maxima: Block
     """f32, the maximum of each row over all PEs."""
     total: Block
-    """f32, the maximum of each row over all PEs."""
+    """f32, the sum of exponentials of each row over all PEs."""
     axis: Axis
     """The axis along which blocks of features lie."""
     features: int
@@ -137,7 +137,7 @@ class LogSoftmaxBackward(_OfRows):
     gradient: Block
     logarithms: Block
     total: Block
-    """f32, of each row of gradients over all PEs."""
+    """f32, the sum of each row of gradients over all PEs."""
     axis: Axis
     """The axis along which blocks of features lie."""
     features: int

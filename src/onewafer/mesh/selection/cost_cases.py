@@ -42,7 +42,7 @@ class _Selection:
         return mesh.Claim(self.words, self.words, self.words, self.rows)
 
     def take(self) -> MeshOperation:
-        """Return the operation that normalises."""
+        """Return the operation that stores an index."""
         return mesh.TakeIndex(self.words, self.rows)
 
     def some_held(self) -> dict[str, tuple[int, ...]]:

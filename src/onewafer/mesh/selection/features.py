@@ -188,7 +188,7 @@ class GatherLowering(Lowering[graph.Gather]):
         relations.put_across(operation.input, operation.result.name)
 
     def lower(self, operation: graph.Gather, builder: Builder) -> None:
-        """Append the table lookup and the all-reduce."""
+        """Append the gather and the all-reduce."""
         layout = builder.layouts[operation.input]
         check_order(layout)
         source, indices = (builder.blocks[name] for name in self.operands(operation))

@@ -37,7 +37,7 @@ class GpuMemory:
 
     @property
     def total(self) -> float:
-        """The total cycles."""
+        """The total bytes of a GPU."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.reserve
 
 

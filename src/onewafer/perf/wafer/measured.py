@@ -71,7 +71,7 @@ class Bytes:
 
     @property
     def total(self) -> float:
-        """The total cycles."""
+        """The total bytes of a PE."""
         return self.weights + self.cache + self.other
 
 
