@@ -11,7 +11,7 @@ import pytest
 
 from onewafer.errors import ConfigurationError
 from onewafer.host import RunLimits
-from onewafer.host.runs.progress import SilentObserver
+from onewafer.host.runs.progress import RunObserver
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_script
 
 SURROUNDINGS = """
@@ -164,7 +164,7 @@ CAUGHT = """
 
 @pytest.mark.parametrize(("end", "untold"), [("", 2), ("raise OSError from last", 1)])
 def test_a_caught_ctrl_c_is_told_with_its_checkpoint(tmp_path, capsys, end, untold):
-    class Impatient(SilentObserver):
+    class Impatient(RunObserver):
         interval_seconds = 0
 
         def show(self, _progress):

@@ -31,13 +31,12 @@ from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
 from onewafer.errors import CompileError, ImageError
 from onewafer.files.whole_files import check_file
-from onewafer.image import ScalarType, verify
+from onewafer.image import verify
 from onewafer.process.garbage import rare_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.arch import Architecture
     from onewafer.csl import ir
     from onewafer.image import WaferImage
 
@@ -46,32 +45,12 @@ _MOST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompileOptions:
+class CompileOptions(AnalysisOptions):
     """The options of `cslc`. Sizes are in PEs, offsets in fabric coordinates."""
 
-    entry: str
-    architecture: Architecture
-    params: dict[str, str] = field(default_factory=dict[str, str])
-    colors: dict[str, str] = field(default_factory=dict[str, str])
-    fabric_width: int | None = None
-    """None: the smallest fabric that holds the program."""
-    fabric_height: int | None = None
-    offset_x: int = 4
-    offset_y: int = 1
-    uses_memcpy: bool = True
-    import_paths: tuple[str, ...] = ()
     width_west_buffer: int = 0
     """Columns of buffer PEs of memcpy, west and east of the program."""
     width_east_buffer: int = 0
-    max_steps: int | None = None
-    """Steps that compile-time code may take before it counts as endless; None: enough for the
-    size of the program."""
-    max_unrolled: int | None = None
-    """Most rounds of a loop that is unrolled into the code of a PE; None: `MAX_UNROLLED`."""
-    max_call_depth: int | None = None
-    """Compile-time calls inside one another; None: as many as the compiler can do."""
-    half: ScalarType = ScalarType.F16
-    """The 16-bit float that the program computes with."""
     section_addresses: dict[str, int] = field(default_factory=dict[str, int])
     """Addresses of `linksection`s, in bytes."""
     warnings_are_errors: bool = False
@@ -172,7 +151,7 @@ def _run_stages(
     _check_fabric(options, sink)
     if sink.has_errors:
         return Compilation(None, None, has_layout=has_layout)
-    program = analyze_program(_analysis_options(options), parsed, sink)
+    program = analyze_program(options, parsed, sink)
     if program is None:
         return Compilation(None, None, has_layout=has_layout)
     observe(Stage.LAYOUT, lambda: dumps.layout(program))
@@ -305,25 +284,6 @@ def _is_refused(options: CompileOptions, sink: DiagnosticSink) -> bool:
     return sink.has_errors or (options.warnings_are_errors and has_warnings)
 
 
-def _analysis_options(options: CompileOptions) -> AnalysisOptions:
-    return AnalysisOptions(
-        entry=options.entry,
-        architecture=options.architecture,
-        params=options.params,
-        colors=options.colors,
-        fabric_width=options.fabric_width,
-        fabric_height=options.fabric_height,
-        offset_x=options.offset_x,
-        offset_y=options.offset_y,
-        uses_memcpy=options.uses_memcpy,
-        import_paths=options.import_paths,
-        max_steps=options.max_steps,
-        max_unrolled=options.max_unrolled,
-        max_call_depth=options.max_call_depth,
-        half=options.half,
-    )
-
-
 def _rejected(error: ImageError) -> Diagnostic:
     first, *breaches = str(error).splitlines()
     return Diagnostic(
@@ -398,8 +358,8 @@ def _place(
         offset_x=options.offset_x,
         offset_y=options.offset_y,
         uses_memcpy=options.uses_memcpy,
-        params=options.params,
-        colors=options.colors,
+        params={**options.params},
+        colors={**options.colors},
     )
 
 

@@ -92,28 +92,23 @@ class NotebookProgress:
         del say
 
 
-class _Sentences:
+class _Sentences(RunObserver):
     """Prints sentences above the line; there is no progress but that of launches."""
 
-    def __init__(self, console: PlainConsole, interval_seconds: float = float("inf")) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         self._console = console
-        self.interval_seconds = interval_seconds
 
     def say(self, line: str) -> None:
         self._console.print(f"onewafer: {line}")
-
-    def show(self, progress: RunProgress) -> None:
-        del progress
-
-    def done(self) -> None:
-        return None
 
 
 class _Launch(_Sentences):
     """Renews the line of one launch."""
 
+    interval_seconds = _INTERVAL_SECONDS
+
     def __init__(self, console: PlainConsole, line: Progress, task: TaskID) -> None:
-        super().__init__(console, _INTERVAL_SECONDS)
+        super().__init__(console)
         self._line = line
         self._task = task
 

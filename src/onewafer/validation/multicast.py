@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onewafer.validation.case import Case, Kind, Point, Target
@@ -65,7 +66,7 @@ def _synchronized_intercept(bench: Bench) -> float:
     return measured - 9 * num_bytes / 32 - (num_receivers - 1)
 
 
-def _hop(bench: Bench, profile: str, heading: int, near: int, far: int) -> float:
+def _hop(profile: str, bench: Bench, heading: int, near: int, far: int) -> float:
     """Return the cycles a hop: how much later the line's PE `far` has all than PE `near`."""
     watch = _run_line(
         bench, profile, num_receivers=far, num_words=_PROBE_WORDS, heading=heading
@@ -74,30 +75,14 @@ def _hop(bench: Bench, profile: str, heading: int, near: int, far: int) -> float
     return (ends[1] - ends[0]) / (far - near)
 
 
-def _silicon_hop(bench: Bench, heading: int, near: int, far: int) -> float:
-    return _hop(bench, "silicon", heading, near, far)
-
-
-def _sdk_hop(bench: Bench, heading: int, near: int, far: int) -> float:
-    return _hop(bench, "sdk", heading, near, far)
-
-
-def _wavelet(bench: Bench, profile: str) -> float:
+def _wavelet(profile: str, bench: Bench) -> float:
     """Return the cycles a wavelet, by the difference of two lengths."""
     short, long = 72, 360
     times = [_latency(bench, profile, num_receivers=1, num_words=words) for words in (short, long)]
     return (times[1] - times[0]) / (long - short)
 
 
-def _silicon_wavelet(bench: Bench) -> float:
-    return _wavelet(bench, "silicon")
-
-
-def _sdk_wavelet(bench: Bench) -> float:
-    return _wavelet(bench, "sdk")
-
-
-def _turn(bench: Bench, profile: str) -> float:
+def _turn(profile: str, bench: Bench) -> float:
     """Return how much longer 4 hops east and 4 south take than 8 east."""
     spans: list[int] = []
     for width, height in ((9, 1), (5, 5)):
@@ -112,14 +97,6 @@ def _turn(bench: Bench, profile: str) -> float:
     return spans[1] - spans[0]
 
 
-def _silicon_turn(bench: Bench) -> float:
-    return _turn(bench, "silicon")
-
-
-def _sdk_turn(bench: Bench) -> float:
-    return _turn(bench, "sdk")
-
-
 def _shared_link(bench: Bench) -> float:
     """Return the cycles a wavelet of each of two streams that share a link, by that of one."""
     spans: list[int] = []
@@ -127,7 +104,7 @@ def _shared_link(bench: Bench) -> float:
         run = bench.run("contention", "wse3", "silicon", params={"num_words": num_words})
         run.expect("values", 3, value=1.0)
         spans.append(run.stopwatch.last_anywhere() - run.stopwatch.first_element())
-    return (spans[1] - spans[0]) / 288 / _silicon_wavelet(bench)
+    return (spans[1] - spans[0]) / 288 / _wavelet("silicon", bench)
 
 
 _TURN_RULE = "8 wavelets: the time over 4 hops east and 4 south less that over 8 hops east"
@@ -207,7 +184,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.CALIBRATION,
         basis="hop_cycles comes from it",
-        measure=_silicon_hop,
+        measure=partial(_hop, "silicon"),
         points=_HOP_POINTS,
     ),
     Case(
@@ -221,7 +198,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.CALIBRATION,
         basis="hop_cycles comes from it",
-        measure=_sdk_hop,
+        measure=partial(_hop, "sdk"),
         points=_HOP_POINTS,
     ),
     Case(
@@ -235,7 +212,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.VALIDATION,
         basis="no constant comes from it",
-        measure=_silicon_hop,
+        measure=partial(_hop, "silicon"),
         points=(Point("west, hops 33 to 64", 3.1, (_WEST, 33, 64)),),
         finding=(
             "not modelled: a link is the same everywhere (M50); why long routes to the west are "
@@ -253,7 +230,7 @@ CASES = (
         source="ALCF-CS3, EPCC-CS3",
         kind=Kind.CALIBRATION,
         basis="link_window_words and link_window_cycles come from it",
-        measure=_silicon_wavelet,
+        measure=partial(_wavelet, "silicon"),
         points=(Point("one link", 1.125),),
     ),
     Case(
@@ -267,7 +244,7 @@ CASES = (
         source="ALCF-CS3, EPCC-CS3",
         kind=Kind.CALIBRATION,
         basis="link_window_words and link_window_cycles come from it",
-        measure=_sdk_wavelet,
+        measure=partial(_wavelet, "sdk"),
         points=(Point("one link", 1.0),),
     ),
     Case(
@@ -295,7 +272,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.VALIDATION,
         basis="no constant comes from it",
-        measure=_silicon_turn,
+        measure=partial(_turn, "silicon"),
         points=(Point("one turn", 20.0),),
         finding=_TURN_FINDING,
     ),
@@ -310,7 +287,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.VALIDATION,
         basis="no constant comes from it",
-        measure=_sdk_turn,
+        measure=partial(_turn, "sdk"),
         points=(Point("one turn", 33.0),),
         finding=_TURN_FINDING,
     ),

@@ -47,7 +47,7 @@ def _shift_of(operation: int) -> int:
     return 0 if operation == _Operation.MULTIPLY_ADD_F32 else 2
 
 
-def _rate(bench: Bench, profile: str, operation: int, stride: int = 1) -> float:
+def _rate(profile: str, bench: Bench, operation: int, stride: int = 1) -> float:
     sizes = {"stride": stride, "shift": _shift_of(operation)}
     times = [
         _time(bench, ("wse3", profile), operation, num_elements=n, **sizes) for n in (_SHORT, _LONG)
@@ -55,30 +55,14 @@ def _rate(bench: Bench, profile: str, operation: int, stride: int = 1) -> float:
     return (_LONG - _SHORT) / (times[1] - times[0])
 
 
-def _setup(bench: Bench, profile: str, operation: int) -> float:
-    rate = _rate(bench, profile, operation)
+def _setup(profile: str, bench: Bench, operation: int) -> float:
+    rate = _rate(profile, bench, operation)
     sizes = {"num_elements": _LONG, "shift": _shift_of(operation)}
     return _time(bench, ("wse3", profile), operation, **sizes) - _LONG / rate
 
 
-def _silicon_rate(bench: Bench, operation: int) -> float:
-    return _rate(bench, "silicon", operation)
-
-
-def _sdk_rate(bench: Bench, operation: int, stride: int) -> float:
-    return _rate(bench, "sdk", operation, stride)
-
-
-def _silicon_setup(bench: Bench, operation: int) -> float:
-    return _setup(bench, "silicon", operation)
-
-
-def _sdk_setup(bench: Bench, operation: int) -> float:
-    return _setup(bench, "sdk", operation)
-
-
 def _sdk_reduction(bench: Bench) -> float:
-    return 1 / _rate(bench, "sdk", _Operation.SUM_F16)
+    return 1 / _rate("sdk", bench, _Operation.SUM_F16)
 
 
 def _sdk_dot(bench: Bench) -> float:
@@ -134,7 +118,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.CALIBRATION,
         basis="elements_per_cycle comes from it",
-        measure=_silicon_rate,
+        measure=partial(_rate, "silicon"),
         points=(
             Point("copy f16", 4.82, (_Operation.COPY_F16,)),
             Point("copy f32", 2.44, (_Operation.COPY_F32,)),
@@ -153,7 +137,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.CALIBRATION,
         basis="elements_per_cycle and the rule for strides (M32) come from it",
-        measure=_sdk_rate,
+        measure=partial(_rate, "sdk"),
         points=(
             Point("copy f16", 8.0, (_Operation.COPY_F16, 1)),
             Point("copy f32", 4.0, (_Operation.COPY_F32, 1)),
@@ -176,7 +160,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.CALIBRATION,
         basis="resume_cycles and scalar_setup_cycles come from it",
-        measure=_silicon_setup,
+        measure=partial(_setup, "silicon"),
         points=(
             Point("copy f16", 15, (_Operation.COPY_F16,)),
             Point("copy f32", 15, (_Operation.COPY_F32,)),
@@ -196,7 +180,7 @@ CASES = (
         source="ALCF-CS3",
         kind=Kind.CALIBRATION,
         basis="timestamp_drain_cycles comes from it, dsr_load and dsr_wait_0 from the same study",
-        measure=_sdk_setup,
+        measure=partial(_setup, "sdk"),
         points=(
             Point("copy f16", 8, (_Operation.COPY_F16,)),
             Point("add f16", 9, (_Operation.ADD_F16,)),

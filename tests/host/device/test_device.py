@@ -5,10 +5,10 @@ from onewafer.arch import load_architecture
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
 from onewafer.host import Device, RunLimits
-from onewafer.host.runs.progress import SilentObserver
+from onewafer.host.runs.progress import RunObserver
 
 
-class Listener(SilentObserver):
+class Listener(RunObserver):
     """Keeps what is said."""
 
     def __init__(self, said):

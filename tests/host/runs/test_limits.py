@@ -14,7 +14,7 @@ from onewafer.host import Device, Interruption, RunLimits
 from onewafer.host.runs import interruption
 from onewafer.host.runs import limits as run_limits
 from onewafer.host.runs.limits import _Pace
-from onewafer.host.runs.progress import Reporter, SilentObserver
+from onewafer.host.runs.progress import Reporter, RunObserver
 from onewafer.host.runs.progress_display import LogLines, StatusLine, WarningsOnly
 from onewafer.host.runs.readers import RunReader
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, SourceLocation, TaskKind, make_image
@@ -36,7 +36,7 @@ class Clock:
         return self.now
 
 
-class Listener(SilentObserver):
+class Listener(RunObserver):
     """Remembers what it hears."""
 
     def __init__(self, interval_seconds=1.0):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -47,43 +47,23 @@ class RunProgress:
     """Who works and where in the source; completes "at cycle c: "."""
 
 
-class RunObserver(Protocol):
-    """An observer of runs, for example a progress line."""
+class RunObserver:
+    """An observer of runs, for example a progress line; this one ignores what it hears."""
 
-    @property
-    def interval_seconds(self) -> float:
-        """How long it wants to hear nothing between two reports."""
-        ...
+    interval_seconds: float = math.inf
+    """How long it wants to hear nothing between two reports."""
 
     def say(self, line: str) -> None:
         """Hear one sentence, which is not about progress."""
-        ...
 
     def show(self, progress: RunProgress) -> None:
         """Hear how far the run is."""
-        ...
 
     def done(self) -> None:
         """Hear that the run is over, well or not."""
-        ...
 
 
-class SilentObserver:
-    """An observer that ignores everything."""
-
-    interval_seconds = float("inf")
-
-    def say(self, line: str) -> None:
-        """Do nothing."""
-
-    def show(self, progress: RunProgress) -> None:
-        """Do nothing."""
-
-    def done(self) -> None:
-        """Do nothing."""
-
-
-SILENT = SilentObserver()
+SILENT = RunObserver()
 
 
 class Reporter:

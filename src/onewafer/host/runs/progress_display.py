@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from onewafer.host.runs.progress import SilentObserver
+from onewafer.host.runs.progress import RunObserver
 from onewafer.terminal import (
     NotebookLine,
     find_notebook,
@@ -21,7 +21,7 @@ from onewafer.units import format_count, format_duration
 if TYPE_CHECKING:
     from rich.progress import Progress  # noqa: TID251  # a type
 
-    from onewafer.host.runs.progress import RunObserver, RunProgress
+    from onewafer.host.runs.progress import RunProgress
     from onewafer.settings import Settings
 
 _TERMINAL_SECONDS = 0.5
@@ -52,32 +52,26 @@ def describe_progress(progress: RunProgress) -> str:
     )
 
 
-class WarningsOnly(SilentObserver):
+class WarningsOnly(RunObserver):
     """Passes on what the user has to know, and no progress."""
 
     def say(self, line: str) -> None:
         """Print the line."""
-        _print(line)
+        sys.stderr.write(f"onewafer: {printable(line)}\n")
+        sys.stderr.flush()
 
 
-class LogLines:
+class LogLines(WarningsOnly):
     """A line every ten seconds, for logs."""
 
     interval_seconds = _LOG_SECONDS
 
-    def say(self, line: str) -> None:
-        """Print the line."""
-        _print(line)
-
     def show(self, progress: RunProgress) -> None:
         """Print how far the run is, and who works."""
-        _print(f"{progress.what}: {describe_progress(progress)} ({progress.activity})")
-
-    def done(self) -> None:
-        """Do nothing: lines stay."""
+        self.say(f"{progress.what}: {describe_progress(progress)} ({progress.activity})")
 
 
-class StatusLine:
+class StatusLine(WarningsOnly):
     """One line on a terminal that renews itself and is gone when the run is over."""
 
     interval_seconds = _TERMINAL_SECONDS
@@ -86,9 +80,9 @@ class StatusLine:
         self._line: Progress | None = None
 
     def say(self, line: str) -> None:
-        """Print the line."""
+        """Take the line away, and print another."""
         self.done()
-        _print(line)
+        super().say(line)
 
     def show(self, progress: RunProgress) -> None:
         """Renew the line."""
@@ -109,7 +103,7 @@ class StatusLine:
             self._line = None
 
 
-class CellLine:
+class CellLine(WarningsOnly):
     """One line in the output of a notebook cell that renews itself."""
 
     interval_seconds = _TERMINAL_SECONDS
@@ -119,10 +113,6 @@ class CellLine:
         self._line = line
         self._what = what
 
-    def say(self, line: str) -> None:
-        """Print the line."""
-        _print(line)
-
     def show(self, progress: RunProgress) -> None:
         """Renew the line."""
         what = self._what or progress.what
@@ -131,8 +121,3 @@ class CellLine:
     def done(self) -> None:
         """Take the line away."""
         self._line.clear()
-
-
-def _print(line: str) -> None:
-    sys.stderr.write(f"onewafer: {printable(line)}\n")
-    sys.stderr.flush()
