@@ -15,9 +15,10 @@ from onewafer.terminal import printable
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from onewafer.recording import RecordingFile
+    from onewafer.sweep import FollowedStudy
 
 DEFAULT_PORT = 8008
 _DEFAULT_MAP = "busy"
@@ -25,7 +26,8 @@ _DEFAULT_MAP = "busy"
 
 def view(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A recording: what --record FILE wrote.")
+        Path,
+        typer.Argument(metavar="FILE", help="A recording, what --record FILE wrote; or a study."),
     ],
     other: Annotated[
         Path | None,
@@ -60,13 +62,24 @@ def view(
 ) -> None:
     """Show a recorded run: what every PE did, waited for and holds, from the wafer to one PE.
 
-    Without --png and --html it serves a page on this computer alone until Ctrl-C.
+    Without --png and --html it serves a page on this computer alone until Ctrl-C. The page of a
+    study, `study.sweep` or `study.toml`, follows a sweep while it computes.
     """
     if what is not None and png is None:
         raise ConfigurationError(f"--what {what} is the map of --png FILE; a page has all maps")
     if window and (png is None or other is not None):
         raise ConfigurationError("--window is for the --png FILE of one run; a page has them all")
     pictures = check_output("--png", png), check_output("--html", html)
+    from onewafer.sweep import FollowedStudy, is_study  # noqa: PLC0415  # a subcommand loads what it uses
+
+    if is_study(file):
+        if other is not None or pictures != (None, None):
+            raise ConfigurationError(
+                f"{file} is a study, which is one page: onewafer view {file}; pictures of it: "
+                f"onewafer sweep show {file} --plot FILE"
+            )
+        _show_study(FollowedStudy(file), port=port, opens_browser=browser)
+        return
     from onewafer.recording import RecordingFile  # noqa: PLC0415  # a subcommand loads what it uses
 
     runs = [RecordingFile(one) for one in (file, other) if one is not None]
@@ -95,16 +108,36 @@ def show(*runs: RecordingFile, port: int, opens_browser: bool) -> None:
     from onewafer.viewer.followed_runs import FollowedRuns  # noqa: PLC0415  # likewise
     from onewafer.viewer.page_server import serve_page  # noqa: PLC0415  # likewise
 
+    followed = FollowedRuns(runs)
+    title = " and ".join(run.path.name for run in runs)
+    if runs[1:]:
+        title += f", which took {Difference(*runs).cycles(runs[0].path.name)}"
+    serve_page(followed, port=port, title=title, say=_teller(opens_browser), look=followed.look)
+
+
+def _show_study(study: FollowedStudy, *, port: int, opens_browser: bool) -> None:
+    """Serve the page of a study until a signal."""
+    from onewafer.viewer.page_server import serve_page  # noqa: PLC0415  # likewise
+
+    serve_page(
+        study,
+        port=port,
+        title=study.folder.name,
+        say=_teller(opens_browser),
+        look=study.look,
+        page="onewafer.viewer.study_page",
+    )
+
+
+def _teller(opens_browser: bool) -> Callable[[str], None]:  # noqa: FBT001  # one meaning
+    """Return what tells the user the address of a page, and opens it in a browser if asked."""
+
     def say(address: str) -> None:
         typer.echo(printable(address))
         if opens_browser:
             webbrowser.open(address.partition(" ")[0])
 
-    followed = FollowedRuns(runs)
-    title = " and ".join(run.path.name for run in runs)
-    if runs[1:]:
-        title += f", which took {Difference(*runs).cycles(runs[0].path.name)}"
-    serve_page(followed, port=port, title=title, say=say, look=followed.look)
+    return say
 
 
 def _write(

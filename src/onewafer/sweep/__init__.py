@@ -7,6 +7,7 @@ executor nor the number of workers shows in the rows.
 
 from onewafer.sweep.executors import Executor, InProcess, Processes, RayCluster, choose_workers
 from onewafer.sweep.inputs.plain import as_bytes as parse_bytes
+from onewafer.sweep.results.followed import FollowedStudy, is_study
 from onewafer.sweep.results.plot import Drawing, Form, draw_results
 from onewafer.sweep.results.results import Choice, Results, find_results, read_results
 from onewafer.sweep.results.store import folder_of
@@ -21,6 +22,7 @@ __all__ = [
     "Choice",
     "Drawing",
     "Executor",
+    "FollowedStudy",
     "Form",
     "InProcess",
     "Processes",
@@ -34,6 +36,7 @@ __all__ = [
     "draw_results",
     "find_results",
     "folder_of",
+    "is_study",
     "parse_bytes",
     "points_of",
     "read_results",

@@ -63,10 +63,11 @@ def sweep(
     with open_store(folder, is_fresh=is_fresh) as store:
         known = {key for key, outcome in store.known.items() if is_final(outcome)}
         missing = [point for point in points if point.key not in known]
+        store.write(study, points)
         try:
             _compute(study, missing, store, choose, report)
         finally:
-            target = store.finish(study, points)
+            target = store.write(study, points)
         return _summary(points, store, target, num_known=len(points) - len(missing))
 
 
@@ -78,9 +79,10 @@ def _compute(
     report: Report,
 ) -> None:
     tasks: list[tuple[str, Task]] = []
+    by_key = {point.key: point for point in missing}
     for point in missing:
         if isinstance(point.work, Outcome):
-            store.keep(point.key, point.work)
+            store.keep(point, point.work)
         else:
             tasks.append((point.key, point.work))
     if not tasks:
@@ -90,7 +92,7 @@ def _compute(
     batches = [*_batches(tasks, most=study.subject.most_together)]
     with closing(executor.outcomes(batches)) as outcomes:
         for done, (key, outcome) in enumerate(outcomes, 1):
-            store.keep(key, outcome)
+            store.keep(by_key[key], outcome)
             report(done, len(tasks))
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from onewafer.viewer.page_parts import Parts
 
 HOST = "127.0.0.1"
+RUN_PAGE = "onewafer.viewer.page"
+"""The package of the page of a run."""
 _LAST_PORT = 65_535
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_END = 1
@@ -47,10 +49,11 @@ def serve_page(
     title: str,
     say: Callable[[str], object],
     look: Callable[[], int],
+    page: str = RUN_PAGE,
 ) -> None:
     """Answer until a signal; `say` gets the address. Port 0 is any that is free.
 
-    `look` returns a number that changes when the parts do.
+    `look` returns a number that changes when the parts do; `page` is the package of its files.
 
     Raises:
         ConfigurationError: the port is taken, or Starlette and uvicorn are not installed.
@@ -58,27 +61,29 @@ def serve_page(
     require_server()
     listener = listen(port)
     say(f"{address_of(listener)} shows {title}; Ctrl-C ends")
-    serve_on(listener, parts, look)
+    serve_on(listener, parts, look, page)
 
 
-def serve_on(listener: socket.socket, parts: Parts, look: Callable[[], int]) -> None:
+def serve_on(
+    listener: socket.socket, parts: Parts, look: Callable[[], int], page: str = RUN_PAGE
+) -> None:
     """Answer what comes to a socket until a signal.
 
     Raises:
         ConfigurationError: Starlette and uvicorn are not installed.
     """
-    server = make_server(parts, look)
+    server = make_server(parts, look, page)
     with listener:
         asyncio.run(server.serve(sockets=[listener]))
 
 
-def make_server(parts: Parts, look: Callable[[], int]) -> Any:  # noqa: ANN401  # a uvicorn.Server
+def make_server(parts: Parts, look: Callable[[], int], page: str = RUN_PAGE) -> Any:  # noqa: ANN401  # a uvicorn.Server
     """Return the server of a page, which listens nowhere yet.
 
     Raises:
         ConfigurationError: Starlette and uvicorn are not installed.
     """
-    app = make_app(parts, look, is_ending=lambda: bool(server.should_exit))
+    app = make_app(parts, look, is_ending=lambda: bool(server.should_exit), page=page)
     uvicorn = import_module("uvicorn")
     bounded_http = import_module("onewafer.web_pages.bounded_http")
     config = uvicorn.Config(
@@ -111,6 +116,8 @@ def make_app(
     parts: Parts,
     look: Callable[[], int] = _never_new,
     is_ending: Callable[[], bool] = _never,
+    *,
+    page: str = RUN_PAGE,
 ) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
     """Return the ASGI application of a page, which hears at `/events` when its parts change.
 
@@ -124,7 +131,7 @@ def make_app(
         import_module(f"starlette.{name}") for name in ("applications", "routing", "responses")
     )
     lock = threading.Lock()
-    files = read_page("onewafer.viewer.page")
+    files = read_page(page)
 
     def answer(request: Request) -> Response:
         refusal = _refusal(request)

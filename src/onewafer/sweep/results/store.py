@@ -2,10 +2,11 @@
 
     points.parquet   the points of the study, in its order
     earlier.parquet  outcomes of points that the study had before, by their keys
-    running.jsonl    outcomes since the last of the two was written, a line each
+    running.jsonl    outcomes since the last of the two was written, a line each, with the inputs
 
-A run appends to `running.jsonl` and writes the Parquet files at its end, however it ends. If it is
-killed, the next one finds the lines.
+A run writes the Parquet files at its beginning, appends to `running.jsonl`, and writes them anew
+at its end, however it ends. If it is killed, the next one finds the lines. A page that follows a
+study reads both.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from onewafer.sweep.studies.points import Point
     from onewafer.sweep.studies.study import Study
 
-POINTS = "points.parquet"
-_EARLIER, _RUNNING = "earlier.parquet", "running.jsonl"
+POINTS, RUNNING = "points.parquet", "running.jsonl"
+_EARLIER = "earlier.parquet"
 
 
 def folder_of(study: Path) -> Path:
@@ -47,15 +48,16 @@ class Store:
     lines: IO[str]
     known: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
 
-    def keep(self, key: str, outcome: Outcome) -> None:
+    def keep(self, point: Point, outcome: Outcome) -> None:
         """Keep an outcome; it is on disk when this returns."""
-        self.known[key] = outcome
-        with naming(self.folder / _RUNNING):
-            self.lines.write(to_json({"key": key, **outcome.to_mapping()}) + "\n")
+        self.known[point.key] = outcome
+        line = {"key": point.key, "inputs": {**point.inputs}, **outcome.to_mapping()}
+        with naming(self.folder / RUNNING):
+            self.lines.write(to_json(line) + "\n")
             self.lines.flush()
 
-    def finish(self, study: Study, points: tuple[Point, ...]) -> Path:
-        """Write the files of a study whose points are known, all or some; return the first."""
+    def write(self, study: Study, points: tuple[Point, ...]) -> Path:
+        """Write the files of a study with the points that are known; return the first."""
         header = Header.of(study, len(points))
         answered = [(p, self.known[p.key]) for p in points if p.key in self.known]
         target = self.folder / POINTS
@@ -78,7 +80,7 @@ def open_store(folder: Path, *, is_fresh: bool) -> Generator[Store]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lines = (folder / _RUNNING).open("a+", encoding="utf-8")
+        lines = (folder / RUNNING).open("a+", encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{folder}: {error.strerror or error}") from None
     try:
@@ -95,7 +97,7 @@ def open_store(folder: Path, *, is_fresh: bool) -> Generator[Store]:
             store.known.update(_read_lines(lines))
         yield store
     finally:
-        with naming(folder / _RUNNING):  # what could not be written is written once more here
+        with naming(folder / RUNNING):  # what could not be written is written once more here
             lines.close()
 
 

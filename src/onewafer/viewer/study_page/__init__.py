@@ -1,0 +1,1 @@
+"""The page of a study: `onewafer.web_pages` reads its files."""
