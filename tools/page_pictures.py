@@ -119,6 +119,11 @@ def _until_ready(browser: Chrome) -> None:
     wait_for(browser, lambda: browser.execute_script(ready))  # pyright: ignore[reportUnknownMemberType]  # selenium's hints
 
 
+def _study() -> Path:
+    study = str(ROOT / "examples" / "studies" / "fewer-pes.toml")
+    return _recorded("study.sweep", ("onewafer", "sweep", study, "-o", "study.sweep"))
+
+
 # --- the chat page --------------------------------------------------------------------------------
 
 
@@ -140,6 +145,7 @@ PICTURES: Final[dict[str, Picture]] = {
         link="/#tab=operations&map=operation-3",
         act=_until_ready,
     ),
+    "study-page": Picture(serve=partial(_viewed, _study), act=_until_ready),
     "view-tasks": Picture(
         serve=partial(_viewed, partial(_all_reduce, 16)),
         link="/#cycle=120.5&pe=3,4&tab=activity",

@@ -20,7 +20,7 @@ from onewafer.recording import (
     column_of_window,
 )
 from onewafer.viewer.followed_runs import FollowedRuns
-from onewafer.viewer.page_server import address_of, listen, make_server
+from onewafer.viewer.page_server import RUN_PAGE, address_of, listen, make_server
 from tests.recording.recordings import make_moves, make_spans, record
 from tests.simulator.assembly import WSE3, Kernel, eastward
 
@@ -148,9 +148,9 @@ def viewing(*paths):
 
 
 @contextmanager
-def serving(runs):
+def serving(runs, page=RUN_PAGE):
     """Yield the address of a server that shows what runs are followed."""
-    server, listener = make_server(runs, runs.look), listen(0)
+    server, listener = make_server(runs, runs.look, page), listen(0)
     serve = partial(server.serve, sockets=[listener])
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()

@@ -108,8 +108,8 @@ def _page(header: Header, rows: list[Row]) -> dict[str, object]:
     inputs = varying_inputs(full, header) or header.axes
     wanted = dict(header.objectives)
     known = [name for name in header.figures if any(row[name] is not None for row in full)]
-    figures = sorted(known, key=lambda name: name not in wanted)
-    names = [*inputs, *figures]
+    others = [name for name in known if name not in wanted]
+    names = [*inputs, *(name for name in wanted if name in known), *others]
     answered = [row for row in full if row["status"] == Status.ANSWERED.value]
     front = pareto_front(answered, header.objectives) if wanted else []
     on_front = {row["id"] for row in front}

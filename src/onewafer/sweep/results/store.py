@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ class Store:
         earlier = arrow().table({"id": [key for key, _ in others], "outcome": texts})
         _write(earlier if others else None, self.folder / _EARLIER)
         _write(table, target)
-        self.lines.truncate(0)
+        if os.fstat(self.lines.fileno()).st_size:  # a device, such as a full one, has no size
+            self.lines.truncate(0)
         return target
 
 

@@ -63,10 +63,17 @@ function fillChoices() {
 }
 
 function show() {
-  if (!study.rows.some((row) => row.id === chosen)) chosen = study.rows[0].id;
+  if (!study.rows.some((row) => row.id === chosen)) chosen = (study.rows.find((row) => row.front) ?? study.rows[0]).id;
   showChart();
   showPoint();
   showTable();
+}
+
+// A mark of a legend: a dot of a color, a ring, or a cross.
+function dot(kind, fill = "none", stroke = kind === "path" ? "currentColor" : "none") {
+  const form = kind === "path" ? { d: "M2 2l8 8m0 -8l-8 8" } : { cx: 6, cy: 6, r: 5 };
+  const mark = shape(kind, { ...form, fill, stroke, "stroke-width": 2 });
+  return shape("svg", { viewBox: "0 0 12 12", class: "dot", "aria-hidden": "true" }, mark);
 }
 
 function showChart() {
@@ -78,15 +85,13 @@ function showChart() {
   const label = `${columns[y].name} over ${columns[x].name}; arrow keys go from point to point`;
   const toColor = (row) => colorOf(row.values[color] ?? null);
   drawChart(by("chart"), { rows: study.rows, columns, x, y, colorOf: toColor, chosen, choose, isFront, label });
-  const dot = (kind, attributes) => shape("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, shape(kind, attributes));
-  const items = entries.map(([fill, text]) => [dot("circle", { cx: 6, cy: 6, r: 5, fill }), text]);
+  const items = entries.map(([fill, text]) => [dot("circle", fill), text]);
   if (color >= 0) items.unshift([`${columns[color].name}:`]);
   if (study.rows.some((row) => row.values[y] === null)) {
-    items.push([dot("path", { d: "M2 2l8 8m0 -8l-8 8", stroke: "currentColor", "stroke-width": 2 }), "refused or failed"]);
+    items.push([dot("path"), "refused or failed"]);
   }
   if (study.rows.some((row) => row.front)) {
-    const ring = { cx: 6, cy: 6, r: 5, fill: "none", stroke: "currentColor", "stroke-width": 2 };
-    items.push([dot("circle", ring), "Pareto front"]);
+    items.push([dot("circle", "none", "currentColor"), "Pareto front"]);
   }
   by("legend").replaceChildren(...items.map((parts) => element("li", {}, ...parts)));
 }
@@ -107,7 +112,9 @@ function showPoint() {
   const parts = [element("h2", {}, `Point: ${status}`)];
   if (row.reason) parts.push(element("p", {}, row.reason));
   parts.push(...memoryOf(row));
-  const known = study.columns.map(({ name }, i) => [name, row.texts[i]]).filter((_, i) => row.values[i] !== null);
+  const places = study.columns.map((_, i) => i).filter((i) => row.values[i] !== null);
+  const shown = places.filter((i) => row.status === "answered" || !MEMORY.includes(study.columns[i].name));
+  const known = shown.map((i) => [study.columns[i].name, row.texts[i]]);
   parts.push(table([["column"], ["value", "number"]], known));
   if (row.breakdown.length) {
     const lines = row.breakdown.map(([name, time, limit]) => [name, time === null ? "" : seconds(time), limit]);
@@ -116,13 +123,14 @@ function showPoint() {
   by("point").replaceChildren(...parts);
 }
 
-// The memory of a refused point: its terms, the largest of which breaks it, beside what there is.
+// The memory of a refused point: its terms, the one that passes what there is, and the bar of both.
 function memoryOf(row) {
   const [weights, caches, used, available] = MEMORY.map((name) => value(row, name));
   if (row.status !== "refused" || used === null || !available || used <= available) return [];
   const terms = [["weights", weights ?? 0], ["caches", caches ?? 0]];
   terms.push(["buffers and the rest", used - terms[0][1] - terms[1][1]]);
-  const largest = terms.reduce((one, other) => (other[1] > one[1] ? other : one));
+  let sum = 0;
+  const breaking = terms.find(([, bytes]) => (sum += bytes) > available);
   const bar = shape("svg", { class: "memory", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
   let start = 0;
   terms.forEach(([, bytes], i) => {
@@ -135,11 +143,12 @@ function memoryOf(row) {
   const lines = terms
     .filter(([, bytes]) => bytes > 0)
     .map((one) => {
-      const text = `${one[0]} ${written(one[1], "B")}`;
-      return element("div", { class: one === largest ? "breaks" : undefined }, one === largest ? `${text}: the largest term` : text);
+      const isBreaking = one === breaking;
+      const text = `${one[0]} ${written(one[1], "B")}${isBreaking ? ": does not fit" : ""}`;
+      return element("li", { class: isBreaking ? "breaks" : undefined }, dot("circle", `var(--series-${terms.indexOf(one)})`), text);
     });
-  const sum = `It would take ${written(used, "B")}; there are ${written(available, "B")} (the line).`;
-  return [element("p", {}, sum), bar, ...lines];
+  const text = `It would take ${written(used, "B")}; there are ${written(available, "B")} (the line).`;
+  return [element("p", {}, text), bar, element("ul", { class: "terms" }, ...lines)];
 }
 
 function inOrder(rows) {
