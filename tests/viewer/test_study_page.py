@@ -63,6 +63,18 @@ def test_texts_of_a_study_are_data(browser):
     assert not find_all(browser, "img")
 
 
+def test_a_page_opened_at_the_first_refusal_draws_what_the_study_asks(browser, tmp_path):
+    path = begun(tmp_path, 1)
+    with serving(FollowedStudy(path), STUDY_PAGE) as address:
+        browser.get(address)
+        wait_for(browser, lambda: len(find_all(browser, "#chart .cross")) == 1)
+        begun(tmp_path, 3)
+        wait_for(browser, lambda: len(find_all(browser, "#chart circle.mark")) == 2)
+        shown = [find(browser, f"#{name}").get_attribute("value") for name in ("x", "y", "color")]
+        browser.get("about:blank")
+    assert shown == ["sram", "seconds", "batch"]
+
+
 @pytest.mark.usefixtures("page")
 def test_arrow_keys_go_from_point_to_point(browser):
     find(browser, "#chart svg").send_keys(Keys.ARROW_RIGHT)

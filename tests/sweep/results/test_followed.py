@@ -74,6 +74,13 @@ def test_points_are_shown_while_a_sweep_computes_them_with_their_inputs(tmp_path
     assert page["fixed"] == [["model", "llama-3.1-8b"], ["job", "decode"]]
 
 
+def test_the_first_refusal_has_the_columns_that_the_study_asks(tmp_path):
+    page = read(FollowedStudy(begun(tmp_path, 1)))
+    names = [column["name"] for column in page["columns"]]
+    assert names[:4] == ["sram", "batch", "seconds", "joules_per_token"]
+    assert page["fixed"] == [["model", "llama-3.1-8b"], ["job", "decode"]]
+
+
 def test_a_half_written_line_waits_for_its_rest(tmp_path):
     path = begun(tmp_path, 2)
     lines = path.with_suffix(".sweep") / "running.jsonl"

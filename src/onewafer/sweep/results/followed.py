@@ -105,11 +105,12 @@ def _page(header: Header, rows: list[Row]) -> dict[str, object]:
     """Return the study as its page shows it: columns, and a row a point."""
     lacking: Row = dict.fromkeys((*header.inputs, *header.figures))
     full: list[Row] = [{**lacking, **row} for row in rows]
-    inputs = varying_inputs(full, header) or header.axes
+    is_whole = len(full) == header.num_points  # before that an axis may have one value by chance
+    inputs = (varying_inputs(full, header) if is_whole else ()) or header.axes
     wanted = dict(header.objectives)
     known = [name for name in header.figures if any(row[name] is not None for row in full)]
     others = [name for name in known if name not in wanted]
-    names = [*inputs, *(name for name in wanted if name in known), *others]
+    names = [*inputs, *wanted, *others]
     answered = [row for row in full if row["status"] == Status.ANSWERED.value]
     front = pareto_front(answered, header.objectives) if wanted else []
     on_front = {row["id"] for row in front}

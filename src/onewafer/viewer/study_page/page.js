@@ -53,11 +53,11 @@ function fillChoices() {
   const usual = { x: inputs[0], y: wanted[0] ?? figures[0] ?? names[0], color: inputs[1] ?? "" };
   for (const choice of CHOICES) {
     const list = by(choice);
-    const before = list.value || said.get(choice);
+    const picked = said.get(choice); // by the link, or by the user since
     const options = choice === "color" ? ["", ...names] : names;
     if (list.options.length !== options.length) {
       list.replaceChildren(...options.map((name) => element("option", { value: name }, name || "none")));
-      list.value = options.includes(before) ? before : usual[choice];
+      list.value = options.includes(picked) ? picked : usual[choice];
     }
   }
 }
@@ -191,7 +191,8 @@ function showTable() {
 function start() {
   for (const choice of CHOICES) {
     by(choice).addEventListener("change", () => {
-      history.replaceState(null, "", `#${new URLSearchParams(CHOICES.map((one) => [one, by(one).value]))}`);
+      said.set(choice, by(choice).value);
+      history.replaceState(null, "", `#${said}`);
       showChart();
     });
   }
