@@ -1,10 +1,13 @@
-"""Refuse files and functions that have grown too large to read.
+"""Refuse files, functions and packages that have grown too large to read.
 
     python tools/check_sizes.py
 
 A file is one idea: at most 600 lines of code. A function fits a screen: at most 60. Lines of code
 are those that hold more than blanks, comments and docstrings. What may be longer is named below,
 with the reason.
+
+A package has the lines, of whatever kind, that `tools/lines.toml` allows it. The table is printed;
+a commit that needs more raises the number there, and says why.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ import ast
 import io
 import sys
 import tokenize
+import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +25,13 @@ from typing import TYPE_CHECKING
 from statements import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("src", "tools", "tests", "examples")
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
+BUDGETS = "tools/lines.toml"
 EXCEPTIONS: dict[str, str] = {
     "src/onewafer/api/comparisons.py::compare": "its signature has a line an argument",
     "src/onewafer/cli/compare.py::compare": "Typer reads its signature: a line an option",
@@ -109,8 +115,46 @@ def check_csl(path: Path) -> Iterator[TooLong]:
         yield TooLong(path.relative_to(ROOT).as_posix(), num_lines, MAX_FILE_LINES)
 
 
+def package_lines(source: Path) -> Counter[str]:
+    """Return the lines of Python of each package; modules at the root belong to `onewafer`."""
+    lines: Counter[str] = Counter()
+    for path in source.rglob("*.py"):
+        top, *rest = path.relative_to(source).parts
+        package = rest[0] if top == "onewafer" and len(rest) > 1 else top
+        lines[package] += len(path.read_text(encoding="utf-8").splitlines())
+    return lines
+
+
+def check_budgets(lines: Mapping[str, int], budgets: Mapping[str, int]) -> Iterator[str]:
+    """Yield a sentence for each package that has more lines than its budget, or no budget."""
+    for package, num_lines in sorted(lines.items()):
+        budget = budgets.get(package)
+        if budget is None:
+            yield f"{package}: it has no budget; add `{package} = {num_lines}` to {BUDGETS}"
+        elif num_lines > budget:
+            yield (
+                f"{package}: {num_lines:,} lines, {num_lines - budget:,} above its budget of "
+                f"{budget:,}; delete as many, or raise the number in {BUDGETS} and say why in the "
+                "commit"
+            )
+    for package in sorted(set(budgets) - set(lines)):
+        yield f"{package}: there is no such package; delete its line in {BUDGETS}"
+
+
+def print_lines(lines: Mapping[str, int], budgets: Mapping[str, int]) -> None:
+    """Print lines and budget of each package, the largest first."""
+    print(f"{'package':<14}{'lines':>8}{'budget':>8}")
+    for package, num_lines in sorted(lines.items(), key=lambda item: -item[1]):
+        print(f"{package:<14}{num_lines:>8,}{budgets.get(package, 0):>8,}")
+    print(f"{'in all':<14}{sum(lines.values()):>8,}{sum(budgets.values()):>8,}")
+
+
 def main() -> int:
-    """Print every finding; return 1 if there is one."""
+    """Print the lines of each package and every finding; return 1 if there is a finding."""
+    lines = package_lines(ROOT / "src")
+    budgets: dict[str, int] = tomllib.loads((ROOT / BUDGETS).read_text(encoding="utf-8"))
+    print_lines(lines, budgets)
+    over = list(check_budgets(lines, budgets))
     findings: list[TooLong] = []
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -118,9 +162,9 @@ def main() -> int:
         for path in sorted((ROOT / folder).rglob("*.csl")):
             findings.extend(check_csl(path))
     findings = [finding for finding in findings if finding.place not in EXCEPTIONS]
-    for finding in findings:
+    for finding in (*findings, *over):
         print(finding)
-    return 1 if findings else 0
+    return 1 if findings or over else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The size check counts code, not comments."""
+"""The size check counts code, not comments, and holds packages to their budgets of lines."""
 
 import importlib.util
 import sys
@@ -47,3 +47,36 @@ def test_csl_files_count_too(check_sizes, tmp_path):
     path = tmp_path / "file.csl"
     path.write_text("// why\n\n" * 900 + "var x: i16 = 0;\n" * 601)
     assert [finding.num_lines for finding in check_sizes.check_csl(path)] == [601]
+
+
+def packages(check_sizes, tmp_path, budgets):
+    """Make three packages of ten lines each; return what the check says of them, and its status."""
+    for folder in ("onewafer", "onewafer/graph/operations", "cerebras/sdk"):
+        (tmp_path / "src" / folder).mkdir(parents=True)
+        (tmp_path / "src" / folder / "module.py").write_text("# why\n\n" * 5)
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "lines.toml").write_text(budgets)
+    return check_sizes.main()
+
+
+def test_packages_within_their_budgets_are_printed(check_sizes, tmp_path, capsys):
+    assert packages(check_sizes, tmp_path, "onewafer = 10\ngraph = 12\ncerebras = 10\n") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["graph", "10", "12"] in rows
+    assert rows[-1] == ["in", "all", "30", "32"]
+
+
+def test_a_package_above_its_budget_is_refused(check_sizes, tmp_path, capsys):
+    assert packages(check_sizes, tmp_path, "onewafer = 10\ngraph = 9\ncerebras = 10\n") == 1
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "graph: 10 lines, 1 above its budget of 9; delete as many, or raise the number in "
+        "tools/lines.toml and say why in the commit"
+    )
+
+
+def test_packages_and_budgets_come_in_pairs(check_sizes, tmp_path, capsys):
+    assert packages(check_sizes, tmp_path, "onewafer = 10\nmesh = 9\ncerebras = 10\n") == 1
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "graph: it has no budget; add `graph = 10` to tools/lines.toml",
+        "mesh: there is no such package; delete its line in tools/lines.toml",
+    ]
