@@ -48,7 +48,7 @@ class ParsedFiles(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisOptions:
     """The command line's settings of a program."""
 
