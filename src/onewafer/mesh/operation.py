@@ -145,5 +145,4 @@ class AlongAxis(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule: that of its axis."""
         return self.kinds[self.axis.number]

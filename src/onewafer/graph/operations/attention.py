@@ -184,11 +184,9 @@ class Attention(_Attending):
 
     @property
     def attention(self) -> str:
-        """The name of the result of the attention."""
         return self.result.name
 
     def keeping_as(self, name: str) -> Attention:
-        """Return a copy that stores its keys and values under another name."""
         return replace(self, kept_as=name)
 
     def unnumbered(self) -> Attention:
@@ -207,13 +205,11 @@ class Attention(_Attending):
         return (tensors[self.query].shape[0], features)
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         if not 0 < self.scale < math.inf:
             return f"the scale is {self.scale}, must be positive"
         return None if self.draw is None else self.draw.wrong_number()
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         heads, kv_heads = self.heads, self.kv_heads
         if heads < 1 or kv_heads < 1 or heads % kv_heads:
             return (
@@ -266,7 +262,6 @@ class Attention(_Attending):
         return f"the bias has shape {bias}, must be (rows · heads, rows) = {expected}"
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch at position 0."""
         return self.count_flop_after(tensors, 0)
 
     def count_flop_after(self, tensors: Tensors, cached_tokens: int) -> int:
@@ -302,7 +297,6 @@ class Attention(_Attending):
         return seen * self._count_cached_features(tensors)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         query, keys, values = (launch[name] for name in self.operands)
         if self.is_causal:
             keys, values = launch.append(self.kept_name, keys, values)
@@ -378,11 +372,9 @@ class AttentionGradient(_Attending):
 
     @property
     def attention(self) -> str:
-        """The name of the result of the attention."""
         return self.attended
 
     def keeping_as(self, name: str) -> AttentionGradient:
-        """Return a copy that stores its keys and values under another name."""
         return replace(self, kept_as=name)
 
     def unnumbered(self) -> AttentionGradient:
@@ -396,7 +388,6 @@ class AttentionGradient(_Attending):
         return (tensors[self.query].shape[0], features)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return wrong_gradient(tensors[self.gradient], tensors[self.attended].shape)
 
     def count_flop(self, tensors: Tensors) -> int:
@@ -416,7 +407,6 @@ class AttentionGradient(_Attending):
         return 2 * rows * rows * (3 * query_features + 2 * tensors[self.attended].shape[-1])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         if not self.is_causal:
             _require_whole(launch)
         names = self.gradient, self.attended, self.query, self.key, self.value
@@ -453,11 +443,9 @@ class AttentionOperandGradient(Operation):
     """Features of the gradients before it."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the operand."""
         return tensors[self.operand].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         rows, features = tensors[self.operand].shape
         gradients = tensors[self.gradients].shape
         if gradients[0] == rows and 0 <= self.first <= gradients[-1] - features:
@@ -473,7 +461,6 @@ class AttentionOperandGradient(Operation):
         return (self.result,)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         end = self.first + self.result.shape[-1]
         return launch[self.gradients][:, self.first : end]
 

@@ -42,7 +42,6 @@ class _Statistic(Operation):
         return (1, tensors[self.input].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return not_a_matrix("input", tensors[self.input])
 
 
@@ -53,11 +52,9 @@ class BatchMean(_Statistic):
     input: ValueName
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return tensors[self.input].num_elements + self.result.num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input].mean(axis=0, keepdims=True)
 
 
@@ -68,11 +65,9 @@ class BatchVariance(_Statistic):
     input: ValueName
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 3 * tensors[self.input].num_elements + self.result.num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input].var(axis=0, keepdims=True)
 
 
@@ -88,13 +83,11 @@ class _BatchNorm(Operation):
     epsilon: float
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         if not 0 < self.epsilon < math.inf:
             return f"epsilon is {self.epsilon}, must be positive"
         return None
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         source = tensors[self.input]
         wrong = not_a_matrix("input", source)
         for field in fields_with(type(self), PARAMETERS):
@@ -128,7 +121,6 @@ class BatchNorm(_BatchNorm):
     epsilon: float
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         normalized, _ = self._normalized(launch)
         return normalized * launch[self.weight] + launch[self.bias]
 
@@ -148,7 +140,6 @@ class _BatchNormGradient(_BatchNorm):
     gradient: ValueName
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         wrong = wrong_gradient(tensors[self.gradient], tensors[self.input].shape)
         return wrong or _BatchNorm.wrong_operand(self, tensors)
 
@@ -169,11 +160,9 @@ class BatchNormInputGradient(_BatchNormGradient):
     epsilon: float
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the input."""
         return tensors[self.input].shape
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         normalized, scale = self._normalized(launch)
         gradient = launch[self.gradient]
         means = gradient.mean(axis=0) + normalized * (gradient * normalized).mean(axis=0)
@@ -200,11 +189,9 @@ class OfNormWeight(Operation):
         return (tensors[self.input].shape[-1],)
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 4 * tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         normalized, _ = self._normalized(launch)
         gradient = launch[self.gradient]
         return (gradient * normalized.reshape(gradient.shape)).sum(axis=0)

@@ -56,7 +56,6 @@ class Experts(_Counted):
     """Between the matrices of an expert."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         if not 1 <= self.experts_per_row <= self.num_experts:
             return f"a row meets {self.experts_per_row} of {self.num_experts} experts"
         for name in self.weights:
@@ -116,13 +115,11 @@ class Opaque(_Counted):
         return (tensors[self.inputs[0]].shape[0], *self.result.shape[1:])
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         if not 0 <= self.flop_per_element < math.inf:
             return f"it has {self.flop_per_element} FLOP an element"
         return None
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         del tensors
         if self.keeps_rows and not self.inputs:
             return "it keeps the rows of its first input, and has no input"
@@ -130,7 +127,6 @@ class Opaque(_Counted):
 
     @property
     def moves_data(self) -> bool:
-        """True if it reads and writes: it is no view."""
         return not self.is_view
 
     def count_flop(self, tensors: Tensors) -> int:

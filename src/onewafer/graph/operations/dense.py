@@ -38,18 +38,15 @@ class Linear(Operation):
         return (*tensors[self.input].shape[:-1], tensors[self.weight].shape[0])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         weight, features = tensors[self.weight].shape, tensors[self.input].shape[-1]
         if len(weight) != MATRIX or weight[1] != features:
             return f"the weight has shape {weight}, must be (out features, {features})"
         return None
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * tensors[self.input].shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input] @ launch[self.weight].T
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -74,18 +71,15 @@ class LinearInputGradient(Operation):
         return (*tensors[self.gradient].shape[:-1], tensors[self.weight].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         weight, gradient = tensors[self.weight].shape, tensors[self.gradient]
         if len(weight) != MATRIX:
             return f"the weight has shape {weight}, must be (out features, in features)"
         return wrong_gradient(gradient, (*gradient.shape[:-1], weight[0]))
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * tensors[self.gradient].shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.gradient] @ launch[self.weight]
 
 
@@ -101,21 +95,17 @@ class LinearWeightGradient(Operation):
     """Shape (…, in features)."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the weight."""
         return (tensors[self.gradient].shape[-1], tensors[self.input].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         gradient = tensors[self.gradient]
         rows = tensors[self.input].shape[:-1]
         return wrong_gradient(gradient, (*rows, gradient.shape[-1]))
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 2 * tensors[self.gradient].num_elements * self.result.shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         gradient, rows = (launch[name] for name in self.activation_operands)
         return gradient.reshape(-1, gradient.shape[-1]).T @ rows.reshape(-1, rows.shape[-1])
 
@@ -131,11 +121,9 @@ class AddBias(Operation):
     """A parameter of shape (features,)."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return wrong_vector("bias", tensors[self.bias], tensors[self.input].shape[-1])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input] + launch[self.bias]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -157,14 +145,11 @@ class SumRows(Operation):
         return (tensors[self.input].shape[-1] // self.groups,)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return wrong_groups(tensors[self.input].shape[-1], self.groups)
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         rows = launch[self.input]
         return rows.reshape(-1, rows.shape[-1] // self.groups).sum(axis=0)

@@ -34,7 +34,6 @@ class Dropout(OfElement):
 
     @property
     def draw(self) -> Draw:
-        """The draw."""
         return Draw(self.number, self.threshold, self.result.shape[-1])
 
     def unnumbered(self) -> Dropout:
@@ -42,11 +41,9 @@ class Dropout(OfElement):
         return replace(self, number=0)
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         return self.draw.wrong_number()
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input] * launch.factors(self.draw)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:

@@ -108,7 +108,6 @@ class _OfElements(Operation):
     weights: ParameterName | None
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         if not (0 < self.delta < math.inf):
             return f"δ is {self.delta}, must be above 0 and finite"
         if not math.isfinite(self.scale):
@@ -118,7 +117,6 @@ class _OfElements(Operation):
         return None
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         source, target = tensors[self.input].shape, tensors[self.target].shape
         if source != target:
             return f"the operands have shapes {source} and {target}, which must be equal"
@@ -164,7 +162,6 @@ class ElementLoss(_OfElements):
         return 2 * tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         x, t, delta, weights = self._of(launch)
         losses = self.function.apply(x, t, delta=delta, weights=weights) * self.scale
         match self.reduction:
@@ -202,16 +199,13 @@ class ElementLossGradient(_OfElements):
     weights: ParameterName | None = None
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the input."""
         return tensors[self.input].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         wrong = _OfElements.wrong_operand(self, tensors)
         return wrong or wrong_gradient(tensors[self.gradient], self._shape(tensors))
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         x, t, delta, weights = self._of(launch)
         count = x.size if self.reduction is Reduction.MEAN else 1
         slopes = self.function.derivative(x, t, delta=delta, weights=weights)

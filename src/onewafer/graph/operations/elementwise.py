@@ -53,7 +53,6 @@ class Relu(OfElement):
     input: ValueName
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return np.maximum(launch[self.input], 0)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -70,7 +69,6 @@ class _OfElementGradient(Operation):
     value: ValueName
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return wrong_gradient(tensors[self.gradient], tensors[self.value].shape)
 
 
@@ -83,7 +81,6 @@ class ReluGradient(_OfElementGradient):
     """The input or the result of the `Relu`."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return np.where(launch[self.value] > 0, launch[self.gradient], 0)
 
 
@@ -96,7 +93,6 @@ class _OfTwo(Operation):
     right: ValueName
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         left, right = tensors[self.left].shape, tensors[self.right].shape
         if left != right:
             return f"the operands have shapes {left} and {right}, which must be equal"
@@ -113,7 +109,6 @@ class Add(_OfTwo):
     right: ValueName
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.left] + launch[self.right]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -132,7 +127,6 @@ class Multiply(_OfTwo):
     right: ValueName
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.left] * launch[self.right]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -152,12 +146,10 @@ class ScaleFeatures(Operation):
     """A parameter of shape (features,)."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         features = tensors[self.input].shape[-1]
         return wrong_vector("vector of factors", tensors[self.factors], features)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input] * launch[self.factors]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -181,13 +173,11 @@ class Scale(Operation):
     factor: float
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         if not math.isfinite(self.factor):
             return f"the factor is {self.factor}, must be finite"
         return None
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input] * self.factor
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -262,7 +252,6 @@ class Activation(OfElement):
     function: ActivationFunction
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return self.function.apply(launch[self.input])
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -283,7 +272,6 @@ class ActivationGradient(_OfElementGradient):
     function: ActivationFunction
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.gradient] * self.function.derivative(launch[self.value])
 
 
@@ -294,7 +282,6 @@ class Exp(OfElement):
     input: ValueName
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return np.exp(launch[self.input])
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -316,11 +303,9 @@ class Softplus(OfElement):
     """θ, at least 0"""
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         return _wrong_softplus(self.beta, self.threshold)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         values = launch[self.input]
         scaled = values * self.beta
         return np.where(scaled > self.threshold, values, np.logaddexp(0, scaled) / self.beta)
@@ -345,11 +330,9 @@ class SoftplusGradient(_OfElementGradient):
     threshold: float = 20.0
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         return _wrong_softplus(self.beta, self.threshold)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         scaled = launch[self.value] * self.beta
         slopes = np.where(scaled > self.threshold, 1, _sigmoid(scaled))
         return launch[self.gradient] * slopes

@@ -38,7 +38,6 @@ class RepeatRows(OnSamples):
 
     @property
     def sample_rows(self) -> int:
-        """One row of the input."""
         return 1
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
@@ -47,13 +46,11 @@ class RepeatRows(OnSamples):
         return (rows * self.rows, features)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         if self.rows < 1:
             return f"it repeats each row {self.rows} times; must be at least once"
         return not_a_matrix("input", tensors[self.input])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return np.repeat(launch[self.input], self.rows, axis=0)
 
 
@@ -71,7 +68,6 @@ class _WindowedGradient(OnSamples):
         return self.window.num_result_pixels
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         gradient, pixels = tensors[self.gradient], self.window.num_result_pixels
         if len(gradient.shape) == MATRIX and gradient.shape[0] % pixels:
             return f"its maps have {pixels} pixels, which must divide {gradient.shape[0]} rows"
@@ -142,12 +138,10 @@ class ConvolutionInputGradient(_InputGradient):
     """The window of the convolution."""
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         products = tensors[self.gradient].num_elements * self.window.num_taps
         return 2 * products * self.result.shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         products = np.einsum("spo,toi->spti", self._places(launch), launch[self.weight])
         return self.window.add_up(products)
 
@@ -165,16 +159,13 @@ class ConvolutionWeightGradient(_WeightGradient):
     """The window of the convolution."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the weight."""
         features = (tensors[name].shape[1] for name in (self.gradient, self.input))
         return (self.window.num_taps, *features)
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * tensors[self.gradient].shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         taps = self.window.take(launch[self.input], missing=0)
         return np.einsum("spti,spo->toi", taps, self._places(launch))
 
@@ -193,11 +184,9 @@ class DepthwiseInputGradient(_InputGradient):
     """The window of the convolution."""
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 2 * tensors[self.gradient].num_elements * self.window.num_taps
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         gradient = self._places(launch)[:, :, np.newaxis]
         return self.window.add_up(gradient * launch[self.weight])
 
@@ -215,15 +204,12 @@ class DepthwiseWeightGradient(_WeightGradient):
     """The window of the convolution."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the weight."""
         return (self.window.num_taps, tensors[self.gradient].shape[1])
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * tensors[self.gradient].shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         taps = self.window.take(launch[self.input], missing=0)
         return np.einsum("sptf,spf->tf", taps, self._places(launch))
 
@@ -244,7 +230,6 @@ class MaxPoolGradient(_WindowedGradient):
     """The window of the pool."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the input."""
         return tensors[self.input].shape
 
     def _wrong_other(self, tensors: Tensors) -> str | None:
@@ -260,7 +245,6 @@ class MaxPoolGradient(_WindowedGradient):
         return tensors[self.gradient].num_elements * (self.window.num_taps + 1)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         taps = self.window.take(launch[self.input], missing=-np.inf)
         found = taps.argmax(axis=2)[:, :, np.newaxis]
         is_found = np.arange(self.window.num_taps)[:, np.newaxis] == found

@@ -59,7 +59,6 @@ class Windowed(OnSamples):
         return (self._result_pixels(tensors), tensors[self.input].shape[1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         window = self.window
         if min(window.top, window.left, window.bottom, window.right) < 0:
             return "a margin of its window is negative"
@@ -124,11 +123,9 @@ class Convolution(Windowed):
         return f"the weight has shape {weight}, must be ({taps}, out features, {features})"
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * self.window.num_taps * tensors[self.input].shape[-1]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         result = np.einsum("spti,toi->spo", self._taps(launch, missing=0), launch[self.weight])
         return result.reshape(-1, result.shape[-1])
 
@@ -159,12 +156,10 @@ class DepthwiseConvolution(Windowed):
         return None if weight == expected else f"the weight has shape {weight}, must be {expected}"
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         del tensors
         return 2 * self.result.num_elements * self.window.num_taps
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         taps = self._taps(launch, missing=0)
         return (taps * launch[self.weight]).sum(axis=2).reshape(-1, taps.shape[-1])
 
@@ -192,12 +187,10 @@ class MaxPool(Windowed):
         return None
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         del tensors
         return self.result.num_elements * self.window.num_taps
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         taps = self._taps(launch, missing=-np.inf)
         return taps.max(axis=2).reshape(-1, taps.shape[-1])
 
@@ -222,12 +215,10 @@ class GlobalAveragePool(OfRows):
         return (self.count_samples(tensors), tensors[self.input].shape[1])
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         del tensors
         return self.result.num_elements * (self.rows + 1)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         rows = launch[self.input]
         return rows.reshape(-1, self.rows, rows.shape[-1]).mean(axis=1)
 
@@ -250,7 +241,6 @@ class ScaleFeatureMaps(OfRows):
     """Rows of a sample: the pixels of its map."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         wrong = OfRows.wrong_operand(self, tensors)
         if wrong is not None:
             return wrong
@@ -259,7 +249,6 @@ class ScaleFeatureMaps(OfRows):
         return None if found == expected else f"the factors are {found}, must be {expected}"
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input] * np.repeat(launch[self.factors], self.rows, axis=0)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:

@@ -37,14 +37,12 @@ class _GroupNorm(OfRows):
     epsilon: float
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         wrong = OfRows.wrong_number(self)
         if wrong is None and not 0 < self.epsilon < math.inf:
             return f"epsilon is {self.epsilon}, must be positive"
         return wrong
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         wrong = OfRows.wrong_operand(self, tensors)
         if wrong is not None:
             return wrong
@@ -88,7 +86,6 @@ class GroupNorm(_GroupNorm):
     epsilon: float
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         source = launch[self.input]
         normalized = self._normalized(launch)[0].reshape(source.shape)
         return normalized * launch[self.weight] + launch[self.bias]
@@ -110,7 +107,6 @@ class _GroupNormGradient(_GroupNorm):
     gradient: ValueName
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         wrong = wrong_gradient(tensors[self.gradient], tensors[self.input].shape)
         return wrong or _GroupNorm.wrong_operand(self, tensors)
 
@@ -133,11 +129,9 @@ class GroupNormInputGradient(_GroupNormGradient):
     epsilon: float
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the input."""
         return tensors[self.input].shape
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         normalized, scale = self._normalized(launch)
         gradient, over = self._cut(launch[self.gradient] * launch[self.weight]), (1, 3)
         slope = (gradient * normalized).mean(axis=over, keepdims=True)

@@ -67,7 +67,6 @@ class _OfRows(Operation):
         return _shape_of_rows(tensors[self.input], self.reduction)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         weights = None if self.weights is None else tensors[self.weights]
         return _wrong_rows(tensors[self.input], tensors[self.targets], weights)
 
@@ -176,7 +175,6 @@ class CrossEntropy(_OfRows):
     reduction: Reduction = Reduction.MEAN
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         if not 0 <= self.smoothing <= 1:
             return f"the label smoothing is {self.smoothing}, must be from 0 to 1"
         return None
@@ -188,7 +186,6 @@ class CrossEntropy(_OfRows):
         return element * source.num_elements + 3 * source.shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         desired = _Targets.of(launch, self).desired(self.smoothing)
         return self._reduce(launch, -(desired * _log_softmax(launch[self.input])).sum(axis=1))
 
@@ -222,11 +219,9 @@ class _OfRowsGradient(Operation):
     reduction: Reduction
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the input."""
         return tensors[self.input].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         source = tensors[self.input]
         weights = None if self.weights is None else tensors[self.weights]
         wrong = _wrong_rows(source, tensors[self.targets], weights)
@@ -260,7 +255,6 @@ class CrossEntropyGradient(_OfRowsGradient):
     reduction: Reduction = Reduction.MEAN
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         targets = _Targets.of(launch, self)
         desired = targets.desired(self.smoothing)
         probabilities = np.exp(_log_softmax(launch[self.input]))
@@ -295,7 +289,6 @@ class NegativeLogLikelihood(_OfRows):
         return (tensors[self.targets], tensors[self.targets])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         targets = _Targets.of(launch, self)
         rows = np.arange(len(targets.classes))
         return self._reduce(launch, -targets.weights * launch[self.input][rows, targets.classes])
@@ -340,7 +333,6 @@ class NegativeLogLikelihoodGradient(_OfRowsGradient):
         return 2 * tensors[self.input].shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         targets = _Targets.of(launch, self)
         return -targets.desired(0) * self._row_gradients(launch, targets)
 
@@ -361,11 +353,9 @@ class LogSoftmax(Operation):
     """Groups of consecutive features of equal size."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return wrong_groups(tensors[self.input].shape[-1], self.groups)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         rows = launch[self.input]
         groups = rows.reshape(*rows.shape[:-1], self.groups, -1)
         return _log_softmax(groups).reshape(rows.shape)
@@ -391,13 +381,11 @@ class LogSoftmaxGradient(Operation):
     """Groups of consecutive features of equal size."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         shape = tensors[self.logarithms].shape
         wrong = wrong_groups(shape[-1], self.groups)
         return wrong or wrong_gradient(tensors[self.gradient], shape)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         gradient, logarithms = (launch[name] for name in self.activation_operands)
         groups = gradient.reshape(*gradient.shape[:-1], self.groups, -1)
         probabilities = np.exp(logarithms).reshape(groups.shape)

@@ -45,13 +45,11 @@ class _Norm(Operation):
     groups: int
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         if not 0 < self.epsilon < math.inf:
             return f"epsilon is {self.epsilon}, must be positive"
         return None
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         features = tensors[self.input].shape[-1]
         wrong = wrong_groups(features, self.groups)
         for field in fields_with(type(self), PARAMETERS):
@@ -79,7 +77,6 @@ class RmsNorm(_Norm):
     """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         groups = _groups(launch[self.input], self.groups)
         square = (groups * groups).mean(axis=-1, keepdims=True)
         scaled = groups / np.sqrt(square + self.epsilon) * _like(launch[self.weight], groups)
@@ -115,7 +112,6 @@ class LayerNorm(_Norm):
     """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         groups = _groups(launch[self.input], self.groups)
         centred = groups - groups.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
@@ -147,7 +143,6 @@ class _NormGradient(_Norm):
     gradient: ValueName
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         wrong = _Norm.wrong_operand(self, tensors)
         return wrong or wrong_gradient(tensors[self.gradient], tensors[self.input].shape)
 
@@ -173,7 +168,6 @@ class _NormInputGradient(_NormGradient):
     """Groups of consecutive features of equal size."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         normalised, factors = self._normalised(launch)
         gradient = _groups(launch[self.gradient], self.groups)
         weighted = gradient * _like(launch[self.weight], gradient)
@@ -226,11 +220,9 @@ class _NormWeightGradient(_NormGradient):
         return (tensors[self.input].shape[-1] // (self.groups if self.is_shared else 1),)
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return self.element_flop * tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         normalised, _ = self._normalised(launch)
         products = _groups(launch[self.gradient], self.groups) * normalised
         features = products.shape[-1] * (1 if self.is_shared else self.groups)
@@ -276,11 +268,9 @@ class Softmax(Operation):
     """Groups of consecutive features of equal size: the heads, where each has its own scores."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return wrong_groups(tensors[self.input].shape[-1], self.groups)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         groups = _groups(launch[self.input], self.groups)
         weights = np.exp(groups - groups.max(axis=-1, keepdims=True))
         return (weights / weights.sum(axis=-1, keepdims=True)).reshape(launch[self.input].shape)
@@ -306,13 +296,11 @@ class SoftmaxGradient(Operation):
     """Groups of consecutive features of equal size."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         shape = tensors[self.shares].shape
         wrong = wrong_groups(shape[-1], self.groups)
         return wrong or wrong_gradient(tensors[self.gradient], shape)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         gradient, shares = (_groups(launch[n], self.groups) for n in self.activation_operands)
         inner = (gradient * shares).sum(axis=-1, keepdims=True)
         return (shares * (gradient - inner)).reshape(launch[self.shares].shape)

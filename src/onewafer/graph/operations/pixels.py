@@ -27,7 +27,6 @@ class _OfPixels(OfRows):
     __slots__ = ()
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         wrong = OfRows.wrong_operand(self, tensors)
         if wrong is not None:
             return wrong
@@ -58,7 +57,6 @@ class ScalePixels(_OfPixels):
     """Rows of a sample: the pixels of its map."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return (self._cut(launch) * launch[self.factors]).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -84,7 +82,6 @@ class ShiftPixels(_OfPixels):
     """Rows of a sample: the pixels of its map."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return (self._cut(launch) + launch[self.shifts]).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -106,9 +103,7 @@ class SumSamples(_OfPixels):
         return (self.rows, tensors[self.input].shape[-1])
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return self._cut(launch).sum(axis=0)

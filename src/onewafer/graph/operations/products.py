@@ -53,7 +53,6 @@ class BatchedMatmul(OnSamples):
         return (rows, right[0] // self.count_samples(tensors) * self.groups)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         left, right = tensors[self.left], tensors[self.right]
         for what, tensor in (("left operand", left), ("right operand", right)):
             wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
@@ -73,11 +72,9 @@ class BatchedMatmul(OnSamples):
         )
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * (tensors[self.left].shape[-1] // self.groups)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         left, right = launch[self.left], launch[self.right]
         shape = len(left) // self.rows, -1, self.groups
         products = np.einsum(
@@ -126,7 +123,6 @@ class BatchedOuter(OnSamples):
         return (rows, tensors[self.right].shape[1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         left, right = tensors[self.left], tensors[self.right]
         for what, tensor in (("left operand", left), ("right operand", right)):
             wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
@@ -139,12 +135,10 @@ class BatchedOuter(OnSamples):
         return None
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
         del tensors
         return 2 * self.result.num_elements * self.rows
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         left, right = (
             launch[name].reshape(-1, self.rows, self.groups, launch[name].shape[-1] // self.groups)
             for name in self.activation_operands

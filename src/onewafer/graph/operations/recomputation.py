@@ -27,7 +27,6 @@ class _Copy(Operation):
     input: ValueName
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:

@@ -42,15 +42,12 @@ class OfRows(OnSamples):
 
     @property
     def sample_rows(self) -> int:
-        """Rows of each sample."""
         return self.rows
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         return None if self.rows > 0 else f"a sample has {self.rows} rows, must have some"
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return not_of_samples(f"a sample has {self.rows} rows", self.rows, tensors[self.input])
 
 

@@ -40,7 +40,6 @@ class TopIndices(Operation):
         return (*tensors[self.input].shape[:-1], self.count)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         features = tensors[self.input].shape[-1]
         if not 1 <= self.count <= features:
             return f"it finds {self.count} of {features} features; use 1 to {features}"
@@ -51,7 +50,6 @@ class TopIndices(Operation):
         return tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         values = launch[self.input]
         if self.count == 1:
             return values.argmax(axis=-1, keepdims=True)
@@ -75,7 +73,6 @@ class Gather(Operation):
         return tensors[self.indices].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         rows, wanted = (tensors[name].shape[:-1] for name in (self.input, self.indices))
         if rows != wanted:
             return f"there are indices for rows {wanted}, and the input has rows {rows}"
@@ -86,7 +83,6 @@ class Gather(Operation):
         return (self.result, tensors[self.indices])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return np.take_along_axis(launch[self.input], launch[self.indices], -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -111,7 +107,6 @@ class GatherGradient(Operation):
         return (*tensors[self.gradient].shape[:-1], self.features)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return wrong_gradient(tensors[self.gradient], tensors[self.indices].shape)
 
     def count_flop(self, tensors: Tensors) -> int:
@@ -119,7 +114,6 @@ class GatherGradient(Operation):
         return tensors[self.gradient].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         gradient, indices = launch[self.gradient], launch[self.indices]
         result = np.zeros((*gradient.shape[:-1], self.features), gradient.dtype)
         rows = result.reshape(-1, self.features)
@@ -140,7 +134,6 @@ class Concatenate(Operation):
     """At least one."""
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
         return None if self.inputs else "it has no operands"
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
@@ -149,14 +142,12 @@ class Concatenate(Operation):
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         rows = {tensors[name].shape[:-1] for name in self.inputs}
         if len(rows) > 1:
             return f"the operands have rows {sorted(rows)}, which must be equal"
         return None
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return np.concatenate([launch[name] for name in self.inputs], -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -184,7 +175,6 @@ class SliceFeatures(Operation):
         return (*tensors[self.input].shape[:-1], self.features)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         found, end = tensors[self.input].shape[-1], self.first + self.features
         if 0 <= self.first < end <= found:
             return None
@@ -196,5 +186,4 @@ class SliceFeatures(Operation):
         return (self.result,)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input][..., self.first : self.first + self.features]

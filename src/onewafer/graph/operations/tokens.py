@@ -53,7 +53,6 @@ class Embedding(Operation):
         return (tensors[self.indices].shape[0], tensors[self.table].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         indices = tensors[self.indices].shape
         if len(indices) != MATRIX or indices[1] != 1:
             return f"the indices have shape {indices}, must be (rows, 1)"
@@ -65,7 +64,6 @@ class Embedding(Operation):
         return self.result.num_elements * sequences
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         indices, table = launch[self.indices][:, 0], launch[self.table]
         if indices.size and not (indices.min() >= 0 and indices.max() < len(table)):
             raise HostError(
@@ -102,7 +100,6 @@ class EmbeddingGradient(Operation):
         return (self.table_rows, tensors[self.gradient].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         indices, gradient = tensors[self.indices].shape, tensors[self.gradient]
         if len(indices) != MATRIX or indices[1] != 1:
             return f"the indices have shape {indices}, must be (rows, 1)"
@@ -113,7 +110,6 @@ class EmbeddingGradient(Operation):
         return tensors[self.gradient].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         gradient = launch[self.gradient]
         result = np.zeros((self.table_rows, gradient.shape[-1]), gradient.dtype)
         indices = launch[self.indices][:, 0]
@@ -141,7 +137,6 @@ class PositionEmbedding(Operation):
         return (self.result.shape[0], tensors[self.table].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return wrong_table(tensors[self.table], "positions")
 
     def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
@@ -150,7 +145,6 @@ class PositionEmbedding(Operation):
         return self.result.num_elements * sequences
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch.at_positions(self.table)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -176,14 +170,12 @@ class PositionEmbeddingGradient(Operation):
         return (self.positions, tensors[self.gradient].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         gradient = tensors[self.gradient]
         if gradient.shape[0] > self.positions:
             return f"it has {gradient.shape[0]} rows for {self.positions} positions"
         return not_a_matrix("gradient", gradient)
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         gradient = launch[self.gradient]
         end = launch.start + len(gradient)
         if end > self.positions:
@@ -215,7 +207,6 @@ class _Rotation(Operation):
         return whole if self.swapped is None else self.swapped
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         source = tensors[self.activation_operands[0]]
         features = source.shape[-1]
         if self.heads < 1 or features % (2 * self.heads):
@@ -274,7 +265,6 @@ class Rotary(_Rotation):
     all of them; the features after them are paired with their neighbours."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         heads, cosine, sine = self._heads_and_tables(launch)
         return (heads * cosine + self._rotated(heads) * sine).reshape(len(heads), -1)
 
@@ -305,7 +295,6 @@ class RotaryGradient(_Rotation):
     """Features at the beginning of a head whose halves are paired, None: all of them."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         heads, cosine, sine = self._heads_and_tables(launch)
         return (heads * cosine - self._rotated(heads * sine)).reshape(len(heads), -1)
 
@@ -326,7 +315,6 @@ class _OneRow(Operation):
         return (1, tensors[self.input].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return not_a_matrix("input", tensors[self.input])
 
     def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
@@ -342,7 +330,6 @@ class FirstRow(_OneRow):
     input: ValueName
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return launch[self.input][:1]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
@@ -385,11 +372,9 @@ class RowAt(_OneRow):
     """Type i32, shape (1, 1), an input; a row that the launch does not have is a bug."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return not_a_matrix("input", tensors[self.input]) or _not_one_index(tensors[self.index])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         rows = launch[self.input]
         row = _row_of(self.index, launch, len(rows))
         return rows[row : row + 1]
@@ -422,11 +407,9 @@ class _OneRowGradient(Operation):
     input: ValueName
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the rows of the input."""
         return tensors[self.input].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         source = tensors[self.input]
         wrong = not_a_matrix("input", source)
         return wrong or wrong_gradient(tensors[self.gradient], (1, source.shape[-1]))
@@ -450,7 +433,6 @@ class FirstRowGradient(_OneRowGradient):
     """The input of the `FirstRow`, of which only the shape is read."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return self._among_zeros(launch, 0)
 
 
@@ -463,7 +445,6 @@ class LastRowGradient(_OneRowGradient):
     """The input of the `LastRow`, of which only the shape is read."""
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return self._among_zeros(launch, -1)
 
 
@@ -478,9 +459,7 @@ class RowAtGradient(_OneRowGradient):
     """Type i32, shape (1, 1)."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return an error about the operands' shapes, or None."""
         return _OneRowGradient.wrong_operand(self, tensors) or _not_one_index(tensors[self.index])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return the operation's result in a launch."""
         return self._among_zeros(launch, _row_of(self.index, launch, len(launch[self.input])))

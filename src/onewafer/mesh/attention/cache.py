@@ -116,11 +116,9 @@ class Share(AttentionStep):
     """A block whose rows are those of the launch."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the block that determines the number of rows."""
         return (self.rows,)
 
     def more(self) -> tuple[int, ...]:
-        """Return the step's further words in the schedule."""
         shape = self.shape
         return (shape.head_dim, shape.kv_heads * shape.head_dim, int(shape.is_apart))
 
@@ -167,11 +165,9 @@ class Append(AttentionStep):
     values: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of cache, keys and values."""
         return self.cache, self.keys, self.values
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape = self.shape
         cache = memories.whole(self.cache)
         keys, values = memories.matrix(self.keys), memories.matrix(self.values)

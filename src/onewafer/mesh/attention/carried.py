@@ -71,7 +71,6 @@ class CarrySlots(SlotSums):
     column: int
 
     def more(self) -> tuple[int | Block, ...]:
-        """Return the step's further words in the schedule."""
         return self.carried, self.column
 
     def begin(self, memories: Memories, column: Column) -> Array:
@@ -118,7 +117,6 @@ class TransposeCache(AttentionStep):
     cache: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of the copy and the cache."""
         return self.transposed, self.cache
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
@@ -128,7 +126,6 @@ class TransposeCache(AttentionStep):
         return {**sizes, "near": near, "far": 1 - near}
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape = self.shape
         transposed, cache = memories.whole(self.transposed), memories.whole(self.cache)
         for column in self.columns(memories):
@@ -152,13 +149,10 @@ class ClearCarried(MeshOperation):
     """A block in the arena of the state."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.carried)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.whole(self.carried)[...] = 0
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.carried, launch)

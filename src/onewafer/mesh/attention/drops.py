@@ -63,7 +63,6 @@ class DropScores(AttentionStep):
     draw: Draw
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the block of scores."""
         return (self.scores,)
 
     @property
@@ -76,23 +75,19 @@ class DropScores(AttentionStep):
         return Strips(self.shape.rows, self.shape.capacity)
 
     def more(self) -> tuple[int, ...]:
-        """Return the step's further words in the schedule."""
         words = draw_words(self.draw)
         return self.shape.head_dim, *words, self._positions, *self._strips.words
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         number = ENTRY_WORDS + len(self.shape.words) + 2
         return replace(AttentionStep.entry(self, program), counters=(number,))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that the operation's cost depends on."""
         sizes = self.shape.sizes(program, launch)
         strips = self._strips.sizes(self.shape.first(launch), launch.num_rows, sizes["slots"])
         return {**sizes, **strips, "drawn": int(not launch.is_evaluation)}
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, size = self.shape, memories.program.size(self.shape.axis.other)
         rows = np.arange(memories.launch.num_rows)[:, np.newaxis, np.newaxis]
         for column in self.columns(memories):

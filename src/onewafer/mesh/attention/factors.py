@@ -51,11 +51,9 @@ class ScaleScores(AttentionStep):
     """A row with the factors of the PE's positions for every query head."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of scores and factors."""
         return self.scores, self.factors
 
     def more(self) -> tuple[int, ...]:
-        """Return the step's further words in the schedule."""
         shape = self.shape
         return shape.head_dim, shape.num_heads, self.factors.columns // shape.num_heads
 
@@ -68,7 +66,6 @@ class ScaleScores(AttentionStep):
         return Conflicts(count, "fmuls", 1)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, rows = self.shape, memories.launch.num_rows
         factors = memories.view(self.factors, rows, shape.num_heads, self.more()[-1])
         for column in self.columns(memories):

@@ -79,15 +79,12 @@ class WeighProducts(AttentionStep):
     maxima: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of totals, scores and products."""
         return self.totals, self.scores, self.products
 
     def more(self) -> tuple[int, ...]:
-        """Return the step's further words in the schedule."""
         return (self.maxima.offset,)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         maxima = memories.matrix(self.maxima)
         for column in self.columns(memories):
@@ -132,15 +129,12 @@ class ScoresBackward(AttentionStep):
     scale: float
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of scores, products and totals."""
         return self.scores, self.products, self.totals
 
     def more(self) -> tuple[int, ...]:
-        """Return the step's further words in the schedule."""
         return float_words(self.scale)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         for column in self.columns(memories):
             scores, products = (
@@ -196,11 +190,9 @@ class SumKeys(_OfJoint):
     """The cache with keys and values swapped."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of rows, products and cache."""
         return self.joint, self.products, self.cache
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, joint = self.shape, memories.matrix(self.joint)
         cache = memories.whole(self.cache)
         for column in self.columns(memories):
@@ -237,7 +229,6 @@ class SlotSums(_OfJoint):
     """The first column of the result that this step writes."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of the result, the factors and the rows."""
         return self.joint, self.factors, self.rows_of
 
     @abstractmethod
@@ -249,7 +240,6 @@ class SlotSums(_OfJoint):
         """Store the final sums, if a later launch continues them."""
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, joint = self.shape, memories.matrix(self.joint)
         rows = memories.num_rows(self.rows_of)
         rows_of = memories.view(self.rows_of, rows, shape.width, shape.group)
@@ -306,7 +296,6 @@ class AddSlots(SlotSums):
     column: int
 
     def more(self) -> tuple[int, ...]:
-        """Return the step's further words in the schedule."""
         return self.room.offset, self.column
 
     def begin(self, memories: Memories, column: Column) -> Array:

@@ -94,7 +94,6 @@ class AttentionLowering(Lowering[Attention]):
             builder.append(Share(shape, builder.rows_block))
 
     def lower(self, operation: Attention, builder: Builder) -> None:
-        """Append all mesh operations of the layer."""
         shape = shape_of(operation, builder)
         axis, rows = shape.axis, shape.rows
         cache = _place_cache(operation, shape, builder)
@@ -249,7 +248,6 @@ class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
         relations.join(operation.attended, operation.gradient)
 
     def lower(self, operation: graph.AttentionGradient, builder: Builder) -> None:
-        """Append all mesh operations of the layer."""
         shape = shape_of(operation, builder)
         rows, across = shape.rows, shape.axis.other
         query, gradient = builder.blocks[operation.query], builder.blocks[operation.gradient]

@@ -78,7 +78,6 @@ class Score(AttentionStep):
     cache: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of scores, queries and cache."""
         return self.scores, self.queries, self.cache
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -92,7 +91,6 @@ class Score(AttentionStep):
         return Conflicts(count, "fmacs", 1)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape = self.shape
         rows = memories.num_rows(self.queries)
         queries = memories.view(self.queries, rows, shape.width, shape.group)
@@ -134,11 +132,9 @@ class BiasScores(AttentionStep):
     """The PE's rows of the bias, with a column for every slot."""
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of scores and bias."""
         return self.scores, self.scores, self.bias
 
     def more(self) -> tuple[int, ...]:
-        """Return the step's further words in the schedule."""
         return (self.bias.rows,)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
@@ -148,7 +144,6 @@ class BiasScores(AttentionStep):
         return {**sizes, "biased": sizes["used"] * biased}
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, bias = self.shape, memories.matrix(self.bias)
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
@@ -171,7 +166,6 @@ class _ScoresCollective(AttentionStep):
     scores: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the block of scores."""
         return (self.scores,)
 
     def used(self, memories: Memories) -> Array:
@@ -290,17 +284,14 @@ class ReduceScores(_ScoresCollective):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         index = 2 if self.of_heads else self.shape.axis.number
         return self.kinds[index + 3 if self.shape.has_slots else index]
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         for scores, root, leaders in self.parts(memories):
             reduce_along(scores, root, leaders, arithmetic.add)
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return the traffic of the collective."""
         words = self.words(program, launch)
         return Traffic(self.shape.axis, "fadds", words, is_chain=True, of_heads=self.of_heads)
 
@@ -346,15 +337,12 @@ class BroadcastScores(_ScoresCollective):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.kinds[2 if self.of_heads else self.shape.axis.number]
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         for scores, root, _ in self.parts(memories):
             copy_along(scores, root)
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return the traffic of the collective."""
         words = self.words(program, launch)
         return Traffic(self.shape.axis, "fmovs", words, is_chain=False, of_heads=self.of_heads)

@@ -129,7 +129,6 @@ class AttentionStep(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this step; programs with several sequences take the last kind."""
         return self.kinds[-1 if self.shape.has_slots else 0]
 
     @abstractmethod
@@ -147,13 +146,11 @@ class AttentionStep(MeshOperation):
         return ()
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = (*self.shape.words, int(self.is_kept), *self.more())
         entry = block_entry(program, self.kind, *self.blocks(), more=more)
         return dataclasses.replace(entry, rows=0)  # whatever the rows of the result
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that the operation's cost depends on."""
         return self.shape.sizes(program, launch)
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:

@@ -82,15 +82,12 @@ class FindMaxima(AttentionStep):
     scale: float
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of maxima and scores."""
         return self.maxima, self.scores
 
     def more(self) -> tuple[int, ...]:
-        """Return the step's further words in the schedule."""
         return float_words(self.scale)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, maxima = self.shape, memories.matrix(self.maxima)
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
@@ -143,11 +140,9 @@ class Weigh(AttentionStep):
     maxima: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of totals, scores and maxima."""
         return self.totals, self.scores, self.maxima
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         maxima = memories.matrix(self.maxima)
         is_half = memories.program.dtype is DataType.F16
@@ -202,7 +197,6 @@ class SumValues(AttentionStep):
     cache: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of totals, scores and cache."""
         return self.totals, self.scores, self.cache
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -216,7 +210,6 @@ class SumValues(AttentionStep):
         return Conflicts(count, "fmacs", 1)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         cache = memories.whole(self.cache)
         for column in self.columns(memories):
@@ -255,7 +248,6 @@ class Divide(AttentionStep):
     totals: Block
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the blocks of result and totals."""
         return self.result, self.totals
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
@@ -264,7 +256,6 @@ class Divide(AttentionStep):
         return self.shape.row_sizes(launch.num_rows)
 
     def execute_slot(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, totals = self.shape, memories.matrix(self.totals)
         rows = memories.num_rows(self.result)
         result = memories.view(self.result, rows, shape.width, shape.group)

@@ -63,7 +63,6 @@ class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
     """Scale and shift by the batch statistics, which are saved for the backward pass."""
 
     def lower(self, operation: graph.BatchNorm, builder: Builder) -> None:
-        """Append the mesh operations."""
         name, source = operation.input, builder.blocks[operation.input]
         check(source, builder)
         layout = builder.layouts[operation.result.name]
@@ -94,7 +93,6 @@ class BatchNormInputGradientLowering(Lowering[graph.BatchNormInputGradient]):
         relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: graph.BatchNormInputGradient, builder: Builder) -> None:
-        """Append the mesh operations."""
         layout = builder.layouts[operation.input]
         gradient, source = (
             builder.lay(operation.gradient, layout.axis),
@@ -117,7 +115,6 @@ class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.BatchNormWeightGradient, builder: Builder) -> None:
-        """Append the mesh operations."""
         layout = builder.layouts[operation.input]
         gradient, source = (
             builder.lay(operation.gradient, layout.axis),

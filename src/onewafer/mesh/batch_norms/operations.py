@@ -93,7 +93,6 @@ class _OverBatch(MeshOperation):
         return np.float32(1 / self.rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         del program, launch
         return {"samples": self.samples, "rows": self.rows, "columns": self.input.columns}
 
@@ -115,7 +114,6 @@ class _OfStatistics(_OverBatch):
 
     @property
     def samples(self) -> int:
-        """The number of samples that have their own statistics."""
         return self.statistics.mean.rows
 
 
@@ -150,16 +148,13 @@ class BatchVariance(_OverBatch):
 
     @property
     def samples(self) -> int:
-        """The number of samples that have their own statistics."""
         return self.mean.rows
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         share = float_words(1 / self.rows)
         return self._entry(program, self.result, self.mean, self.room, *share)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             rows = rows_of_samples(memories, self.input, self.samples)
             centred = rows - row_of_samples(memories, self.mean)
@@ -200,13 +195,11 @@ class NormalizeBatch(_OfStatistics):
     bias: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         found = self.statistics
         more = found.variance, self.weight, self.bias, *float_words(found.epsilon)
         return self._entry(program, self.result, found.mean, *more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         found = self.statistics
         with np.errstate(all="ignore"):
             factors = found.scale(memories) * row_of_samples(memories, self.weight)
@@ -249,13 +242,11 @@ class SumBatchProducts(_OfStatistics):
     """A block with an element for each row of a sample."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         found = self.statistics
         more = found.mean, found.variance, self.room, *float_words(found.epsilon)
         return self._entry(program, self.result, self.gradient, *more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         found = self.statistics
         with np.errstate(all="ignore"):
             gradient = rows_of_samples(memories, self.gradient, self.samples)
@@ -286,7 +277,6 @@ class _NormBackward(_OfStatistics):
     slopes: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         found, numbers = self.statistics, (self.statistics.epsilon, 1 / self.rows)
         words = (word for number in numbers for word in float_words(number))
         more = found.mean, found.variance, self.weight, self.products, self.slopes, *words
@@ -341,7 +331,6 @@ class BatchNormBackward(_NormBackward):
     """Means over all rows of the gradient."""
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             scale, rows = self._without_products(memories)
             rows = rows + rows_of_samples(memories, self.gradient, 1)
@@ -389,7 +378,6 @@ class GroupNormBackward(_NormBackward):
     """Group means of the sums over all rows of weight · gradient."""
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             scale, rows = self._without_products(memories)
             gradient = rows_of_samples(memories, self.gradient, self.samples)

@@ -35,11 +35,9 @@ class _Collective(AlongAxis):
     values: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.values)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> dict[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.values, launch)
 
 
@@ -54,13 +52,11 @@ class _Chain(_Collective):
     """The DSD operation of one element, by its name in the tables of costs."""
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         chains = memories.program.chains(self.axis)
         values = memories.along(self.axis, self.values)
         reduce_along(values, chains.middle, chains.leaders(), type(self).combine)
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return the traffic of the collective."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, self.instruction, elements, is_chain=True)
 
@@ -138,11 +134,9 @@ class Broadcast(_Collective):
     axis: Axis
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         copy_along(memories.along(self.axis, self.values), memories.program.middle(self.axis))
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return the traffic of the collective."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
 
@@ -173,17 +167,14 @@ class BroadcastStore(_Collective):
     axis: Axis
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.values)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values = memories.along(self.axis, self.values).copy()
         copy_along(values, memories.program.middle(self.axis))
         memories.store(self.result, values if self.axis is Axis.X else values.swapaxes(0, 1))
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return the traffic of the collective."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
 
@@ -224,11 +215,9 @@ class Redistribute(AlongAxis):
     """The axis of the result."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, inner=self.input.columns)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         source = memories.matrix(self.input).astype(np.float32)
         to = memories.at(self.axis)[..., np.newaxis]
         along = memories.at(self.axis.other)[..., np.newaxis]
@@ -265,13 +254,10 @@ class Convert(MeshOperation):
     input: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.result, arithmetic.round_to_half(memories.read(self.input)))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)

@@ -100,13 +100,11 @@ class Matmul(AlongAxis):
     """Columns of the result over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         padding = program.size(self.axis) * self.result.columns - self.features
         blocks = self.result, self.input, self.weight
         return block_entry(program, self.kind, *blocks, n=padding, inner=self.weight.rows)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         sums = _multiply(memories, self.input, self.weight, self.axis, self.features)
         memories.write(self.result, sums)
 
@@ -205,7 +203,6 @@ class Matmuls(AlongAxis):
     """The axis along which blocks of the products' columns lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         num_pes = program.size(self.axis)
         more = [
             word
@@ -222,7 +219,6 @@ class Matmuls(AlongAxis):
         return replace(entry, right=len(self.factors))
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         products = [
             _multiply(memories, self.input, factor.weight, self.axis, factor.features)
             for factor in self.factors
@@ -309,7 +305,6 @@ class Split(MeshOperation):
     input: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.store_entry(program)
 
     def store_entry(self, program: ProgramShape, numbers: tuple[int, ...] = ()) -> Entry:
@@ -319,7 +314,6 @@ class Split(MeshOperation):
         return replace(entry, result=0, right=len(self.results))
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         sums, first = memories.matrix(self.input), 0
         for block in self.results:
             memories.store(block, sums[..., first : first + block.columns])

@@ -25,7 +25,6 @@ class DropoutLowering(InPlaceLowering[graph.Dropout]):
     bounded_types = (DataType.F32,)
 
     def lower(self, operation: graph.Dropout, builder: Builder) -> None:
-        """Append the mesh operation."""
         if builder.dtype is not DataType.F32:
             raise UnsupportedOperationError(
                 f"a dropout that is drawn on the wafer is not supported in {builder.dtype}; use f32"

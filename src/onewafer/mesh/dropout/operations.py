@@ -152,13 +152,11 @@ class Dropout(MeshOperation):
         return Strips(self.result.rows, self.result.columns)
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = (*draw_words(self.draw), *self._strips.words)
         found = block_entry(program, self.kind, self.result, self.input, more=more)
         return replace(found, right=self.axis.number, counters=(ENTRY_WORDS,))
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values = memories.matrix(self.input)
         num_rows, num_columns = memories.num_rows(self.input), self.input.columns
         rows = np.arange(num_rows)[:, np.newaxis]

@@ -41,11 +41,9 @@ class _Binary(MeshOperation):
     right: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.left, self.right)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -77,12 +75,10 @@ class Add(_Binary):
     right: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         total = arithmetic.add(memories.read(self.left), memories.read(self.right))
         memories.write(self.result, total)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fadd", dtype)
 
 
@@ -104,12 +100,10 @@ class Multiply(_Binary):
     right: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         product = arithmetic.multiply(memories.read(self.left), memories.read(self.right))
         memories.write(self.result, product)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fmul", dtype)
 
 
@@ -128,12 +122,10 @@ class PairLowering(Lowering[OperationType]):
         relations.join_if_possible(right, operation.result.name)
 
     def pair(self, operation: OperationType) -> tuple[str, str]:
-        """Return both operands."""
         left, right = self.operands(operation)
         return left, right
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        """Append the mesh operation."""
         builder.append(self._form(*builder.allocate_pair(operation, *self.pair(operation))))
 
 

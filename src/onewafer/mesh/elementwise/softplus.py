@@ -56,18 +56,15 @@ class Softplus(MeshOperation):
     threshold: float
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         numbers = self.beta, self.threshold, 1 / self.beta
         more = tuple(word for number in numbers for word in float_words(number))
         return block_entry(program, self.kind, self.result, self.input, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values = memories.read(self.input).astype(np.float32)
         memories.store(self.result, functions.softplus(values, self.beta, self.threshold))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
 
@@ -96,20 +93,17 @@ class SoftplusGradient(MeshOperation):
     threshold: float
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = (*float_words(self.beta), *float_words(self.threshold))
         operands = self.result, self.gradient, self.value
         return block_entry(program, self.kind, *operands, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values = memories.read(self.value)
         derivative = functions.softplus_derivative(values, self.beta, self.threshold)
         product = arithmetic.multiply(memories.read(self.gradient), derivative)
         memories.write(self.result, product)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
 
@@ -119,7 +113,6 @@ class SoftplusLowering(InPlaceLowering[graph.Softplus]):
     bounded_types = (DataType.F32,)
 
     def lower(self, operation: graph.Softplus, builder: Builder) -> None:
-        """Append the mesh operation of the function."""
         source = builder.blocks[operation.input]
         result = builder.allocate_in_place(operation)
         builder.append(Softplus(result, source, operation.beta, operation.threshold))
@@ -141,7 +134,6 @@ class SoftplusGradientLowering(DerivativeLowering[graph.SoftplusGradient]):
     """Multiply by a derivative, in place if an operand is not read again."""
 
     def lower(self, operation: graph.SoftplusGradient, builder: Builder) -> None:
-        """Append the mesh operation."""
         axis = builder.layouts[operation.value].axis
         operands = builder.lay(operation.gradient, axis), builder.blocks[operation.value]
         result = builder.allocate_in_place(operation)

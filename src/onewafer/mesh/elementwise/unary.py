@@ -40,11 +40,9 @@ class _Unary(MeshOperation):
     input: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
 
@@ -65,7 +63,6 @@ class Copy(_Unary):
     input: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.result, memories.read(self.input))
 
 
@@ -86,7 +83,6 @@ class Relu(_Unary):
     input: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.result, arithmetic.relu(memories.read(self.input)))
 
 
@@ -111,18 +107,15 @@ class Scale(_Unary):
     factor: float
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = float_words(self.factor)
         return block_entry(program, self.kind, self.result, self.input, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values = memories.read(self.input).astype(np.float32)
         factor = np.full((), self.factor, np.float32)
         memories.store(self.result, arithmetic.multiply(values, factor))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
 
@@ -161,11 +154,9 @@ class Activation(_Unary):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return _ACTIVATIONS[self.function][0]
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values = memories.read(self.input).astype(np.float32)
         function = _ACTIVATIONS[self.function][1]
         if memories.program.dtype is DataType.F16:
@@ -173,7 +164,6 @@ class Activation(_Unary):
         memories.store(self.result, function(values))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -203,13 +193,11 @@ class Exp(_Unary):
     input: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         opposite = -memories.read(self.input).astype(np.float32)
         bounded = -arithmetic.maximum(opposite, _LEAST)
         memories.store(self.result, functions.exponential(bounded))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
 
@@ -225,7 +213,6 @@ class ReluLowering(InPlaceLowering[graph.Relu]):
     bounded_types = FLOATING
 
     def lower(self, operation: graph.Relu, builder: Builder) -> None:
-        """Append the mesh operation."""
         source = builder.blocks[operation.input]
         builder.append(Relu(builder.allocate_in_place(operation), source))
 
@@ -239,7 +226,6 @@ class ScaleLowering(InPlaceLowering[graph.Scale]):
     """Multiply by a number."""
 
     def lower(self, operation: graph.Scale, builder: Builder) -> None:
-        """Append the product."""
         source = builder.blocks[operation.input]
         result = builder.allocate_in_place(operation)
         builder.append(Scale(result, source, operation.factor))
@@ -251,7 +237,6 @@ class ActivationLowering(InPlaceLowering[graph.Activation]):
     bounded_types = (DataType.F32,)
 
     def lower(self, operation: graph.Activation, builder: Builder) -> None:
-        """Append the mesh operation of the function."""
         source = builder.blocks[operation.input]
         result = builder.allocate_in_place(operation)
         builder.append(Activation(result, source, operation.function))
@@ -274,7 +259,6 @@ class ExpLowering(InPlaceLowering[graph.Exp]):
     """Raise e to the power of every element."""
 
     def lower(self, operation: graph.Exp, builder: Builder) -> None:
-        """Append the mesh operation of the function."""
         source = builder.blocks[operation.input]
         builder.append(Exp(builder.allocate_in_place(operation), source))
 

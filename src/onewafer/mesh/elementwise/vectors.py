@@ -43,11 +43,9 @@ class _WithVector(MeshOperation):
     vector: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, self.vector)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -82,12 +80,10 @@ class AddBias(_WithVector):
     vector: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows = arithmetic.add(memories.matrix(self.input), memories.matrix(self.vector))
         memories.write(self.result, rows)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fadd", dtype)
 
 
@@ -113,12 +109,10 @@ class ScaleFeatures(_WithVector):
     vector: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows = arithmetic.multiply(memories.matrix(self.input), memories.matrix(self.vector))
         memories.write(self.result, rows)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fmul", dtype)
 
 
@@ -129,7 +123,6 @@ class VectorLowering(InPlaceLowering[OperationType]):
         self._form = form
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        """Append the mesh operation."""
         (source,), (name,) = self.operands(operation), operation.parameter_operands
         vector = builder.parameters.place_vector(name, builder.layouts[operation.result.name])
         block = builder.blocks[source]
@@ -165,7 +158,6 @@ class _PixelsLowering(InPlaceLowering[OperationType]):
         self._form = form
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        """Append the mesh operation."""
         (source,), (name,) = self.operands(operation), operation.parameter_operands
         stored = builder.parameters.place_vector(name, builder.layouts[operation.result.name])
         block = builder.blocks[source]
@@ -177,7 +169,6 @@ class SumSamplesLowering(AlikeLowering[graph.SumSamples]):
     """Sum the samples, all of which are local; only redistributed operands move between PEs."""
 
     def lower(self, operation: graph.SumSamples, builder: Builder) -> None:
-        """Append the mesh operation that adds."""
         axis = builder.parameters.axis_of_vector(builder.parameter_of(operation.result.name))
         layout = builder.layout_along(operation.input, axis)
         result = builder.gradient(operation.result.name, columns=layout)

@@ -192,16 +192,13 @@ class Convolve(Convolving):
 
     @property
     def places(self) -> Block:
-        """The sums."""
         return self.result
 
     @property
     def weights(self) -> Block:
-        """The weights."""
         return self.weight
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         inner, columns = self.input.columns, self.result.columns
         return block_entry(
             program,
@@ -220,7 +217,6 @@ class Convolve(Convolving):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         inner, columns = self.input.columns, self.result.columns
         maps = maps_of(memories, self.input, self.window).astype(np.float32)
         weights = memories.view(self.weight, self.window.num_taps, inner, columns)

@@ -78,16 +78,13 @@ class AddTapProducts(Convolving):
 
     @property
     def places(self) -> Block:
-        """The block of gradients of window places."""
         return self.gradient
 
     @property
     def weights(self) -> Block:
-        """The gradients of weights."""
         return self.result
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -104,7 +101,6 @@ class AddTapProducts(Convolving):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         inner, columns = self.input.columns, self.gradient.columns
         window = self.window
         maps = maps_of(memories, self.input, window)
@@ -171,11 +167,9 @@ class ConvolutionInputGradient(OverTaps):
 
     @property
     def maps(self) -> Block:
-        """The block of gradients of pixels."""
         return self.result
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -188,7 +182,6 @@ class ConvolutionInputGradient(OverTaps):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         columns, inner, window = self.result.columns, self.gradient.columns, self.window
         gradient = memories.view(self.gradient, self.samples, window.num_result_pixels, inner)
         weights = memories.view(self.weight, window.num_taps, columns, inner)
@@ -267,21 +260,17 @@ class DepthwiseInputGradient(Pool):
 
     @property
     def maps(self) -> Block:
-        """The block of gradients of pixels."""
         return self.result
 
     @property
     def places(self) -> Block:
-        """The block of gradients of window places."""
         return self.gradient
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = window_words(self.window, self.samples)
         return block_entry(program, self.kind, self.result, self.gradient, self.weight, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         window, columns = self.window, self.result.columns
         gradient = memories.view(self.gradient, self.samples, window.num_result_pixels, columns)
         weights = memories.matrix(self.weight)
@@ -295,7 +284,6 @@ class DepthwiseInputGradient(Pool):
         memories.write(self.result, sums)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of the kernel's DSD operation."""
         del dtype
         return "fmacs"
 
@@ -337,21 +325,17 @@ class AddDepthwiseProducts(Pool):
 
     @property
     def maps(self) -> Block:
-        """The pixels."""
         return self.input
 
     @property
     def places(self) -> Block:
-        """The block of gradients of window places."""
         return self.gradient
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = window_words(self.window, self.samples)
         return block_entry(program, self.kind, self.result, self.gradient, self.input, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         window, maps = self.window, maps_of(memories, self.input, self.window)
         shape = self.samples, window.num_result_pixels, self.result.columns
         gradient = memories.view(self.gradient, *shape)
@@ -365,7 +349,6 @@ class AddDepthwiseProducts(Pool):
         memories.write(self.result, sums)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of the kernel's DSD operation."""
         del dtype
         return "fmuls"
 
@@ -411,11 +394,9 @@ class MaxPoolGradient(OverTaps):
 
     @property
     def maps(self) -> Block:
-        """The block of gradients of pixels."""
         return self.result
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -427,7 +408,6 @@ class MaxPoolGradient(OverTaps):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         window, columns = self.window, self.result.columns
         maps = maps_of(memories, self.input, window)
         shape = self.samples, window.num_result_pixels, columns
@@ -448,7 +428,6 @@ class MaxPoolGradient(OverTaps):
         memories.write(self.result, sums)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         sizes = block_sizes(program, self.result, launch) | self.sizes_of_taps(self.result)
         return {**sizes, "places": self.gradient.num_elements}
 
@@ -480,17 +459,14 @@ class RepeatRows(MeshOperation):
         return self.result.rows // self.input.rows
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = (self.input.rows,)
         return block_entry(program, self.kind, self.result, self.input, inner=self.rows, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows = memories.view(self.input, self.input.rows, self.input.columns)
         memories.write(self.result, np.repeat(rows, self.rows, axis=2))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return {**block_sizes(program, self.result, launch), "samples": self.input.rows}
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:

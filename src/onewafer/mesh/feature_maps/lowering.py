@@ -49,7 +49,6 @@ class ConvolutionLowering(Lowering[Convolution]):
         relations.multiply(operation.input, operation.weight, operation.result.name)
 
     def lower(self, operation: Convolution, builder: Builder) -> None:
-        """Append the multiplications and the all-reduce."""
         result_layout = builder.layouts[operation.result.name]
         axis = result_layout.axis.other
         source, layout = (
@@ -107,7 +106,6 @@ class DepthwiseConvolutionLowering(AlikeLowering[DepthwiseConvolution]):
     """Weigh the taps; the weights lie as the rows of the input do."""
 
     def lower(self, operation: DepthwiseConvolution, builder: Builder) -> None:
-        """Append the weighted sum."""
         layout = builder.layouts[operation.result.name]
         check_stride(operation, layout)
         weight = builder.parameters.place_vector(operation.weight, layout)
@@ -122,7 +120,6 @@ class MaxPoolLowering(AlikeLowering[MaxPool]):
     """Take the largest of the taps."""
 
     def lower(self, operation: MaxPool, builder: Builder) -> None:
-        """Append the maximum."""
         check_stride(operation, builder.layouts[operation.result.name])
         source = builder.blocks[operation.input]
         builder.append(mesh.MaxPool(builder.allocate(operation.result), source, operation.window))
@@ -132,7 +129,6 @@ class GlobalAveragePoolLowering(AlikeLowering[GlobalAveragePool]):
     """Add up rows and scale."""
 
     def lower(self, operation: GlobalAveragePool, builder: Builder) -> None:
-        """Append the mean."""
         source = builder.blocks[operation.input]
         result = builder.allocate(operation.result)
         builder.append(mesh.GlobalAveragePool(result, source, builder.sums_of(result)))
@@ -142,7 +138,6 @@ class ScaleFeatureMapsLowering(AlikeLowering[ScaleFeatureMaps]):
     """Multiply the rows of each sample by its row of factors, which lies as they do."""
 
     def lower(self, operation: ScaleFeatureMaps, builder: Builder) -> None:
-        """Append the product."""
         source, factors = (builder.blocks[name] for name in (operation.input, operation.factors))
         builder.append(mesh.ScaleFeatureMaps(builder.allocate(operation.result), source, factors))
 
@@ -166,7 +161,6 @@ class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient])
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.ConvolutionInputGradient, builder: Builder) -> None:
-        """Append the multiplications and the all-reduce."""
         window, features = operation.window, operation.result.shape[-1]
         append_transposed_product(
             operation,
@@ -183,7 +177,6 @@ class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient
         relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.ConvolutionWeightGradient, builder: Builder) -> None:
-        """Append the multiplications."""
         blocks, axis = lay_factors(operation, builder)
         features = builder.tensor(operation.input).shape[-1]
         window = upright(operation.window)
@@ -195,7 +188,6 @@ class DepthwiseInputGradientLowering(AlikeLowering[graph.DepthwiseInputGradient]
     """Weigh the taps; the weights lie as the rows of the gradient do."""
 
     def lower(self, operation: graph.DepthwiseInputGradient, builder: Builder) -> None:
-        """Append the weighted sums."""
         layout = builder.layouts[operation.result.name]
         check_stride(operation, layout)
         weight = builder.parameters.place_vector(operation.weight, layout)
@@ -211,7 +203,6 @@ class DepthwiseWeightGradientLowering(Lowering[graph.DepthwiseWeightGradient]):
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.DepthwiseWeightGradient, builder: Builder) -> None:
-        """Append the products."""
         layout = builder.layouts[operation.input]
         check_stride(operation, layout)
         _check_width(operation)
@@ -243,7 +234,6 @@ class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
         relations.order_alike(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.MaxPoolGradient, builder: Builder) -> None:
-        """Append the comparisons."""
         layout = builder.layouts[operation.result.name]
         check_stride(operation, layout)
         _check_width(operation)

@@ -110,7 +110,6 @@ class Pool(OverTaps):
         """The block that has a row for each place of the window."""
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         sizes = block_sizes(program, self.result, launch)
         return {**sizes, **self.sizes_of_taps(self.result)}
 
@@ -154,12 +153,10 @@ class _OfInput(Pool):
 
     @property
     def maps(self) -> Block:
-        """The input."""
         return self.input
 
     @property
     def places(self) -> Block:
-        """The result."""
         return self.result
 
 
@@ -193,12 +190,10 @@ class ConvolveDepthwise(_OfInput):
     window: Window
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = window_words(self.window, self.samples)
         return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         maps = maps_of(memories, self.input, self.window).astype(np.float32)
         weights = memories.matrix(self.weight).astype(np.float32)
         shape = (*maps.shape[:3], self.window.num_result_pixels, self.result.columns)
@@ -211,7 +206,6 @@ class ConvolveDepthwise(_OfInput):
         memories.write(self.result, sums)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of the kernel's DSD operation."""
         return "fmachs" if dtype is DataType.F16 else "fmacs"
 
 
@@ -240,12 +234,10 @@ class MaxPool(_OfInput):
     window: Window
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = window_words(self.window, self.samples)
         return block_entry(program, self.kind, self.result, self.input, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         maps = maps_of(memories, self.input, self.window)
         shape = (*maps.shape[:3], self.window.num_result_pixels, self.result.columns)
         largest = np.full(shape, -np.inf, maps.dtype)
@@ -256,7 +248,6 @@ class MaxPool(_OfInput):
         memories.write(self.result, largest)
 
     def dsd_operation(self, dtype: DataType) -> str:
-        """Return the lower-case name of the kernel's DSD operation."""
         return in_type("fmax", dtype)
 
 
@@ -298,12 +289,10 @@ class GlobalAveragePool(MeshOperation):
         return self.input.rows // self.samples
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = (self.samples, self.sums, *float_words(1 / self.rows))
         return block_entry(program, self.kind, self.result, self.input, inner=self.rows, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows = memories.view(self.input, self.samples, self.rows, self.input.columns)
         sums = np.zeros((*rows.shape[:3], self.input.columns), np.float32)
         for r in range(self.rows):
@@ -312,7 +301,6 @@ class GlobalAveragePool(MeshOperation):
         memories.store(self.result, arithmetic.multiply(sums, factor))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         sizes = block_sizes(program, self.result, launch)
         return {**sizes, "samples": self.samples, "rows": self.input.rows}
 
@@ -359,19 +347,16 @@ class ScaleFeatureMaps(MeshOperation):
         return self.input.rows // self.factors.rows
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks, samples = (self.result, self.input, self.factors), self.factors.rows
         return block_entry(program, self.kind, *blocks, inner=self.rows, more=(samples,))
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         samples, columns = self.factors.rows, self.input.columns
         maps = memories.view(self.input, samples, self.rows, columns)
         factors = memories.view(self.factors, samples, 1, columns)
         memories.write(self.result, arithmetic.multiply(maps, factors))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         sizes = block_sizes(program, self.result, launch)
         return {**sizes, "samples": self.factors.rows, "rows": self.input.rows}
 

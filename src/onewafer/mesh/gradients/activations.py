@@ -60,21 +60,17 @@ class ActivationGradient(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return _DERIVATIVES[self.function][0]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.gradient, self.value)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         derivative = _DERIVATIVES[self.function][1](memories.read(self.value))
         product = arithmetic.multiply(memories.read(self.gradient), derivative)
         memories.write(self.result, product)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -89,7 +85,6 @@ class ActivationGradientLowering(DerivativeLowering[graph.ActivationGradient]):
     """Multiply by a derivative, in place if an operand is not read again."""
 
     def lower(self, operation: graph.ActivationGradient, builder: Builder) -> None:
-        """Append the mesh operation."""
         axis = builder.layouts[operation.value].axis
         operands = builder.lay(operation.gradient, axis), builder.blocks[operation.value]
         result = builder.allocate_in_place(operation)

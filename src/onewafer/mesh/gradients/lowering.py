@@ -36,7 +36,6 @@ class LinearInputGradientLowering(Lowering[graph.LinearInputGradient]):
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.LinearInputGradient, builder: Builder) -> None:
-        """Append the multiplication and the all-reduce."""
         features = operation.result.shape[-1]
         append_transposed_product(
             operation, builder, lambda blocks, axis: MultiplyTransposed(*blocks, axis, features)
@@ -78,7 +77,6 @@ class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
         relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.LinearWeightGradient, builder: Builder) -> None:
-        """Append the product."""
         blocks, axis = lay_factors(operation, builder)
         features = builder.tensor(operation.input).shape[-1]
         builder.append(AddOuterProducts(*blocks, axis, features))
@@ -103,7 +101,6 @@ class SumRowsLowering(AlikeLowering[graph.SumRows]):
     """Add up the rows that a PE has, which are all: no exchange but for what is redistributed."""
 
     def lower(self, operation: graph.SumRows, builder: Builder) -> None:
-        """Append the mesh operation that adds."""
         axis = builder.parameters.axis_of_vector(builder.parameter_of(operation.result.name))
         layout = builder.layout_along(operation.input, axis)
         result = builder.gradient(operation.result.name, columns=layout)
@@ -114,7 +111,6 @@ class ReluGradientLowering(DerivativeLowering[graph.ReluGradient]):
     """Keep a part of a gradient, in its place if it lies as the value does."""
 
     def lower(self, operation: graph.ReluGradient, builder: Builder) -> None:
-        """Append the mesh operation."""
         axis = builder.layouts[operation.value].axis
         operands = builder.lay(operation.gradient, axis), builder.blocks[operation.value]
         builder.append(ReluGradient(builder.allocate_in_place(operation), *operands))

@@ -77,14 +77,12 @@ class MultiplyTransposed(AlongAxis):
     """Columns of the result over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         padding = program.size(self.axis) * self.result.columns - self.features
         blocks, inner = (self.result, self.input, self.weight), self.weight.columns
         more = (self.piece,)
         return block_entry(program, self.kind, *blocks, n=padding, inner=inner, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.piece, memories.matrix(self.weight).swapaxes(-1, -2))
         self._product.execute(memories)
 
@@ -142,14 +140,12 @@ class AddOuterProducts(MeshOperation):
     """The features over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks, inner = (self.result, self.input, self.gradient), self.input.columns
         entry = block_entry(program, self.kind, *blocks, inner=inner, more=(self.axis.number,))
         padding = program.size(self.axis) * inner - self.features
         return replace(with_rows_of(self.gradient, entry, program), n=padding)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         sums = memories.matrix(self.result)
         rows, gradient = memories.matrix(self.input), memories.matrix(self.gradient)
         is_feature = memories.are_features(self.axis, self.input.columns, self.features)
@@ -193,19 +189,16 @@ class AddRows(MeshOperation):
     gradient: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         entry = block_entry(program, self.kind, self.result, self.gradient)
         return with_rows_of(self.gradient, entry, program)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         sums, gradient = memories.matrix(self.result)[:, :, 0], memories.matrix(self.gradient)
         for r in range(gradient.shape[2]):
             sums = arithmetic.add(sums, gradient[:, :, r])
         memories.write(self.result, sums)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.gradient, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -237,15 +230,12 @@ class ReluGradient(MeshOperation):
     """The result of a `Relu`."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.gradient, self.value)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         is_kept = memories.read(self.value).view(np.uint32) != 0
         kept = np.where(is_kept, memories.read(self.gradient), np.float32(0))
         memories.write(self.result, kept)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))

@@ -40,7 +40,6 @@ class GroupNormLowering(AlikeLowering[graph.GroupNorm]):
     """Scale and shift by the statistics of groups, which stay for a backward pass."""
 
     def lower(self, operation: graph.GroupNorm, builder: Builder) -> None:
-        """Append the mesh operations."""
         name, source = operation.input, builder.blocks[operation.input]
         check(source, builder)
         layout = builder.layouts[operation.result.name]
@@ -74,7 +73,6 @@ class GroupNormInputGradientLowering(Lowering[graph.GroupNormInputGradient]):
         relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: graph.GroupNormInputGradient, builder: Builder) -> None:
-        """Append the mesh operations."""
         layout, source = builder.layouts[operation.input], builder.blocks[operation.input]
         gradient = builder.lay(operation.gradient, layout.axis)
         found = _statistics(operation, builder)
@@ -99,7 +97,6 @@ class GroupNormWeightGradientLowering(Lowering[graph.GroupNormWeightGradient]):
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.GroupNormWeightGradient, builder: Builder) -> None:
-        """Append the mesh operations."""
         layout, source = builder.layouts[operation.input], builder.blocks[operation.input]
         gradient = builder.lay(operation.gradient, layout.axis)
         result = builder.gradient(operation.result.name, columns=layout)

@@ -276,15 +276,12 @@ class AddUpElements(_OfElements):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.comparison.form.add_up
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.total, self.room)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         losses = self.at_elements(memories, self.comparison.form.loss)
         losses = memories.without_padding(losses, self.axis, self.features)
         total = np.zeros(losses.shape[:2], np.float32)
@@ -313,15 +310,12 @@ class ElementLossBackward(_OfElements):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.comparison.form.back
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.result, self.seed, *float_words(self.factor))
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         factor = arithmetic.multiply(memories.read(self.seed), np.full((), self.factor, np.float32))
         slopes = self.at_elements(memories, self.comparison.form.slope)
         back = arithmetic.multiply(slopes, factor[..., np.newaxis])
@@ -336,7 +330,6 @@ class ElementLossLowering(Lowering[graph.ElementLoss]):
         relations.join(operation.input, operation.target)
 
     def lower(self, operation: graph.ElementLoss, builder: Builder) -> None:
-        """Append the mesh operations."""
         _check(operation.reduction)
         values, targets = builder.blocks[operation.input], builder.blocks[operation.target]
         axis, source = builder.layouts[operation.input].axis, builder.tensor(operation.input)
@@ -364,7 +357,6 @@ class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
         return (operation.gradient,)
 
     def lower(self, operation: graph.ElementLossGradient, builder: Builder) -> None:
-        """Append the mesh operation."""
         _check(operation.reduction)
         names = operation.input, operation.target, operation.gradient
         values, targets, seed = (builder.blocks[name] for name in names)

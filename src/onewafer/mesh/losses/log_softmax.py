@@ -103,11 +103,9 @@ class SubtractLogarithms(_OfRows):
     """The number over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.input, self.maxima, self.total)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             rest = memories.matrix(self.input) - memories.matrix(self.maxima)
             result = rest - logarithm(memories.matrix(self.total))
@@ -144,11 +142,9 @@ class LogSoftmaxBackward(_OfRows):
     """The number over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.gradient, self.logarithms, self.total)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             probabilities = functions.exponential(memories.matrix(self.logarithms))
             part = probabilities * memories.matrix(self.total)
@@ -160,7 +156,6 @@ class LogSoftmaxLowering(AlikeLowering[graph.LogSoftmax]):
     """Find the largest, add up exponentials, subtract."""
 
     def lower(self, operation: graph.LogSoftmax, builder: Builder) -> None:
-        """Append the mesh operations."""
         _check(operation.groups, operation.input, builder)
         axis, features = builder.layouts[operation.input].axis, operation.result.shape[-1]
         groups, source = Groups(1, features), builder.blocks[operation.input]
@@ -182,7 +177,6 @@ class LogSoftmaxGradientLowering(Lowering[graph.LogSoftmaxGradient]):
         relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.LogSoftmaxGradient, builder: Builder) -> None:
-        """Append the mesh operations."""
         _check(operation.groups, operation.gradient, builder)
         axis, features = builder.layouts[operation.gradient].axis, operation.result.shape[-1]
         operands = builder.blocks[operation.gradient], builder.blocks[operation.logarithms]

@@ -70,7 +70,6 @@ class CrossEntropyLowering(_OfRowsLowering[graph.CrossEntropy]):
     bounded_types = (graph.DataType.F32,)
 
     def lower(self, operation: graph.CrossEntropy, builder: Builder) -> None:
-        """Append the mesh operations."""
         _check(operation, builder)
         name, layout = operation.input, builder.layouts[operation.input]
         logits, classes = builder.blocks[name], builder.tensor(name).shape[-1]
@@ -93,7 +92,6 @@ class LikelihoodLowering(_OfRowsLowering[graph.NegativeLogLikelihood]):
     """Take the targets' logarithms."""
 
     def lower(self, operation: graph.NegativeLogLikelihood, builder: Builder) -> None:
-        """Append the mesh operations."""
         _check(operation, builder)
         rows = builder.blocks[operation.input].rows
         unread = builder.spare(rows, 1, until=builder.last_reader(operation.targets))
@@ -113,7 +111,6 @@ class OfRowsGradientLowering(Lowering[GradientType]):
         return (operation.gradient,)
 
     def lower(self, operation: GradientType, builder: Builder) -> None:
-        """Append the mesh operation."""
         back = builder.losses.get((operation.input, operation.targets))
         if back is None:
             raise UnsupportedOperationError(

@@ -161,11 +161,9 @@ class AddUpTargets(_OfTargets):
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.sums, self.targets.logits, self.room)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         weights = self.targets.exponentials(memories)
         total = np.zeros(weights.shape[:3], np.float32)
         for column in range(weights.shape[-1]):
@@ -202,11 +200,9 @@ class MeanOfTargets(_OfTargets):
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.loss, self.sums, self.sums)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         sums, largest = memories.matrix(self.sums), memories.read(self.targets.maxima)
         counts = self.targets.counts(memories)
         with np.errstate(all="ignore"):
@@ -240,11 +236,9 @@ class CountTargets(_OfTargets):
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.count, self.count, self.count)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.count, self.targets.counts(memories).sum(axis=-1).astype(np.float32))
 
 
@@ -277,11 +271,9 @@ class CrossEntropyBackward(_OfTargets):
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.result, self.targets.logits, self.sums, self.seed)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         targets, sums = self.targets, memories.matrix(self.sums)[..., 0]
         with np.errstate(all="ignore"):
             share = memories.read(self.seed)[..., 0] / targets.divisor(memories)

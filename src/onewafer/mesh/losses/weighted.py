@@ -195,12 +195,10 @@ class AddUpWeighted(_OfWeighted):
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         logits = self.weighted.targets.logits
         return self.step_entry(program, self.sums, logits, logits)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         weighted, targets = self.weighted, self.weighted.targets
         memories.write(self.sums, np.zeros_like(memories.matrix(self.sums)))
         shared, own = weighted.factors
@@ -251,11 +249,9 @@ class MeanOfWeighted(_OfWeighted):
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.loss, self.sums, self.sums)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         sums, counts = memories.matrix(self.sums), self.weighted.targets.counts(memories)
         with np.errstate(all="ignore"):
             losses = sums[..., 1] * logarithm(sums[..., 0]) - sums[..., 2]
@@ -291,11 +287,9 @@ class AddUpWeights(_OfWeighted):
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.count, self.sums, self.sums)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         weighted = self.weighted
         asked = replace(weighted, targets=replace(weighted.targets, is_mean=True))
         memories.write(self.count, asked.divisor(memories, self.sums))
@@ -331,12 +325,10 @@ class WeightedLossBackward(_OfWeighted):
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         logits = self.weighted.targets.logits
         return self.step_entry(program, self.result, logits, self.sums, self.seed)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         weighted, targets = self.weighted, self.weighted.targets
         sums, (shared, own) = memories.matrix(self.sums), weighted.factors
         weights, here = weighted.stored(memories), targets.here(memories)

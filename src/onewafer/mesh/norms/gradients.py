@@ -46,7 +46,6 @@ class _NormStep(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.kinds[self.found.sums is not None]
 
     def shared_words(self) -> tuple[int | Block, ...]:
@@ -104,14 +103,12 @@ class SumNormProducts(_NormStep):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = (*self.words(), self.gradient, *self.shared_words())
         blocks, columns = (self.totals, self.input, self.weight), self.input.columns
         entry = block_entry(program, self.kind, *blocks, columns=columns, more=more)
         return with_rows_of(self.input, entry, program)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         found = arrays.sum_products(
             memories.matrix(self.input),
             memories.at(self.axis),
@@ -154,13 +151,11 @@ class NormBackward(_NormStep):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         found = self.totals, self.found.squares, *float_words(self.found.epsilon)
         more = (*self.words(), self.gradient, *self.shared_words(), *found)
         return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         result = arrays.back(
             memories.matrix(self.input),
             memories.at(self.axis),
@@ -207,14 +202,12 @@ class AddToNormWeight(_NormStep):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         found = self.found.squares, *float_words(self.found.epsilon)
         more = (*self.words(), *self.shared_words(), *found)
         entry = block_entry(program, self.kind, self.result, self.input, self.gradient, more=more)
         return with_rows_of(self.input, entry, program)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         result = arrays.add_to_weight(
             memories.matrix(self.result)[:, :, 0],
             memories.matrix(self.input),

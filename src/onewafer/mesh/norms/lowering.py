@@ -64,7 +64,6 @@ class RmsNormLowering(Lowering[RmsNorm]):
         relate(operation, relations)
 
     def lower(self, operation: RmsNorm, builder: Builder) -> None:
-        """Append the mesh operations."""
         if _may_wait(operation, builder):
             builder.put_off_norm(operation)
             return
@@ -124,7 +123,6 @@ class LayerNormLowering(Lowering[LayerNorm]):
         relate(operation, relations)
 
     def lower(self, operation: LayerNorm, builder: Builder) -> None:
-        """Append the mesh operations."""
         layout = builder.layouts[operation.result.name]
         axis, groups = layout.axis, groups_of(operation, layout)
         weight, bias = (
@@ -215,7 +213,6 @@ class SoftmaxLowering(Lowering[Softmax]):
             relations.arrange(operation.input, Heads.of(size))
 
     def lower(self, operation: Softmax, builder: Builder) -> None:
-        """Append the mesh operations."""
         layout, count = builder.layouts[operation.result.name], operation.groups
         axis, members = layout.axis, layout.order.members if count > 1 else 1
         groups = Groups(count, operation.result.shape[-1] // count, members)
@@ -249,7 +246,6 @@ class NormInputGradientLowering(Lowering[InputGradient]):
         relate(operation, relations)
 
     def lower(self, operation: InputGradient, builder: Builder) -> None:
-        """Append the mesh operations."""
         gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
         layout = builder.layouts[operation.result.name]
         groups = groups_of(operation, layout)
@@ -277,7 +273,6 @@ class NormWeightGradientLowering(Lowering[WeightGradient]):
         relations.join(source, gradient)
 
     def lower(self, operation: WeightGradient, builder: Builder) -> None:
-        """Append the mesh operation."""
         name, source = operation.gradient, operation.input
         layout = builder.layouts[name]
         groups = groups_of(operation, layout)

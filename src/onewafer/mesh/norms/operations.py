@@ -121,13 +121,11 @@ class SumGroups(OverGroups):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks = self.totals, self.input
         columns = self.input.columns
         return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         memories.write(self.totals, arrays.sum_groups(values, at, self.groups))
 
@@ -173,11 +171,9 @@ class SumSquares(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.kinds[self.sums is not None]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks = self.totals, self.input, self.sums
         columns = self.input.columns
         share = () if self.sums is None else float_words(float(self.groups.share))
@@ -186,7 +182,6 @@ class SumSquares(OverGroups):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         sums = None if self.sums is None else memories.matrix(self.sums)
         memories.write(self.totals, arrays.sum_squares(values, at, self.groups, sums=sums))
@@ -225,13 +220,11 @@ class SpreadGroups(OverGroups):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks = self.input, self.input, self.totals
         more = (*self.words(), *float_words(float(self.groups.share)))
         return block_entry(program, self.kind, *blocks, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         totals, at = memories.matrix(self.totals), memories.at(self.axis)
         memories.write(self.input, arrays.spread(totals, at, self.groups, self.input.columns))
 
@@ -262,7 +255,6 @@ class SumRowSquares(OverGroups):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -274,7 +266,6 @@ class SumRowSquares(OverGroups):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         sums = memories.matrix(self.totals).copy()
         sums[..., -1:] = arrays.sum_squares(values, at, self.groups)
@@ -315,12 +306,10 @@ class StoreNormalized(Split):
     epsilon: float
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         numbers = (*float_words(float(self.groups.share)), *float_words(self.epsilon))
         return self.store_entry(program, numbers)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         sums = memories.matrix(self.input)
         with np.errstate(all="ignore"):
             mean = sums[..., -1:] * self.groups.share
@@ -392,11 +381,9 @@ class Normalize(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.kinds[self.sums is not None]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         share = float_words(float(self.groups.share))
         more = (*self.words(), self.squares, *share, *float_words(self.epsilon))
         if self.sums is not None and self.bias is not None:
@@ -404,7 +391,6 @@ class Normalize(OverGroups):
         return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         result = arrays.normalize(
             memories.matrix(self.input),
             memories.at(self.axis),

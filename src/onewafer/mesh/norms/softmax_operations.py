@@ -53,12 +53,10 @@ class FindGroupMaxima(OverGroups):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks, columns = (self.maxima, self.input), self.input.columns
         return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         memories.write(self.maxima, arrays.find_maxima(values, at, self.groups))
 
@@ -94,12 +92,10 @@ class WeighGroups(OverGroups):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks, more = (self.weights, self.input, self.maxima), (*self.words(), self.totals)
         return block_entry(program, self.kind, *blocks, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         weights, totals = arrays.weigh(
             memories.matrix(self.input),
             memories.at(self.axis),
@@ -141,12 +137,10 @@ class DivideGroups(OverGroups):
     """The axis along which blocks of features lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks = self.result, self.input, self.totals
         return block_entry(program, self.kind, *blocks, more=self.words())
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         probabilities = arrays.divide(
             memories.matrix(self.input),
             memories.at(self.axis),

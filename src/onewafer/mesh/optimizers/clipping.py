@@ -70,14 +70,12 @@ class AddSquares(MeshOperation):
     """True if the number is there already, else it begins with 0."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         flags = _GOES_ON * self.goes_on + sum(_COPIED[axis] for axis in self.copied)
         blocks, n = (self.total, self.gradients), self.gradients.columns
         entry = block_entry(program, self.kind, *blocks, n=n, inner=flags)
         return replace(entry, rows=1)  # whatever rows a launch has
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         total, values = memories.whole(self.total), memories.whole(self.gradients)
         before = total[..., 0] if self.goes_on else np.zeros_like(total[..., 0])
         found = before
@@ -112,11 +110,9 @@ class _Sweep(MeshOperation):
     number: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.gradients, self.number)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.gradients, launch)
 
 
@@ -138,7 +134,6 @@ class ScaleGradients(_Sweep):
     number: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values = memories.whole(self.gradients)
         values[...] = arithmetic.multiply(values, memories.whole(self.number))
 
@@ -168,7 +163,6 @@ class ClampGradients(_Sweep):
     number: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         values, least = memories.whole(self.gradients), memories.whole(self.number)
         for _ in range(2):
             values[...] = -arithmetic.maximum(values, least)

@@ -82,7 +82,6 @@ class Adam(Optimizer):
 
     @property
     def step(self) -> type[StepOperation]:
-        """The step that it takes."""
         return AdamStep
 
     def numbers(self, index: int) -> NDArray[Any]:

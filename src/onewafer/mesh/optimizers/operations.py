@@ -81,15 +81,12 @@ class ClearGradients(MeshOperation):
     gradients: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.gradients)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.whole(self.gradients)[...] = 0
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.gradients, launch)
 
 
@@ -111,7 +108,6 @@ class StepOperation(MeshOperation):
         return block_entry(program, self.kind, self.parameters, self.numbers)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return with_chunks(block_sizes(program, self.parameters, launch))
 
     def _in(self, memories: Memories, arena: Arena) -> Floats:
@@ -146,7 +142,6 @@ class SgdStep(StepOperation):
     numbers: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         weights = memories.whole(self.parameters)
         sign, decay, rate = self._numbers(memories, 3)
         gradients = self._in(memories, Arena.GRADIENTS)
@@ -175,7 +170,6 @@ class MomentumStep(StepOperation):
     numbers: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         weights, moments = memories.whole(self.parameters), self._in(memories, MOMENTS)
         sign, decay, rate, momentum, share, direct, moved = self._numbers(memories, 7)
         multiply, add = arithmetic.multiply, arithmetic.add
@@ -207,7 +201,6 @@ class AdamStep(StepOperation):
     numbers: Block
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         weights = memories.whole(self.parameters)
         moments, squares = (self._in(memories, arena) for arena in self.arenas)
         numbers = self._numbers(memories, 9)

@@ -36,7 +36,6 @@ class BatchedMatmulLowering(Lowering[BatchedMatmul]):
             relations.join_if_possible(operation.right, operation.result.name)
 
     def lower(self, operation: BatchedMatmul, builder: Builder) -> None:
-        """Append the product and the all-reduce."""
         left, to = (builder.layouts[name] for name in (operation.left, operation.result.name))
         shape = _shape(operation, builder, left.axis)
         _check_sizes(operation, builder)

@@ -154,11 +154,9 @@ class MultiplyBlocks(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.kinds[self.shape.is_transposed]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         shape = self.shape
         rows = shape.samples, shape.rows, shape.right_rows, self.right.columns
         groups = shape.groups, shape.left_size, shape.result_size, shape.axis.number
@@ -167,7 +165,6 @@ class MultiplyBlocks(MeshOperation):
         return dataclasses.replace(entry, rows=1)  # those of a sample are among the other words
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         shape, program = self.shape, memories.program
         left, right, result = (
             memories.view(block, shape.samples, block.rows // shape.samples, block.columns)

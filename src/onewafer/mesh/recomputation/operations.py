@@ -44,17 +44,14 @@ class Keep(MeshOperation):
     rows: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return with_rows_of(
             self.rows, block_entry(program, self.kind, self.kept, self.rows), program
         )
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.write(self.kept, memories.read(self.rows))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.rows, launch)
 
 
@@ -71,16 +68,13 @@ class Recall(MeshOperation):
     """A block in the arena of the state."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.kept)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         size = memories.num_rows(self.result) * self.result.columns
         memories.write(self.result, memories.view(self.kept, size))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
 
@@ -88,7 +82,6 @@ class KeepLowering(AlikeLowering[graph.Keep]):
     """Copy what a PE has: no exchange at all."""
 
     def lower(self, operation: graph.Keep, builder: Builder) -> None:
-        """Append the copying operation."""
         rows = builder.blocks[operation.input]
         kept = builder.place_state(rows.rows, rows.columns)
         builder.blocks[operation.result.name] = kept
@@ -99,7 +92,6 @@ class RecallLowering(AlikeLowering[graph.Recall]):
     """Copy it back."""
 
     def lower(self, operation: graph.Recall, builder: Builder) -> None:
-        """Append the copying operation."""
         kept = builder.blocks[operation.input]
         builder.append(Recall(builder.allocate(operation.result), kept))
 

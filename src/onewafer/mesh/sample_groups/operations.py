@@ -47,15 +47,12 @@ class _InGroups(MeshOperation):
     values: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.values)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.values, launch)
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return the traffic of the collective."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(Axis.Y, self.instruction, elements, is_chain=self.is_chain, of_heads=True)
 
@@ -75,7 +72,6 @@ class _Chain(_InGroups):
     """Combine f32 arrays element by element, as the instruction does."""
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         leaders = memories.program.chains(Axis.Y).leaders()
         for values, root, where in self.parts(memories):
             reduce_along(values, root, leaders[where], type(self).combine)
@@ -139,7 +135,6 @@ class BroadcastInGroups(_InGroups):
     is_chain = False
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         for values, root, _ in self.parts(memories):
             copy_along(values, root)
 
@@ -158,7 +153,6 @@ class _Share(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.kinds[self.block.arena == Arena.GRADIENTS]
 
     @property
@@ -215,13 +209,11 @@ class PlaceOwnPart(_Share):
     block: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         part, inner = self.block.num_elements, self.num_parts
         entry = block_entry(program, self.kind, self.room, self.block, columns=part, inner=inner)
         return replace(entry, rows=1)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         parts = np.arange(self.num_parts)
         is_own = memories.at(Axis.Y)[..., np.newaxis] == parts
         values = memories.whole(self.block)[..., np.newaxis, :]
@@ -245,12 +237,10 @@ class TakeOwnPart(_Share):
     room: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         entry = block_entry(program, self.kind, self.block, self.room, inner=self.num_parts)
         return replace(entry, rows=1, n=self.block.num_elements)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         own = self.own(memories)[..., np.newaxis, np.newaxis]
         found = np.take_along_axis(self.view(memories), own, axis=2)
         memories.whole(self.block)[...] = found[..., 0, :]
@@ -283,15 +273,12 @@ class ClearOtherGroups(MeshOperation):
     gradients: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.gradients)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         memories.whole(self.gradients)[memories.program.size(Axis.Y) :] = 0
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.gradients, launch)
 
 
@@ -308,11 +295,9 @@ class Divide(MeshOperation):
     right: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.left, self.right)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         with np.errstate(all="ignore"):
             quotient = memories.whole(self.left) / memories.whole(self.right)
         memories.write(self.result, quotient)

@@ -70,12 +70,10 @@ class Gather(MeshOperation):
         return Rows(self.input, self.input, self.indices, self.axis, self.features)
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks, more = (self.result, self.input, self.indices), self.rows.words(program)
         return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows, share, count = self.rows, self.result.columns, self.indices.columns
         first, present = rows.first(memories), rows.present(memories)
         num_rows = present.shape[-1]
@@ -127,13 +125,11 @@ class PlaceFeatures(MeshOperation):
     """Columns of the input over all PEs, without padding columns."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = (self.axis.number, self.first, self.features, int(self.first == 0))
         blocks = self.result, self.input
         return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         source = memories.matrix(self.input).astype(np.float32)
         before = memories.matrix(self.result) if self.first else np.float32(-0.0)
         to, along = (memories.at(axis)[..., np.newaxis] for axis in (self.axis, self.axis.other))
@@ -162,7 +158,6 @@ class ConcatenateLowering(Lowering[graph.Concatenate]):
             relations.join_if_possible(first, other)
 
     def lower(self, operation: graph.Concatenate, builder: Builder) -> None:
-        """Append the copies and the all-reduce."""
         axis = builder.layouts[operation.result.name].axis
         for name in operation.inputs:
             if builder.layouts[name].order != PLAIN_ORDER:
@@ -188,7 +183,6 @@ class GatherLowering(Lowering[graph.Gather]):
         relations.put_across(operation.input, operation.result.name)
 
     def lower(self, operation: graph.Gather, builder: Builder) -> None:
-        """Append the gather and the all-reduce."""
         layout = builder.layouts[operation.input]
         check_order(layout)
         source, indices = (builder.blocks[name] for name in self.operands(operation))

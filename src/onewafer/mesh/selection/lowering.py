@@ -27,7 +27,6 @@ class TopIndicesLowering(Lowering[TopIndices]):
         """Ask for nothing."""
 
     def lower(self, operation: TopIndices, builder: Builder) -> None:
-        """Append the rounds."""
         source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
         features = builder.tensor(operation.input).shape[-1]
         check_order(layout)

@@ -123,12 +123,10 @@ class FindLargest(_Step):
     """Elements of each row that were found before."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         rows = self.rows
         return self.step_entry(program, self.own, self.places, rows.input, rows.indices)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows, present = self.rows, self.rows.present(memories)
         own = arrays.largest(memories.matrix(rows.rest), present)
         indices = memories.view(rows.indices, own.shape[-1], rows.indices.columns)
@@ -179,16 +177,13 @@ class Claim(_Step):
     rows: Rows
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, self.own, self.places)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         words, own, places = map(memories.read, (self.words, self.own, self.places))
         memories.write(self.words, arrays.claim(words, own, places))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return {"rows": program.num_rows(self.words, launch)}
 
 
@@ -220,11 +215,9 @@ class TakeIndex(_Step):
     """Elements of each row that were found before."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return self.step_entry(program, None, self.rows.indices)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows, num_rows = self.rows, memories.num_rows(self.words)
         words = memories.view(self.words, num_rows)
         found = np.array(memories.view(rows.indices, num_rows, rows.indices.columns))

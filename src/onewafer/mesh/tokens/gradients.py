@@ -75,11 +75,9 @@ class AddTokens(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.kinds[self.padding is not None]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         blocks, columns = (self.result, self.gradient, self.indices), self.gradient.columns
         inner = self.result.columns
         left_out = () if self.padding is None else divmod(self.padding, inner)
@@ -88,7 +86,6 @@ class AddTokens(MeshOperation):
         return with_rows_of(self.gradient, entry, program)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         gradient = memories.matrix(self.gradient)
         indices = memories.view(self.indices, gradient.shape[2])
         table, b = memories.matrix(self.result), memories.at(self.axis)
@@ -127,14 +124,12 @@ class AddPositions(MeshOperation):
     """The axis along which blocks of the table's rows lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         inner, more = self.result.rows, (self.axis.number,)
         blocks = self.result, self.gradient
         entry = block_entry(program, self.kind, *blocks, inner=inner, more=more)
         return with_rows_of(self.gradient, entry, program)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         gradient, table = memories.matrix(self.gradient), memories.matrix(self.result)
         start, b = memories.launch.start, memories.at(self.axis)
         memories.write(self.result, arrays.add_positions(table, gradient, start=start, b=b))
@@ -166,17 +161,14 @@ class TurnAngles(MeshOperation):
     sine: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.sine)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         sine = memories.read(self.sine)
         pairs = sine.reshape(*sine.shape[:-1], -1, 2)[..., ::-1]
         memories.write(self.result, arithmetic.multiply(pairs, np.asarray(-1, np.float32)))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return {"pairs": block_sizes(program, self.result, launch)["elements"] // 2}
 
 
@@ -201,17 +193,14 @@ class PlaceRow(MeshOperation):
     is_last: bool
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.gradient, inner=int(self.is_last))
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows = np.zeros_like(memories.matrix(self.result))
         rows[..., -1 if self.is_last else 0, :] = memories.matrix(self.gradient)[..., 0, :]
         memories.write(self.result, rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
 
@@ -236,16 +225,13 @@ class PlaceRowAt(MeshOperation):
     index: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.gradient, self.index)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows = np.zeros_like(memories.matrix(self.result))
         index = memories.matrix(self.index)
         np.put_along_axis(rows, index, memories.matrix(self.gradient), axis=-2)
         memories.write(self.result, rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)

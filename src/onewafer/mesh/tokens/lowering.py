@@ -69,7 +69,6 @@ class EmbeddingLowering(_ExactLowering[Embedding]):
         relations.note_table(operation.table, operation.result.name)
 
     def lower(self, operation: Embedding, builder: Builder) -> None:
-        """Append the table lookup and the all-reduce."""
         layout = builder.layouts[operation.result.name]
         across = layout.axis.other
         entries = Layout.cut(builder.tensor(operation.table).shape[0], across, builder.size(across))
@@ -88,7 +87,6 @@ class PositionEmbeddingLowering(_ExactLowering[PositionEmbedding]):
         """Ask for nothing."""
 
     def lower(self, operation: PositionEmbedding, builder: Builder) -> None:
-        """Append the table lookup and the all-reduce."""
         layout = builder.layouts[operation.result.name]
         across = layout.axis.other
         table = builder.parameters.place_table(operation.table, layout)
@@ -116,7 +114,6 @@ class RotaryLowering(Lowering[Rotary]):
             look_up_angles(name, operation, builder)
 
     def lower(self, operation: Rotary, builder: Builder) -> None:
-        """Append the rotation."""
         cosine, sine = (
             look_up_angles(name, operation, builder) for name in (operation.cosine, operation.sine)
         )
@@ -183,7 +180,6 @@ class FirstRowLowering(AlikeLowering[FirstRow]):
     """Copy the first row."""
 
     def lower(self, operation: FirstRow, builder: Builder) -> None:
-        """Append the copying operation."""
         source = builder.blocks[operation.input]
         builder.append(TakeRow(builder.allocate(operation.result), source, is_last=False))
 
@@ -194,7 +190,6 @@ class LastRowLowering(AlikeLowering[LastRow]):
     bounded_types = FLOATING
 
     def lower(self, operation: LastRow, builder: Builder) -> None:
-        """Append the copying operation."""
         source = builder.blocks[operation.input]
         result = builder.allocate(operation.result)
         if builder.sequences > 1:
@@ -219,7 +214,6 @@ class RowAtLowering(Lowering[RowAt]):
         relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: RowAt, builder: Builder) -> None:
-        """Append the copying operation."""
         source, index = builder.blocks[operation.input], builder.blocks[operation.index]
         builder.append(TakeRowAt(builder.allocate(operation.result), source, index))
 
@@ -240,7 +234,6 @@ class EmbeddingGradientLowering(Lowering[graph.EmbeddingGradient]):
         """Ask for nothing: the gradient lies as the rows that were looked up."""
 
     def lower(self, operation: graph.EmbeddingGradient, builder: Builder) -> None:
-        """Append the mesh operation that adds."""
         result = builder.gradient(operation.result.name, rows=builder.layouts[operation.gradient])
         source, indices = builder.blocks[operation.gradient], builder.blocks[operation.indices]
         axis = builder.layouts[operation.gradient].axis.other
@@ -254,7 +247,6 @@ class PositionEmbeddingGradientLowering(Lowering[graph.PositionEmbeddingGradient
         """Ask for nothing: the gradient lies as the rows that were looked up."""
 
     def lower(self, operation: graph.PositionEmbeddingGradient, builder: Builder) -> None:
-        """Append the mesh operation that adds."""
         result = builder.gradient(
             operation.result.name, columns=builder.layouts[operation.gradient]
         )
@@ -284,7 +276,6 @@ class RotaryGradientLowering(Lowering[graph.RotaryGradient]):
             builder.saved.angles[key] = negated
 
     def lower(self, operation: graph.RotaryGradient, builder: Builder) -> None:
-        """Append the rotation."""
         sine = builder.saved.angles[operation.sine, *angle_layout(operation, builder)]
         cosine = look_up_angles(operation.cosine, operation, builder)
         append_rotation(operation, builder, cosine, sine)
@@ -301,7 +292,6 @@ class OneRowGradientLowering(Lowering[OneRowGradient]):
         relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: OneRowGradient, builder: Builder) -> None:
-        """Append the row."""
         source, result = builder.blocks[operation.gradient], builder.allocate(operation.result)
         builder.append(PlaceRow(result, source, self._is_last))
 
@@ -314,7 +304,6 @@ class RowAtGradientLowering(Lowering[graph.RowAtGradient]):
         relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.RowAtGradient, builder: Builder) -> None:
-        """Append the row."""
         source, index = builder.blocks[operation.gradient], builder.blocks[operation.index]
         builder.append(PlaceRowAt(builder.allocate(operation.result), source, index))
 

@@ -66,7 +66,6 @@ class LookUpTokens(MeshOperation):
         return replace(entry, parameter_words=())
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows = memories.num_rows(self.result)
         indices = memories.view(self.indices, rows)
         table = memories.matrix(self.table)
@@ -122,18 +121,15 @@ class LookUpPositions(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """The kind of this operation in the schedule."""
         return self.kinds[int(self.has_slots)]
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         more = (self.axis.number,)
         inner = self.table.rows
         blocks = self.result, None, self.table
         return block_entry(program, self.kind, *blocks, inner=inner, more=more)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         table, b = memories.matrix(self.table), memories.at(self.axis)
         held = [
             arrays.look_up_positions(table, start=slot.first_table_row, rows=slot.rows, b=b)
@@ -201,7 +197,6 @@ class Rotate(MeshOperation):
     """Columns of the result for each column of `cosine`."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(
             program,
             self.kind,
@@ -213,14 +208,12 @@ class Rotate(MeshOperation):
         )
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows, width = memories.num_rows(self.input), self.cosine.columns
         values = memories.view(self.input, rows, width, self.members)
         cosine, sine = memories.matrix(self.cosine), memories.matrix(self.sine)
         memories.write(self.result, arrays.rotate(values, cosine, sine))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         elements = block_sizes(program, self.cosine, launch)["elements"]
         pairs, whole = elements // 2, elements * self.members
         is_short = pairs < self.members and whole <= CHUNK
@@ -255,16 +248,13 @@ class TakeRow(MeshOperation):
     is_last: bool
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, inner=int(self.is_last))
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows = memories.matrix(self.input)
         memories.write(self.result, np.array(rows[..., -1 if self.is_last else 0, :]))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
 
@@ -289,16 +279,13 @@ class TakeRowAt(MeshOperation):
     index: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, self.index)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         rows, index = memories.matrix(self.input), memories.matrix(self.index)
         memories.write(self.result, np.take_along_axis(rows, index, axis=-2))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         return block_sizes(program, self.result, launch)
 
 
@@ -329,15 +316,12 @@ class TakeLastRows(MeshOperation):
     input: Block
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return the operation's words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input)
 
     def execute(self, memories: Memories) -> None:
-        """Compute on NumPy arrays the values of the kernel."""
         ends = np.cumsum([slot.rows for slot in memories.launch.slots])
         memories.write(self.result, memories.matrix(self.input)[..., ends - 1, :])
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the operation's cost depends on."""
         del program
         return {"slots": len(launch.slots), "columns": self.result.columns}
