@@ -22,7 +22,7 @@ class OnewaferError(Exception):
     exit_code = 1
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows of it: our own frames would hide the message."""
+        """Return the lines that IPython shows, without our own frames: they hide the message."""
         from onewafer.process.tracebacks import render_in_notebook  # noqa: PLC0415  # only IPython asks
 
         return render_in_notebook(self)
@@ -35,7 +35,7 @@ class ConfigurationError(OnewaferError):
 
 
 class StrictError(ConfigurationError):
-    """The wafer cannot run a module, and the user has said that this is an error."""
+    """The wafer cannot run a module, and option `--strict` makes that an error."""
 
 
 class CompileError(OnewaferError):
@@ -50,9 +50,9 @@ class GraphError(OnewaferError):
     """A graph breaks a rule of its contract or cannot be read."""
 
     result: str | None = None
-    """The result of the operation that breaks a rule, if the last finding is about one."""
+    """The name of the result whose operation breaks a rule; None: the graph as a whole does."""
     finding: str | None = None
-    """The text of the last finding, without the name of the operation."""
+    """The text of the last finding, without the operation's name."""
 
 
 class ImageError(OnewaferError):
@@ -64,11 +64,11 @@ class CheckpointError(OnewaferError):
 
 
 class TraceError(OnewaferError):
-    """A trace cannot be read, or does not hold what is asked of it."""
+    """A trace cannot be read, or was recorded with too little detail for the request."""
 
 
 class RecordingError(OnewaferError):
-    """A recording of a run cannot be read, or does not hold what is asked of it."""
+    """A recording of a run cannot be read, or lacks the requested part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,11 @@ class SourceLine:
     number: int
     """The number of the line, from 1."""
     code: str
-    """The text of the line, without what surrounds it."""
+    """The text of the line, without its indentation."""
 
     @property
     def place(self) -> str:
-        """Where it is: `model.py:41`."""
+        """File name and line number: `model.py:41`."""
         return f"{Path(self.file).name}:{self.number}"
 
     def __str__(self) -> str:
@@ -153,12 +153,12 @@ class UnsupportedOperationError(OnewaferError):
     def __init__(
         self, reason: str, place: SourceLine | None = None, *, remedy: str | None = None
     ) -> None:
-        """Take what is wrong, where, and what the options of a script can do about it."""
+        """Take the reason, the line, and a remedy among the options of `onewafer run`."""
         self.refusal = Refusal(reason if remedy is None else f"{reason}; {remedy}", place)
         self.cause = reason
-        """The reason without the remedy: for those who have other options."""
+        """The reason without the remedy: for callers whose options are others."""
         self.result: str | None = None
-        """The result of a graph that the wafer cannot compute, if it is known."""
+        """The name of the graph's result that the wafer cannot compute; None: not known."""
         super().__init__(str(self.refusal))
 
     def __str__(self) -> str:
@@ -167,14 +167,14 @@ class UnsupportedOperationError(OnewaferError):
         return f"{self.refusal} (result {self.result!r})" if is_named else str(self.refusal)
 
     def again(self) -> Self:
-        """Return a new error of the same kind, for a call that is refused as an earlier one was."""
+        """Return a copy to raise again, when the same call is refused a second time."""
         error = type(self)(self.refusal.reason, self.refusal.place)
         error.result, error.cause = self.result, self.cause
         return error
 
 
 class TooLargeError(UnsupportedOperationError):
-    """A model needs more memory than the PEs have that it may use; the reason has the bytes."""
+    """A model needs more memory than its PEs have; the reason says how many bytes."""
 
 
 class InternalError(OnewaferError):
@@ -190,14 +190,14 @@ class InternalError(OnewaferError):
         )
 
     def _render_traceback_(self) -> list[str]:
-        """Return all of it, our frames too: they say where the bug is."""
+        """Return the whole traceback, with our frames: they say where the bug is."""
         from onewafer.process.tracebacks import render_whole  # noqa: PLC0415  # only IPython asks
 
         return render_whole(self)
 
 
 def describe_end(error: BaseException) -> str:
-    """Return what ended a user's code early, in words of the user: our class names say nothing.
+    """Return what ended a user's code early, in the user's words instead of our class names.
 
     >>> describe_end(StrictError("…")), describe_end(HostError("…")), describe_end(KeyError("a"))
     ('option strict', 'an error of onewafer', 'KeyError')

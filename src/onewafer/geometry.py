@@ -33,7 +33,7 @@ class Direction(IntEnum):
 
     @property
     def step(self) -> tuple[int, int]:
-        """(dx, dy) of the neighbour behind this port; (0, 0) for the ramp."""
+        """(dx, dy) from a PE to its neighbour at this port; (0, 0) for the ramp."""
         return _STEP[self]
 
 

@@ -31,35 +31,34 @@ class Settings:
     max_cycles: int | None = None
     """`ONEWAFER_MAX_CYCLES`: how many cycles one launch may take; None is no limit."""
     engine: str = ENGINES[0]
-    """`ONEWAFER_ENGINE`: the engine of those who do not name one."""
+    """`ONEWAFER_ENGINE`: the engine of calls that do not name one."""
     shows_progress: bool = True
-    """`ONEWAFER_PROGRESS`: whether long runs say how far they are, on stderr."""
+    """`ONEWAFER_PROGRESS`: true if long runs show their progress on stderr."""
     checkpoint_folder: Path | None = Path()
-    """`ONEWAFER_CHECKPOINT_DIR`: where a run that is interrupted leaves its checkpoint: an absolute
-    path, or an empty one for the folder that is the current one then; None (`off`): nowhere."""
+    """`ONEWAFER_CHECKPOINT_DIR`: the folder for the checkpoint of an interrupted run, an absolute
+    path; empty: the working directory at that moment; None (`off`): no checkpoint is written."""
     threads: int | None = None
     """`ONEWAFER_THREADS`: how many threads may simulate; None: one for each core, within reason."""
     max_memory: int | None = None
-    """`ONEWAFER_MAX_MEMORY`: bytes that a simulation or a served model's
-    weights may need, written as `8G`, `500M` or plain;
-    None is what the computer has available."""
+    """`ONEWAFER_MAX_MEMORY`: bytes that a simulation or a served model's weights may take, written
+    as `8G`, `500M` or plain; None: the memory that the computer has available."""
     trace_files: tuple[Path, ...] = ()
     """`ONEWAFER_TRACE`: files, separated by commas, that a run of a host script is traced into."""
     record_file: Path | None = None
     """`ONEWAFER_RECORD`: the file that a run of a host script is recorded into."""
     sample_every: int | None = None
-    """`ONEWAFER_SAMPLE_EVERY`: cycles between two looks at a run that is recorded; None: it is
-    looked at once, at its end."""
+    """`ONEWAFER_SAMPLE_EVERY`: cycles between two samples of a recorded run; None: chosen by the
+    number of PEs."""
     is_live: bool = False
-    """`ONEWAFER_LIVE`: whether a recording is written again and again while its run goes on."""
+    """`ONEWAFER_LIVE`: true if a recording is also written during its run, again and again."""
     log_parts: tuple[str, ...] = ()
     """`SIMFABRIC_DEBUG`: kinds of lines, separated by commas, that a run of a host script writes to
     `sim.log`: some of `LOG_PARTS`."""
     is_strict: bool = False
-    """`ONEWAFER_STRICT`: whether what a program is warned of at the end of a run is an error."""
+    """`ONEWAFER_STRICT`: true if the warnings at the end of a run are errors."""
     raises_own_errors: bool = False
-    """`ONEWAFER_RAISE_OWN_ERRORS`: whether an unforeseen error of onewafer in a call of a module
-    ends the script, in place of the call running on the host."""
+    """`ONEWAFER_RAISE_OWN_ERRORS`: true if an unforeseen error of onewafer in a module's call ends
+    the script; false: the call runs on the host instead."""
     checks: tuple[str, ...] = ()
     """`ONEWAFER_CHECK`: some of `CHECKS`, separated by commas, or `all`."""
     api_key: str | None = field(default=None, repr=False)
@@ -95,30 +94,30 @@ class Settings:
 
 
 def environment_with(**variables: str | None) -> dict[str, str]:
-    """Return the environment of a process that this one starts; None leaves a variable as it is."""
+    """Return this environment with some variables replaced, for a child process; None: as it is."""
     return {**os.environ, **{n: value for n, value in variables.items() if value is not None}}
 
 
 def forbid_usage_statistics() -> None:
-    """Let Ray, in this process and in those that it starts, send nothing about its use."""
+    """Switch off Ray's usage statistics, in this process and in its child processes."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
 def read_texts_in_one_thread() -> None:
-    """Keep tokenizers from handing one text to a pool of threads: that takes longer than reading.
+    """Keep the tokenizers library from using several threads: for one text that is slower.
 
-    Who has set the variable of tokenizers keeps it.
+    A user's own TOKENIZERS_PARALLELISM is kept.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def cache_folder() -> Path:
-    """Return where machine code, captured models and the like are kept: `ONEWAFER_CACHE_DIR`.
+    """Return the folder of cached machine code, captured models and the like: `ONEWAFER_CACHE_DIR`.
 
     Not a field of `Settings`: it is read at an import, which must not fail for other variables.
 
     Raises:
-        OSError: this user has no home folder; nothing can be kept, as where nothing can be written.
+        OSError: this user has no home folder, so nothing can be cached.
     """
     folder = os.environ.get("ONEWAFER_CACHE_DIR", "")
     if folder:
@@ -149,23 +148,23 @@ def _home() -> Path:
 
 
 def wants_python_kernels() -> bool:
-    """Tell whether the fast engine's kernels shall run as Python functions (NUMBA_DISABLE_JIT).
+    """Tell whether to run the fast engine's kernels as Python functions (NUMBA_DISABLE_JIT).
 
-    Read at an import, as `cache_folder`; so is the next.
+    Read at an import, as `cache_folder` and `wants_compiled_kernels` are.
     """
     return _is_set("NUMBA_DISABLE_JIT")
 
 
 def wants_compiled_kernels() -> bool:
-    """Tell whether the kernels shall be compiled here, though they came with the package compiled.
+    """Tell whether to compile the kernels here instead of loading those of the package.
 
-    `ONEWAFER_PREBUILT=off` says so; checks of bounds (NUMBA_BOUNDSCHECK) have to be compiled in.
+    With `ONEWAFER_PREBUILT=off`, or NUMBA_BOUNDSCHECK, which needs other machine code.
     """
     return os.environ.get(_PREBUILT, "").lower() in _OFF or _is_set("NUMBA_BOUNDSCHECK")
 
 
 def _is_set(name: str) -> bool:
-    """Tell whether a variable of Numba is: it takes numbers."""
+    """Tell whether a variable of Numba, which is a number, is set and not 0."""
     return os.environ.get(name, "").strip() not in ("", "0")
 
 
@@ -188,7 +187,7 @@ def _positive(name: str) -> int | None:
 
 
 def _whole_number(text: str) -> int:
-    """Return what decimal digits say, `_` between them included; 0 for anything else."""
+    """Return the number of a text of decimal digits, `_` allowed between them; 0: it is none."""
     try:
         return int(text) if text.isascii() and text[:1].isdigit() else 0
     except ValueError:
@@ -277,12 +276,12 @@ def check_record_file(text: str, origin: str) -> Path:
 
 
 def require_recording(record_file: Path | None, *, wanted: object, origin: str) -> None:
-    """Make sure that a run is recorded where something is wanted of its recording.
+    """Refuse an option that is about a recording if the run is not recorded.
 
-    `origin` is the option or the variable that says what is wanted.
+    `origin` is the name of the option or the variable.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: the option is set, and there is no recording.
     """
     if wanted and record_file is None:
         raise ConfigurationError(
@@ -332,7 +331,7 @@ def _bytes(name: str) -> int | None:
 
 
 def available_cores() -> int:
-    """Return how many threads of this process can run at once."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -341,7 +340,7 @@ def available_cores() -> int:
 def available_memory() -> int | None:
     """Return the bytes that this process may still take without swapping; None: not known.
 
-    The least of what the system has available and what a control group leaves (containers).
+    The smaller of the memory that the system has available and the rest of a container's limit.
     """
     found = [_system_memory(), _group_memory(Path("/sys/fs/cgroup"))]
     return min((number for number in found if number is not None), default=None)

@@ -64,7 +64,7 @@ def count_of(number: int, noun: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a waiting time in whole seconds.
+    """Return a duration in whole seconds, minutes or hours.
 
     >>> format_duration(7.4), format_duration(83), format_duration(7384)
     ('7 s', '1:23 min', '2:03:04 h')
@@ -123,11 +123,11 @@ def _three_digits(number: float) -> str:
 
 
 _LEAST_HERTZ, _MOST_HERTZ = 1e6, 1e11
-"""Beyond them a clock is a slip of the unit."""
+"""The clocks that a user can mean; any other is a mistake in the unit."""
 
 
 def check_clock(hertz: float) -> None:
-    """Raise ConfigurationError for a clock that no wafer has: 850 where 850 MHz was meant."""
+    """Raise ConfigurationError for a clock that no wafer has, such as 850 instead of 850 MHz."""
     if not _LEAST_HERTZ <= hertz <= _MOST_HERTZ:
         raise ConfigurationError(
             f"a wafer has no clock of {hertz:g} Hz; write one between 1 MHz and 100 GHz, as in "
@@ -139,7 +139,7 @@ _HERTZ = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 
 
 def parse_hertz(text: str) -> float:
-    """Return hertz of a number with an optional unit.
+    """Return the frequency in hertz of a number with an optional unit.
 
     >>> parse_hertz("850MHz")
     850000000.0

@@ -9,16 +9,16 @@ from enum import StrEnum
 from functools import cached_property
 
 MOST_KEPT = 100
-"""Errors, and warnings, that are kept."""
+"""The number of errors, and of warnings, that a sink keeps."""
 
 
 class Severity(StrEnum):
-    """How bad a finding is. Only errors stop the compilation."""
+    """The severity of a finding. Only errors stop the compilation."""
 
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"
-    """Nothing is wrong: the program asked for it to be shown."""
+    """Not a problem: output that the program asked for."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A span with a label that says why it is shown."""
+    """A span with a label that explains it."""
 
     span: Span
     label: str = ""
@@ -75,7 +75,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding: a stable kebab-case `code`, one sentence, one primary span, and what helps."""
+    """One finding: a stable kebab-case `code`, one sentence, one primary span, notes and a help."""
 
     code: str
     message: str
@@ -88,18 +88,18 @@ class Diagnostic:
 
 @dataclass(slots=True)
 class DiagnosticSink:
-    """Collects findings, in order, dropping exact repeats (same code, place and sentence).
+    """Collects findings, in order, without exact repeats (same code, place and sentence).
 
-    Of each severity but notes, which a program asks for, it keeps the first `MOST_KEPT` and counts
-    the others: who reads a hundred mends their cause, and a source of any length comes to an end.
+    It keeps the first `MOST_KEPT` errors and warnings and counts the others, so that the output for
+    a source of any length is bounded. Notes, which a program asks for, are all kept.
     """
 
     diagnostics: list[Diagnostic] = field(default_factory=list[Diagnostic])
     num_left_out: int = 0
-    """Findings that were counted and not kept."""
+    """Findings that were only counted."""
     _num_kept: Counter[Severity] = field(default_factory=Counter[Severity])
     _seen: set[int] = field(default_factory=set[int])
-    """Hashes, which take a tenth of the memory of what they are made from."""
+    """Hashes of the findings: a tenth of the memory of their texts."""
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Add a finding."""
@@ -123,7 +123,7 @@ class DiagnosticSink:
 
     @property
     def num_findings(self) -> int:
-        """How many there are, those left out included."""
+        """Number of findings, including those left out."""
         return len(self.diagnostics) + self.num_left_out
 
     @property

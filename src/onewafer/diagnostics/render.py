@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 _TAB_WIDTH = 4
 _LINE_CHARACTERS = 160
-"""Longer lines are cut to a window of this size."""
+"""A longer line is cut to a window of so many characters."""
 _LEAD_CHARACTERS = 40
-"""The lines of a window before the mark."""
+"""Characters of a window before the mark."""
 _NEARBY_LINES = 1
-"""Up to this many unmarked lines between two marked ones are shown rather than elided."""
+"""The most unmarked lines between two marked ones that are shown instead of elided."""
 
 _RESET = "\x1b[0m"
 _BOLD = "\x1b[1m"
@@ -48,7 +48,7 @@ _SEVERITY_COLOR = {
 
 
 def render(diagnostics: Iterable[Diagnostic], *, num_left_out: int = 0, color: bool = False) -> str:
-    """Return findings as text, a blank line between two; `color` adds ANSI escapes.
+    """Return findings as text, separated by blank lines; `color` adds ANSI escapes.
 
     The last line says how many were left out, if any were.
     """
@@ -104,7 +104,7 @@ def _json_place(annotation: Annotation) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """The part of a line that is underlined: characters `[start, end)` of the line's text."""
+    """The underlined part of a line: characters `[start, end)` of its text."""
 
     start: int
     end: int
@@ -190,7 +190,7 @@ class _Renderer:
                 yield f"{self._bar()} {row}"
 
     def _underlines(self, text: str, marks: Sequence[_Mark]) -> Iterator[str]:
-        """Yield a row a mark, primary first: carets or dashes, then the label."""
+        """Yield a row for each mark, primary first: carets or dashes, then the label."""
         for mark in sorted(marks, key=lambda m: not m.is_primary):
             indent = " " * _width(text[: mark.start])
             length = max(1, _width(text[mark.start : mark.end]))
@@ -201,7 +201,7 @@ class _Renderer:
 
 
 def _mark_of(annotation: Annotation, *, is_primary: bool) -> tuple[int, _Mark]:
-    """Return the 1-based line on which a span starts, and what to underline there."""
+    """Return the 1-based line on which a span starts, and the mark on it."""
     span = annotation.span
     line, column = span.source.line_column(span.start)
     length = len(span.source.line_text(line).rstrip())
@@ -211,7 +211,7 @@ def _mark_of(annotation: Annotation, *, is_primary: bool) -> tuple[int, _Mark]:
 
 
 def _window(text: str, marks: Sequence[_Mark]) -> tuple[str, Sequence[_Mark]]:
-    """Cut a very long line to a part around its primary mark, and move the marks along."""
+    """Cut a very long line to a window around its primary mark, and shift the marks."""
     if len(text) <= _LINE_CHARACTERS:
         return text, marks
     leading = min(marks, key=lambda mark: not mark.is_primary, default=None)

@@ -1,1 +1,1 @@
-"""Files: read and written whole, checked before they are believed, named by their digests."""
+"""Files: read and written as a whole, checked before use, cached under their digests."""

@@ -1,4 +1,4 @@
-"""Digests of texts and of our own sources, which name what is kept on disk."""
+"""Digests of texts and of our own sources: the keys of cached files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def digest(text: str) -> str:
 
 @cache
 def digest_of_sources(*patterns: str) -> str:
-    """Return the digest of the files of this package that the patterns name, in a fixed order."""
+    """Return the SHA-256 of onewafer's source files that match the patterns, sorted by path."""
     root = Path(__file__).parent.parent
     found = {pattern: [*root.glob(pattern)] for pattern in patterns}
     assert all(found.values()), f"a pattern of {found} names no file"

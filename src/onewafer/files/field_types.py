@@ -1,7 +1,7 @@
-"""Tell whether values that were read from a file have the types that a dataclass says.
+"""Check values that were read from a file against the annotations of a dataclass.
 
-The annotations are the rule, so a class says once what its fields may hold. A whole number must fit
-32 bits, signed or not: every size, index and mask of a program does, and arrays hold it.
+A whole number must fit 32 bits, signed or unsigned: every size, index and mask of a program does,
+and arrays can hold it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FIRST_NUMBER, _BEHIND_NUMBERS = -(1 << 31), 1 << 32
 
 
 class _NDArray:
-    """Stands for NumPy's, whose parts other releases of Python and NumPy name in other ways."""
+    """Stands for `NDArray` of NumPy, whose type arguments differ between releases."""
 
     def __class_getitem__(cls, element: type[Any]) -> types.GenericAlias:
         return types.GenericAlias(np.ndarray, (element,))
@@ -33,13 +33,13 @@ class FieldTypes:
     """The types of the fields of some dataclasses."""
 
     def __init__(self, classes: Iterable[type[Any]]) -> None:
-        """Keep classes; `classes` are all that the annotations name."""
+        """Take all dataclasses that the annotations name."""
         self._names: dict[str, object] = {cls.__name__: cls for cls in classes}
         self._names |= {"NDArray": _NDArray, "Mapping": Mapping, "np": np}
         self._predicates: dict[type[Any], dict[str, Predicate]] = {}
 
     def check(self, cls: type[Any], fields: Mapping[str, object]) -> None:
-        """Raise `TypeError` if a field of `cls` has another value than its annotation says."""
+        """Raise `TypeError` if the value of a field of `cls` does not have the annotated type."""
         predicates = self._predicates.get(cls)
         if predicates is None:
             hints = get_type_hints(cls, localns=self._names)
@@ -53,7 +53,7 @@ class FieldTypes:
 
 @cache
 def _predicate(hint: Any) -> Predicate:  # noqa: ANN401  # any annotation
-    """Return what tells whether a value is of an annotation."""
+    """Return the function that tells whether a value has the type of an annotation."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         choices = tuple(map(_predicate, arguments))
@@ -78,7 +78,7 @@ def _predicate(hint: Any) -> Predicate:  # noqa: ANN401  # any annotation
 
 
 def _sequence_of(item: Predicate) -> Predicate:
-    """Annotations of tuples are `tuple[T, ...]`."""
+    """Return the predicate of `tuple[T, ...]`, the only form that annotations of tuples have."""
     return lambda value: type(value) is tuple and all(map(item, cast("tuple[object, ...]", value)))
 
 
@@ -87,7 +87,7 @@ def _array_of(dtype: np.dtype[Any]) -> Predicate:
 
 
 def _is_text(value: object) -> bool:
-    """Halves of surrogate pairs, which JSON can name, are no text."""
+    """Tell whether a value is a text without lone surrogates, which JSON can spell."""
     return type(value) is str and (value.isascii() or not _SURROGATES.search(value))
 
 

@@ -1,4 +1,4 @@
-"""Files from anywhere: what they say about their own size is checked before memory is taken."""
+"""Untrusted files: the size that they claim is checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAMAGES: Final = (
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return a member of an archive, whole: only then its checksum is looked at.
+    """Return the whole content of an archive's member, which verifies its checksum, too.
 
     Raises:
         ValueError: it is larger than the memory of this computer.
@@ -43,7 +43,7 @@ def parse_array(payload: bytes) -> NDArray[Any]:
     """Return the array of a `.npy` file.
 
     Raises:
-        ValueError: it is none, holds Python objects, or is larger or smaller than it says.
+        ValueError: it is no `.npy` file, holds Python objects, or has another size than its header.
     """
     file = io.BytesIO(payload)
     version = np.lib.format.read_magic(file)
@@ -66,10 +66,10 @@ _HEADERS: Final = {
 
 
 def inflate(payload: bytes, *, most_bytes: int) -> bytes:
-    """Return deflated bytes as they were.
+    """Decompress one stream of zlib.
 
     Raises:
-        ValueError: they were more than `most_bytes`, or something follows them.
+        ValueError: it has more than `most_bytes` when decompressed, or bytes follow it.
         zlib.error: they are damaged.
     """
     stream = zlib.decompressobj()

@@ -1,4 +1,4 @@
-"""Files that are read or written whole: never half of one, never one without an end."""
+"""Files that are written as a whole or not at all, and read only if they have an end."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def check_file(path: Path, *, most_bytes: int | None = None) -> None:
-    """Raise an OSError unless `path` is a regular file, of at most so many bytes.
+    """Raise an OSError unless `path` is a regular file of at most `most_bytes`.
 
-    A pipe may never answer, and a device may never end.
+    Reading a pipe may block for ever, and a device may have no end.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -30,10 +30,9 @@ def check_file(path: Path, *, most_bytes: int | None = None) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Generator[Path]:
-    """Yield where to write; it becomes `path` if the block ends well, and is removed if not.
+    """Yield a temporary path to write to: renamed to `path` after the block, removed if it fails.
 
-    A link or a device (`/dev/stdout`) is written in place instead of being replaced. Errors of the
-    system name `path`.
+    A link or a device (`/dev/stdout`) is written in place. `OSError`s name `path`.
     """
     with naming(path):
         if _is_written_in_place(path):
@@ -50,9 +49,9 @@ def whole_file(path: Path) -> Generator[Path]:
 
 @contextmanager
 def naming(path: Path, partial: Path | None = None) -> Generator[None]:
-    """Let errors of the system in the block name `path`, where they name no file, or `partial`.
+    """Let an `OSError` in the block name `path` if it names no file, or names `partial`.
 
-    A full disk has no name where bytes are written, and libraries tell of it in other words.
+    The error of a full disk names no file, and libraries word it in their own way.
     """
     try:
         yield
@@ -68,14 +67,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8.
 
     Raises:
-        OSError: it cannot be written; what stood there is still there.
+        OSError: it cannot be written; an earlier file of that name is unchanged.
     """
     with whole_file(path) as target:
         target.write_text(text, encoding="utf-8")
 
 
 def try_to_write(path: Path) -> None:
-    """Raise the OSError that writing would end with, as far as one can know before."""
+    """Raise the OSError that writing `path` would raise, as far as it can be foreseen."""
     if _is_written_in_place(path):
         path.open("ab").close()
         return
@@ -83,12 +82,12 @@ def try_to_write(path: Path) -> None:
 
 
 def new_sibling(path: Path, ending: str) -> Path:
-    """Make an empty, hidden file beside `path` with a unique name, and return it.
+    """Create an empty, hidden file beside `path` with a unique name, and return its path.
 
-    Unlike those of `tempfile`, it has the permissions of any new file: it may become `path`.
+    Unlike those of `tempfile`, it has the usual permissions, so that it can be renamed to `path`.
 
     Raises:
-        OSError: there can be none.
+        OSError: the folder cannot be written.
     """
     for number in count():
         sibling = path.with_name(f".{path.name}.{os.getpid()}-{number}{ending}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# It comes first, so that a Ctrl-C during the imports behind it is one line.
+# It comes first, so that a Ctrl-C during the later imports is reported in one line.
 from onewafer.host.runs import short_traceback as _  # noqa: F401
 
 # isort: split

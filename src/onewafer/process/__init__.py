@@ -1,1 +1,1 @@
-"""The running process: garbage collection, replaced functions, calls in workers, tracebacks."""
+"""The running process: garbage collection, patched functions, calls in workers, tracebacks."""

@@ -1,7 +1,7 @@
-"""`with` blocks that change what a library does: nested, in several threads, closed in any order.
+"""`with` blocks that patch a library: nested, in several threads, closed in any order.
 
-PyTorch has one `nn.Module.__call__` and one `torch.compile` for the whole process, so what blocks
-put in their place belongs to the process too. It stays until the last block is closed.
+PyTorch has one `nn.Module.__call__` and one `torch.compile` for the whole process, so a patch is
+for the whole process, too. It stays until the last block is closed.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _Value = TypeVar("_Value")
 
 
 class OpenBlocks(Generic[_Value]):
-    """The values of the blocks that are open.
+    """A stack of values, one for each open block.
 
-    A thread sees the value of the innermost block that it opened. A thread without a block of its
-    own, such as a worker that a script starts, sees the innermost of all.
+    A thread sees the value of the last block that it opened. A thread without a block of its own,
+    such as a worker that a script starts, sees the last of all threads.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: tuple[tuple[int, _Value], ...] = ()
-        """The thread and the value of each block, replaced as a whole: readers need no lock."""
+        """Thread and value of each open block; replaced at a change, so reading needs no lock."""
 
     @property
     def current(self) -> _Value | None:
-        """The value that counts in this thread; None if no block is open."""
+        """The value that this thread sees; None: no block is open."""
         blocks = self._open
         if len(blocks) == 1:  # for speed
             return blocks[0][1]
@@ -42,7 +42,7 @@ class OpenBlocks(Generic[_Value]):
 
     @contextmanager
     def open(self, value: _Value) -> Generator[None]:
-        """Open a block that stands for a value."""
+        """Make a value the current one inside the block."""
         block = threading.get_ident(), value
         with self._lock:
             self._open = (*self._open, block)
@@ -54,10 +54,10 @@ class OpenBlocks(Generic[_Value]):
 
 
 class Replacement:
-    """An attribute of a library that has another value while a block needs it."""
+    """A patch of an attribute of a library, in place while at least one block needs it."""
 
     def __init__(self, owner: object, name: str, make: Callable[[Function], Function]) -> None:
-        """`make` gets the original and returns its replacement."""
+        """Patch `owner.name`; `make` gets the original and returns its replacement."""
         self._owner, self._name, self._make = owner, name, make
         self._lock = threading.Lock()
         self._num_blocks = 0
@@ -65,15 +65,15 @@ class Replacement:
 
     @property
     def is_needed(self) -> bool:
-        """True if a block is open that needs it."""
+        """True if a block that needs the patch is open."""
         return self._num_blocks > 0
 
     @contextmanager
     def in_place(self) -> Generator[Function]:
-        """Keep the replacement in place inside the block, which gets the original.
+        """Keep the patch in place inside the block; yield the original.
 
-        If someone else has replaced it since, theirs stays, and calls ours forever: ours must act
-        as the original does while no block is open.
+        If other code has patched the attribute since, its patch stays and may go on calling ours:
+        while no block is open, ours must act as the original does.
         """
         with self._lock:
             if not self._num_blocks:

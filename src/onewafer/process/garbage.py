@@ -1,4 +1,4 @@
-"""How often Python looks for unreachable cycles of objects."""
+"""The frequency of Python's garbage collection."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 _WHILE_MAKING = 200_000
 _WHILE_SERVING = 50_000
-"""Objects that requests leave behind in cycles until a collection: some megabytes at most."""
+"""New objects before a collection; those that requests leave in cycles take some megabytes."""
 
 
 def keep_what_is_there() -> None:
-    """Leave all objects that are there by now out of later collections: they stay to the end.
+    """Exclude all objects that exist now from later collections: they live to the end.
 
-    Looking at a model's modules again and again takes some hundredths of a server's time.
+    Traversing a model's modules at each collection takes some hundredths of a server's time.
     """
     gc.freeze()
 
@@ -26,7 +26,7 @@ def keep_what_is_there() -> None:
 def collection_while_serving() -> AbstractContextManager[None]:
     """Collect garbage less often in a block that answers requests.
 
-    Looking at the open ones after every 700 objects takes a tenth of the time of short answers.
+    Traversing the open requests after every 700 objects takes a tenth of the time of short answers.
     """
     return _collection_after(_WHILE_SERVING)
 
@@ -34,14 +34,14 @@ def collection_while_serving() -> AbstractContextManager[None]:
 def rare_collection() -> AbstractContextManager[None]:
     """Collect garbage rarely in a block that makes many objects and keeps most of them.
 
-    Looking at all of them again and again takes a third of the time of a compilation.
+    Traversing them at each collection takes a third of the time of a compilation.
     """
     return _collection_after(_WHILE_MAKING)
 
 
 @contextmanager
 def _collection_after(num_objects: int) -> Generator[None]:
-    """Collect garbage when so many objects are new; if collection is disabled, it stays so."""
+    """Collect garbage after `num_objects` new objects; a disabled collection stays disabled."""
     thresholds = gc.get_threshold()
     if thresholds[0]:
         gc.set_threshold(num_objects, *thresholds[1:])

@@ -1,7 +1,7 @@
 """Tracebacks without our own frames: the user's frames, then the message.
 
-Under a script, and in the cell of a notebook. What our code called and caught on the way (NumPy, a
-file that is missing) is ours too.
+They are shown for a script and in a notebook's cell. Frames of libraries that our code called
+(NumPy, for example) are left out, too.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _OWN_FOLDERS = tuple(
 
 
 def is_own_file(name: str) -> bool:
-    """Tell whether a file, as frames name it, is one of ours."""
+    """Tell whether a file, by the name that frames have, is part of onewafer."""
     return name.startswith(_OWN_FOLDERS)
 
 
 def drop_own_frames(shown: TracebackException) -> None:
-    """Take our frames, and what they called, out of an error and of those that it came from."""
+    """Remove our frames, and those that they called, from an error and the errors before it."""
     shown.__cause__ = None
     link: TracebackException | None = shown
     while link is not None:
@@ -35,7 +35,7 @@ def drop_own_frames(shown: TracebackException) -> None:
 
 
 def render_in_notebook(error: BaseException) -> list[str]:
-    """Return what a cell shows of an error: where the user's code stands, and the message."""
+    """Return the lines that a notebook's cell shows of an error: the user's frames, the message."""
     shown = TracebackException.from_exception(error)
     drop_own_frames(shown)
     frames = StackSummary.from_list([*dropwhile(_is_of_ipython, shown.stack)])
@@ -47,7 +47,7 @@ def render_in_notebook(error: BaseException) -> list[str]:
 
 
 def render_whole(error: BaseException) -> list[str]:
-    """Return what a cell shows of a bug of ours: everything, as Python does."""
+    """Return the lines that a notebook's cell shows of a bug of ours: the whole traceback."""
     return "".join(TracebackException.from_exception(error).format()).splitlines()
 
 

@@ -1,10 +1,10 @@
 """Module calls in the worker processes of a script: counted there, read by the script's process.
 
-Each process writes a small file of its own, whose numbers are right at all times: however it ends
-(`os._exit`, SIGKILL), what it has counted is there. A forked process has everything that it needs.
-A spawned one is a fresh Python: multiprocessing sends it, with the process's name, where to count.
+Each process writes a small file of its own, whose numbers are right at all times: however the
+process ends (`os._exit`, SIGKILL), its counts are there. A forked process inherits the counter. A
+spawned one is a fresh Python: multiprocessing sends it the folder together with its name.
 
-Nothing here loads PyTorch: a worker may have no use for it.
+Nothing here loads PyTorch: a worker may not need it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _DIGITS = 12
-"""Digits of a count in a file, a constant number, so that it can be overwritten in place."""
+"""Digits of a count in a file: always as many, so that it can be overwritten in place."""
 _MODULE = "torch.nn.modules.module"
 
 
@@ -42,7 +42,7 @@ class WorkerCalls:
     """Outermost calls of one module class in one worker process; they ran on the host."""
 
     process: str
-    """Its name, as multiprocessing gives it; `os.fork` if the script forked it itself."""
+    """The process's name in multiprocessing; `os.fork` if the script forked it itself."""
     process_id: int
     module: str
     calls: int
@@ -57,7 +57,7 @@ class WorkerCounts:
 
     @contextmanager
     def in_folder(self) -> Generator[CallFile]:
-        """Yield where processes that begin inside count: nowhere if no folder can be made."""
+        """Yield the counter of processes that begin inside; without a folder it counts nothing."""
         process_id = os.getpid()
         try:
             folder = Path(tempfile.mkdtemp(prefix="onewafer-calls-"))
@@ -84,17 +84,17 @@ class CallFile:
     """Counts the calls of this process; a process that it forks begins its own file."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Take the folder of all files; None: nothing is counted."""
+        """Take the folder of the counts' files; None: nothing is counted."""
         self.folder = folder
         self._process_id = -1
         self._file = -1
         self._lock = threading.Lock()
         self._places: dict[str, int] = {}
-        """Module class → where its count is in the file."""
+        """Module class → the offset of its count in the file."""
         self._counts: Counter[str] = Counter()
 
     def count(self, called: Any) -> None:  # noqa: ANN401  # an `nn.Module`
-        """Count a call, unless the module has no parameters: data loaders call many such."""
+        """Count a call of a module with parameters: data loaders call many without."""
         if self.folder is None or not any(True for _ in called.parameters()):
             return
         module = type(called).__name__
@@ -111,7 +111,7 @@ class CallFile:
     def _begin(self, folder: Path) -> None:
         self._process_id, self._lock = os.getpid(), threading.Lock()
         self._places, self._counts = {}, Counter()
-        self._file = -1  # the one so far is that of the process that forked this one
+        self._file = -1  # an open file is that of the process that forked this one
         with suppress(OSError):
             path = folder / str(self._process_id)
             self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -121,9 +121,9 @@ class CallFile:
 
 
 def _read(folder: Path) -> list[WorkerCalls]:
-    """Return the finished lines that processes have written.
+    """Return the calls in the complete lines of all files.
 
-    Nothing if the folder is gone, as after a script that empties `/tmp`.
+    None if the folder is gone, as after a script that empties `/tmp`.
     """
     found: list[WorkerCalls] = []
     for path in sorted(folder.glob("[0-9]*"), key=lambda path: int(path.name)):
@@ -137,7 +137,7 @@ def _read(folder: Path) -> list[WorkerCalls]:
 
 @contextmanager
 def counting_in_spawned_processes(folder: Path) -> Generator[None]:
-    """Let processes that multiprocessing spawns inside count in a folder."""
+    """Let processes that multiprocessing spawns inside the block count in a folder."""
     with _PREPARATION.in_place(), _FOLDERS.open(folder):
         yield
 
@@ -156,7 +156,7 @@ _PREPARATION = Replacement(spawn, "get_preparation_data", _replace_preparation)
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """The name of a process, which begins to count when it reads it."""
+    """The name of a spawned process; unpickling it there begins the counting."""
 
     folder: Path
     name: str
@@ -173,11 +173,11 @@ def begin_in_spawned_process(folder: str, name: str) -> str:
 
 
 _TO_THE_END = ExitStack()
-"""Files that a spawned process keeps open; those that it spawns in turn count, too."""
+"""Blocks that a spawned process never closes, so that processes that it spawns count, too."""
 
 
 class _CountWhenLoaded(MetaPathFinder):
-    """Makes `nn.Module` count when it is loaded, if ever."""
+    """Patches `nn.Module` to count its calls when PyTorch is imported, if it ever is."""
 
     def __init__(self, calls: CallFile) -> None:
         self._calls = calls
@@ -185,7 +185,7 @@ class _CountWhenLoaded(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find only the module of `nn.Module`, and that once."""
+        """Return a spec that patches the module of `nn.Module`, once; None for other modules."""
         del path, target  # others find it
         if fullname != _MODULE:
             return None
@@ -205,11 +205,11 @@ class _CountWhenLoaded(MetaPathFinder):
 
 class _Nesting(threading.local):
     is_inside = False
-    """True if this thread is in a call that is counted."""
+    """True if this thread is inside a call that was counted."""
 
 
 def _count_calls(module: ModuleType, calls: CallFile) -> None:
-    """Make the calls of all modules of PyTorch count, the outermost ones."""
+    """Patch `nn.Module.__call__` to count outermost calls."""
     original: Callable[..., object] = module.Module.__call__
     nesting = _Nesting()
 

@@ -1,6 +1,6 @@
-"""The terminal and the notebook, as a person sees them, once for all commands and the Python API.
+"""Output on terminals and in notebooks, for all commands and the Python API.
 
-Names of `console`, which loads Rich, are loaded when they are first used.
+The names of `console`, which loads Rich, are loaded when they are first used.
 """
 
 from importlib import import_module

@@ -1,8 +1,8 @@
-"""The one console of all commands: what is printed on it is data, never markup.
+"""The console of all commands: printed text is data, never markup.
 
-Rich takes `[/docs]` for a style, `:100:` for an emoji, and passes escape sequences on. Strings,
-cells of tables and titles come from users' files, names and source lines, so none of that holds
-here. Colors come from styles, which are given beside a text and not in it.
+Rich takes `[/docs]` for a style, `:100:` for an emoji, and passes escape sequences on. Here
+strings, cells of tables and titles come from users' files, names and source lines, so all of that
+is switched off. Colors come from styles, which are arguments beside a text and not part of it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class PlainConsole(Console):
-    """A console that takes every text as it stands."""
+    """A Rich console that prints every text literally."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  # those of Rich
-        """Take the options of a Rich console, except those that give a meaning to text."""
+        """Take the options of a Rich console, except markup, emoji and highlight."""
         super().__init__(markup=False, emoji=False, highlight=False, **options)
         self._is_forced: bool | None = options.get("force_terminal")
 
     @property
     def is_watched(self) -> bool:
-        """True if output is seen as it is written, so that a line can renew itself.
+        """True if the output is a terminal, on which a line can be overwritten.
 
         `is_terminal` is about colors: `FORCE_COLOR` makes it true for a file and for a pipe, as in
         the commands that a cell of a notebook runs.
@@ -44,47 +44,47 @@ class PlainConsole(Console):
         return self.file.isatty() if self._is_forced is None else self._is_forced
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401  # those of Rich
-        """Return a string as text, escaped before it is measured."""
+        """Return a string as Rich text, escaped before its width is measured."""
         return super().render_str(printable(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield segments, those of ready-made texts escaped, too."""
+        """Yield the segments of a renderable; `Text` objects are escaped, too."""
         for segment in super().render(renderable, options):
             text, style, control = segment
             yield segment if control else Segment(printable(text), style)
 
 
 class PlainTextColumn(TextColumn):
-    """A column of a progress line that takes text as it stands."""
+    """A column of a progress line that prints text literally."""
 
     def render(self, task: Task) -> Text:
-        """Return the text of a task, escaped before it is measured."""
+        """Return the text of a task, escaped before its width is measured."""
         return Text(printable(self.text_format.format(task=task)), style=self.style)
 
 
 class RateColumn(ProgressColumn):
-    """A column of a progress line with the steps that are done in a second."""
+    """A column of a progress line with the rate in steps per second."""
 
     def __init__(self, noun: str) -> None:
-        """Take what the steps are called, in the plural."""
+        """Take the noun of the steps, in the plural."""
         super().__init__()
         self._noun = noun
 
     def render(self, task: Task) -> Text:
-        """Return the rate of a task; nothing before there is one."""
+        """Return the rate of a task; empty before the first step."""
         return Text("" if task.speed is None else f"{format_rate(task.speed)} {self._noun}/s")
 
 
 def stdout_console(columns: int) -> PlainConsole:
-    """Return the console of stdout: as wide as the terminal, or `columns` where there is none."""
+    """Return a console on stdout: as wide as the terminal, or of `columns` if it is none."""
     console = PlainConsole()
     return console if console.is_watched else PlainConsole(width=columns)
 
 
 def to_text(renderable: RenderableType, columns: int) -> str:
-    """Return what a console of so many columns shows, without colors, as whole lines."""
+    """Return the text that a console of so many columns prints, without colors."""
     console = PlainConsole(file=io.StringIO(), width=columns, color_system=None)
     with console.capture() as capture:
         console.print(renderable)
@@ -92,7 +92,7 @@ def to_text(renderable: RenderableType, columns: int) -> str:
 
 
 def labelled(label: str, text: str) -> Table:
-    """Return a label and, beside it, a text of any number of lines."""
+    """Return a table with a label and, beside it, a text of any number of lines."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="cyan", no_wrap=True)
     grid.add_column()

@@ -1,4 +1,4 @@
-"""pandas frames: pandas is imported only when one is asked for."""
+"""Data frames of pandas, which is imported only when one is made."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def make_frame(
 ) -> Any:  # noqa: ANN401  # pandas is not a requirement
     """Return a `pandas.DataFrame`; `index` is the column that names the rows.
 
-    A column of seconds is followed by one of microseconds, since pandas prints six digits behind
-    the point; not that of a whole run, `total_seconds`.
+    Each column of seconds, except `total_seconds`, is followed by one of microseconds, since pandas
+    prints only six decimal places.
 
     Raises:
         ConfigurationError: pandas is not installed.
@@ -46,10 +46,10 @@ def make_frame(
 def frame_of_entries(
     kind: type[DataclassInstance], entries: Iterable[DataclassInstance], *, as_text: Iterable[str]
 ) -> Any:  # noqa: ANN401  # pandas is not a requirement
-    """Return a `pandas.DataFrame` with a row an entry of one class.
+    """Return a `pandas.DataFrame` with a row for each entry, a dataclass.
 
-    A column is a field whose annotation is a number, a text or one of the types `as_text`, which
-    become texts. Other fields do not fit into a cell.
+    Its columns are the fields annotated as numbers, texts, or a type in `as_text`, which is
+    converted to text. Other fields are left out.
 
     Raises:
         ConfigurationError: pandas is not installed.
@@ -62,7 +62,7 @@ def frame_of_entries(
 
 
 def _types(annotation: object) -> list[str]:
-    """Return the names in an annotation, which is a text (PEP 563)."""
+    """Return the names of types in an annotation, which is a string (PEP 563)."""
     return re.findall(r"\w+", str(annotation))
 
 

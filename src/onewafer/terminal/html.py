@@ -1,6 +1,6 @@
-"""HTML of what commands print: tables as tables, so that notebooks and screen readers have cells.
+"""The output of commands as HTML, with real tables for notebooks and screen readers.
 
-It names no color, so that it is readable on a light and on a dark page.
+It sets no color, so that it is readable on a light and on a dark page.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PARAGRAPH = "margin:0.3em 0;white-space:pre-wrap"
 
 
 def to_html(renderable: RenderableType) -> str:
-    """Return texts as paragraphs and tables as tables, with every character escaped."""
+    """Return texts as paragraphs and tables as `<table>`, with all text escaped."""
     match renderable:
         case Group():
             return "\n".join(map(to_html, renderable.renderables))

@@ -1,4 +1,4 @@
-"""A line in the output of a notebook cell that renews itself, as a progress line of a terminal."""
+"""A line in the output of a notebook's cell that is updated in place, for progress."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class _Shell(Protocol):
-    """The part of an IPython shell that is used here."""
+    """The attributes of an IPython shell that are used here."""
 
     execution_count: int
     display_pub: _Publisher
 
 
 class _Publisher(Protocol):
-    """The function that sends output to the cell that runs."""
+    """The publisher of output to the running cell."""
 
     def publish(
         self, data: Mapping[str, str], *, transient: Mapping[str, str], update: bool
@@ -27,9 +27,9 @@ class _Publisher(Protocol):
 
 
 def find_notebook() -> _Shell | None:
-    """Return the shell of the notebook that this process is the kernel of; None: there is none.
+    """Return the IPython shell if this process is a notebook's kernel, else None.
 
-    IPython in a terminal is none: a line of the terminal is what is wanted there.
+    IPython in a terminal is no notebook: progress is a line of the terminal there.
     """
     ipython: Any = sys.modules.get("IPython")  # whoever is in a notebook has imported it
     shell = None if ipython is None else ipython.get_ipython()
@@ -37,23 +37,23 @@ def find_notebook() -> _Shell | None:
 
 
 class NotebookLine:
-    """One line in the output of the cell that runs; it is empty when the work is done."""
+    """One line in the output of the running cell; cleared when the work is done."""
 
     def __init__(self, shell: _Shell) -> None:
         self._shell = shell
         self._cell: int | None = None
-        """The cell that has the line, by its execution count."""
+        """The execution count of the cell that has the line."""
         self._is_empty = True
 
     def show(self, text: str) -> None:
-        """Show a text in place of the last one, or in a new line of another cell."""
+        """Replace the text of the line; in another cell than the last one, begin a new line."""
         is_new = self._cell != self._shell.execution_count
         self._cell = self._shell.execution_count
         self._is_empty = False
         self._publish(text, is_new=is_new)
 
     def clear(self) -> None:
-        """Take the text away."""
+        """Empty the line."""
         if not self._is_empty and self._cell == self._shell.execution_count:
             self._is_empty = True
             self._publish("", is_new=False)

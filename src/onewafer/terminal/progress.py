@@ -1,7 +1,7 @@
-"""Progress: what a command is doing, in a line on stderr that renews itself.
+"""Progress of commands: a line on stderr that is updated in place.
 
-Where stderr is a file, steps that are counted are told now and then, a line each. Rich is loaded
-when there is a line that renews itself.
+Where stderr is no terminal, the progress of counted steps is logged, a line now and then. Rich is
+loaded only for a line on a terminal.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _LOG_SECONDS = 10.0
 _LOG_SHARE = 0.2
-"""Share of the time so far: a log of a day has some forty lines."""
+"""Time to the next line, as a share of the time so far: a log of a day has some forty lines."""
 
 
 class ProgressBar:
-    """A line with a bar; it only moves until it is known how many steps there are."""
+    """A line with a bar, without a length until the number of steps is known."""
 
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
@@ -47,7 +47,7 @@ class ProgressBar:
 
 
 class CellBar(ProgressBar):
-    """The same in a notebook: text and steps in a line of the cell that runs."""
+    """Progress in a notebook: text and steps in a line of the running cell."""
 
     def __init__(self, line: NotebookLine) -> None:
         super().__init__()
@@ -65,10 +65,10 @@ class CellBar(ProgressBar):
 
 
 class LogLines(ProgressBar):
-    """The same in a log: a whole line after ten seconds, and then ever more rarely."""
+    """Progress in a log: a line after ten seconds, and then at growing intervals."""
 
     def __init__(self, noun: str, clock: Callable[[], float] = perf_counter) -> None:
-        """Take what steps are called, in the plural, and what tells the time."""
+        """Take the noun of the steps, in the plural, and a clock in seconds."""
         super().__init__()
         self._noun, self._clock = noun, clock
         self._started = clock()
@@ -84,7 +84,7 @@ class LogLines(ProgressBar):
         self._done, self._total = done, total
 
     def line(self) -> str:
-        """Return how far it is: steps, their rate, and the time that is left."""
+        """Return the line: steps done, their rate, and the estimated time left."""
         elapsed = self._clock() - self._started
         line = f"{self._text}: {self._done:,} of {self._total:,} {self._noun}"
         if self._done and elapsed > 0:
@@ -94,12 +94,12 @@ class LogLines(ProgressBar):
         return f"{line} ({format_duration(elapsed)} so far)"
 
     def seconds_to_next(self) -> float:
-        """Return how long to wait before the next line."""
+        """Return the time to wait before the next line."""
         return max(_LOG_SECONDS, _LOG_SHARE * (self._clock() - self._started))
 
     @contextmanager
     def written(self) -> Generator[None]:
-        """Write lines while the steps are done, also during a long one."""
+        """Write lines in a thread while the block runs, also during a long step."""
         writer = threading.Thread(target=self._write, daemon=True)
         writer.start()
         try:
@@ -117,10 +117,10 @@ class LogLines(ProgressBar):
 
 @contextmanager
 def progress_bar(*, is_shown: bool = True, noun: str | None = None) -> Generator[ProgressBar]:
-    """Yield a bar that is gone at the end.
+    """Yield a bar that disappears at the end of the block.
 
-    With the noun of its steps it shows how many are done, how many a second, and the time left: if
-    stderr is no terminal, in lines of a log. Without one nothing is shown there.
+    With the noun of its steps it shows how many are done, their rate, and the time left; if stderr
+    is no terminal, in lines of a log. Without a noun, nothing is shown there.
     """
     if not is_shown:
         yield ProgressBar()
@@ -163,9 +163,9 @@ def _counting_columns(noun: str) -> tuple[ProgressColumn, ...]:
 
 
 def progress_line(console: PlainConsole, *columns: ProgressColumn) -> Progress:
-    """Return a line with a spinner and columns, gone at its end; nothing if there is no terminal.
+    """Return a line with a spinner and columns, which disappears at its end.
 
-    What others print passes untouched.
+    It is disabled if the console is no terminal. It does not redirect stdout or stderr.
     """
     from rich.progress import Progress, SpinnerColumn  # noqa: PLC0415  # as above
 
@@ -181,7 +181,7 @@ def progress_line(console: PlainConsole, *columns: ProgressColumn) -> Progress:
 
 
 def text_column(form: str) -> ProgressColumn:
-    """Return a column of text; `form` has the fields of a task in braces."""
+    """Return a column of text; `form` is a format string over `task`."""
     from onewafer.terminal.console import PlainTextColumn  # noqa: PLC0415  # as above
 
     return PlainTextColumn(form)

@@ -1,6 +1,6 @@
-"""Values that show themselves: `print`, the prompt of IPython and the output of a notebook cell.
+"""Values with a display of their own in `print`, at IPython's prompt and in notebooks.
 
-All three show what `__rich__` returns: texts and tables. Its text is data: markup in it means
+All three show the result of `__rich__`: texts and tables. Its text is data: markup in it means
 nothing, HTML in it is escaped, and control characters are written as escapes.
 """
 
@@ -13,34 +13,34 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SHOWN_COLUMNS = 120
-"""Width of what is shown where there is no terminal to fit it to."""
+"""The width of the output where there is no terminal."""
 
 
 class Shown(ABC):
-    """A value that shows itself."""
+    """Base of values with a display of their own."""
 
     __slots__ = ()
 
     @abstractmethod
     def __rich__(self) -> RenderableType:
-        """Return what a Rich console prints of it."""
+        """Return the texts and tables that a Rich console prints."""
 
     def in_notebook(self) -> RenderableType:
-        """Return what a notebook shows of it, where there is room for more than on a terminal."""
+        """Return the texts and tables for a notebook, which has room for more than a terminal."""
         return self.__rich__()
 
     def __str__(self) -> str:
-        """Return it as on a terminal, without colors."""
+        """Return the text of a terminal, without colors."""
         from onewafer.terminal.console import to_text  # noqa: PLC0415  # what is shown needs it
 
         return to_text(self.__rich__(), SHOWN_COLUMNS).removesuffix("\n")
 
     def _repr_html_(self) -> str:
-        """Return it as notebooks show it: its tables are tables."""
+        """Return the HTML for a notebook."""
         from onewafer.terminal.html import to_html  # noqa: PLC0415  # likewise
 
         return to_html(self.in_notebook())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        """Return it as IPython shows it: `__repr__` is for programmers, and long."""
+        """Return text and HTML for IPython, which would show the long `__repr__` otherwise."""
         return {"text/plain": str(self), "text/html": self._repr_html_()}

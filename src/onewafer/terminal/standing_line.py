@@ -1,8 +1,8 @@
-"""A line that stands below what a script prints: erased before each print, drawn between them.
+"""A status line below the output of a script: erased before each print and drawn again after it.
 
-In: words, as often as there are some. Out: at most four lines a second, on the terminal of stderr.
-`sys.stdout` and `sys.stderr`, as far as they are terminals, get files that erase the line before
-they write. It is drawn only where a line begins, so that it never meets half a line, as that of
+It is drawn on the terminal of stderr, at most four times a second. If `sys.stdout` and `sys.stderr`
+are terminals, they are replaced by files that erase the line before they write. The line is drawn
+only if the cursor is at the start of a line, so that it never overwrites a part of one, such as
 another progress bar.
 """
 
@@ -29,20 +29,20 @@ _ERASE = b"\r\x1b[2K"
 
 
 class StandingLine:
-    """The line, and what is known of the terminal that it stands on."""
+    """The status line, and the state of its terminal."""
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
-        """Take what tells the time."""
+        """Take a clock in seconds."""
         self._clock = clock
         self._due = 0.0
         self._file: io.FileIO | None = None
         self._is_shown = False
         self._is_at_start = True
-        """True if the cursor is where a line begins."""
+        """True if the cursor is at the start of a line."""
         self._lock = threading.RLock()
 
     def show(self, say: Callable[[], str]) -> None:
-        """Renew the line if it is time to; only then its words are asked for."""
+        """Update the line with the text of `say`, at most once in a quarter of a second."""
         now = self._clock()
         if now < self._due or self._file is None:
             return
@@ -54,20 +54,20 @@ class StandingLine:
                 self._is_shown = True
 
     def erase(self) -> None:
-        """Take the line away until it is shown again."""
+        """Erase the line until it is shown again."""
         with self._lock, suppress(OSError):
             if self._is_shown and self._file is not None:
                 self._is_shown = False
                 self._file.write(_ERASE)
 
     def note(self, written: bytes) -> None:
-        """Note what was written on the terminal."""
+        """Note from the written bytes whether the cursor is at the start of a line."""
         if written:
             self._is_at_start = written.endswith(b"\n")
 
     @contextmanager
     def giving_way(self) -> Generator[None]:
-        """Leave the terminal to another line of ours, which leaves nothing behind."""
+        """Leave the terminal to another progress line inside the block, which erases itself."""
         self.erase()
         was_at_start = self._is_at_start
         try:
@@ -77,7 +77,7 @@ class StandingLine:
 
     @contextmanager
     def below(self) -> Generator[None]:
-        """Stand below what is printed inside, if stderr is a terminal."""
+        """Keep the line below the output of the block, if stderr is a terminal."""
         terminal = sys.stderr
         if not _is_plain_terminal(terminal):
             yield
@@ -105,7 +105,7 @@ class StandingLine:
 
 
 class _Terminal(io.FileIO):
-    """A terminal that takes the line away before anything is written on it."""
+    """A terminal that erases the status line before anything is written."""
 
     def __init__(self, descriptor: int, line: StandingLine) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -118,12 +118,12 @@ class _Terminal(io.FileIO):
         return count
 
     def fileno(self) -> int:
-        self._line.erase()  # whoever asks writes by itself: `input`, a process
+        self._line.erase()  # callers write to the descriptor themselves: `input`, a process
         return super().fileno()
 
 
 def _is_plain_terminal(stream: TextIO | None) -> bool:
-    """Tell whether it is the file of a terminal as Python opens it, not one in its place."""
+    """Tell whether a stream is a terminal as Python opened it, not a replacement."""
     try:
         return type(stream) is io.TextIOWrapper and stream.isatty() and stream.fileno() >= 0
     except (OSError, ValueError):  # closed
@@ -131,7 +131,7 @@ def _is_plain_terminal(stream: TextIO | None) -> bool:
 
 
 def _beside(stream: io.TextIOWrapper, line: StandingLine) -> io.TextIOWrapper:
-    """Return a file like that of a terminal, beside which a line stands."""
+    """Return a copy of a terminal's stream that erases the status line before it writes."""
     raw = _Terminal(stream.fileno(), line)
     raw.name = stream.name
     found = io.TextIOWrapper(

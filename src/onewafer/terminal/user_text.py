@@ -1,4 +1,4 @@
-"""Texts of users inside messages of ours: on one line, of a length that can be read."""
+"""Texts of users quoted in messages: on one line, and not too long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LAST_BYTE: Final = 0xFF
 
 
 def visible(text: str) -> str:
-    r"""Spell control characters out, ends of lines too: for a text of a user inside a sentence.
+    r"""Escape control characters and line ends of a user's text inside a sentence.
 
     A whole output, of several lines, goes through `terminal.printable` instead.
 
@@ -22,7 +22,7 @@ def visible(text: str) -> str:
 
 
 def escaped(code: int) -> str:
-    r"""Spell a character out by its number.
+    r"""Return the escape sequence of a character's code point.
 
     >>> print(escaped(27), escaped(0x2028))
     \x1b \u{2028}
@@ -31,7 +31,7 @@ def escaped(code: int) -> str:
 
 
 def cut(text: str) -> str:
-    """Keep only the start of a long text, and say how long it is.
+    """Shorten a long text to its start and its length.
 
     >>> cut("7" * 5000)
     '7777777777777777777777777777777777777777… (5,000 characters)'
@@ -42,10 +42,10 @@ def cut(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a message shows it: visible, and not too long."""
+    """Return a user's text as messages quote it: escaped and shortened."""
     return visible(cut(text))
 
 
 def cut_words(text: str) -> str:
-    """Cut words too long to read, such as numbers of thousands of digits; paths stay whole."""
+    """Shorten words of more than 500 characters, such as huge numbers; paths stay whole."""
     return _LONG_WORD.sub(lambda word: cut(word[0]), text)

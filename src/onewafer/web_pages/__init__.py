@@ -1,8 +1,8 @@
-"""Pages that this computer shows its own browser: their files, and who may ask for them.
+"""Web pages served to a browser on this computer: their files, and checks of requests.
 
-A page is static files of a package, without a build step, which ask no other server for anything.
-`shared` has the look, the icon and the elements of all pages; a page may have the files of other
-projects in a folder `vendor`, as they were published.
+A page is a package of static files, without a build step, which load nothing from other servers.
+`shared` has the style, the icon and the elements of all pages; a page may have unchanged files of
+other projects in a folder `vendor`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-"""The names of this computer that no one else can have point here."""
+"""The names of this computer that no foreign DNS server can define."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -29,7 +29,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
-"""The policy of a page in a browser: it runs and asks for what its server has, nothing else."""
+"""Response headers that let a page run and load only files of its own server."""
 _MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -47,7 +47,7 @@ class PageFile:
 
 
 def read_page(package: str) -> Mapping[str, PageFile]:
-    """Return the files of the page in a package: path → file; the page itself is at `/`."""
+    """Return the files of the page in a package, by path; the page itself is at `/`."""
     own = files(package)
     shared = _read_folder(files(__name__) / "shared", "/page")
     vendored = _read_folder(own / "vendor", "/page/vendor")
@@ -65,7 +65,7 @@ def _read_folder(folder: Traversable, path: str) -> dict[str, PageFile]:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a `Host` header names this computer, with a port or without.
+    """Tell whether a `Host` header names this computer, with or without a port.
 
     >>> is_loopback("LocalHost:8000"), is_loopback("[::1]:8000"), is_loopback("127.0.0.1")
     (True, True, True)
@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_same_origin(origin: str, host: str) -> bool:
-    """Return whether an `Origin` header names the server that the request is for.
+    """Tell whether an `Origin` header names the server in the `Host` header.
 
     >>> [is_same_origin(one, "localhost:80") for one in ("http://localhost:80", "null")]
     [True, False]

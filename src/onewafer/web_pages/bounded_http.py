@@ -1,14 +1,14 @@
-"""HTTP/1.1 whose requests end: their heads have so many bytes, fields and seconds.
+"""HTTP/1.1 with limits on the bytes, fields and seconds of a request's head.
 
-uvicorn's protocol reads a head of any length, and waits for it for ever, before any application
-hears of it. This one answers such a request itself, and closes the connection:
+uvicorn's protocol reads a head of any length, and waits for it for ever, before it calls the
+application. This one refuses such a request itself, and closes the connection:
 
     400   two Host fields; bytes that are no HTTP
     408   a head that is not complete in time
     414   an address that is too long
     431   too many fields, or too many bytes of them, in the head or behind the body
 
-Bytes that belong to no body count too: endless blank lines and extensions of chunks.
+All bytes outside of bodies count: endless blank lines and chunk extensions, too.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 MOST_HEAD_BYTES: Final = 64 * 2**10
 MOST_FIELDS: Final = 100
 MOST_PIPELINED: Final = 100
-"""Requests of a connection that wait for the answers before them."""
+"""The most pipelined requests of a connection that wait for earlier answers."""
 HEAD_SECONDS = 20.0
-"""Within these a head must have come, and a body that no answer needs any more."""
+"""The time limit of a head, and of the rest of a body after its request was answered."""
 KEEP_ALIVE_SECONDS = 75.0
-"""Silent connections stay open longer than clients keep them: none sends into a closed one."""
+"""The timeout of idle connections: longer than that of clients, which then close first."""
 LAST_SECONDS = 1.0
-"""So long a refused client may read why, while what it sends is thrown away."""
+"""The time that a refused client has to read the reason; what it still sends is dropped."""
 
 
 class _Refused(Exception):  # noqa: N818  # it ends a callback of the parser
-    """A request is refused by its head."""
+    """A request is refused because of its head."""
 
 
 class _Awaited(Enum):
-    """The next part of a connection."""
+    """The part of a request that a connection waits for."""
 
     REQUEST = auto()
     HEAD = auto()
@@ -47,14 +47,14 @@ class _Awaited(Enum):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """A connection of a server."""
+    """A connection to a server, with bounded request heads."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # those of uvicorn
         super().__init__(*args, **options)
         self.timeout_keep_alive = KEEP_ALIVE_SECONDS
         self._awaited = _Awaited.REQUEST
         self._uncounted = 0
-        """Bytes since the last one of a body, or the end of a request."""
+        """Bytes since the last byte of a body, or the end of a request."""
         self._head_bytes = self._num_fields = 0
         self._has_host = False
         self._refusal = HTTPStatus.BAD_REQUEST, "the request is not valid HTTP/1.1"
@@ -64,18 +64,18 @@ class BoundedHttp(HttpToolsProtocol):
     # --- a connection ----------------------------------------------------------------------------
 
     def connection_made(self, transport: Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # as uvicorn's
-        """Wait for the first request no longer than for a later one."""
+        """Start the keep-alive timeout, for the first request as for later ones."""
         super().connection_made(transport)
         self._keep_alive()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all clocks."""
+        """Cancel all timers."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._stop_clock()
 
     def data_received(self, data: bytes) -> None:
-        """Read more of a request, unless the client has sent too much of one."""
+        """Parse received bytes; refuse the client if the request has too many outside of a body."""
         if self._is_refused:
             return
         self._uncounted += len(data)
@@ -92,7 +92,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self._keep_alive()
 
     def on_response_complete(self) -> None:
-        """Wait no longer for the rest of a body that the answer did not need than for a head."""
+        """Start the timer for the rest of a body that the answer did not need."""
         super().on_response_complete()
         if self._awaited is _Awaited.BODY and self._is_answered():
             self._start_clock()
@@ -100,14 +100,14 @@ class BoundedHttp(HttpToolsProtocol):
     # --- the parts of a request ------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Count from the first byte of a request."""
+        """Reset the counts at the first byte of a request."""
         super().on_message_begin()
         self._awaited = _Awaited.HEAD
         self._head_bytes = self._num_fields = 0
         self._has_host = False
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the address."""
+        """Add a part of the URL, or refuse one that is too long."""
         self._head_bytes += len(url)
         if self._head_bytes > MOST_HEAD_BYTES:
             self._refusal = HTTPStatus.REQUEST_URI_TOO_LONG, _too_large()
@@ -115,7 +115,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of the head, or one behind a body."""
+        """Add a header or trailer field, or refuse too many or a second Host."""
         self._num_fields += 1
         self._head_bytes += len(name) + len(value)
         if self._num_fields > MOST_FIELDS or self._head_bytes > MOST_HEAD_BYTES:
@@ -129,7 +129,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Answer a request as soon as it may be."""
+        """Pass a complete head to the application, or refuse too many pipelined requests."""
         self._awaited = _Awaited.BODY
         self._uncounted = 0
         if len(self.pipeline) >= MOST_PIPELINED:
@@ -137,7 +137,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body, which the application bounds."""
+        """Pass on a part of a body, whose size the application limits."""
         self._uncounted = 0
         super().on_body(body)
 
@@ -150,12 +150,12 @@ class BoundedHttp(HttpToolsProtocol):
     # --- the end ---------------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
-        """Say what a callback has found, or that the parser understood nothing."""
+        """Refuse the request for the reason that a callback has set; by default, invalid HTTP."""
         del msg
         self._refuse(*self._refusal)
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
-        """Answer if no other answer is under way, and close the connection."""
+        """Send an error answer, unless another answer is under way, and close the connection."""
         self._is_refused = True
         self._stop_clock()
         self._unset_keepalive_if_required()
@@ -169,12 +169,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline = self.loop.call_later(LAST_SECONDS, self.transport.close)
 
     def _is_answered(self) -> bool:
-        """Tell whether no answer is under way."""
+        """Tell whether the last answer is complete."""
         cycle: Any = self.cycle  # None before the first one
         return cycle is None or cycle.response_complete
 
     def _is_owed(self) -> bool:
-        """Tell whether the client has begun something that only its next bytes end."""
+        """Tell whether the connection waits for more bytes of a request that has begun."""
         match self._awaited:
             case _Awaited.REQUEST:
                 return self._uncounted > 0

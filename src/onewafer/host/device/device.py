@@ -85,15 +85,14 @@ class Device:
         is_reviewed: bool = False,
         has_host: bool = True,
     ) -> None:
-        """Keep a program; with `trace_files`, `stop` or any other end of its run writes these.
+        """Take a program. At the end of the run, however it ends, `trace_files` are written.
 
-        So it does with `sim.log`, if there are `log_parts`: the kinds of lines in it. A `recorder`
-        reads the run, as do the log of the limits and the trace.
+        `log_parts` are the kinds of lines written to `sim.log`; without any, it is not written. A
+        `recorder` writes a recording of the run.
 
-        If the run is reviewed, the observer of the limits is told at its end of things that work
-        but are rarely intended: operations issued on a busy microthread, and wavelets that no PE
-        and no host received. `checking` says whether these are errors. A program that runs alone
-        has no host, and its words for the host are not reported.
+        If the run is reviewed, the observer of the limits gets warnings at its end: operations
+        issued on a busy microthread, and wavelets that no PE and no host received. `checking` can
+        make them errors. A program without a host is not warned of wavelets sent to the host.
         """
         self.image = image
         self.architecture = architecture
@@ -128,9 +127,9 @@ class Device:
         is_reviewed: bool = False,
         has_host: bool = True,
     ) -> Device:
-        """Return the device of a checkpoint, loaded; `settle` lets it do the rest of its work.
+        """Return a loaded device in the state of a checkpoint; `settle` continues its run.
 
-        `bytes_in` and `bytes_out` begin at zero, and a recorder hears of no earlier launch.
+        `bytes_in` and `bytes_out` begin at zero, and a recording lacks earlier launches.
 
         Raises:
             CheckpointError: as `Machine.from_checkpoint`.
@@ -209,7 +208,7 @@ class Device:
 
     @property
     def _readers(self) -> list[RunReader]:
-        """The readers of the run: the recording reads what the trace before it has written."""
+        """The readers of the run; the recorder comes last, since it takes spans from the trace."""
         readers = (self._limits.log, self._review, self._recording, self._recorder)
         return [reader for reader in readers if reader is not None]
 
@@ -231,7 +230,7 @@ class Device:
         self._rest(self._running("run"))
 
     def stop(self) -> None:
-        """Finish all work; afterwards only `machine` can be looked at.
+        """Finish all work; afterwards only `machine` may be used.
 
         Raises:
             DeadlockError: what the host waits for did not come, or a launch is not over.
@@ -248,30 +247,29 @@ class Device:
         self._phase = _Phase.STOPPED
 
     def end(self, *, is_well: bool = False) -> None:
-        """Let readers of the run write their files; `stop` does if the run comes to a good end.
+        """Let readers of the run write their files; `stop` calls it if the run succeeded.
 
         Raises:
-            SimulationError: it is well but for wavelets that were left over, and these are an error
-                (`Checking.is_strict`).
+            SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
         """
         for reader in self._readers:
             reader.ended(is_well=is_well)
 
     def _failed(self, error: _Error) -> _Error:
-        """Let readers of the run hear of an error, and return it."""
+        """Report an error to the readers of the run, and return it."""
         for reader in self._readers:
             reader.failed(error)
         return error
 
     @property
     def has_lost_trace(self) -> bool:
-        """True if files were asked for and could not be written; stderr says why."""
+        """True if a trace or recording could not be written; stderr says why."""
         return any(reader.failure is not None for reader in self._readers)
 
     def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
         """Copy `array[height, width, num_elements]` to a variable on the PEs of a rectangle.
 
-        Without a rectangle the whole program is meant. The dtype is the variable's element type.
+        The rectangle defaults to the whole program. The dtype must be the variable's element type.
         A height or width of 1 is replicated over the rectangle, as `memcpy_h2d_colbcast` and
         `memcpy_h2d_rowbcast` do: the replicas are made on the wafer, and `bytes_in` counts one.
 
@@ -289,7 +287,7 @@ class Device:
     def write_raw(
         self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None
     ) -> None:
-        """Copy the bytes of `array[height, width, num_elements]`, whatever its dtype means.
+        """Copy the bytes of `array[height, width, num_elements]`; only its element size is checked.
 
         Raises:
             HostError: as `write`, with the size of an element instead of its dtype.
@@ -328,9 +326,7 @@ class Device:
     def look(
         self, symbol: str, num_elements: int, rectangle: Rectangle | None = None
     ) -> NDArray[Any]:
-        """Return what `read` does, by a look into the simulated memory.
-
-        No byte of it leaves the wafer, and `bytes_out` does not count it.
+        """Return the same as `read`, from the simulated memory, without counting `bytes_out`.
 
         Raises:
             HostError: as `read`.
@@ -407,7 +403,7 @@ class Device:
         return self._launch(name, self._encoded(name, arguments), observer, sampler)
 
     def check_launch(self, name: str, *arguments: Argument) -> None:
-        """Make sure that the program has a function that can be launched so, and run nothing.
+        """Check the name and the arguments of a launch without running it.
 
         Raises:
             HostError: as `launch`.
@@ -461,9 +457,9 @@ class Device:
     def expect_words(
         self, color: int, num_words: int, rectangle: Rectangle | None = None, *, name: str = ""
     ) -> Reception:
-        """Begin to receive, and do not wait: `await_words` does, and so does `stop`.
+        """Begin to receive, without waiting: `await_words` and `stop` wait.
 
-        `name` is what messages call the stream.
+        `name` is the name of the stream in messages.
 
         Raises:
             HostError: as `receive_words`.
@@ -503,7 +499,7 @@ class Device:
         return launch
 
     def _start(self, machine: Machine, name: str, words: tuple[int, ...]) -> None:
-        """Give the launch to the machine; where the last one is not over, say why."""
+        """Start a launch on the machine; if the last one is not over, raise a deadlock report."""
         try:
             machine.launch(name, words)
         except SimulationError as error:
@@ -540,7 +536,7 @@ class Device:
         return payload.view(dtype).reshape(source.height, source.width, num_elements)
 
     def _is_read_by_words(self, export: Export, dtype: np.dtype[Any]) -> bool:
-        """Tell whether a copy takes two 16-bit elements as one; say so once for each variable."""
+        """Tell whether a 32-bit copy reads pairs of 16-bit elements; warn once a variable."""
         element = export.element
         if element is None or (element.num_bytes, dtype.itemsize) != (2, 4):
             return False
@@ -553,7 +549,7 @@ class Device:
         return True
 
     def _compile(self, machine: Machine) -> None:
-        """Have the engine's kernels compiled, where that was never done, and say so."""
+        """Compile the engine's kernels if that was never done, with a message."""
         sentence = announce_compilation(machine.engine)
         if sentence is not None:
             self._limits.observer.say(sentence)
@@ -566,7 +562,7 @@ class Device:
         observer: RunObserver | None = None,
         sampler: RunReader | None = None,
     ) -> None:
-        """Run until the program is at rest (None: its start-up), and receive its words."""
+        """Run until the program is at rest, and receive its words; `what` None: the start-up."""
         readers = [*self._readers, *([sampler] if sampler else [])]
         what = what or self._pending
         while True:

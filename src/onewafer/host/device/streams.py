@@ -1,7 +1,8 @@
-"""Wavelets between the host and the colors that the program has connected with it.
+"""Streams of wavelets between the host and colors of the program.
 
-The host sends at once: the fabric takes the wavelets in as it can. What it waits for comes in the
-order of the PE's sending; of two receptions of one color at one PE the earlier one is served first.
+The host sends without waiting: the fabric takes the wavelets in as it can. It receives wavelets in
+the order in which a PE sends them; of two receptions of one color at one PE the earlier one gets
+them first.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Reception:
-    """`num_words` of a color from each PE of a rectangle, as far as they have arrived."""
+    """The words received so far of `num_words` of a color from each PE of a rectangle."""
 
     color: int
     num_words: int
@@ -37,7 +38,7 @@ class Reception:
     )
 
     def __post_init__(self) -> None:
-        """Begin with nothing."""
+        """Begin without words."""
         r = self.rectangle
         self._words = {
             (x, y): [] for y in range(r.y, r.y + r.height) for x in range(r.x, r.x + r.width)
@@ -45,17 +46,17 @@ class Reception:
 
     @property
     def is_complete(self) -> bool:
-        """True if all of it has come."""
+        """True if all words have arrived."""
         return all(len(words) == self.num_words for words in self._words.values())
 
     @property
     def words(self) -> NDArray[np.uint32]:
-        """`[height, width, num_words]` of a complete reception."""
+        """The words of a complete reception, `[height, width, num_words]`."""
         flat = np.array([*self._words.values()], np.uint32)
         return flat.reshape(self.rectangle.height, self.rectangle.width, self.num_words)
 
     def collect(self, machine: Machine) -> int:
-        """Take the available wavelets, up to the missing number; return how many came."""
+        """Take available wavelets, up to the missing number; return how many were taken."""
         num_taken = 0
         for (x, y), words in self._words.items():
             if missing := self.num_words - len(words):
@@ -65,7 +66,7 @@ class Reception:
         return num_taken
 
     def describe(self) -> str:
-        """Return what is missing."""
+        """Return a sentence about the missing words."""
         missing = {pe: words for pe, words in self._words.items() if len(words) < self.num_words}
         (x, y), words = next(iter(missing.items()))
         others = len(missing) - 1
@@ -78,7 +79,7 @@ class Reception:
 
 
 class HostStreams:
-    """The host's streams with a machine: words that it sends, and words that it waits for."""
+    """The host's streams to and from a machine, and the receptions that are not complete."""
 
     def __init__(self, image: WaferImage) -> None:
         self._sends, self._receives = host_streams(image)
@@ -117,14 +118,14 @@ class HostStreams:
         return reception
 
     def collect(self, machine: Machine) -> int:
-        """Take what is there and waited for; return how many wavelets came."""
+        """Take available wavelets for all receptions; return how many were taken."""
         num_taken = sum(reception.collect(machine) for reception in self._pending)
         self._pending = [r for r in self._pending if not r.is_complete]
         return num_taken
 
 
 def _check(has_stream: NDArray[np.bool_], color: int, rectangle: Rectangle, kind: str) -> None:
-    """Refuse PEs where a color is not connected with the host."""
+    """Refuse a rectangle with a PE at which the color is not connected with the host."""
     rows = slice(rectangle.y, rectangle.y + rectangle.height)
     columns = slice(rectangle.x, rectangle.x + rectangle.width)
     if not 0 <= color < NUM_COLORS:

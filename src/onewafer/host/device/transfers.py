@@ -1,4 +1,4 @@
-"""Elements of the host as bytes of PEs: where they go, whether they fit, and the copies."""
+"""Copies between host arrays and PE memory: checks of shape and room, and the bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def part_of(whole: Rectangle, rectangle: Rectangle | None) -> Rectangle:
-    """Return a rectangle of a program (None: the whole one), or refuse one that leaves it."""
+    """Return the rectangle; None: the whole program. Refuse one that leaves the program."""
     if rectangle is None:
         return whole
     if rectangle.width <= 0 or rectangle.height <= 0:
@@ -35,7 +35,7 @@ def part_of(whole: Rectangle, rectangle: Rectangle | None) -> Rectangle:
 
 
 def fits(shape: tuple[int, ...], target: Rectangle) -> bool:
-    """Tell whether `[height, width, num_elements]` covers a rectangle, 1 standing for any."""
+    """Tell whether `[height, width, num_elements]` matches a rectangle; a size of 1 always does."""
     match shape:
         case (height, width, _):
             return height in (1, target.height) and width in (1, target.width)
@@ -44,7 +44,7 @@ def fits(shape: tuple[int, ...], target: Rectangle) -> bool:
 
 
 def check_width(export: Export, dtype: np.dtype[Any]) -> None:
-    """Refuse elements of another size: the PE would see garbage."""
+    """Refuse a dtype whose element size is not that of the variable."""
     element = export.element
     if element is not None and element.num_bytes != dtype.itemsize:
         raise HostError(
@@ -54,7 +54,7 @@ def check_width(export: Export, dtype: np.dtype[Any]) -> None:
 
 
 def check_room(symbol: str, placement: Placement, num_bytes: int, width: int) -> None:
-    """Refuse more bytes than a variable has on some PE; `width` is that of the program."""
+    """Refuse more bytes than the variable has on some PE; `width` is the program's."""
     index = int(np.argmin(placement.room))
     room = int(placement.room[index])
     if num_bytes > room:
@@ -66,7 +66,7 @@ def check_room(symbol: str, placement: Placement, num_bytes: int, width: int) ->
 
 
 def with_room_to(memory_bytes: int, placement: Placement) -> Placement:
-    """Return a placement with room to the end of PE memory."""
+    """Return the placement with its room extended to the end of PE memory."""
     return replace(placement, room=memory_bytes - placement.addresses)
 
 
@@ -78,14 +78,14 @@ def to_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def write_bytes(machine: Machine, placement: Placement, payload: NDArray[np.uint8]) -> None:
-    """Copy bytes, one row a PE, to where a variable lies."""
+    """Write bytes, one row a PE, to a placement."""
     for rows, columns in _stretches(placement, payload.shape[1]):
         machine.memory[placement.pes[rows], columns] = payload[rows]
         machine.note_written(placement.pes[rows], columns)
 
 
 def read_bytes(machine: Machine, placement: Placement, num_bytes: int) -> NDArray[np.uint8]:
-    """Return the bytes from where a variable lies on, one row a PE."""
+    """Return the bytes from the start of a placement, one row a PE."""
     payload = np.empty((len(placement.pes), num_bytes), np.uint8)
     for rows, columns in _stretches(placement, num_bytes):
         payload[rows] = machine.memory[placement.pes[rows], columns]
@@ -95,7 +95,7 @@ def read_bytes(machine: Machine, placement: Placement, num_bytes: int) -> NDArra
 def _stretches(
     placement: Placement, num_bytes: int
 ) -> Iterator[tuple[NDArray[np.intp], slice[int, int]]]:
-    """Yield (rows of the placement, bytes of PE memory) for the PEs that agree on the address."""
+    """Yield (rows of the placement, bytes of PE memory) for each distinct address."""
     for address in np.unique(placement.addresses):
         rows = np.flatnonzero(placement.addresses == address)
         yield rows, slice(int(address), int(address) + num_bytes)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def find_folder(named: str | PathLike[str]) -> Path:
-    """Return the folder that a script names; scripts often pass on an argument that is missing.
+    """Return the path of a program's folder; scripts often pass None for a missing argument.
 
     Raises:
-        HostError: there is no such folder, or it is no name at all.
+        HostError: there is no such folder, or the argument is no path.
     """
     try:
         folder = Path(named)

@@ -1,7 +1,7 @@
-"""The variables of all PEs as a run left them: `core.npz` in the program's folder.
+"""The variables of all PEs at the end of a run: `core.npz` in the program's folder.
 
-The file is written when a run stops, for `debug_util`, which may be another process. Only the
-sections with variables are kept, and only for programs of moderate size.
+The file is written when a run stops, for `debug_util`, which may be another process. It has only
+the sections with variables, and is written only for programs of moderate size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_BYTES = 64 * 2**20
 
 
 def save_core(machine: Machine, image: WaferImage, folder: Path) -> None:
-    """Write the core of a run into the program's folder; an earlier one goes away in any case.
+    """Write the core of a run into the program's folder; an earlier one is deleted in any case.
 
     Raises:
         OSError: the folder cannot be written.
@@ -54,7 +54,7 @@ def save_core(machine: Machine, image: WaferImage, folder: Path) -> None:
 
 
 def _span(program: TileProgram) -> tuple[int, int]:
-    """Return first and last but one address of the variables."""
+    """Return the half-open range of addresses of the variables."""
     sections: list[Section] = [s for s in program.sections if s.kind is SectionKind.DATA]
     if not sections:
         return 0, 0
@@ -63,7 +63,7 @@ def _span(program: TileProgram) -> tuple[int, int]:
 
 
 class Core:
-    """Variables of PEs, by *fabric* coordinates."""
+    """Variables of PEs of the last run, by *fabric* coordinates."""
 
     def __init__(self, image: WaferImage, folder: Path) -> None:
         """Read the core file of a folder.
@@ -94,7 +94,7 @@ class Core:
             ) from None
 
     def _check_blocks(self) -> None:
-        """Raise ValueError unless there are the variables of every PE of every program."""
+        """Raise ValueError unless the blocks have the shapes that the image's programs need."""
         for number, program in enumerate(self._image.programs):
             start, end = _span(program)
             shape = np.count_nonzero(self._image.program_of_pe == number), end - start

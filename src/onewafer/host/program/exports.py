@@ -74,11 +74,11 @@ class ExportTable:
     def place(self, name: str, rectangle: Rectangle, memory: NDArray[np.uint8]) -> Placement:
         """Return where a variable lives on every PE of a rectangle.
 
-        `memory` is that of all PEs, `[num_pes, memory_bytes]`: an export that is a pointer is
-        followed to where it points at this moment, because a program may re-seat it.
+        `memory` is that of all PEs, `[num_pes, memory_bytes]`: an exported pointer is
+        dereferenced with its present value, because a program may change it.
 
         Raises:
-            HostError: a PE of the rectangle does not export the name, or its pointer is wild.
+            HostError: a PE of the rectangle does not export the name, or its pointer is invalid.
         """
         y, x = np.mgrid[
             rectangle.y : rectangle.y + rectangle.height,
@@ -101,7 +101,7 @@ class ExportTable:
         return Placement(pes, addresses, room)
 
     def _symbol(self, name: str, program_index: int, pe: int) -> Symbol:
-        """Return what a program exports under a name; `pe` is one that runs it."""
+        """Return the symbol that a program exports under a name; `pe` runs it, for errors."""
         if program_index >= 0:
             target = self._image.programs[program_index].exports.get(name)
             if target is not None:
@@ -112,12 +112,12 @@ class ExportTable:
 
 
 def is_name(name: object, names: Container[str]) -> bool:
-    """Tell whether a host script, which may pass anything, has named one of these."""
+    """Tell whether a script's argument, which may be of any type, is one of the names."""
     return isinstance(name, str) and name in names
 
 
 def suggest(name: object, names: tuple[str, ...]) -> str:
-    """Return the help for an unknown name, even if it is no string: near names, or all names."""
+    """Return a hint for an unknown name, which may be no string: similar names, or all names."""
     near = get_close_matches(str(name), names, n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
@@ -136,7 +136,7 @@ def _read_pointers(
 
 
 def _room_at(program: TileProgram, name: str, address: int) -> int:
-    """Return the bytes from an address to the end of the variable it lies in."""
+    """Return the bytes from an address to the end of its variable."""
     for symbol in program.symbols:
         if symbol.kind is SymbolKind.VARIABLE and not _is_pointer(symbol):
             past_end = symbol.address + symbol.num_bytes

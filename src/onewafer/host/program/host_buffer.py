@@ -39,7 +39,7 @@ class MemcpyOrder(IntEnum):
 
 
 class Replication(IntEnum):
-    """True if a host array holds data for each PE, or shares it."""
+    """The axis along which PEs share one block of the host array, if any."""
 
     NONE = 0
     ALONG_ROWS = 1
@@ -50,7 +50,7 @@ class Replication(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BufferFormat:
-    """How one copy call maps its flat host array to the PEs of a rectangle."""
+    """The mapping of a copy call's flat host array to the PEs of a rectangle."""
 
     rectangle: Rectangle
     elements_per_pe: int
@@ -59,7 +59,7 @@ class BufferFormat:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Raw words as PE memory holds them."""
+        """The unsigned type of an element in PE memory."""
         return np.dtype("<u4" if self.data_type is MemcpyDataType.MEMCPY_32BIT else "<u2")
 
     def to_tensor(
@@ -67,7 +67,7 @@ class BufferFormat:
     ) -> NDArray[Any]:
         """Return `[height, width, elements_per_pe]` raw elements of a host array.
 
-        A width (height) that shares its blocks is 1: `Device.write_raw` replicates it.
+        A dimension along which blocks are shared has size 1: `Device.write_raw` replicates it.
 
         Raises:
             HostError: the array is not one of 32-bit words, or has fewer than the call moves.
@@ -88,7 +88,7 @@ class BufferFormat:
     def store(self, tensor: NDArray[Any], array: NDArray[Any]) -> None:
         """Write raw elements `[height, width, elements_per_pe]` into a host array, in place.
 
-        What a larger array has behind them stays.
+        Further elements of a larger array are unchanged.
 
         Raises:
             HostError: the array cannot hold them: read-only, not 32-bit, or too small.

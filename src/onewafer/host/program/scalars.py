@@ -33,14 +33,14 @@ _DTYPES: dict[ScalarType, np.dtype[Any]] = {
     ScalarType.BF16: np.dtype("<u2"),
     ScalarType.CB16: np.dtype("<u2"),
 }
-"""NumPy has neither `bf16` nor `cb16`: the host sees their bits."""
+"""NumPy has neither `bf16` nor `cb16`: the host gets their bits as uint16."""
 
 
 _AS_BITS = (ScalarType.BF16, ScalarType.CB16)
 
 
 def to_dtype(element: ScalarType) -> np.dtype[Any]:
-    """Return the NumPy dtype whose bytes are those of PE memory.
+    """Return the NumPy dtype with the layout of PE memory.
 
     >>> to_dtype(ScalarType.F16)
     dtype('float16')
@@ -63,7 +63,7 @@ def describe_signature(function: Export) -> str:
 
 
 def numpy_type(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return the type that a host script names.
+    """Return the dtype of a script's argument.
 
     Raises:
         HostError: NumPy has no such type.
@@ -77,8 +77,8 @@ def numpy_type(dtype: DTypeLike) -> np.dtype[Any]:
 def encode_arguments(function: Export, arguments: Sequence[Argument]) -> tuple[int, ...]:
     """Return a launch's arguments as canonical register words, each in the range of int32.
 
-    Integers and floats must fit the parameter's type; nothing is converted silently between
-    integers and floats except a Python `int` for a float parameter.
+    A value must be in the range of the parameter's type. Of integers and floats, only a Python
+    `int` for a float parameter is converted.
 
     Raises:
         HostError: wrong number of arguments, wrong kind, or a value out of range.
@@ -90,7 +90,7 @@ def encode_arguments(function: Export, arguments: Sequence[Argument]) -> tuple[i
 
 
 def encode_raw_words(function: Export, words: Sequence[int]) -> tuple[int, ...]:
-    """Return arguments given as raw 32-bit words as canonical register words.
+    """Convert arguments that are raw 32-bit words to canonical register words.
 
     An argument narrower than 32 bits is taken from the low bits of its word.
 
@@ -113,7 +113,7 @@ def _check_count(function: Export, count: int) -> None:
 
 
 def _encode(function: Export, index: int, argument: Argument) -> np.generic:
-    """Return the argument as a NumPy scalar of the parameter's type."""
+    """Convert an argument to a NumPy scalar of the parameter's type."""
     element = function.argument_types[index]
     dtype = to_dtype(element)
     match argument:
@@ -160,7 +160,7 @@ def _to_float(function: Export, index: int, value: float) -> np.generic:
 
 
 def _example(element: ScalarType) -> str:
-    """Return how a value for a parameter of this type is written in Python."""
+    """Return an example of Python code for a value of this type."""
     if element is ScalarType.BOOL:
         return "True or False"
     if element in _AS_BITS:

@@ -1,4 +1,4 @@
-"""The ports at which streams of a layout meet the host: `streams.json` in the program's folder."""
+"""The ports of an `SdkLayout`'s streams to the host: `streams.json` in the program's folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILE_NAME = "streams.json"
 
 @dataclass(frozen=True, slots=True)
 class StreamPort:
-    """One end of a stream: a color at a PE, program-relative."""
+    """The wafer's end of a stream: a color at a PE, in coordinates of the program."""
 
     name: str
     x: int
@@ -35,15 +35,15 @@ class StreamPort:
     is_input: bool
     """True if the host sends."""
     size: int | None = None
-    """Wavelets in one use, as the program says; None: it does not say."""
+    """Wavelets of one use of the stream; None: the program does not state them."""
 
     @property
     def rectangle(self) -> Rectangle:
-        """The PE alone."""
+        """The rectangle of this one PE."""
         return Rectangle(self.x, self.y, 1, 1)
 
     def layout(self, num_wavelets: int) -> BufferFormat:
-        """Return how a host array of `num_wavelets` words maps to the stream."""
+        """Return the format of a host array of `num_wavelets` words."""
         return BufferFormat(
             self.rectangle, num_wavelets, MemcpyDataType.MEMCPY_32BIT, MemcpyOrder.ROW_MAJOR
         )
@@ -57,7 +57,7 @@ _NO_STREAMS = (
 
 @dataclass(frozen=True, slots=True)
 class StreamTable:
-    """The streams of one program, by name and by number."""
+    """The streams of a program, by name and by number."""
 
     ports: tuple[StreamPort, ...]
 
@@ -75,10 +75,10 @@ class StreamTable:
         return names.index(name)
 
     def find(self, port: str | int, *, is_input: bool) -> StreamPort:
-        """Return the stream of a name or a number.
+        """Return a stream by its name or number.
 
         Raises:
-            HostError: there is none, or it goes the other way.
+            HostError: there is none, or it has the other direction.
         """
         if isinstance(port, str):
             port = self.number(port)
@@ -93,7 +93,7 @@ class StreamTable:
         return found
 
     def describe(self, offset_x: int, offset_y: int) -> list[str]:
-        """Return a line for each stream; offsets are those of the program on the fabric."""
+        """Return a line for each stream; the offsets are the program's position on the fabric."""
         return [
             f"{number} {port.name}: {'to' if port.is_input else 'from'} the program, color "
             f"{port.color}, at PE ({port.x + offset_x}, {port.y + offset_y})"
@@ -101,7 +101,7 @@ class StreamTable:
         ]
 
     def describe_sent(self, num_sent: Mapping[str, int]) -> str:
-        """Return what the host has sent to each stream, a line each, for messages."""
+        """Return the number of wavelets sent to each stream, a line each, for messages."""
         lines: list[str] = []
         for port in self.ports:
             if port.is_input:
@@ -112,10 +112,10 @@ class StreamTable:
 
 
 def first_elements(array: NDArray[Any], number: int) -> NDArray[Any]:
-    """Return the first elements of an array as a view of it.
+    """Return a view of the first elements of an array.
 
     Raises:
-        HostError: the array has more elements, and no such view.
+        HostError: the array has more elements and is not contiguous.
     """
     if not 0 < number < np.size(array):
         return array
@@ -138,7 +138,7 @@ def save_stream_ports(ports: Sequence[StreamPort], folder: Path) -> None:
 
 
 def load_stream_ports(folder: Path) -> StreamTable:
-    """Return the streams of a folder; none if `cslc` wrote it."""
+    """Return the streams of a program's folder; a folder written by `cslc` has none."""
     path = folder / FILE_NAME
     if not path.is_file():
         return StreamTable(())

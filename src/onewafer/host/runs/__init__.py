@@ -1,1 +1,1 @@
-"""Runs: their limits and progress, and everything that watches, records or interrupts them."""
+"""Runs: limits, progress, and the readers that trace, sample, record or review them."""

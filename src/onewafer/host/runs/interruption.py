@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run stops between two slices, says where it was, leaves a checkpoint."""
+"""Ctrl-C and SIGTERM: a run stops between two slices, reports its place, writes a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 class Terminated(SystemExit):
-    """A SIGTERM that ends a script as an exception does; the code is that of shells."""
+    """A SIGTERM as an exception; its exit code is that of shells."""
 
     def __init__(self) -> None:
         super().__init__(_TERMINATED)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Handle SIGTERM by an exception; the next one ends the process at once."""
+    """Raise an exception for SIGTERM; the next one ends the process at once."""
     del frame
     signal.signal(number, signal.SIG_DFL)
     raise Terminated
@@ -44,7 +44,7 @@ _USUAL: dict[int, tuple[Handler, ...]] = {
     signal.SIGINT: (signal.default_int_handler,),
     signal.SIGTERM: (signal.SIG_DFL, _terminate),
 }
-"""Handlers in whose place a run may stop between two slices: the script has set no other one."""
+"""The default handlers, which a run replaces in order to stop between two slices."""
 
 
 _OTHERS = tuple(
@@ -52,30 +52,30 @@ _OTHERS = tuple(
     for name in ("SIGHUP", "SIGQUIT", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
     if hasattr(signal, name)
 )
-"""Signals whose handlers in scripts often raise an exception, as a timeout does."""
+"""Further signals whose handlers in scripts often raise an exception, such as a timeout."""
 
 
 _handler_of: Callable[[int], Handler] = vars(signal)["_signal"].getsignal
-"""`signal.getsignal` without names for numbers: every call on the wafer asks it of all signals."""
+"""`signal.getsignal` without its slow conversion to enums: each launch calls it many times."""
 
 
 def scripts_handler(number: int) -> Callable[[int, FrameType | None], object] | None:
-    """Return the function that the script has set for a signal; None: it has set none."""
+    """Return the script's own handler of a signal; None: it has none."""
     handler = _handler_of(number)
     return handler if callable(handler) and handler not in _USUAL.get(number, ()) else None
 
 
 class Interruption(str):
-    """The state that a `KeyboardInterrupt` between two slices carries.
+    """A sentence about an interrupted run, the argument of a `KeyboardInterrupt`.
 
-    The exception itself is no subclass: only after a plain one Python ends by the signal.
+    It is no subclass of it: only after a plain `KeyboardInterrupt` Python ends by the signal.
     """
 
     __slots__ = ()
 
     @staticmethod
     def of(error: BaseException) -> Interruption | None:
-        """Return what an error carries; None if no run of ours was stopped."""
+        """Return the sentence of an error; None: it did not interrupt a run."""
         match error:
             case KeyboardInterrupt(args=(Interruption() as place,)):
                 return place
@@ -84,23 +84,23 @@ class Interruption(str):
 
 
 class StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a request that a run obeys between two slices.
+    """Turns the first Ctrl-C or SIGTERM into a request that a run checks between two slices.
 
-    A second one acts at once, as it always did. Handlers of the script are called between two
-    slices, too, so that they may raise any exception. Signals reach Python in its main thread only,
-    so a run in another thread changes nothing.
+    A second one has its usual effect at once. Handlers of the script are called between two
+    slices, too, so that they may raise any exception. Python handles signals in its main thread
+    only, so a run in another thread changes no handler.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        """The signal that asked to stop."""
+        """The signal that was received; None: none."""
         self._replaced: dict[int, tuple[Handler, Handler]] = {}
-        """Number → the handler that was there, and ours."""
+        """Signal number → the original handler, and ours."""
         self._due: list[tuple[Callable[[int, FrameType | None], object], int]] = []
-        """Handlers of the script that are to be called, and what for."""
+        """Handlers of the script to call, each with the number of its signal."""
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
             for number in (*_USUAL, *_OTHERS):
                 own = scripts_handler(number)
@@ -115,7 +115,7 @@ class StopRequest:
         signal.signal(number, ours)
 
     def deliver(self) -> None:
-        """Call the script's handlers of signals that have come; raise what they raise."""
+        """Call the script's handlers of received signals; raise what they raise."""
         while self._due:
             handler, number = self._due.pop(0)
             handler(number, sys._getframe())  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # what handlers get
@@ -126,7 +126,7 @@ class StopRequest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Listen no more."""
+        """Restore the handlers, and deliver the signals that are left."""
         self._restore([*self._replaced])
         self.deliver()
 
@@ -145,7 +145,7 @@ class StopRequest:
         self._restore(_USUAL)
 
     def _restore(self, numbers: Iterable[int]) -> None:
-        """Put handlers back, unless the script has set other ones since."""
+        """Restore the original handlers, except where the script has set another one since."""
         for number in numbers:
             before, ours = self._replaced.pop(number, (None, None))
             if ours is not None and signal.getsignal(number) == ours:
@@ -153,29 +153,29 @@ class StopRequest:
 
 
 def interruption(request: StopRequest, sentence: str) -> BaseException:
-    """Return what to raise for a signal: a script ends as it would have without us.
+    """Return the exception for a signal, so that a script ends as it would have without us.
 
-    A Ctrl-C is a `KeyboardInterrupt` with the sentence; SIGTERM, which Python has no exception
-    for, an exit with the code that a shell gives it, after the sentence on stderr.
+    For Ctrl-C a `KeyboardInterrupt` with the sentence; for SIGTERM a `SystemExit` with the exit
+    code of shells, after printing the sentence to stderr.
     """
     if request.signal != signal.SIGTERM:
         error = KeyboardInterrupt(Interruption(sentence))
-        vars(error)["_render_traceback_"] = lambda: [sentence]  # what a notebook shows of it
+        vars(error)["_render_traceback_"] = lambda: [sentence]  # the output in a notebook
         return error
     sys.stderr.write(f"{sentence}\n")
     return Terminated()
 
 
 def late_interruption(request: StopRequest) -> BaseException:
-    """Return what to raise for a signal that came in the last slice of a run: nothing is left."""
+    """Return the exception for a signal in the last slice, after which the run is complete."""
     return KeyboardInterrupt() if request.signal != signal.SIGTERM else Terminated()
 
 
 @contextmanager
 def ended_by_exceptions() -> Generator[None]:
-    """Let SIGTERM be an exception, as Ctrl-C is: `finally` is run, and what is known is told.
+    """Let SIGTERM raise an exception in the block, as Ctrl-C does, so that `finally` runs.
 
-    Not if it has a handler, nor in processes that are forked inside.
+    Has no effect if SIGTERM has a handler already, nor in processes forked inside the block.
     """
     is_usual = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if not is_usual or threading.current_thread() is not threading.main_thread():
@@ -189,7 +189,7 @@ def ended_by_exceptions() -> Generator[None]:
         _restore_default()
 
 
-@cache  # Python keeps for ever what it is told, so it is told once
+@cache  # once: Python has no way to unregister it
 def _spare_forked_processes() -> None:
     os.register_at_fork(after_in_child=_restore_default)
 
@@ -200,7 +200,7 @@ def _restore_default() -> None:
 
 
 def leave_checkpoint(machine: Machine, what: str, folder: Path | None) -> str:
-    """Write a checkpoint into a folder; return what to tell the user about it."""
+    """Write a checkpoint into a folder; return a sentence for the user about it."""
     if folder is None:
         return "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR, RunLimits)"
     path = _free_path(folder, machine.cycle)
@@ -213,7 +213,7 @@ def leave_checkpoint(machine: Machine, what: str, folder: Path | None) -> str:
 
 
 def _free_path(folder: Path, cycle: int) -> Path:
-    """Return a path that is not taken: existing checkpoints are not overwritten."""
+    """Return a path that does not exist yet: checkpoints are not overwritten."""
     path = folder / f"cycle-{cycle}.checkpoint"
     number = 2
     while path.exists():

@@ -1,7 +1,7 @@
-"""Runs in slices: bounded, watched, and stopped by Ctrl-C with a checkpoint.
+"""Runs in slices: limited in cycles, observed, and stopped by Ctrl-C with a checkpoint.
 
-A slice takes a fraction of a second, whatever the machine. How long slices are depends on the
-host's clock, and nothing else does: slices change no result (M2).
+A slice takes a fraction of a second. Only the length of slices depends on the host's clock, and it
+changes no result (M2).
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ _FIRST_SLICE_PE_CYCLES = 1_000_000
 The rate is that of `scalar-tasks` in docs/explanation/performance.
 """
 _FIRST_SLICE_CYCLES = 1_000
-"""At most: the reference engine is slow."""
+"""The most cycles of the first slice: the reference engine is slow."""
 _SLICE_SECONDS = 0.2
 _MANY_PES = 10_000
-"""From this size on, a checkpoint takes so long that the user must be told about it."""
+"""From this size on, writing a checkpoint takes so long that it is announced."""
 _LARGEST_CHANGE = 4
-"""From one slice to the next, as a factor."""
+"""The largest ratio of the lengths of two consecutive slices."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """The limits of a launch (or start-up) of a device, its observers, and the files of its end.
+    """The limits of a launch (or start-up) of a device, its observer, and its checkpoint folder.
 
-    There is no limit unless the user sets one: an honest program may count for as long as it likes.
+    There is no limit of cycles unless the user sets one: a correct program may run for long.
     """
 
     max_cycles: int | None = None
-    """A run of more cycles fails."""
+    """The most cycles of a launch; None: no limit."""
     observer: RunObserver = SILENT
     checkpoint_folder: Path | None = None
-    """Where a run that Ctrl-C or SIGTERM stops writes its checkpoint; None: nowhere."""
+    """The folder for the checkpoint after Ctrl-C or SIGTERM; None: none is written."""
     max_memory: int | None = None
-    """Bytes that the simulation may need; None: what the computer has available."""
+    """The most bytes of the simulation; None: the available memory of the computer."""
     threads: int | None = None
-    """Most threads that simulate; None: as many as are useful."""
+    """The most threads that simulate; None: as many as are useful."""
     clock: Clock = perf_counter
     log: PrintLog | None = None
-    """Receives the lines that the program prints; None: they are dropped."""
+    """The log of the lines that the program prints; None: they are dropped."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RunLimits:
-        """Return the limits of the environment, with progress on stderr."""
+        """Return the limits of the settings, with progress on stderr."""
         return cls(
             settings.max_cycles,
             choose_observer(settings),
@@ -81,7 +81,7 @@ NO_LIMITS = RunLimits()
 
 
 class _Pace:
-    """Chooses slices that take about `_SLICE_SECONDS` each."""
+    """Chooses the length of slices, so that each takes about `_SLICE_SECONDS`."""
 
     def __init__(self, clock: Clock, num_pes: int) -> None:
         self._clock = clock
@@ -89,12 +89,12 @@ class _Pace:
         self._cycles = max(1, min(_FIRST_SLICE_CYCLES, _FIRST_SLICE_PE_CYCLES // num_pes))
 
     def slice_cycles(self, left: int | None) -> int:
-        """Begin a slice of at most `left` cycles; return how many it has."""
+        """Begin a slice of at most `left` cycles; return its length in cycles."""
         self._began_at = self._clock()
         return self._cycles if left is None else min(self._cycles, left)
 
     def end_slice(self, cycles: int) -> None:
-        """Learn from how long the slice took, unless it was shorter than wanted."""
+        """Adapt the length to the time that the slice took, unless the slice was cut short."""
         if cycles < self._cycles:
             return
         seconds = max(self._clock() - self._began_at, 1e-6)
@@ -109,16 +109,15 @@ def run_until_rest(
     observer: RunObserver | None = None,
     readers: Sequence[RunReader] = (),
 ) -> None:
-    """Run a machine until nothing moves any more; `what` completes "the limit is reached in …".
+    """Run a machine until nothing moves any more; `what` is the name of the run in messages.
 
-    `observer` watches instead of that of the limits; readers look at cycles that they choose, and
-    hear of the end of each slice.
+    `observer` replaces that of the limits. Readers are called at the cycles that they choose, and
+    at the end of each slice.
 
     Raises:
         SimulationError: the program failed.
         LongRunError: it takes more cycles than the limits allow.
-        KeyboardInterrupt: a Ctrl-C; its `Interruption` says where the program was, unless it was
-            at rest by then.
+        KeyboardInterrupt: a Ctrl-C, with an `Interruption` unless the run was complete.
     """
     watcher = limits.observer if observer is None else observer
     reporter = Reporter(machine, what, watcher, limits.clock)

@@ -1,4 +1,4 @@
-"""The output of programs (`<simprint>`): lines in a file, in the order of simulated cycles."""
+"""The printed output of programs (`<simprint>`) as lines of a file, ordered by cycle."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ FILE_NAME = "sim.log"
 
 
 class PrintedLines:
-    """Joins what PEs print into lines."""
+    """Joins the texts printed by each PE into lines."""
 
     def __init__(self, messages_of: Callable[[int, int], Sequence[str]]) -> None:
-        """Take the function that finds the texts of the program of PE (x, y)."""
+        """Take the function that returns the message texts of PE (x, y)'s program."""
         self._messages_of = messages_of
         self._unfinished: dict[tuple[int, int], str] = {}
-        """(y, x) → text of a PE since its last newline."""
+        """(y, x) → the text of a PE since its last newline."""
 
     def add(self, event: Event) -> list[tuple[int, str]]:
-        """Add an event to the text of its PE and return the lines that it completes, by cycle."""
+        """Add a print event to the text of its PE; return the completed lines, with cycles."""
         pe = event.y, event.x
         *complete, rest = (self._unfinished.get(pe, "") + self._text(event)).split("\n")
         self._unfinished[pe] = rest
         return [(event.cycle, line) for line in complete]
 
     def rest(self, cycle: int) -> list[tuple[int, str]]:
-        """Return the text without a final newline, as lines of `cycle`."""
+        """Return texts that lack a final newline as lines of `cycle`."""
         rest = sorted((pe, text) for pe, text in self._unfinished.items() if text)
         self._unfinished.clear()
         return [(cycle, text) for _, text in rest]
@@ -55,7 +55,7 @@ class PrintedLines:
 
 
 class LogFile:
-    """A text file that the first text written to it replaces."""
+    """A text file that is truncated by the first write and appended to by later ones."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -78,13 +78,10 @@ class LogFile:
 
 
 class PrintLog(RunReader):
-    """Takes the events of a machine and writes `@cycle text`, a line for each line of a PE.
-
-    The cycle is that of the newline.
-    """
+    """Writes `@cycle text` for each line that a PE prints; the cycle is that of the newline."""
 
     def __init__(self, image: WaferImage, write: Callable[[str], object]) -> None:
-        """Take what writes texts of whole lines: a `LogFile`, `sys.stdout.write`."""
+        """Take a function that writes whole lines: a `LogFile`, `sys.stdout.write`."""
         self.sink = self
         self._write_text = write
         self._events: list[Event] = []
@@ -93,12 +90,12 @@ class PrintLog(RunReader):
         )
 
     def record(self, event: Event) -> None:
-        """Take one event; those that print nothing are dropped."""
+        """Keep an event if it prints."""
         if event.kind is EventKind.PRINT:
             self._events.append(event)
 
     def paused(self) -> None:
-        """Write the lines of the events so far; none of an earlier cycle may follow."""
+        """Write the lines of the events so far, in the order of cycles."""
         ordered = sorted(self._events, key=lambda event: (event.cycle, event.y, event.x))
         self._write(line for event in ordered for line in self._lines.add(event))
         self._events.clear()
@@ -109,7 +106,7 @@ class PrintLog(RunReader):
         self.paused()
 
     def ended(self, *, is_well: bool) -> None:
-        """Write the text without a final newline, as a line of the last cycle."""
+        """Write texts that lack a final newline as lines of the last cycle."""
         self.paused()
         if is_well and self.machine is not None:
             self._write(self._lines.rest(self.machine.cycle))
@@ -121,7 +118,7 @@ class PrintLog(RunReader):
 
 
 def format_word(word: int, form: PrintForm, kind: ScalarType) -> str:
-    """Return a canonical word of `kind` as PRINT writes it.
+    """Format a canonical register word of type `kind` as PRINT does.
 
     >>> format_word(42, PrintForm.HEXADECIMAL, ScalarType.U16)
     '002A'
@@ -147,7 +144,7 @@ def format_word(word: int, form: PrintForm, kind: ScalarType) -> str:
 
 
 def _rounded_half(word: int, kind: ScalarType) -> float:
-    """Return a 16-bit float rounded to as few decimal digits as read back as the same."""
+    """Round a 16-bit float to the fewest decimal digits that identify it."""
     value = half_to_float(word, kind)
     if not isfinite(value):
         return value

@@ -1,7 +1,7 @@
-"""The progress of a run, as observers get it.
+"""The progress of a run, as reported to observers.
 
-So that looking never takes a measurable part of a run, a `Reporter` looks at most once an interval,
-and less often where looking itself takes long.
+A `Reporter` reads the machine's counters at most once an interval, and less often if that takes
+long, so that reports take at most a hundredth of a run's time.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from onewafer.simulator import Machine
 
     Clock = Callable[[], float]
-    """Returns seconds since some moment."""
+    """Returns seconds since an arbitrary moment."""
 
 _LARGEST_SHARE = 0.01
-"""The largest share of a run's time that reports may take."""
+"""The most that reports may take of a run's time."""
 _NUM_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far one launch, or the start-up, of a machine is."""
+    """The progress of one launch, or of the start-up, of a machine."""
 
     what: str
-    """Completes "still in …"."""
+    """The name of the run: `the launch of 'f'`."""
     cycle: int
     """Cycle of the machine."""
     passed_cycles: int
@@ -40,34 +40,34 @@ class RunProgress:
     active_pes: int
     """PEs that worked since the last report."""
     wavelets_per_second: float
-    """Wavelets over links between PEs since the last report, in seconds of the host."""
+    """Wavelets over links between PEs, per second of the host, since the last report."""
     elapsed_seconds: float
     """Since the run began, on the host's clock."""
     activity: str
-    """Who works and where in the source; completes "at cycle c: "."""
+    """The PEs that work and their places in the source."""
 
 
 class RunObserver:
-    """An observer of runs, for example a progress line; this one ignores what it hears."""
+    """Base of observers of runs, such as a progress line; this one shows nothing."""
 
     interval_seconds: float = math.inf
-    """How long it wants to hear nothing between two reports."""
+    """The least time between two reports; infinite: no reports."""
 
     def say(self, line: str) -> None:
-        """Hear one sentence, which is not about progress."""
+        """Show a message that is not about progress."""
 
     def show(self, progress: RunProgress) -> None:
-        """Hear how far the run is."""
+        """Show the progress of the run."""
 
     def done(self) -> None:
-        """Hear that the run is over, well or not."""
+        """End the display: the run is over, successfully or not."""
 
 
 SILENT = RunObserver()
 
 
 class Reporter:
-    """Tells one observer about one run."""
+    """Reports the progress of one run to one observer."""
 
     def __init__(self, machine: Machine, what: str, observer: RunObserver, clock: Clock) -> None:
         self._machine = machine
@@ -81,7 +81,7 @@ class Reporter:
         self._before: Activity | None = machine.activity() if is_watched else None
 
     def look(self) -> None:
-        """Report if it is time to."""
+        """Report if the interval has passed."""
         now = self._clock()
         if now < self._next_at:
             return
@@ -91,7 +91,7 @@ class Reporter:
         self._next_at = now + max(self._observer.interval_seconds, cost / _LARGEST_SHARE)
 
     def activity(self) -> str:
-        """Return who has worked since the last report or the beginning, and where in the source."""
+        """Return the PEs that worked since the last report, and their places in the source."""
         work = self._since_before(self._machine.activity())
         return _describe(self._machine, work)
 
@@ -110,7 +110,7 @@ class Reporter:
         )
 
     def _since_before(self, now: Activity) -> Activity:
-        """Return what was done since the last report."""
+        """Return the activity since the last report."""
         if self._before is None:
             return now
         hops = now.wavelet_hops - self._before.wavelet_hops

@@ -1,6 +1,6 @@
-"""Progress of long runs on stderr: a line that renews itself on a terminal, else now and then one.
+"""Progress of long runs: a line updated in place on a terminal, or a log line now and then.
 
-A run that is over soon shows nothing.
+A short run shows nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOG_SECONDS = 10.0
 
 
 def choose_observer(settings: Settings) -> RunObserver:
-    """Return the observer that shows runs to the user; a silent one if progress is off."""
+    """Return the observer for this terminal, log or notebook; if progress is off, warnings only."""
     if not settings.shows_progress:
         return WarningsOnly()
     if (shell := find_notebook()) is not None:
@@ -53,7 +53,7 @@ def describe_progress(progress: RunProgress) -> str:
 
 
 class WarningsOnly(RunObserver):
-    """Passes on what the user has to know, and no progress."""
+    """Prints messages, and no progress."""
 
     def say(self, line: str) -> None:
         """Print the line."""
@@ -72,7 +72,7 @@ class LogLines(WarningsOnly):
 
 
 class StatusLine(WarningsOnly):
-    """One line on a terminal that renews itself and is gone when the run is over."""
+    """One line on a terminal, updated in place and erased at the end of the run."""
 
     interval_seconds = _TERMINAL_SECONDS
 
@@ -80,7 +80,7 @@ class StatusLine(WarningsOnly):
         self._line: Progress | None = None
 
     def say(self, line: str) -> None:
-        """Take the line away, and print another."""
+        """Erase the line, and print the message."""
         self.done()
         super().say(line)
 
@@ -104,12 +104,12 @@ class StatusLine(WarningsOnly):
 
 
 class CellLine(WarningsOnly):
-    """One line in the output of a notebook cell that renews itself."""
+    """One line in the output of a notebook's cell, updated in place."""
 
     interval_seconds = _TERMINAL_SECONDS
 
     def __init__(self, line: NotebookLine, what: str | None = None) -> None:
-        """Take a line; `what` is shown instead of what a run is called."""
+        """Take a line; `what` replaces the name of the run."""
         self._line = line
         self._what = what
 

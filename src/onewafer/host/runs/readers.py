@@ -1,11 +1,13 @@
-"""Readers of a run: all that follow it hear the same events, and each takes what it needs.
+"""Readers of a run: traces, logs, samples, recordings.
 
-loaded     a machine was made for the run; `sink` then takes what happens in it
-look       the machine stands at the cycle that the reader asked for
-paused     the machine stands between two slices, a few times a second
-launched   a launch is over
-failed     the run does not go on
-ended      nothing follows
+All are called at the same moments:
+
+loaded     the machine of the run exists; from now on `sink` gets its events
+look       the machine has reached the cycle that the reader chose
+paused     between two slices, a few times a second
+launched   a launch is complete
+failed     an error ended the run
+ended      the run is over
 """
 
 from __future__ import annotations
@@ -23,34 +25,34 @@ _NEVER = 1 << 62
 
 
 class RunReader:
-    """A reader that takes nothing but the machine."""
+    """Base of readers; this one only keeps the machine."""
 
     machine: Machine | None = None
-    """The machine of the run; None: not yet, or the reader has let it go."""
+    """The machine of the run; None: not loaded yet, or released."""
     clock: Clock
-    """The host's seconds, since there is a machine."""
+    """The host's clock in seconds; set by `loaded`."""
     sink: EventSink | None = None
-    """Takes the events of the machine; None: it needs none."""
+    """The sink of the machine's events; None: the reader needs none."""
     next_look: int = _NEVER
-    """The cycle at which it wants to look next; after a look, a later one."""
+    """The cycle of the next `look`, which must set a later one."""
     failure: str | None = None
-    """Why a file that the reader should have written is not there; stderr says it, too."""
+    """The reason why the reader's file could not be written, also on stderr; None: none."""
 
     def loaded(self, machine: Machine, clock: Clock) -> None:
-        """Hear of the machine, and of the host's clock."""
+        """Take the machine, and the host's clock."""
         self.machine, self.clock = machine, clock
 
     def look(self, machine: Machine) -> None:
-        """Look at the machine at `next_look`, or soon after it."""
+        """Read the machine's state at cycle `next_look`, or soon after it."""
 
     def paused(self) -> None:
-        """Hear that no event of an earlier cycle follows."""
+        """Process the events so far: later ones are of later cycles."""
 
     def launched(self, launch: LaunchReport) -> None:
-        """Hear of a launch that is over."""
+        """Note a launch that is complete."""
 
     def failed(self, error: SimulationError) -> None:
-        """Hear why the run does not go on."""
+        """Note the error that ended the run."""
 
     def ended(self, *, is_well: bool) -> None:
-        """Hear that the run was stopped, or ended in another way; the second time does nothing."""
+        """Finish, after success (`is_well`) or not; a second call has no effect."""

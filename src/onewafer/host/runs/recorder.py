@@ -1,4 +1,4 @@
-"""A run on its way into a recording: who ran, what it launched, and the counters at its end."""
+"""The recorder of runs: launches, counters of all PEs, samples and traces, in one file."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ if TYPE_CHECKING:
 
 _NO_COLOR = -1
 _MOST_REGISTERS = 4_000_000
-"""The most words of registers of all PEs together that are recorded."""
+"""The most register words, of all PEs together, that are recorded."""
 _SECONDS_BETWEEN_WRITES = 1.0
-"""At least, of a run that is followed."""
+"""The least time between two writes of a live recording."""
 _LARGEST_SHARE = 0.1
-"""The largest part of a run's time that writing it again and again takes."""
+"""The most that writing a live recording may take of a run's time."""
 _NOT_STOPPED = "the host script ended before it stopped the program"
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingOptions:
-    """How a run is recorded."""
+    """Options of a recording."""
 
     sample_every: int | None = None
-    """Cycles of the first windows; None: as many as make looks cheap (`usual_window`)."""
+    """Cycles of the first windows; None: `usual_window`, which makes samples cheap."""
     is_live: bool = False
-    """True if the file is written again and again while the run goes on."""
+    """True if the file is also written during the run, again and again."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RecordingOptions:
-        """Return the options of the environment."""
+        """Return the options of the settings."""
         return cls(settings.sample_every, settings.is_live)
 
 
@@ -81,7 +81,7 @@ AT_THE_END = RecordingOptions()
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A run as it is written."""
+    """The content of a recording."""
 
     header: RunHeader
     columns: Mapping[str, NDArray[Any]]
@@ -91,7 +91,7 @@ class _Measured:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The subject of a recording, as far as the machine does not know it."""
+    """The facts of a recording that the machine does not know."""
 
     title: str
     find_source: FindSource
@@ -100,15 +100,15 @@ class Recorded:
     operations: tuple[Operation, ...] = ()
     memory: tuple[tuple[str, int], ...] = ()
     whereabouts: Whereabouts | None = None
-    """How to see which step of a model a PE is at; None: it is no model."""
+    """How to read the step of the model that each PE is at; None: the program is no model."""
     texts: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Texts of the files of the script that operations come from, by path."""
+    """The script's source files that operations come from: path → text."""
 
 
 def folder_recorder(
     folder: Path, settings: Settings, say: Callable[[str], object]
 ) -> RunRecorder | None:
-    """Return a recorder of the program in a folder that `cslc` wrote; None: it is not recorded.
+    """Return the recorder of a program in a folder written by `cslc`; None: the settings want none.
 
     Raises:
         ConfigurationError: as `RunRecorder`.
@@ -121,7 +121,7 @@ def folder_recorder(
 
 
 class RunRecorder(RunReader):
-    """Writes the recording of one run at its end, whichever that is; a live one meanwhile, too."""
+    """Writes the recording of a run at its end, however it ends, and a live one during the run."""
 
     def __init__(
         self,
@@ -130,20 +130,20 @@ class RunRecorder(RunReader):
         say: Callable[[str], object],
         options: RecordingOptions = AT_THE_END,
     ) -> None:
-        """Prepare to write a file; `say` gets a line about it when it is written at the end.
+        """Check that the file can be written; `say` gets a line about it at the end.
 
         Raises:
-            ConfigurationError: it cannot be written, or PyArrow is not installed.
+            ConfigurationError: the file cannot be written, or PyArrow is not installed.
         """
         require_arrow()
         if options.is_live:
-            load_arrow()  # not in the time that the first look takes
+            load_arrow()  # so that the first sample does not take that time
         self.path = path
         self._subject = subject
         self._say = say
         self._options = options
         self._next_write = 0.0
-        """When it is written next while the run goes on, on the host's clock."""
+        """The time of the next write during the run, on the host's clock."""
         self._samples: RunSamples | None = None
         self._traced = NO_TRACE
         self._longest: _Measured | None = None
@@ -159,11 +159,11 @@ class RunRecorder(RunReader):
             ) from None
 
     def finish_with(self, owner: object, *, ended_well: bool = False) -> None:
-        """Finish when an object ends, with the process at the latest, if it was not done before."""
+        """Finish when an object is finalised, or at the end of the process, unless done before."""
         weakref.finalize(owner, self.ended, is_well=ended_well)
 
     def loaded(self, machine: Machine, clock: Clock) -> None:
-        """Note whose run it is; of several machines, the one with most cycles is recorded."""
+        """Begin to record a machine; of several, the one with the most cycles is written."""
         self._keep_longest("")
         super().loaded(machine, clock)
         self._launches.clear()
@@ -179,10 +179,7 @@ class RunRecorder(RunReader):
             self.next_look = self._samples.next_look
 
     def paused(self) -> None:
-        """Write how far the run is, if it is to be followed and it is time to.
-
-        That takes a tenth of the time of the run at most.
-        """
+        """Write a live recording, if it is time to: writing takes at most a tenth of the run."""
         machine = self.machine
         if not self._options.is_live or machine is None:
             return
@@ -194,21 +191,18 @@ class RunRecorder(RunReader):
         self._next_write = now + max(_SECONDS_BETWEEN_WRITES, (now - began_at) / _LARGEST_SHARE)
 
     def launched(self, launch: LaunchReport) -> None:
-        """Note a function that was launched; after the first one a run that is followed is written.
-
-        There may be no other launch to simulate.
-        """
+        """Note a launch; write a live recording after the first: there may be no other one."""
         self._launches.append(RecordedLaunch(launch.name, launch.start_cycle, launch.end_cycle))
         if len(self._launches) == 1:
             self._next_write = 0.0
         self.paused()
 
     def note_trace(self, trace: Trace) -> None:
-        """Take the trace of the run, which is over: the recording gets its spans and moves."""
+        """Take spans and moves from the trace of the finished run."""
         self._traced = take_trace(trace)
 
     def failed(self, error: SimulationError) -> None:
-        """Note why the run does not go on."""
+        """Note the error that ended the run."""
         self._failure = str(error)
 
     def ended(self, *, is_well: bool) -> None:
@@ -216,7 +210,7 @@ class RunRecorder(RunReader):
         self.finish(ended_well=is_well)
 
     def finish(self, *, ended_well: bool = False, flop_share: float | None = None) -> None:
-        """Write the file, once, if anything ran; a run without `stop` has not ended well.
+        """Write the file, once, if anything ran; without `stop` the run counts as not ended well.
 
         `flop_share` is the wafer's share of the script's FLOP.
         """
@@ -231,7 +225,7 @@ class RunRecorder(RunReader):
         self._say(f"wrote {path}, {size}: onewafer view {path} shows it")
 
     def _write(self, measured: _Measured) -> bool:
-        """Write the file, and tell whether that went well; say so once if it did not."""
+        """Write the file; return False, with one message on stderr, if that fails."""
         image = measured.image
         if self._sources is None:
             self._sources = {
@@ -256,7 +250,7 @@ class RunRecorder(RunReader):
         return True
 
     def _keep_longest(self, ending: str) -> None:
-        """Let the machine go, and keep what it counted if no other one ran longer."""
+        """Release the machine, and keep its counters if no other machine ran for longer."""
         machine, self.machine = self.machine, None
         samples, self._samples = self._samples, None
         self.next_look = RunReader.next_look
@@ -303,13 +297,13 @@ class RunRecorder(RunReader):
 
 
 def _from_here(path: Path) -> Path:
-    """Return a path as a command in the working directory takes it."""
+    """Return a path relative to the working directory, if it lies inside."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def columns_of(machine: Machine) -> dict[str, NDArray[Any]]:
-    """Return the counters of every PE, and what its program takes of its memory, `[y, x]`."""
+    """Return the counters of every PE, and the memory that its program takes, each `[y, x]`."""
     statistics, image = machine.statistics(), machine.image
     stalls = statistics.stall_cycles
     columns: dict[str, NDArray[Any]] = {
@@ -331,7 +325,7 @@ def columns_of(machine: Machine) -> dict[str, NDArray[Any]]:
 
 
 def waiting_columns(machine: Machine) -> dict[str, NDArray[Any]]:
-    """Return what every PE waits for, `[y, x]`: of its main thread, or else a microthread."""
+    """Return columns `[y, x]` of the operation that each PE waits in, its main thread's first."""
     image = machine.image
     num_pes = image.width * image.height
     found = {
@@ -365,7 +359,7 @@ def _sram_columns(image: WaferImage) -> dict[str, NDArray[np.int32]]:
 
 
 def _register_columns(machine: Machine) -> dict[str, NDArray[np.uint32]]:
-    """Return the words in registers; of so many PEs that they would fill the file, none."""
+    """Return the register words; none if they would fill the file."""
     registers = machine.registers
     if registers.size > _MOST_REGISTERS:
         return {}
@@ -375,10 +369,9 @@ def _register_columns(machine: Machine) -> dict[str, NDArray[np.uint32]]:
 
 
 def _joules(statistics: Statistics, architecture: Architecture) -> NDArray[np.float32] | None:
-    """Return each PE's share of the energy of the system; None: its power is not known.
+    """Return the energy of each PE in joules; None: the system's power is not known.
 
-    A PE that does nothing has its share of the power of an idle system, one that is busy in all
-    cycles its share of that of a busy one.
+    An idle cycle costs the PE's share of the idle system's power, a busy one of the busy system's.
     """
     system = find_wafer_system(architecture.name)
     if system is None:

@@ -1,4 +1,4 @@
-"""The review of a run: things that work but are rarely intended, told at its end."""
+"""The review of a run: warnings at its end about behaviour that is rarely intended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUM_SHOWN = 5
 
 
 def checking_of(settings: Settings) -> Checking:
-    """Return what is an error of a run with these settings."""
+    """Return the checks of a run with these settings."""
     return Checking(
         is_strict=settings.is_strict,
         bounds="bounds" in settings.checks,
@@ -28,9 +28,9 @@ def checking_of(settings: Settings) -> Checking:
 
 
 class RunReview(RunReader):
-    """Findings that the observer of a run is told, each once: a script may go on after an error.
+    """Warns the observer of a run, of each finding once: a script may go on after an error.
 
-    Without a host, words for the host are not missed: they could not have been received.
+    Without a host, wavelets sent to the host are not reported.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class RunReview(RunReader):
         self._is_wanted = is_wanted
         self._has_host = has_host
         self._has_warned = False
-        """True if it has warned of operations on a busy microthread."""
+        """True if operations on a busy microthread were reported."""
 
     def failed(self, error: SimulationError) -> None:
-        """Say what is known so far, if it is wanted."""
+        """Warn of the findings so far."""
         del error
         if self.machine is not None:
             self._warn(self.machine)
@@ -76,7 +76,7 @@ class RunReview(RunReader):
 
 
 def describe_busy_issues(machine: Machine) -> str | None:
-    """Return where operations found their microthread busy, None: nowhere (M38)."""
+    """Return a text about operations issued on a busy microthread (M38); None: there are none."""
     places = _busy_places(machine)
     if not places:
         return None
@@ -95,9 +95,9 @@ def describe_busy_issues(machine: Machine) -> str | None:
 
 
 def _busy_places(machine: Machine) -> list[tuple[str, int, tuple[int, int]]]:
-    """Return where, how often and on which PE first, the places with most of it first.
+    """Return (place in the source, number of issues, first PE), the most frequent first.
 
-    A place of the source may stand in several tile programs.
+    A place of the source may be in several tile programs.
     """
     found: dict[str, tuple[int, int]] = {}
     for issue in machine.busy_issues():
@@ -120,7 +120,7 @@ def _place_of(machine: Machine, issue: BusyIssue) -> str:
 def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:
     """Return a description of the wavelets that were not received; None: there are none.
 
-    Without a host, words for the host are left out: they could not have been received.
+    Without a host, wavelets sent to the host are left out.
     """
     leftovers = [found for found in machine.find_leftovers() if has_host or not found.is_for_host]
     if not leftovers:

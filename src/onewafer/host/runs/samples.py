@@ -1,10 +1,9 @@
-"""Samples of a run on its way into a recording: what every PE did, window by window.
+"""Samples of a run for its recording: the counters of every PE, in windows of cycles.
 
-In: looks at a machine every so many cycles. Out: windows, and columns for each of them. Memory is
-bounded: where there is no room for more windows, each two neighbours become one, and from then on
-looks are half as frequent. So a run of any length has between half of the most windows and all,
-and twice as many cycles take no more than half as many looks again. Between two windows of a model
-there are short looks at the step of each PE, from which follows how long it was at each.
+The machine's counters are read at the end of each window. Memory is bounded: when there is no room
+for more windows, neighbours are merged in pairs and windows become twice as long. So a run of any
+length has between half of the most windows and all of them. For a model, the step of each PE is
+read several times in a window, which gives the cycles that it spends in each step.
 """
 
 from __future__ import annotations
@@ -32,36 +31,36 @@ if TYPE_CHECKING:
     from onewafer.simulator import Machine
 
 _MOST_BYTES: Final = 1 << 28
-"""The most bytes that windows take in memory."""
+"""The most bytes of all windows in memory."""
 _MOST_WINDOWS: Final = 128
 _BYTES_OF_WINDOW: Final = 4 * len(WINDOW_COUNTERS) + 2
 """Bytes of a window for each PE."""
 _SHORT_LOOKS: Final = 8
-"""Looks at the steps of PEs in a window."""
+"""Readings of the PEs' steps in a window."""
 _SHORTEST_WINDOW: Final = 16
 _PES_OF_CYCLE: Final = 200
-"""A window of a cycle for so many PEs makes looks cost at most a fifth of an all-reduce."""
+"""PEs for each cycle of a window: with it, samples cost at most a fifth of an all-reduce."""
 _LARGEST: Final = np.iinfo(np.uint32).max
 
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """How to see which step of a model each PE is at."""
+    """How to read the step of a model that each PE is at."""
 
     symbol: str
-    """A variable of 16 bits of every PE."""
+    """The name of a 16-bit variable of every PE."""
     step_of_value: NDArray[np.int16]
-    """For each of its values the step."""
+    """The variable's value → the step."""
 
     def look(self, machine: Machine, addresses: NDArray[np.intp]) -> NDArray[np.int16]:
-        """Return the step of each PE; `addresses` are those of the variable."""
+        """Return the step of each PE; `addresses` are the variable's."""
         pes = np.arange(len(addresses))
         low, high = (machine.memory[pes, addresses + byte] for byte in (0, 1))
         return self.step_of_value[low.astype(np.intp) | high.astype(np.intp) << 8]
 
 
 def addresses_of(image: WaferImage, name: str) -> NDArray[np.intp]:
-    """Return where a variable is in the memory of each PE; every program has it."""
+    """Return the address of a variable on each PE; every program must have it."""
     by_program = np.array(
         [
             next(symbol.address for symbol in tile.symbols if symbol.name == name)
@@ -72,7 +71,7 @@ def addresses_of(image: WaferImage, name: str) -> NDArray[np.intp]:
 
 
 def most_windows(num_pes: int) -> int:
-    """Return how many windows there is memory for: an even number, and two at least.
+    """Return the number of windows that fit into memory: even, and at least two.
 
     >>> most_windows(755 * 1170), most_windows(4)
     (20, 128)
@@ -82,7 +81,7 @@ def most_windows(num_pes: int) -> int:
 
 
 def usual_window(num_pes: int) -> int:
-    """Return the cycles of the first windows of a run whose user names none.
+    """Return the default length of a run's first windows in cycles.
 
     >>> usual_window(4), usual_window(755 * 1170)
     (16, 4416)
@@ -92,7 +91,7 @@ def usual_window(num_pes: int) -> int:
 
 @dataclass(slots=True)
 class _Taken:
-    """A window that is over."""
+    """A complete window."""
 
     window: Window
     counts: NDArray[np.uint32]
@@ -100,7 +99,7 @@ class _Taken:
     steps: NDArray[np.int16] | None
 
     def with_next(self, after: _Taken) -> _Taken:
-        """Return both as one window; PEs are then at what they are at the end of the second."""
+        """Merge two windows; the steps are those at the end of the second."""
         both = Window(self.window.start_cycle, after.window.end_cycle)
         counts = after.counts + np.minimum(self.counts, _LARGEST - after.counts)
         return _Taken(both, counts, after.steps)
@@ -108,20 +107,20 @@ class _Taken:
 
 @dataclass(slots=True)
 class _Steps:
-    """How long each PE was at each step of a model, by the looks at it so far."""
+    """The cycles that each PE spent in each step of a model, estimated from samples."""
 
     whereabouts: Whereabouts
     addresses: NDArray[np.intp]
     seen_cycle: int
     elapsed: Counter[int] = field(init=False, default_factory=Counter[int])
-    """Cycles in which the PE that is last was at a step: together they are those of the run."""
+    """Step → cycles in which the slowest PE was at it; their sum is the cycles of the run."""
     _cycles: dict[int, NDArray[np.uint32]] = field(
         init=False, default_factory=dict[int, "NDArray[np.uint32]"]
     )
-    """By step; one that no PE was seen at has none."""
+    """Step → cycles of each PE; only steps at which a PE was seen."""
 
     def look(self, machine: Machine) -> NDArray[np.int16]:
-        """Return the steps that PEs are at, and count the cycles since the last look for them."""
+        """Return the step of each PE, and add the cycles since the last sample to it."""
         found = self.whereabouts.look(machine, self.addresses)
         elapsed, self.seen_cycle = machine.cycle - self.seen_cycle, machine.cycle
         at_work = found[found >= 0]
@@ -133,18 +132,18 @@ class _Steps:
         return found
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return the cycles of each step but those before the first and behind the last one."""
+        """Return the cycles of each step, without those outside of all steps."""
         found = sorted(self._cycles.items())
         return {column_of_step(step): cycles for step, cycles in found if step >= 0}
 
 
 class RunSamples(RunReader):
-    """The windows of one run of one machine."""
+    """The windows of one run of a machine."""
 
     def __init__(
         self, machine: Machine, every: int, whereabouts: Whereabouts | None = None
     ) -> None:
-        """Begin the first window, of so many cycles."""
+        """Begin the first window, of `every` cycles."""
         image = machine.image
         self._machine = machine
         self._every = every
@@ -160,12 +159,12 @@ class RunSamples(RunReader):
         self._plan_look(self._start_cycle)
 
     def _plan_look(self, cycle: int) -> None:
-        """Look next at the end of the window, or before it at the steps of a model."""
+        """Set the cycle of the next sample: the window's end, or earlier for a model's steps."""
         until = self._every if self._steps is None else max(1, self._every // _SHORT_LOOKS)
         self.next_look = min(cycle + until, self._next_window)
 
     def look(self, machine: Machine) -> None:
-        """Note the steps of PEs; end a window where one ends."""
+        """Sample the steps of PEs, and end the window if it is over."""
         steps = None if self._steps is None else self._steps.look(machine)
         if machine.cycle >= self._next_window:
             self._end_window(machine, steps)
@@ -193,11 +192,11 @@ class RunSamples(RunReader):
             self.look(self._machine)
 
     def cycles_of_steps(self) -> tuple[tuple[int, int], ...]:
-        """Return steps with the cycles in which the PE that is last was at them."""
+        """Return pairs of a step and the cycles in which the slowest PE was at it."""
         return () if self._steps is None else tuple(sorted(self._steps.elapsed.items()))
 
     def taken(self) -> tuple[tuple[Window, ...], dict[str, NDArray[Any]]]:
-        """Return the windows that are over, and the columns of all."""
+        """Return the complete windows, and their columns."""
         columns = {} if self._steps is None else self._steps.columns()
         for number, taken in enumerate(self._taken):
             names = [column_of_window(number, counter) for counter in WINDOW_COUNTERS]

@@ -1,7 +1,4 @@
-"""Errors under a user's script, without our own frames: the script's frames and one message.
-
-What our code called and caught on the way (NumPy, a file that is missing) is ours too.
-"""
+"""Uncaught errors of a user's script without our own frames: the script's frames, the message."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def install_short_tracebacks() -> None:
-    """Shorten the tracebacks of our uncaught errors, unless another hook shows errors already."""
+    """Shorten the tracebacks of our uncaught errors, unless another hook is installed."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = show_error
 
@@ -27,9 +24,9 @@ def install_short_tracebacks() -> None:
 def show_error(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    """Print an uncaught error as Python does; one of ours, or a Ctrl-C, without our frames.
+    """Print an uncaught error as Python does, but one of ours, or a Ctrl-C, without our frames.
 
-    A Ctrl-C that stopped a simulation is one sentence. Python ends by the signal then.
+    A Ctrl-C that stopped a simulation is one sentence.
     """
     place = Interruption.of(error)
     match error:
@@ -48,11 +45,11 @@ def show_error(
 
 
 def _is_in_import(traceback: TracebackType | None) -> bool:
-    """Tell whether modules were being loaded: where that was says nothing to the user."""
+    """Tell whether modules were being imported: their frames mean nothing to the user."""
     files = (frame.f_code.co_filename for frame, _ in walk_tb(traceback))
     return any(file.startswith("<frozen importlib") for file in files)
 
 
-# A script's only entry point is an import, of which this is the first one.
+# A script enters onewafer only by an import, and this module is the first one imported.
 if wants_short_tracebacks():
     install_short_tracebacks()

@@ -1,4 +1,4 @@
-"""The record of a finished run for machines: `simulation.json` in the program's folder."""
+"""The record of a finished run for other programs: `simulation.json` in the program's folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE_NAME = "simulation.json"
 
 @dataclass(frozen=True, slots=True)
 class LaunchReport:
-    """One launch: from the cycle of the host's command until nothing moved any more."""
+    """One launch: from the cycle of the host's command until the fabric is at rest."""
 
     name: str
     start_cycle: int
@@ -47,7 +47,7 @@ class SimulationRecord:
     launches: tuple[LaunchReport, ...]
 
     def save(self, folder: Path) -> None:
-        """Write `simulation.json` into a folder; one of an earlier run goes away in any case.
+        """Write `simulation.json` into a folder; an earlier one is deleted in any case.
 
         Raises:
             OSError: the folder cannot be written.

@@ -1,8 +1,8 @@
-"""From the trace of a run to the spans and moves of its recording.
+"""The spans and moves of a recording, taken from the trace of its run.
 
-In: a trace with causes. Out: the spans of every PE, and the wavelets that left its router, at most
-`MOST_SPANS` of both. Where there are more, the same cycles of all PEs are kept, so that PEs can
-still be compared.
+Spans are tasks, operations and waits of every PE; moves are the wavelets that left its router. At
+most `MOST_SPANS` of each are kept: those of the same first cycles on all PEs, so that PEs can be
+compared.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NEVER = ("ends", "never")
 
 
 class _Numbered:
-    """Texts by number, in the order in which they come."""
+    """Numbers texts in the order of their first use."""
 
     def __init__(self, *texts: str) -> None:
         self._numbers = {text: number for number, text in enumerate(texts)}
@@ -82,7 +82,7 @@ def spans_of(trace: Trace) -> Spans:
 
 
 def _in_order(timeline: PeTimeline) -> Iterator[tuple[int, Slice, str]]:
-    """Yield the spans of a PE by their start: the thread, the span, and its source line."""
+    """Yield (thread, span, source line) of a PE's spans, ordered by their start."""
     found = [
         (span.start, span.depth, thread, place, span, source)
         for thread, track in timeline.threads.items()
@@ -95,7 +95,7 @@ def _in_order(timeline: PeTimeline) -> Iterator[tuple[int, Slice, str]]:
 def _with_sources(track: Sequence[Slice]) -> Iterator[tuple[Slice, str]]:
     """Yield the spans of a thread with their source lines.
 
-    A wait has the line of the operation that it lies in, or that begins when it ends.
+    A wait gets the line of the operation around it, or of the one that begins when it ends.
     """
     operations = [span for span in track if span.category == "operation"]
     ends = [span.end for span in operations]
@@ -113,7 +113,7 @@ def _source_of(span: Slice) -> str:
 
 
 def moves_of(trace: Trace) -> Moves:
-    """Return the wavelets of a trace that left routers, one for each side that they went to."""
+    """Return the wavelets that left routers, one for each port that they left by."""
     rows = trace.rows[trace.rows[:, 3] == EventKind.MOVE]
     pes, sides = rows[:, 1] * trace.header.width + rows[:, 2], rows[:, 4] >> 16
     gone = [np.flatnonzero(sides >> side & 1) for side in Direction]
@@ -132,21 +132,21 @@ def moves_of(trace: Trace) -> Moves:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """The part of a trace that a recording holds."""
+    """The part of a trace that goes into a recording."""
 
     lists: tuple[Spans | Moves, ...] = ()
-    """None of them: the run was not traced."""
+    """Empty: the run was not traced."""
     until: int | None = None
-    """The cycle from which on what begins is left out; None: all is kept."""
+    """The cycle from which spans and moves are left out; None: all are kept."""
     num_left_out: int = 0
-    """Spans that are."""
+    """The number of spans that are left out."""
 
 
 NO_TRACE = Traced()
 
 
 def take_trace(trace: Trace, most: int = MOST_SPANS) -> Traced:
-    """Return the spans and moves that begin first; those that begin in one cycle stay together."""
+    """Return at most `most` spans and moves, the earliest; a cycle is kept as a whole or not."""
     spans, moves = spans_of(trace), moves_of(trace)
     ends = [
         int(np.partition(cycles, most)[most])
@@ -162,7 +162,7 @@ def take_trace(trace: Trace, most: int = MOST_SPANS) -> Traced:
 
 
 def _begun_before(lists: Lists, cycles: NDArray[np.int64], until: int) -> Lists:
-    """Return what begins before a cycle."""
+    """Return the entries that begin before a cycle."""
     is_kept = cycles < until
     first = np.concatenate(([0], np.cumsum(is_kept)))[lists.first]
     numbers = {name: getattr(lists, name)[is_kept] for name in lists.numbers}

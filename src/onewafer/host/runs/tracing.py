@@ -1,9 +1,8 @@
-"""Traces of runs: events go into a file as they come, and are converted at the end.
+"""Traces of runs: events are written to a file during the run, and converted at its end.
 
-The end may be `stop`, an error, or the end of the process: whatever a run does, what it did before
-is worth looking at. A process that is killed leaves the file of events, and nothing else: a
-`.wafer-trace`, hidden beside the first file. A trace that cannot be written is given up in one
-sentence; the run goes on, for its results are as good as without it.
+The end may be `stop`, an error, or the end of the process. A killed process leaves the file of
+events only: a hidden `.wafer-trace` beside the first trace file. If a trace cannot be written, one
+message says so, and the run goes on.
 """
 
 from __future__ import annotations
@@ -101,13 +100,13 @@ def record(
 
 
 def needed_detail(files: Sequence[Path]) -> Detail:
-    """Return how much a run has to tell for some files."""
+    """Return the detail of events that the formats of some files need."""
     wants_all = any(path.suffix in _WITH_INSTRUCTIONS for path in files)
     return Detail.INSTRUCTIONS if wants_all else Detail.CAUSES
 
 
 class Recording(RunReader):
-    """The events of one run, on their way into files."""
+    """Writes the events of one run, and converts them at its end."""
 
     def __init__(
         self,
@@ -134,7 +133,7 @@ class Recording(RunReader):
             raise _cannot_write(files[0], error) from None
 
     def record(self, event: Event) -> None:
-        """Take one event; the trace is given up where it cannot be written."""
+        """Write an event; if that fails, give up the trace."""
         if self._writer is not None:
             try:
                 self._writer.record(event)
@@ -142,7 +141,7 @@ class Recording(RunReader):
                 self._give_up(error)
 
     def ended(self, *, is_well: bool) -> None:
-        """Write the files, once; a run without `stop` has not ended well."""
+        """Write the files, once."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -165,15 +164,15 @@ class Recording(RunReader):
         sys.stderr.write(f"onewafer: the trace is not written: {self.failure}\n")
 
     def _discard(self) -> None:
-        """Remove the events."""
-        with suppress(OSError):  # what could not be written is written once more here
+        """Delete the file of events."""
+        with suppress(OSError):  # closing flushes what could not be written
             self._file.close()
         with suppress(OSError):  # its folder may be gone
             self._events.unlink(missing_ok=True)
 
 
 def _try(path: Path, attempt: Callable[[Path], T]) -> T:
-    """Return what an attempt to write beside a file returns.
+    """Return the result of `attempt(path)`.
 
     Raises:
         ConfigurationError: it fails.
@@ -189,7 +188,7 @@ def _cannot_write(path: Path, error: OSError) -> ConfigurationError:
 
 
 def _describe(error: OSError | TraceError, path: Path) -> str:
-    """Return an error in a line; `path` is the file it is about if it names none."""
+    """Return an error as one line; `path` is its file if the error names none."""
     match error:
         case OSError(filename=named, strerror=str(reason)):
             return f"{path if named is None else named}: {reason}"
@@ -204,9 +203,9 @@ def convert_trace(
     log_parts: Mapping[Path, frozenset[LogPart]] = MappingProxyType({}),
     listener: TraceListener | None = None,
 ) -> Iterator[str]:
-    """Write a trace in other formats; yield what a user wants to read about it.
+    """Convert a trace to other formats; yield lines for the user.
 
-    `log_parts` has the logs that get some kinds of lines only; the listener gets the trace first.
+    `log_parts` maps a log file to the kinds of lines that it gets; the listener gets the trace.
 
     Raises:
         OSError: a file cannot be written; it carries that file's name.
@@ -237,7 +236,7 @@ def _convert(
 
 
 def _where(path: Path) -> str:
-    """Return what a user does with the file."""
+    """Return a hint which program opens the file."""
     if path.suffix in (".wafer-trace", ".txt"):
         return ""
     return ": open it in wse-viz" if path.suffix == ".log" else ": open it at ui.perfetto.dev"
@@ -250,10 +249,10 @@ def save_trace(
     events: Path,
     log_parts: frozenset[LogPart] = ALL_PARTS,
 ) -> None:
-    """Write a trace in the format that the name of a file says; `events` is where it is read from.
+    """Write a trace in the format of a file's ending; `events` is the file that it was read from.
 
     Raises:
-        OSError: the file cannot be written; nothing of it is left, and the error carries its name.
+        OSError: the file cannot be written; the error has its name, and no part of it is left.
         TraceError: the trace lacks the detail for it.
     """
     with whole_file(path) as target:
@@ -272,7 +271,7 @@ def save_trace(
 
 
 def _printed(trace: Trace) -> Iterator[tuple[int, str]]:
-    """Yield the lines that the program printed, with their cycles."""
+    """Yield the lines that the program printed, each with its cycle."""
 
     def messages_of(x: int, y: int) -> Sequence[str]:
         program = trace.header.program(x, y)
@@ -284,11 +283,11 @@ def _printed(trace: Trace) -> Iterator[tuple[int, str]]:
     yield from lines.rest(trace.end_cycle)
 
 
-# --- what a trace says of the program ------------------------------------------------------------
+# --- the header ----------------------------------------------------------------------------------
 
 
 def make_header(image: WaferImage, architecture: Architecture, *, detail: Detail) -> TraceHeader:
-    """Return what a trace of a program says beside its events."""
+    """Return the header of a trace: the machine, the program's names, places and costs."""
     return TraceHeader(
         arch=architecture.name,
         profile=architecture.profile,

@@ -1,4 +1,4 @@
-"""Arguments of scripts to the runtime, checked: handles, colors, sizes and files."""
+"""Checks of a script's arguments to the runtime: handles, colors, sizes and files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Handles:
-    """The numbers by which scripts name the symbols of a program, and colors."""
+    """The integer handles of a program's symbols, and its colors."""
 
     def __init__(self, image: WaferImage) -> None:
         self._exports = image.exports
@@ -35,7 +35,7 @@ class Handles:
         return FIRST_SYMBOL_ID + names.index(symbol)
 
     def color(self, number: int) -> int:
-        """Return the color that a streaming call names."""
+        """Return the color of a streaming call."""
         if not isinstance(number, Integral):
             raise HostError(f"{number!r} is not a color: with streaming=True pass its number")
         index = int(number) - FIRST_SYMBOL_ID
@@ -47,7 +47,7 @@ class Handles:
         return int(number)
 
     def variable(self, handle: int) -> str:
-        """Return the exported name behind a handle."""
+        """Return the exported name of a handle."""
         index = handle - FIRST_SYMBOL_ID if isinstance(handle, Integral) else -1
         if 0 <= index < len(self._exports):
             return self._exports[int(index)].name
@@ -65,7 +65,7 @@ class Handles:
 
 
 def to_path(file: str | PathLike[str]) -> Path:
-    """Return the path that a script named a file by."""
+    """Return the path of a script's file argument."""
     try:
         return Path(file)
     except TypeError:
@@ -73,12 +73,12 @@ def to_path(file: str | PathLike[str]) -> Path:
 
 
 def as_wavelets(layout: BufferFormat) -> BufferFormat:
-    """Return the layout of the same call, with all 32 bits of each word."""
+    """Return the layout with 32-bit elements, which streams always have."""
     return replace(layout, data_type=MemcpyDataType.MEMCPY_32BIT)
 
 
 def check_whole(*numbers: object) -> None:
-    """Refuse coordinates and sizes that are no whole numbers."""
+    """Refuse coordinates and sizes that are not integers."""
     for number in numbers:
         if not isinstance(number, Integral):
             raise HostError(
@@ -89,7 +89,7 @@ def check_whole(*numbers: object) -> None:
 def copy_format(
     rectangle: Rectangle, elements_per_pe: int, data_type: int, order: int
 ) -> BufferFormat:
-    """Check what every copy call is given; plain integers stand for the enums' values."""
+    """Check the common arguments of copy calls; integers are accepted in place of enums."""
     check_whole(rectangle.x, rectangle.y, rectangle.width, rectangle.height, elements_per_pe)
     if rectangle.width < 1 or rectangle.height < 1 or elements_per_pe < 1:
         raise HostError(

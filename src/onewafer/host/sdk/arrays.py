@@ -1,4 +1,4 @@
-"""Narrow data in 32-bit containers, as `sdk_utils` of SDK programs packs and views it."""
+"""`sdk_utils`: 16-bit data packed into 32-bit words, and views of it."""
 
 from __future__ import annotations
 

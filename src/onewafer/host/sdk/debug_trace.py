@@ -1,4 +1,4 @@
-"""The SDK's `debug_util`: variables and `<debug>` traces of the run that stopped last."""
+"""The SDK's `debug_util`: variables and `<debug>` traces of the last run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 Recorded = bool | int | float | str
-"""A value of a trace. Timestamps are cycles."""
+"""A value of a trace; timestamps are in cycles."""
 
 _TYPES: Final = {
     1: np.dtype(np.bool_),
@@ -35,7 +35,7 @@ _TYPES: Final = {
     8: np.dtype(np.int32),
     9: np.dtype(np.float32),
 }
-"""Tag of a record → its type; `<debug>` has the same numbers."""
+"""Tag of a record, as in `<debug>` → its type."""
 _STRING, _TIMESTAMP = 10, 11
 _TIMESTAMP_WORDS = 3
 
@@ -92,7 +92,7 @@ class DebugUtil:
         )
 
     def read_trace(self, px: int, py: int, name: str) -> list[Recorded]:
-        """Return what the `<debug>` module with the key `name` recorded, in this order.
+        """Return the values recorded by the `<debug>` module with the key `name`, in order.
 
         Warns if records did not fit into its buffer.
 

@@ -1,7 +1,7 @@
-"""Parameters that host scripts know by several names.
+"""Alternative names of parameters.
 
-Names changed between versions of the SDK, and its documentation has one name for each kind of
-argument of a constructor that takes several.
+Names changed between versions of the SDK, and its documentation names the same parameter of a
+constructor differently for each type of argument.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Result = TypeVar("_Result")
 def also_named(
     **names: str,
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
-    """Let callers write parameters under other names: other name → name.
+    """Accept parameters under alternative names: alternative → name.
 
     >>> @also_named(times="factor")
     ... def scale(number: int, factor: int) -> int:

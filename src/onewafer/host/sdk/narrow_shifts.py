@@ -1,12 +1,12 @@
-"""Host scripts that put a time together out of 16-bit words, as the SDK's examples do.
+"""Repair of host scripts that join 16-bit words to a time, as the SDK's examples do.
 
     def make_u48(words):
         return words[0] + (words[1] << 16) + (words[2] << 32)
 
-With NumPy 1 a shift of such a word had 64 bits; since NumPy 2 it has 16 and gives 0, and the time
-is wrong without a word. A shift by at least the width of its number can mean nothing else, so the
-functions that a script has defined when it makes an `SdkRuntime` get code in which these shifts,
-and no other arithmetic, give what NumPy 1 gave. Shifts elsewhere are warned of, with their line.
+With NumPy 1 such a shift had 64 bits; since NumPy 2 it has 16 and gives 0, and the time is silently
+wrong. When a script makes an `SdkRuntime`, the functions defined so far are recompiled so that
+shifts by at least the width of their number, and no other arithmetic, give the result of NumPy 1.
+Shifts outside of functions cause a warning with their line.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 _SHIFT = re.compile(r"(\w+\[[12]\])\s*<<\s*(16|32)\b")
 _COMMENT = re.compile(r"#.*")
 _FIRST_NARROW = 2
-"""Version of NumPy."""
+"""The first version of NumPy with narrow shifts."""
 _WIDER_SHIFT: Final = "__onewafer_shift"
 _FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _BITS_OF_BYTE = 8
 
 
 def mend_narrow_shifts() -> None:
-    """Mend the shifts in functions of the running script; say on stderr which, and what is left."""
+    """Repair the shifts in functions of the running script; report them, and others, on stderr."""
     if int(np.__version__.partition(".")[0]) < _FIRST_NARROW:
         return
     main = sys.modules.get("__main__")
@@ -59,9 +59,9 @@ def mend_narrow_shifts() -> None:
 
 
 def find_narrow_shift(text: str, mended: Container[int] = ()) -> str | None:
-    r"""Return the first line of a script with such a shift and what is wrong with it, if any.
+    r"""Return a warning about the first such shift of a script, with its line; None: there is none.
 
-    Lines that were mended are passed over.
+    Lines that were repaired are skipped.
 
     >>> script = "w = np.zeros(3).astype(np.uint16)\nt = w[0] + (w[1] << 16)"
     >>> print(find_narrow_shift(script).partition(";")[0])
@@ -80,7 +80,7 @@ def find_narrow_shift(text: str, mended: Container[int] = ()) -> str | None:
 
 
 def shift(number: Any, places: Any) -> Any:  # noqa: ANN401  # whatever a script shifts
-    """Return `number << places`; where NumPy 2 shifts every bit out, what NumPy 1 gave.
+    """Return `number << places`, in 64 bits if all bits would be shifted out.
 
     >>> shift(np.uint16(3), 16), shift(np.uint16(3), 2), shift(3, 16)
     (np.int64(196608), np.uint16(12), 196608)
@@ -93,7 +93,7 @@ def shift(number: Any, places: Any) -> Any:  # noqa: ANN401  # whatever a script
 
 
 def _mend(text: str, path: str, functions: Iterable[FunctionType]) -> dict[int, str]:
-    """Give functions of a file new code; return the shifts in it by line."""
+    """Recompile functions of a file; return line → source of the repaired shifts."""
     try:
         tree = ast.parse(text)
     except SyntaxError:  # the file was changed since
@@ -116,9 +116,9 @@ def _mend(text: str, path: str, functions: Iterable[FunctionType]) -> dict[int, 
 
 
 def _code_of(module: ast.Module, old: CodeType) -> CodeType | None:
-    """Return the code of the only function of a module; None if it is another function than before.
+    """Return the code of a module's only function; None: it is not the function of the old code.
 
-    A decorator would have put another function in its place.
+    That is so for a decorated function.
     """
     flags = old.co_flags & _FUTURES
     compiled = compile(module, old.co_filename, "exec", flags=flags, dont_inherit=True)
@@ -135,13 +135,13 @@ def _code_of(module: ast.Module, old: CodeType) -> CodeType | None:
 
 
 class _Shifts(ast.NodeTransformer):
-    """Replaces shifts by a call, all that may shift every bit of a narrow number out."""
+    """Replaces shifts by a constant with calls of `shift`."""
 
     def __init__(self) -> None:
         self.found: dict[int, str] = {}
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # the name says the node
-        """Replace a shift by a known number of places."""
+        """Replace a left shift by a constant."""
         written = ast.unparse(node)
         self.generic_visit(node)
         match node:

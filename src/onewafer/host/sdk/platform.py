@@ -27,7 +27,7 @@ class SdkTarget(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SimfabConfig:
-    """Tuning of the vendor's simulator. It is accepted, and changes nothing here."""
+    """Options of the vendor's simulator: accepted and ignored."""
 
     num_threads: int = 16
     suppress_trace: bool = False
@@ -42,11 +42,11 @@ class SdkExecutionPlatform:
     target: SdkTarget
 
     def is_simulation(self) -> bool:
-        """Tell whether it is simulated: it always is."""
+        """Return True: every wafer here is simulated."""
         return True
 
     def is_system(self) -> bool:
-        """Tell whether it is a real system: it never is."""
+        """Return False: no wafer here is a real system."""
         return False
 
 
@@ -75,7 +75,7 @@ def get_simulator(
     Raises:
         HostError: there is no such generation, or `config` is something else.
     """
-    # A target in its place would otherwise be ignored, and the program run on the WSE-3.
+    # A target passed as `config` would otherwise be ignored, and the program run on the WSE-3.
     if not isinstance(config, SimfabConfig | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise HostError(f"config={config!r} is not a SimfabConfig: {_instead_of(config)}")
     try:
@@ -103,10 +103,10 @@ def get_system(
 
 
 def find_platform(platform: object, cmaddr: object) -> SdkExecutionPlatform | None:
-    """Return the platform that `SdkRuntime` was given, under either name; None: no restriction.
+    """Return the platform among the two arguments of `SdkRuntime`; None: there is none.
 
     Raises:
-        HostError: one of them names a real system, or is no platform.
+        HostError: one of them is the address of a real system, or no platform.
     """
     found: SdkExecutionPlatform | None = None
     for name, given in (("platform", platform), ("cmaddr", cmaddr)):
@@ -125,10 +125,10 @@ def find_platform(platform: object, cmaddr: object) -> SdkExecutionPlatform | No
 
 
 def refuse_real_system(call: str, address: object) -> None:
-    """Refuse an address, and any other value.
+    """Refuse any address but None and the empty one.
 
     Raises:
-        HostError: there is one.
+        HostError: the address is set.
     """
     if address is None or address == "":
         return
@@ -141,7 +141,7 @@ def refuse_real_system(call: str, address: object) -> None:
 
 
 def _instead_of(given: object) -> str:
-    """Return what to write for an argument that stands in a wrong place."""
+    """Return the advice for an argument in the wrong place."""
     return (
         f"write target=SdkTarget.{given.name}" if isinstance(given, SdkTarget) else "leave it out"
     )

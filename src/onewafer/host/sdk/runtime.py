@@ -1,10 +1,9 @@
 """The SDK's host runtime, on a simulated wafer.
 
 Names, argument order and enums are those that the SDK's documentation and public programs use.
-Operations execute in issue order, during the call: the returned handle belongs to a finished
-operation, even with `nonblock=True`; a program cannot tell that from one that overlaps. Only a
-stream to the host may be issued before the program sends: it is finished when all of its wavelets
-have arrived.
+Operations execute in issue order, during the call: the returned handle is that of a finished
+operation, even with `nonblock=True`, which makes no difference to a program. Only a stream to the
+host can be issued before the program sends: it is finished when all of its wavelets have arrived.
 """
 
 from __future__ import annotations
@@ -121,7 +120,7 @@ class SdkRuntime:
 
     @property
     def device(self) -> Device:
-        """The device underneath, for what the SDK's API cannot say (cycles, statistics)."""
+        """The simulated device, for what the SDK's API lacks (cycles, statistics)."""
         return self._device
 
     def load(self) -> None:
@@ -169,7 +168,7 @@ class SdkRuntime:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop, unless the block did, or failed: its own error is the one to show."""
+        """Stop, unless the block has stopped or failed."""
         if error_type is None and self._device.is_running:
             self.stop()
 
@@ -384,7 +383,7 @@ class SdkRuntime:
         return self._ports.number(port_name)
 
     def report_port_infos(self) -> None:
-        """Print the streams: number, name, direction, color, and the PE where the host is met."""
+        """Print the streams: number, name, direction, color, and the PE of the port."""
         lines = self._ports.describe(self._image.offset_x, self._image.offset_y)
         sys.stdout.writelines(f"{line}\n" for line in lines)
 
@@ -396,7 +395,7 @@ class SdkRuntime:
         *,
         nonblock: bool = False,
     ) -> Task:
-        """Stream 32-bit elements to the program; without a number, all of `src`.
+        """Stream 32-bit elements to the program; `n_wavelets` None: all of `src`.
 
         Raises:
             HostError: no such stream, or an array that does not fit.
@@ -427,7 +426,7 @@ class SdkRuntime:
     def receive_tofile(
         self, port: str | int, outfile: str | PathLike[str], *, nonblock: bool = False
     ) -> Task:
-        """Write what one use of a stream sends to a file, as little-endian words of 32 bits.
+        """Write the wavelets of a stream to a file, as little-endian 32-bit words.
 
         Their number is the size of the stream's port.
 
@@ -452,9 +451,9 @@ class SdkRuntime:
         )
 
     def coord_logical_to_physical(self, logical_coords: tuple[int, int]) -> tuple[int, int]:
-        """Return the fabric coordinates of a PE of the program: those that `read_symbol` takes.
+        """Return the fabric coordinates of a PE of the program, for `read_symbol`.
 
-        A simulated wafer has no defects to route around, so that only the offset differs.
+        A simulated wafer has no defects to route around, so only the offset is added.
 
         Raises:
             HostError: the PE is outside the program, or no pair of numbers.
@@ -471,7 +470,7 @@ class SdkRuntime:
         return x + self._image.offset_x, y + self._image.offset_y
 
     def dump_core(self, corefile: str | PathLike[str]) -> None:
-        """Write everything about the machine into one file, as it is when all has come to rest.
+        """Write the state of the machine at rest into a file.
 
         It is a checkpoint: `onewafer resume` and `Device.from_checkpoint` read it.
 
@@ -485,7 +484,7 @@ class SdkRuntime:
         self._device.machine.save_checkpoint(file, what="a core dump")
 
     def dump_elf_core(self, corefile: str | PathLike[str]) -> NoReturn:
-        """Refuse to write an ELF file: nothing in onewafer makes or reads one.
+        """Refuse to write an ELF file: onewafer has none.
 
         Raises:
             HostError: always.
@@ -501,7 +500,7 @@ class SdkRuntime:
     ) -> NDArray[Any]:
         """Return the whole memory of a variable on the PE at *fabric* coordinates (`x`, `y`).
 
-        Any variable of the entry module can be named, exported or not; usual after `stop`.
+        Any variable of the entry module can be read, exported or not, also after `stop`.
 
         Raises:
             HostError: no such PE in the program, no such variable, or the type does not divide it.
@@ -548,7 +547,7 @@ class SdkRuntime:
     def _put(
         self, dest: int, tensor: NDArray[Any], rectangle: Rectangle, *, streaming: bool
     ) -> None:
-        """Send `[height, width, elements]` to the color or the variable that `dest` is."""
+        """Send `[height, width, elements]` to `dest`, a color or a variable's handle."""
         if streaming:
             self._device.send_words(self._handles.color(dest), tensor, rectangle)
         else:
@@ -578,7 +577,7 @@ class SdkRuntime:
 
     @contextlib.contextmanager
     def _counting_streams(self) -> Generator[None, None, None]:
-        """Say under a deadlock what the host has sent: mostly, it is too little."""
+        """Add to a deadlock's report how much the host has sent: mostly, it is too little."""
         try:
             yield
         except DeadlockError as error:

@@ -1,4 +1,4 @@
-"""Operations that a script issued, by number, and streams to the host that are still arriving."""
+"""The issued operations of a script, and streams to the host that are incomplete."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Arriving:
-    """A stream to the host that was issued and has not been written to its array."""
+    """A stream to the host that was issued and not yet stored in its array."""
 
     reception: Reception
     layout: BufferFormat
     dest: NDArray[Any]
     file: Path | None = None
-    """The file for the array, if the array is not the caller's."""
+    """The file to write the array to, if the array is not the caller's."""
 
     def store(self) -> None:
-        """Write the wavelets to the array, and this to its file.
+        """Store the wavelets in the array, and write its file, if any.
 
         Raises:
             HostError: the file cannot be written.
@@ -39,7 +39,7 @@ class Arriving:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Handle of an operation that was issued."""
+    """The handle of an issued operation."""
 
     number: int
     """Position in issue order."""
@@ -50,29 +50,29 @@ class Tasks:
 
     def __init__(self) -> None:
         self.arriving: dict[int, Arriving] = {}
-        """Streams that were issued and have not arrived, by the number of their task."""
+        """Task number → its incomplete stream."""
         self._num_tasks = 0
 
     def issued(self) -> Task:
-        """Return the handle of the operation that was just done."""
+        """Return a handle for the operation that has just been executed."""
         self.store_arrived()
         self._num_tasks += 1
         return Task(self._num_tasks - 1)
 
     def begun(self, arriving: Arriving) -> Task:
-        """Return the handle of a stream that was just issued."""
+        """Register a stream that has just been issued; return its handle."""
         self.arriving[self._num_tasks] = arriving
         return self.issued()
 
     def store_arrived(self) -> None:
-        """Write streams to the host to their arrays where all has come."""
+        """Store all streams that are complete."""
         for number, arriving in [*self.arriving.items()]:
             if arriving.reception.is_complete:
                 arriving.store()
                 del self.arriving[number]
 
     def number_of(self, task: object) -> int:
-        """Return the number of a task that a script passed."""
+        """Return the number of a script's task argument."""
         if not isinstance(task, Task):
             raise HostError(
                 f"{task!r} is not a task: pass what launch, a copy, send or receive returned"
@@ -83,7 +83,7 @@ class Tasks:
 
 
 def write_file(file: Path, content: bytes) -> None:
-    """Write a file, or say why it cannot be written."""
+    """Write a file; raise a HostError if that fails."""
     try:
         file.write_bytes(content)
     except OSError as error:

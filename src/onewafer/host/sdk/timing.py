@@ -1,4 +1,4 @@
-"""Readers of the 48-bit time stamps of `<time>`, which programs hand to the host in pieces."""
+"""Decoding of the 48-bit time stamps of `<time>` from 16-bit words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKED_WORDS = 3
 
 
 def make_u48(words: Sequence[int] | NDArray[Any]) -> int:
-    """Return the number that three 16-bit words are, the low one first.
+    """Join three 16-bit words, the low one first, to a number.
 
     >>> make_u48([1, 2, 0])
     131073
@@ -60,8 +60,8 @@ def float_to_hex(number: float) -> str:
 def calculate_cycles(timestamp_buf: NDArray[Any]) -> np.int64:
     """Return the cycles between two time stamps that a program packed into three 32-bit words.
 
-    The six 16-bit words follow each other, the low half of a 32-bit word first; the words may be
-    of any 32-bit type, because programs hand them over as f32.
+    The six 16-bit words are in order, low halves first; the array may have any 32-bit type, since
+    programs pass it as f32.
 
     >>> int(calculate_cycles(np.array([10, 25 << 16, 0], np.uint32)))
     15
