@@ -48,7 +48,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One job of one model on one system. What a job does not have is None."""
+    """The result of one job of one model on one system; None: the job has no such quantity."""
 
     system: str
     """The name that the user wrote: `cs3`, `h100x8`."""
@@ -91,7 +91,7 @@ class Answer:
 
     @property
     def limit(self) -> Limit | None:
-        """The reason for most of the waiting."""
+        """The resource that most of the time is spent waiting for."""
         return self.breakdown.limit
 
     @property
@@ -108,7 +108,7 @@ class Answer:
 
     @property
     def joules_per_sample(self) -> float | None:
-        """Energy of the whole system; None: the job counts tokens."""
+        """Energy of one sample on the whole system; None: the job counts tokens."""
         rate = self.samples_per_second
         return None if rate is None else self.watts / rate
 
@@ -139,7 +139,8 @@ class Refusal:
     """The part that is too large, bytes needed and available, and the smallest system that would
     do."""
     memory: Memory | None = None
-    """The bytes of the smallest plan that would do, and the memory there is, where they decided."""
+    """Bytes that the smallest possible plan needs and that there are; None: memory is not the
+    reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ class Breakdown:
     items: tuple[Item, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse numbers outside their ranges."""
+        """Refuse an item whose time is negative or not finite."""
         for item in self.items:
             if not (math.isfinite(item.seconds) and item.seconds >= 0):
                 raise ValueError(f"item {item.name!r} takes {item.seconds} seconds")
@@ -70,7 +70,7 @@ class Breakdown:
 
     @property
     def limit(self) -> Limit | None:
-        """The reason for most of the waiting; None for a breakdown without time."""
+        """The resource waited for longest; None if the breakdown takes no time."""
         return self.largest(lambda item: item.limit, 1)[0][0] if self.seconds > 0 else None
 
     @property
@@ -94,7 +94,7 @@ class Breakdown:
         return [(name, seconds[name] / whole if whole else 0.0) for name in ranked[:count]]
 
     def merged(self) -> Breakdown:
-        """Return one item for all that differ in nothing but their time, if they take any."""
+        """Merge items that differ only in their time; drop items that take none."""
         groups = self.by(lambda item: replace(item, seconds=0.0))
         return Breakdown(
             tuple(replace(item, seconds=time) for item, time in groups.items() if time)

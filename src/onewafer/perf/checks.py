@@ -1,4 +1,4 @@
-"""Check whether a model can do a job at all, on whatever machine."""
+"""Check whether a model can do a job at all, on any machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_job(model: Model, job: Job) -> None:
-    """Raise ConfigurationError if a model cannot do a job, whatever machine it is asked of."""
+    """Raise ConfigurationError if the model cannot do the job on any machine."""
     if isinstance(job, Decode | Serve) and not model.cached_features:
         raise ConfigurationError(_no_next_token(model, job))
     if isinstance(job, Forward):
@@ -39,7 +39,7 @@ def _no_next_token(model: Model, job: Decode | Serve) -> str:
 
 
 def check_sequence(model: Model, tokens: int) -> None:
-    """Raise ConfigurationError for a sequence that the model was not made for."""
+    """Raise ConfigurationError for a sequence of a length that the model does not take."""
     if model.fixed_tokens is not None and tokens != model.fixed_tokens:
         raise ConfigurationError(
             f"{model.name} takes samples of one size, which are {model.fixed_tokens:,} rows to "
@@ -54,21 +54,21 @@ def check_sequence(model: Model, tokens: int) -> None:
 
 
 def as_rows(model: Model, job: Job) -> Job:
-    """Return a pass over samples as one over sequences: a sample has as many rows as tokens."""
+    """Turn a Forward into a Prefill of the same work: a sample has as many tokens as rows."""
     if isinstance(job, Forward) and model.fixed_tokens is not None:
         return Prefill(batch=job.batch, tokens=model.fixed_tokens)
     return job
 
 
 def as_samples(model: Model, job: Job) -> Job:
-    """Return a pass over sequences whose length the model fixes as one over samples."""
+    """Turn a Prefill of a model with a fixed number of rows into a Forward."""
     if isinstance(job, Prefill) and model.fixed_tokens is not None:
         return Forward(batch=job.batch)
     return job
 
 
 def longest_sequence(job: Decode | Prefill | Serve | Train) -> int:
-    """Return the tokens that a sequence of the job has in the end."""
+    """Return the number of tokens of a sequence when the job is done."""
     match job:
         case Decode():
             return job.context

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions:
-    """Options of the user; the rest is searched for or has its usual value."""
+    """The user's options; what is left out is searched for or has its usual value."""
 
     wafer: wafer.WaferOptions = field(default_factory=wafer.WaferOptions)
     gpu: gpu.GpuOptions = field(default_factory=gpu.GpuOptions)
-    """For inference; training takes precision and measurements from them."""
+    """Options of inference; training takes precision and profile from them."""
     groups: Groups | None = None
     """Sizes of the groups of GPUs; None: searched for."""
     prices: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -49,12 +49,12 @@ def compare(
 ) -> Comparison:
     """Return what a job takes on each system, named as in `cs3`, `cs3x4`, `h100x8`.
 
-    `progress` is told the name of each system before it is asked. Several jobs of a model take less
-    time with the same `programs`: results for one job are kept for the next.
+    `progress` is told the name of each system before it is asked. Pass the same `programs` for
+    several jobs of a model: they cache what jobs share.
 
-    Raises ConfigurationError for a name that is no system, for a price of a device that is not
-    asked about, and for a job that the model cannot do. A system that is too small is no error: it
-    has a `Refusal` among the results.
+    Raises ConfigurationError for a name that is no system, for a price of a device that no system
+    has, and for a job that the model cannot do. A system that is too small is no error: its result
+    is a `Refusal`.
     """
     chosen = options or CompareOptions()
     check_job(model, job)
@@ -124,7 +124,7 @@ def _result(
 
 
 def _within_context(memory: Memory, model: Model) -> Memory:
-    """Return the memory with no longer context than the model was made for."""
+    """Cap the longest context at the longest that the model was trained for."""
     longest, most = memory.longest_context, model.max_context
     if longest is None or most is None:
         return memory
@@ -155,14 +155,14 @@ def _estimate(
 
 
 def options_for_gpu(options: CompareOptions, cluster: GpuCluster) -> gpu.GpuOptions:
-    """Return the choices for a job of inference on a cluster, with the groups asked for."""
+    """Return the options of inference on a cluster, its plan taken from the user's groups."""
     groups = options.groups
     plan = None if groups is None else groups.inference_plan(cluster)
     return replace(_for_gpu(options.gpu, cluster.gpu), plan=plan)
 
 
 def _with_formats(result: Answer | Refusal, options: CompareOptions) -> Answer | Refusal:
-    """Return an answer that says how a wafer holds weights that are narrower on GPUs."""
+    """Add a note on weights that GPUs hold in a narrower format than the wafer."""
     on_gpus, on_wafers = options.gpu.precision, options.wafer.precision
     if isinstance(result, Refusal) or on_gpus.num_bytes >= Precision.FP16.num_bytes:
         return result
@@ -174,13 +174,13 @@ def _with_formats(result: Answer | Refusal, options: CompareOptions) -> Answer |
 
 
 def _for_gpu(options: gpu.GpuOptions, device: Gpu) -> gpu.GpuOptions:
-    """Return the options without the profile of another GPU."""
+    """Drop the profile if it was measured on another kind of GPU."""
     profile = options.profile
     return options if profile is None or profile.is_of(device) else replace(options, profile=None)
 
 
 def _check_pins(job: Job, options: wafer.WaferOptions) -> None:
-    """Refuse what a wafer has no choice of in training."""
+    """Refuse a pinned mode or region in training, where a wafer has no choice of either."""
     pins = {"mode": options.mode, "region": options.region}
     pinned = [name for name, value in pins.items() if value is not None]
     if isinstance(job, Train) and pinned:
@@ -200,7 +200,7 @@ def _check_profile(profile: gpu.Profile | None, systems: Sequence[str]) -> None:
 
 
 def _check_clusters(job: Job, options: CompareOptions, systems: Sequence[str]) -> None:
-    """Refuse an engine that there is not, and groups that a cluster is too small for."""
+    """Refuse an unknown engine, and groups that need more GPUs than a cluster has."""
     load_engine(options.gpu.engine)
     if options.groups is None:
         return
@@ -212,7 +212,7 @@ def _check_clusters(job: Job, options: CompareOptions, systems: Sequence[str]) -
 
 
 def _published(model: Model, job: Job, device: str) -> tuple[PublishedFigure, ...]:
-    """Return the published figures of the same model, kind of job and device, of any number."""
+    """Return published figures of the model, kind of job and device, for any number of devices."""
     kind = type(job).__name__.lower()
     return tuple(
         figure

@@ -1,12 +1,12 @@
-"""Attention to latent vectors as training computes it: keys and values of all heads are there.
+"""Multi-head latent attention as training computes it: with the keys and values of all heads.
 
-A capture has multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) in the form
-that suits decoding: what makes keys multiplies the queries instead, what makes values multiplies
-the result, and all heads meet one vector a token. Training has all tokens at once, and no cache: it
-makes keys (P features a head, beside R rotated ones that all heads share) and values (V) of the
-latent vectors, so that a pair of tokens costs P + R + V multiply-adds a head.
+A capture has latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) in the form for
+decoding: the projection to keys is applied to the queries, the projection to values to the result,
+and all heads attend to one vector a token. Training has no cache. It computes keys (P features a
+head, beside R rotated ones that all heads share) and values (V features a head) from the latent
+vectors, so that a pair of tokens costs P + R + V multiply-adds a head.
 
-In: a segment. Out: one whose latent attention is ordinary attention; others as they are.
+In: a segment. Out: a segment with ordinary attention instead.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def with_expanded_attention(segment: Segment) -> Segment:
-    """Return a segment without attention to latent vectors.
+    """Replace attention to latent vectors by ordinary attention.
 
-    Raises ConfigurationError where keys and values are not made by products of heads.
+    Raises ConfigurationError where keys and values are not made by a product for each head.
     """
     graph = segment.graph
     for operation in segment.graph.operations:
@@ -82,7 +82,7 @@ def _expanded(graph: Graph, attention: Attention) -> Graph:
 
 
 def _find_parts(graph: Graph, attention: Attention) -> tuple[Opaque, Opaque, Opaque]:
-    """Return the operations that absorb keys into queries, join parts of keys, and make values."""
+    """Return the operations that project queries, join parts of keys, and make values."""
     source = {operation.result.name: operation for operation in graph.operations}
     name = attention.result.name
     reader = next((op for op in graph.operations if name in op.activation_operands), None)
@@ -102,9 +102,9 @@ def _find_parts(graph: Graph, attention: Attention) -> tuple[Opaque, Opaque, Opa
 
 
 def _as_matrix(stack: Tensor) -> Tensor:
-    """Return the products of all heads (heads, outputs, inputs) as one: (outputs, inputs).
+    """Return the weights of all heads (heads, outputs, inputs) as one matrix (outputs, inputs).
 
-    What makes keys is held as the queries meet it, features of a key by those of the latent vector.
+    The weight of keys is stored for the queries' side: features of a key by latent features.
     """
     heads, outputs, inputs = stack.shape
     return replace(stack, shape=(heads * outputs, inputs))

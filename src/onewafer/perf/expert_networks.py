@@ -1,4 +1,4 @@
-"""Experts of a layer as the small networks that they are: two products, or three with a gate."""
+"""Sizes of the expert networks of a layer: two products, or three with a gate."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ _STACK_OF_MATRICES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertNetwork:
-    """One of the networks among which a row chooses, and how many it meets."""
+    """The sizes of one expert, and the number of experts that a row is routed to."""
 
     features: int
     hidden: int
-    """Features between its products."""
+    """Features between the products."""
     matrices: int
-    """Products: 2, or 3 with a gate."""
+    """Number of products: 2, or 3 with a gate."""
     num_experts: int
     experts_per_row: int
 
     @property
     def widened(self) -> int:
-        """Features that its first product makes, that of the gate included."""
+        """Output features of the first product, the gate's included."""
         return (self.matrices - 1) * self.hidden
 
     @property
     def flop_per_row(self) -> int:
-        """Operations of the products of a row with all that it meets, forward."""
+        """FLOP of a row's products in all its experts, forward pass."""
         return 2 * self.experts_per_row * self.matrices * self.features * self.hidden
 
 
 def network_of(graph: Graph, operation: Experts) -> ExpertNetwork:
-    """Return what experts are made of; their biases are left aside."""
+    """Return the sizes of the experts of an operation; biases are not counted."""
     shapes = (graph.tensor(name).shape for name in operation.weights)
     matrices = sum(math.prod(shape[1:]) for shape in shapes if len(shape) >= _STACK_OF_MATRICES)
     features = graph.tensor(operation.input).shape[-1]

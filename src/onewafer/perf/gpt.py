@@ -1,8 +1,8 @@
-"""Models of the GPT family from four numbers, for models that were measured but never published.
+"""Models of the GPT family from their sizes, for models that were measured but never published.
 
-In: layers, hidden size, heads, vocabulary. Out: a model in which every layer is a norm, attention
-with as many heads of keys and values as of queries, a norm, and two products with GELU in between
-over four times the hidden size; its embedding and its head have weights of their own.
+In: layers, hidden size, heads, vocabulary. Out: a model whose layers have a norm, multi-head
+attention, a norm, and two products with GELU in between over four times the hidden size. Embedding
+and head have weights of their own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class GptShape:
     positions: int
 
     def __post_init__(self) -> None:
-        """Refuse numbers outside their ranges."""
+        """Refuse numbers below 1, and heads that do not divide the hidden size."""
         if min(self.layers, self.hidden, self.heads, self.vocabulary, self.positions) < 1:
             raise ConfigurationError(f"{self} has a number below 1")
         if self.hidden % self.heads:
@@ -56,7 +56,7 @@ class GptShape:
 
 
 def gpt_model(name: str, shape: GptShape, *, source: str = "") -> Model:
-    """Return the model of a shape; its layer is captured once."""
+    """Return the model of a shape."""
     return Model(
         name=name,
         title=name,
@@ -67,7 +67,7 @@ def gpt_model(name: str, shape: GptShape, *, source: str = "") -> Model:
 
 
 def model_of_figure(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Model:
-    """Return the model of a published figure: of the catalogue, or of the sizes that it names."""
+    """Return the model of a published figure, by the sizes that it names or from the catalogue."""
     names = ("layers", "hidden", "heads", "vocabulary")
     if "layers" not in figure.conditions:
         return load_model(figure.model)

@@ -29,7 +29,7 @@ _PART = re.compile(r"([a-z]+)(\d{1,30})")
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The parts of a plan that the user chose; others are searched in training, 1 in inference."""
+    """The sizes that the user chose; others are searched for in training and 1 in inference."""
 
     text: str
     sizes: Mapping[str, int]
@@ -38,7 +38,7 @@ class Groups:
     def inference_plan(self, cluster: GpuCluster) -> gpu.Plan:
         """Return the plan of an inference engine on a cluster: by default as many replicas as fit.
 
-        Raises ConfigurationError for what only training has, or more GPUs than there are.
+        Raises ConfigurationError for groups that only training has, or for too many GPUs.
         """
         self._refuse("cp", "vp", "mb", "ep", "et", job="inference")
         tensor, pipeline = self.sizes.get("tp", 1), self.sizes.get("pp", 1)
@@ -52,7 +52,7 @@ class Groups:
         return gpu.Plan(tensor=tensor, pipeline=pipeline, replicas=replicas)
 
     def training_plan(self) -> gpu.PinnedPlan:
-        """Return what is pinned of a plan of training; raise ConfigurationError for replicas."""
+        """Return the pinned sizes of a training plan; raise ConfigurationError for replicas."""
         self._refuse("dp", job="training")
         return gpu.PinnedPlan(
             tensor=self.sizes.get("tp"),

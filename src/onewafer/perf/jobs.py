@@ -13,11 +13,11 @@ from typing import TypeAlias
 from onewafer.errors import ConfigurationError
 
 MOST_AT_A_TIME = 1_000_000
-"""Sequences, samples or requests that are worked on together."""
+"""The largest batch of sequences, samples or requests."""
 MOST_TOKENS = 1e18
 """The longest training run that is accepted; published runs have up to some 10^13 tokens."""
 _LONG = 1e15
-"""Numbers from here on are written with an exponent."""
+"""Numbers at least this large are written with an exponent."""
 
 
 class Precision(StrEnum):
@@ -50,7 +50,7 @@ class Goal(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decode:
-    """One more token for each sequence of a batch, at a context that is there already."""
+    """One more token for each sequence of a batch, at a given context."""
 
     batch: int = 1
     """Sequences that are decoded together."""
@@ -65,7 +65,7 @@ class Decode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefill:
-    """All tokens of the prompts of a batch, up to the first token of the answer."""
+    """The prompts of a batch, up to the first token of each answer."""
 
     batch: int = 1
     tokens: int
@@ -92,10 +92,10 @@ class Forward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serve:
-    """Requests that keep coming: `concurrency` at a time, each with a prompt and an answer."""
+    """A steady stream of requests: `concurrency` at a time, each with a prompt and an answer."""
 
     concurrency: int
-    """Requests that are being answered at any time: one leaves, the next begins."""
+    """Requests in progress at any time: when one ends, the next begins."""
     prompt: int
     """Tokens of a prompt."""
     answer: int
@@ -135,7 +135,7 @@ Job: TypeAlias = Decode | Prefill | Forward | Serve | Train
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """One forward pass of a batch of equal sequences: what all jobs are made of."""
+    """One forward pass of a batch of equally long sequences; all jobs consist of such passes."""
 
     sequences: int
     new_tokens: int

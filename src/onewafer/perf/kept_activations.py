@@ -1,11 +1,11 @@
-"""Activations of the forward pass that the backward pass reads: kept, or computed again.
+"""Activations saved for the backward pass, or recomputed in it.
 
-In: the graph of a piece. Out: bytes of a token. These are the operands of products, norms,
+In: the graph of a piece. Out: bytes per token. Saved are the operands of products, norms,
 activations and attention, each tensor once (Korthikanti et al., 2022, arXiv 2205.05198, without
-dropout masks: large models are no longer trained with dropout). Scores of attention are never
-stored (FlashAttention, arXiv 2205.14135). Each expert that a row meets keeps a copy of the row
-where rows are sent to experts, what its first product makes, and the operand of its second one;
-what it gives is not read again: weights of the choice multiply that operand (Megatron-Core).
+dropout masks: large models are no longer trained with dropout). Attention scores are never saved
+(FlashAttention, arXiv 2205.14135). Each expert of a row saves a copy of the row where rows are sent
+to experts, the output of its first product, and the input of its second. It does not save its
+output: the routing weights multiply the input of the second product (Megatron-Core).
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ ACTIVATION_BYTES = 2
 
 
 class Recompute(StrEnum):
-    """Activations that the backward pass computes again (Korthikanti et al., 2022)."""
+    """Activations that the backward pass recomputes (Korthikanti et al., 2022)."""
 
     NONE = "none"
     SELECTIVE = "selective"
-    """Norms, activations, rotations: results that take much room and little time. Attention keeps
-    its operands; its scores are never stored (FlashAttention)."""
+    """Norms, activations and rotations, which take much room and little time, are recomputed.
+    Attention saves its operands; its scores are never saved (FlashAttention)."""
     FULL = "full"
-    """Whole layers are computed again; only their input is kept."""
+    """Whole layers are recomputed; only their inputs are saved."""
 
 
 _CHEAP = (GroupNorm, LayerNorm, Multiply, OfElement, RmsNorm)
-"""Operations that selective recomputation repeats."""
+"""Operations whose results selective recomputation recomputes."""
 _READ_BACKWARD = (
     Convolution,
     DepthwiseConvolution,
@@ -61,17 +61,17 @@ _READ_BACKWARD = (
     RmsNorm,
 )
 _STATISTICS_BYTES = 4
-"""Bytes of a row and a head: the logarithm of the sum of exponentials, in fp32 (FlashAttention)."""
+"""Bytes per row and head: the logarithm of the sum of exponentials, in fp32 (FlashAttention)."""
 
 
 def kept_bytes(
     graph: Graph, recompute: Recompute, *, operand_bytes: float, copies_of_rows: int = 1
 ) -> float:
-    """Return the bytes that a piece keeps of each row of its input, over the group of a layer.
+    """Return the bytes that a piece saves per row of its input, summed over the GPUs that share it.
 
-    `operand_bytes` is the size of an element that only products read, in their format. An expert
-    that a row meets keeps `copies_of_rows`: one for each GPU that shares it, 0 where rows are read
-    in their place.
+    `operand_bytes` is the size of an element that only products read. Each expert of a row saves
+    `copies_of_rows` copies of the row: one for each GPU that shares it, 0 where rows are read in
+    place.
     """
     rows = graph.inputs[0].shape[0]
     if recompute is Recompute.FULL:
@@ -100,7 +100,7 @@ def _of_experts(
     operand_bytes: float,
     copies_of_rows: int,
 ) -> float:
-    """Return the bytes that the experts of a row keep."""
+    """Return the bytes that all experts of a row save."""
     network = network_of(graph, operation)
     row = copies_of_rows * network.features * operand_bytes
     inner = network.widened * ACTIVATION_BYTES
@@ -110,7 +110,7 @@ def _of_experts(
 
 
 def _readers(graph: Graph) -> dict[str, list[Operation]]:
-    """Return the tensors that the backward pass needs, with the operations that need them."""
+    """Return the tensors that the backward pass reads, each with the operations that need it."""
     readers: dict[str, list[Operation]] = {}
     for operation in graph.operations:
         names = operation.activation_operands if isinstance(operation, _READ_BACKWARD) else ()
@@ -124,7 +124,7 @@ def _readers(graph: Graph) -> dict[str, list[Operation]]:
 def _is_made_again(
     source: Operation | None, readers: list[Operation], recompute: Recompute
 ) -> bool:
-    """Tell whether a tensor is computed from what is kept; a gate's kernel does so in any case."""
+    """Tell whether a tensor is recomputed, as the kernel of a gate always does."""
     if recompute is Recompute.SELECTIVE:
         return isinstance(source, _CHEAP)
     gates = all(isinstance(operation, Multiply) for operation in readers)

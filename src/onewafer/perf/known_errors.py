@@ -1,4 +1,4 @@
-"""How far answers of one kind were from what was published or measured elsewhere.
+"""The known error of each kind of answer against published or measured figures.
 
 In: `known_errors.toml`, which `tools/figure_errors.py` writes from the validation. Out: the error
 that stands beside a figure. Unknown here: the figures themselves (`onewafer validate perf`).
@@ -27,23 +27,23 @@ _FILE = "known_errors.toml"
 
 @dataclass(frozen=True, slots=True)
 class KnownError:
-    """Errors of one kind of job on one kind of machine, as fractions of published figures."""
+    """The error of one kind of job on one kind of machine, as fractions of published figures."""
 
     median: float
     """Median of `abs(ours − theirs) / theirs`."""
     count: int
-    """Published figures, or measured runs."""
+    """Number of published figures or measured runs."""
     largest: float | None = None
-    """The largest of them; None: not known."""
+    """The largest error; None: not known."""
     least_weights: int | None = None
-    """Weights of the smallest model that was compared; None: these are no models."""
+    """Weights of the smallest model that was compared; None: models were not compared."""
 
     def covers(self, model: Model) -> bool:
-        """Tell whether a model as small as this one was compared."""
+        """Tell whether the model is at least as large as the smallest one compared."""
         return self.least_weights is None or model.num_weights >= self.least_weights
 
     def __str__(self) -> str:
-        """Return it in words.
+        """Return the error in words.
 
         >>> str(KnownError(0.069, 18, 0.208)), str(KnownError(0.053, 1012))
         ('6.9 %, the median of 18, and at most 21 %', '5.3 %, the median of 1,012')
@@ -72,7 +72,7 @@ def known_error_of_closed_form() -> KnownError:
 
 
 def _work_of(model: Model) -> str:
-    """Return the work that published figures of training are told apart by."""
+    """Return the suffix of the kind of training that the model belongs to."""
     if model.has_feature_maps:
         return " on feature maps"
     return " with experts" if _has_experts(model) else ""

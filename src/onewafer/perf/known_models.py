@@ -1,4 +1,4 @@
-"""Models that are known by name: the classes and configurations that their authors published.
+"""Models known by name: the classes and configurations that their authors published.
 
 In: `catalog/*.toml`, one file a family. Out: entries, from which `pytorch.describe_model` builds
 the model without its weights. Unknown here: torch; what a model computes.
@@ -36,7 +36,7 @@ class KnownModel:
     published_weights: str
     """The number that the authors print, rounded: `70.6B`."""
     max_context: int | None = None
-    """Tokens; None: it does not work on sequences."""
+    """Longest sequence in tokens; None: the model does not work on sequences."""
     source: str
     """Where to read the configuration."""
     note: str = ""
@@ -66,7 +66,7 @@ def known_models() -> Mapping[str, KnownModel]:
 
 
 def find_model(name: str) -> KnownModel:
-    """Return the model of that name, whose case does not matter.
+    """Return the model of that name, whatever its case.
 
     Raises ConfigurationError with the nearest names if there is none.
     """

@@ -1,7 +1,7 @@
-"""A model on a system that serves requests: what it has room for, and how long launches take.
+"""A model on a system that serves requests: its capacity, and the time of launches.
 
-In: rows of a launch. Out: seconds until its results are there, and until the next one may enter. A
-simulation of requests (`onewafer.server`) decides which rows go together, and adds up.
+In: rows of a launch. Out: seconds until its results are there, and until the next launch may begin.
+A simulation of requests (`onewafer.server`) chooses the rows of each launch and adds up times.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Rows(NamedTuple):
     prompt_rows: int = 0
     """Tokens of prompts, all sequences together."""
     prompt_position: int = 0
-    """Mean position of the first of them in their sequences."""
+    """Mean position of the first prompt row of each sequence."""
 
 
 class LaunchTime(NamedTuple):
     """How long one launch takes."""
 
     latency_seconds: float
-    """From its rows that go in to their results."""
+    """Time from the start of the launch to its results."""
     period_seconds: float
-    """Until the next launch may follow it: the time of the slowest stage."""
+    """Time until the next launch may begin: that of the slowest stage."""
     joules: float
     """Energy beyond that of the idle system."""
 
@@ -54,7 +54,7 @@ class ServedSystem(Protocol):
 
     @property
     def layout(self) -> str:
-        """How the model lies on it, in a few words."""
+        """How the model is laid out, in a few words."""
         ...
 
     @property
@@ -88,15 +88,12 @@ class ServedSystem(Protocol):
         ...
 
     def part_rows(self, tokens: int) -> int:
-        """Return how many of the `tokens` of a prompt a launch reads, so that all are read soonest.
-
-        It is the rule of `compare`, for a prompt that is alone.
-        """
+        """Return how many of a prompt's `tokens` a launch reads, so that all are read soonest."""
         ...
 
     @property
     def is_mixed(self) -> bool:
-        """True if a launch may have new tokens and parts of several prompts together."""
+        """True if one launch may mix new tokens with parts of several prompts."""
         ...
 
     @property
@@ -120,15 +117,15 @@ class ServedSystem(Protocol):
         ...
 
     def time(self, rows: Rows) -> LaunchTime:
-        """Return how long a launch takes; its rows are within the limits above."""
+        """Return how long a launch takes; `rows` must be within the limits above."""
         ...
 
 
 class AtPositions:
-    """Launch times at any position, from those at a few of them.
+    """Launch times at any position, interpolated between measured positions.
 
-    Attention takes a time that grows linearly with the position, in small steps; so times between
-    two positions of a grid, 0 and the powers of two from `_FIRST`, are interpolated.
+    Attention takes a time that grows linearly with the position, in small steps. The grid is 0 and
+    the powers of two from `_FIRST`.
     """
 
     _FIRST = 64
@@ -139,11 +136,12 @@ class AtPositions:
         while self._grid[-1] < most:
             self._grid.append(min(most, max(self._FIRST, 2 * self._grid[-1])))
         self._known: dict[int, LaunchTime] = {}
-        """Times at positions of the grid: these alone are kept, however long a server runs."""
+        """Times at positions of the grid, the only ones cached, so that a long-running server stays
+        small."""
 
     @property
     def num_kept(self) -> int:
-        """The times that are kept."""
+        """Number of cached times."""
         return len(self._known)
 
     def at(self, position: int) -> LaunchTime:

@@ -1,4 +1,4 @@
-"""A model as the equations see it: a graph of one sequence, cut into runs of equal layers."""
+"""A model for the equations: a graph of one sequence, cut into runs of equal layers."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Model:
     source: str = ""
     """The origin of the configuration."""
     notes: tuple[str, ...] = ()
-    """Parts of the model that the graph leaves out, a sentence each."""
+    """What the graph leaves out of the model, a sentence each."""
     fixed_tokens: int | None = None
-    """Rows of every sequence where the model fixes them, as the patches of a picture; None: it
-    takes sequences of any length."""
+    """Rows of every sequence if the model fixes them, as the patches of a picture; None: any
+    length."""
     samples: int = 1
-    """Sequences or samples of the call that it was captured from: the usual batch."""
+    """Batch of the captured call: the default number of sequences or samples."""
 
     @property
     def num_weights(self) -> int:
-        """Elements of all weights; a tensor that several pieces share (tied embeddings) once."""
+        """Number of weights; a tensor that several pieces share (tied embeddings) counts once."""
         counted: dict[str, int] = {}
         for segment in self.segments:
             for tensor in segment.weights:
@@ -47,33 +47,32 @@ class Model:
 
     @property
     def has_feature_maps(self) -> bool:
-        """True if it works on feature maps: pictures and the like, with convolutions or pools."""
+        """True if the model has convolutions or pools over feature maps, as of pictures."""
         return any(segment.graph.has_feature_maps for segment in self.segments)
 
     @property
     def cached_features(self) -> int:
-        """Numbers that the KV cache keeps of each token, over all layers, were there no windows."""
+        """Elements of the KV cache per token, over all layers, as if no layer had a window."""
         return sum(segment.repeats * sum(_kept(segment, 1)) for segment in self.segments)
 
     def cached_elements(self, tokens: int) -> int:
-        """Return the numbers that the KV cache keeps of a sequence; a window keeps its own."""
+        """Return the KV cache elements of a sequence; a window limits those of its layer."""
         return sum(segment.repeats * sum(_kept(segment, tokens)) for segment in self.segments)
 
     def graph_for(self, segment: Segment, tokens: int) -> Graph:
         """Return a segment's graph with `tokens` new tokens of one sequence as rows.
 
-        A model with fixed tokens keeps them.
+        A model with `fixed_tokens` ignores `tokens`.
         """
         return segment.graph if self.fixed_tokens is not None else with_rows(segment.graph, tokens)
 
     def work(self, segment: Segment, of: Pass) -> tuple[tuple[Operation, Work], ...]:
-        """Return the operations of one piece of a segment with their work in a pass.
+        """Return the operations of one piece of a segment, each with its work in a pass.
 
-        The shapes of an operation (its `result`, and the tensors of `graph_for`) are those of one
-        sequence, its work is that of all: a linear operation has `of.rows` rows in all, but
-        attention meets `of.cached_tokens` and new tokens of each sequence by itself, and what
-        comes after `LastRow` has one row a sequence. A model with fixed tokens does all of them
-        for each sequence of a pass.
+        Shapes (an operation's `result`, the tensors of `graph_for`) are those of one sequence; work
+        is that of all sequences. A linear operation has `of.rows` rows, attention reads the cached
+        and new tokens of each sequence separately, and operations after `LastRow` have one row a
+        sequence. In a model with `fixed_tokens` every sequence has all its rows.
         """
         graph = self.graph_for(segment, of.new_tokens)
         counts = {"sequences": of.sequences, "cached_tokens": of.cached_tokens}
@@ -81,7 +80,7 @@ class Model:
 
 
 def _kept(segment: Segment, tokens: int) -> Iterator[int]:
-    """Yield the numbers that each attention of a piece keeps for `tokens`."""
+    """Yield the elements of the KV cache of each attention of a piece for `tokens`."""
     for operation in segment.graph.operations:
         if isinstance(operation, Attention):
             kept = tokens if operation.window is None else min(tokens, operation.window)

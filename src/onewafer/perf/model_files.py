@@ -1,8 +1,8 @@
-"""Captured models as files: what took seconds and PyTorch once is read in milliseconds without it.
+"""Captured models as files, which load in milliseconds and without PyTorch.
 
-In: a model of the catalogue by name. Out: the model as it was captured by the same versions of
-onewafer, torch and transformers and the same sources of ours, or None. A file that is damaged or of
-other versions counts as none; one that cannot be written is not missed.
+In: a model of the catalogue by name. Out: the model as captured by the same versions of onewafer,
+torch and transformers and the same sources, or None. A file that is damaged or of other versions is
+ignored, and so is a failure to write one.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _SOURCES = (
     "pytorch/weightless.py",
     "pytorch/lowering/*.py",
 )
-"""Files of ours that decide what a captured model is."""
+"""Our sources that determine a captured model; a change in one invalidates all files."""
 
 
 def kept_model(name: str) -> Model | None:
-    """Return a model of the catalogue as it was captured before; None if it was not.
+    """Return a model of the catalogue from its file; None if there is none.
 
     Raises ConfigurationError if the catalogue has no model of that name.
     """
@@ -52,7 +52,7 @@ def kept_model(name: str) -> Model | None:
 
 
 def keep_model(model: Model) -> None:
-    """Keep a model of the catalogue for later, where that is possible."""
+    """Write a model of the catalogue to its file, if the cache folder can be written."""
     entry, body = find_model(model.name), model_to_json(model)
     try:
         path = _path(entry)

@@ -1,7 +1,7 @@
-"""Published figures as values, read from `published/*.toml`.
+"""Published figures as values, read from `figures/*.toml`.
 
-A figure is *validation* if no constant of ours was fitted on it, *calibration* otherwise; every one
-says where it was printed.
+A figure is *validation* if no constant of ours was fitted on it, *calibration* otherwise. Every
+figure has its source.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FOLDER = "onewafer.perf.figures"
 
 
 class Role(StrEnum):
-    """The role of a published figure: it tests the equations, or made them."""
+    """The role of a published figure: a test of the equations, or a source of their constants."""
 
     VALIDATION = "validation"
     CALIBRATION = "calibration"
@@ -48,7 +48,7 @@ class PublishedFigure:
     """`A` primary source, cross-checked; `B` one source; `C` recalled."""
     role: Role
     conditions: Mapping[str, object]
-    """Everything else that is known of the run: precision, batch, sequence, plan."""
+    """All other known conditions of the run: precision, batch, sequence, plan."""
     note: str = ""
 
 

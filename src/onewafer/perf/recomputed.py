@@ -1,4 +1,4 @@
-"""Published figures of one topic beside the figures of the equations."""
+"""Recompute the published figures of one topic by the equations."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def recompute(
     rule: str,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[FigureResult, ...]:
-    """Return every figure of a topic with ours; one that is not comparable is not computed.
+    """Return every figure of a topic with our value; incomparable figures are not computed.
 
-    `progress` hears the name of each figure before it is computed.
+    `progress` is called with the name of each figure before it is computed.
     """
     results: list[FigureResult] = []
     for figure in published_figures(topic):

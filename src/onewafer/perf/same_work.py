@@ -1,7 +1,7 @@
-"""The work of a run that is over, as other systems would do it.
+"""Time and energy of a finished run's work on other systems.
 
-In: the model of a run and a job of its size. Out: an answer of each system. A system whose devices
-do not share the batch evenly does a larger one: scripts fill up the last part of a batch there.
+In: the model of a run and a job of its size. Out: an answer of each system. Where devices cannot
+share the batch evenly, the batch is padded, as scripts pad their last batch there.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class SameWork:
 
     answer: Answer | Refusal
     batch: int
-    """Sequences or samples that it works on, those included that fill up the batch."""
+    """Sequences or samples of the batch, padding included."""
     error: KnownError | None
-    """The error of such answers; None: nothing of the kind was published."""
+    """The known error of such answers; None: nothing of the kind was published."""
 
 
 def repeat_on(model: Model, job: Job, system: str, options: CompareOptions) -> SameWork:
-    """Return what a piece of work takes on a system, under the fastest batch that has room for it.
+    """Return what a job takes on a system, under the fastest batch that fits.
 
-    Raises ConfigurationError for a name that is no system, or a job that the model cannot do.
+    Raises ConfigurationError for an unknown system, or a job that the model cannot do.
     """
     tried = [_on(model, one, system, options) for one in _batches(model, job, system)]
     error = known_error(model, job, system)
@@ -64,7 +64,7 @@ def _on(
 
 
 def _batches(model: Model, job: Job, system: str) -> list[Job]:
-    """Return the job, and jobs whose batch is filled up so that devices share it evenly."""
+    """Return the job, or for training the jobs whose padded batch the devices share evenly."""
     if not isinstance(job, Train):
         return [job]
     sizes = {job.batch}
@@ -82,7 +82,7 @@ def _batches(model: Model, job: Job, system: str) -> list[Job]:
 
 
 def _filled_up(batch: int, devices: int) -> int:
-    """Return the smallest multiple of a number of devices that is no smaller.
+    """Round a batch up to a multiple of the number of devices.
 
     >>> _filled_up(62, 8), _filled_up(64, 8)
     (64, 64)

@@ -1,4 +1,4 @@
-"""Lay a model over any system for requests that keep coming, by the equations of its family."""
+"""Lay a model over a wafer or GPU system for serving."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def serve_on(
 ) -> ServedSystem:
     """Return a model on a system, named as in `cs3`, `cs3x6`, `h100x8`.
 
-    `sequences` are those that may run at a time, over all replicas; wafers without room for all
-    have fewer. `context` is the most tokens of one of them.
+    `sequences` may run at a time, over all replicas; wafers without room for all run fewer.
+    `context` is the most tokens of a sequence.
 
     Raises:
         ConfigurationError: there is no such system, or the model does not fit.

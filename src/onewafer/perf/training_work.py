@@ -1,8 +1,8 @@
-"""The work of a training step, whatever does it: graphs of whole sequences, and their model FLOP.
+"""The work of a training step on any machine: graphs of whole sequences, and their model FLOP.
 
-In: a model. Out: graphs in which every token has a successor to learn, and the operations of a
-token that count for MFU: products only, forward once and backward twice, nothing recomputed.
-Experts count if a token meets them (active weights), and so does their choice.
+In: a model. Out: graphs in which every token predicts its successor, and the FLOP per token that
+count for MFU: products only, forward once and backward twice, without recomputation. Experts count
+if a token is routed to them (active weights), and so does the routing.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
 
 BACKWARD_PRODUCTS = 2
-"""For each product of the forward pass: gradients of its input and of its weight."""
+"""Backward products per forward product: gradients of the input and of the weight."""
 
 _NORMALIZED = (Convolution, DepthwiseConvolution, Linear)
-"""Operations whose results have norms over the batch."""
+"""Operations whose results a batch norm may follow."""
 _EPSILON = 1e-5
-"""PyTorch's; no time depends on it."""
+"""PyTorch's default; no time depends on it."""
 
 
 class AttentionPairs(StrEnum):
@@ -54,22 +54,21 @@ class AttentionPairs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingPiece:
-    """One of the equal pieces of a segment; all its rows are tokens that have a successor."""
+    """One of the equal pieces of a segment; every row is a token with a successor."""
 
     segment: Segment
     graph: Graph
 
     @property
     def repeats(self) -> int:
-        """How many pieces follow each other."""
+        """Number of equal pieces in sequence."""
         return self.segment.repeats
 
 
 def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
-    """Return the pieces of a model for one whole sequence.
+    """Return the pieces of a model for one whole sequence, or one sample of feature maps.
 
-    Of a model on feature maps, all rows are those of a sample. Raise ConfigurationError for a
-    sequence that the model was not made for.
+    Raise ConfigurationError for a sequence that the model was not made for.
     """
     check_sequence(model, sequence)
     if model.has_feature_maps:
@@ -82,14 +81,14 @@ def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
 
 
 def with_batch_norms(graph: Graph) -> Graph:
-    """Return the graph with the norms over the batch that a graph of inference has no more.
+    """Put batch norms back into a graph of inference, which has them folded.
 
-    There, a norm with kept statistics is a scale and a shift of each feature of what a convolution,
-    or a product at every pixel, gives.
+    Folded, a norm with running statistics is a scale and a shift of each output feature of a
+    convolution, or of a product at every pixel.
     """
     sources = {operation.result.name: operation for operation in graph.operations}
     norms: dict[str, BatchNorm] = {}
-    """By the result of the shift."""
+    """Name of the shift's result → the norm."""
     scales: set[str] = set()
     for shift in graph.operations:
         scale = sources.get(shift.input) if isinstance(shift, AddBias) else None
@@ -105,7 +104,7 @@ def with_batch_norms(graph: Graph) -> Graph:
 
 
 def all_rows(graph: Graph) -> Graph:
-    """Return the graph without the operations that go on with the last token alone."""
+    """Remove `LastRow` operations, so that all tokens go through the rest of the graph."""
     sources = {op.result.name: op.input for op in graph.operations if isinstance(op, LastRow)}
     if not sources:
         return graph
@@ -118,7 +117,7 @@ def all_rows(graph: Graph) -> Graph:
 
 @singledispatch
 def product_flop(operation: Operation, graph: Graph, pairs: AttentionPairs) -> int:
-    """Return the operations of the products of one sequence, a multiply-add counted as two."""
+    """Return the FLOP of an operation's products for one sequence."""
     del operation, graph, pairs
     return 0
 
@@ -154,7 +153,7 @@ def _num_pairs(rows: int, operation: Attention, pairs: AttentionPairs) -> int:
 
 
 def model_flop_per_token(model: Model, sequence: int, pairs: AttentionPairs) -> float:
-    """Return what a token of a sequence costs in training, forward and backward."""
+    """Return the training FLOP of one token, forward and backward."""
     forward = sum(
         piece.repeats * product_flop(operation, piece.graph, pairs)
         for piece in training_pieces(model, sequence)

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureResult:
-    """One published figure, and what the equations say."""
+    """One published figure beside our value."""
 
     figure: PublishedFigure
     ours: float | None
     """In the figure's unit; None: not computed, for the reason in `finding`."""
     target: float
-    """Error that is allowed, as a fraction of theirs."""
+    """Largest allowed error, as a fraction of the published value."""
     rule: str
-    """How ours is taken, fixed before it was run."""
+    """How our value is computed, fixed before it was run."""
     range: tuple[float, float] | None = None
-    """Our figures at both ends of an unknown range, as that of published clocks."""
+    """Our values at both ends of an unknown range, as that of published clocks."""
     finding: str = ""
-    """Why it misses, as far as known, or why it cannot be compared."""
+    """Why our value misses, as far as known, or why it cannot be compared."""
 
     @property
     def error(self) -> float | None:
@@ -36,12 +36,12 @@ class FigureResult:
 
     @property
     def is_hit(self) -> bool:
-        """True if ours is within the target."""
+        """True if our value is within the target."""
         return self.error is not None and abs(self.error) <= self.target
 
     @property
     def is_validation(self) -> bool:
-        """True if a hit says anything: it is computed, and no constant was fitted on it."""
+        """True if the figure tests the equations: computed, and no constant was fitted on it."""
         return self.ours is not None and self.figure.role is Role.VALIDATION
 
 
@@ -76,11 +76,11 @@ class PerfValidation:
     figures: tuple[FigureResult, ...] = ()
     statistics: tuple[ErrorStatistics, ...] = ()
     notes: tuple[str, ...] = ()
-    """Points that were left out and why, and the origin of the points."""
+    """Points left out and why, and the origin of the points."""
 
     @property
     def is_hit(self) -> bool:
-        """True if every validation figure that was computed, and every group, is in its target."""
+        """True if every computed validation figure and every group meets its target."""
         figures = (result.is_hit for result in self.figures if result.is_validation)
         return all(figures) and all(row.is_hit for row in self.statistics)
 

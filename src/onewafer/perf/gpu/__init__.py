@@ -67,7 +67,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> object:
-    """Load what is only used in training and validation."""
+    """Load a name of training or validation on first use."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LATER[name]), name)

@@ -1,6 +1,6 @@
 """Measured kernels of the package aiconfigurator-core: products, attention, collectives.
 
-Only the columns and rows that an answer needs are read, and those are kept (`kept_rows`).
+Only the columns and rows that an answer needs are read, and those are cached (`kept_rows`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PACKAGE = "aiconfigurator_core"
 _CHOICE = "power_law_1.01"
 _MILLISECONDS = 1e-3
 _WINDOW = "window_size"
-"""A column that tables without windows lack."""
+"""The column of window sizes, which some tables lack."""
 _NCCL_NAMES = {
     Collective.ALL_REDUCE: "all_reduce",
     Collective.ALL_GATHER: "all_gather",
@@ -67,9 +67,9 @@ class AiconfiguratorTables:
     def gemm(self, number_format: NumberFormat) -> Points | None:
         """Return products by rows, outputs and inputs.
 
-        Products in fp8 were measured with the search for the scale of the rows, which static
-        scales make needless, and both narrow formats with the conversion of the rows, which some
-        engines do in the norm before: what an engine does not do is subtracted.
+        Measured products in fp8 include the search for the scale of the rows, which static scales
+        do not need. Products in fp8 and fp4 include the conversion of the rows, which some engines
+        fuse into the norm before. Both are subtracted where they do not apply.
         """
         name = _GEMM_NAMES.get(number_format, number_format.value)
         filters = [("gemm_dtype", name)]
@@ -85,7 +85,7 @@ class AiconfiguratorTables:
         return _points(found, ("m", "n", "k"))
 
     def _without(self, products: _Columns, table: str) -> _Columns:
-        """Subtract what a table has for m rows of k features."""
+        """Subtract the times of a table over rows (m) and features (k)."""
         other = self._read("quantize/{engine}", table, ("m", "k"), [])
         if other is None:
             return products
@@ -95,7 +95,7 @@ class AiconfiguratorTables:
         return _reduced(products, np.array([known.get(pair, 0.0) for pair in pairs]))
 
     def _without_conversion(self, products: _Columns) -> _Columns:
-        """Subtract by how much the smallest product takes longer than in bf16: fp4 has no table."""
+        """Subtract the extra time of the smallest product over bf16; fp4 has no such table."""
         plain = self._read("gemm/{engine}", "gemm_perf", ("m",), [("gemm_dtype", "bfloat16")])
         if plain is None:
             return products
@@ -126,7 +126,7 @@ class AiconfiguratorTables:
     def experts(self, shape: ExpertShape, number_format: NumberFormat) -> ExpertPoints | None:
         """Return experts by rows where a model of the same sizes was measured, else None.
 
-        Some experts were chosen more often than others, by a power law with exponent 1.01.
+        The measured rows chose experts by a power law with exponent 1.01.
         """
         names = _EXPERT_NAMES.get(number_format, (_GEMM_NAMES.get(number_format, number_format),))
         found = (self._experts_in(shape, str(name)) for name in names)
@@ -207,7 +207,7 @@ class AiconfiguratorTables:
         columns: Sequence[str],
         filters: Sequence[tuple[str, object]],
     ) -> _Columns | None:
-        """Return columns and latency of the rows that fit, of the newest version with any."""
+        """Return columns and latency of the matching rows, from the newest version with any."""
         place = (self.gpu, *folder.format(engine=self.engine).split("/"))
         return _newest_rows(place, table, (*columns, "latency"), tuple(filters))
 
@@ -237,8 +237,7 @@ _ALL_REDUCE_OF = {"vllm": "trtllm"}
 """Engines that use the all-reduce of another one: vLLM takes that of TensorRT-LLM from FlashInfer
 (`enable_fi_allreduce_fusion`), and falls back to its own where that is not there."""
 _LEAST_SHARE = 0.2
-"""The least share of a measured time that the product itself takes: the rest is subtracted, and
-both tables have noise."""
+"""Smallest share of a measured time that a subtraction leaves, since both tables have noise."""
 _FP8 = (
     NumberFormat.FP8,
     NumberFormat.FP8_DYNAMIC,
@@ -247,18 +246,18 @@ _FP8 = (
 )
 _GEMM_NAMES = {NumberFormat.FP8_DYNAMIC: "fp8"}
 _EXPERT_NAMES = {NumberFormat.MXFP4: ("w4a8_mxfp4_mxfp8", "w4a16_mxfp4")}
-"""The first name is used where GPUs have such arithmetic."""
+"""Names in the order of preference; the first exists where GPUs have mxfp8 arithmetic."""
 
 
 def is_installed() -> bool:
-    """Tell whether the package and what reads its files are there."""
+    """Tell whether aiconfigurator-core and PyArrow are installed."""
     return all(find_spec(package) is not None for package in (_PACKAGE, "pyarrow"))
 
 
 def _read_rows(
     file: Traversable, columns: Sequence[str], filters: Sequence[tuple[str, object]]
 ) -> _Columns | None:
-    """Return the columns of the rows that fit; None if there are none."""
+    """Return the columns of the matching rows; None if there are none."""
     kept = KeptRows(file.read_bytes(), columns, filters)
     rows = kept.read()
     if rows is None:
@@ -270,7 +269,7 @@ def _read_rows(
 def _read_parquet(
     file: Traversable, columns: Sequence[str], filters: Sequence[tuple[str, object]]
 ) -> _Columns:
-    """Return the columns of the rows that fit; no rows if the table lacks a column.
+    """Return the columns of the matching rows; no rows if the table lacks a column.
 
     `read_table` with filters and `to_numpy` would do the same, but import pandas: half a second.
     """
@@ -329,7 +328,7 @@ def _reduced(products: _Columns, seconds: NDArray[np.float64]) -> _Columns:
 def _collective_points(
     rows: _Columns, chosen: NDArray[np.bool_], num_gpus: int
 ) -> CollectivePoints:
-    """Return the points of the number of GPUs that is nearest to the one that was asked for."""
+    """Return the points of the measured number of GPUs nearest to `num_gpus`."""
     sizes = rows["num_gpus"].astype(np.float64)
     nearest = int(min(np.unique(sizes[chosen]), key=lambda size: abs(np.log(size / num_gpus))))
     chosen = chosen & (sizes == nearest)

@@ -54,7 +54,7 @@ class KernelTime:
 
 
 class KernelClock:
-    """Times kernels of one GPU, each size once."""
+    """Computes the times of kernels on one GPU, cached by size."""
 
     def __init__(
         self,
@@ -112,8 +112,8 @@ class KernelClock:
     def _convolution(self, kernel: Convolution) -> KernelTime:
         """Return the roofline, times measured ÷ roofline of a product of the same sizes.
 
-        There are no measurements of convolutions. That they reach the efficiency of products is
-        assumed, except for one tap, where a convolution is a product.
+        Convolutions are not measured. They are assumed to reach the efficiency of products; with
+        one tap a convolution is a product.
         """
         sizes = (kernel.rows, kernel.outputs, kernel.depth)
         flop, num_bytes = gemm_flop(*sizes), convolution_bytes(kernel)
@@ -176,7 +176,7 @@ class KernelClock:
         efficiency: float,
         factor: float | None = None,
     ) -> KernelTime:
-        """Return the roofline, ideal times a measured factor or with stated efficiencies."""
+        """Return the ideal roofline times a measured factor, or that at stated efficiencies."""
         bandwidth = self.gpu.memory_bytes_per_second
         limit = Limit.COMPUTE if flop / peak > num_bytes / bandwidth else Limit.HBM
         floor = self._roofline.kernel_seconds
@@ -189,14 +189,14 @@ class KernelClock:
 
 
 def _seen_pairs(kernel: PrefillAttention) -> float:
-    """Return the pairs of a query and a key of one sequence, those outside a window left out."""
+    """Return the query-key pairs of one sequence that lie within the window."""
     new, cached = float(kernel.new_tokens), float(kernel.cached_tokens)
     pairs = prefill_pairs(new, cached, is_causal=kernel.is_causal)
     window = kernel.shape.window
     if window is None or not kernel.is_causal:
         return pairs
     last = max(0.0, new + cached - window)
-    """Keys that the last row does not see; those before it see one more each."""
+    """Keys outside the window of the last row; each earlier row has one fewer."""
     first = max(0.0, cached + 1 - window)
     count = last - first + (1 if first else 0)
     return pairs - (first + last) * count / 2 if first else pairs - last * (last + 1) / 2

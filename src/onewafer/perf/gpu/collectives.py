@@ -1,8 +1,8 @@
 """The time of collectives from latency and bandwidth: rings and trees over NVLink and a network.
 
-In: bytes, a group of GPUs, a cluster. Out: seconds, by what they are limited. The cost of a message
-of S bytes is α + S / B (Hockney); ring and tree formulas as in Thakur, Rabenseifner and Gropp,
-"Optimization of collective communication operations in MPICH" (2005), the double tree as in
+In: bytes, a group of GPUs, a cluster. Out: seconds, and the link that limits them. The cost of a
+message of S bytes is α + S / B (Hockney); ring and tree formulas as in Thakur, Rabenseifner and
+Gropp, "Optimization of collective communication operations in MPICH" (2005), the double tree as in
 Sanders, Speck and Träff (2009), which NCCL uses: both its halves together use the full bandwidth.
 
 A group that spans domains reduces within each domain, then among corresponding GPUs of all domains,

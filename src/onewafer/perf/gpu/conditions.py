@@ -1,4 +1,4 @@
-"""How measured serving runs were made, where their rows do not say it: `conditions.toml`."""
+"""Conditions of measured serving runs that their rows do not state, from `conditions.toml`."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _NARROW = (NumberFormat.FP8, NumberFormat.FP8_DYNAMIC, NumberFormat.FP4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """Conditions of the runs of an origin, an engine and a GPU; an empty field fits all."""
+    """Conditions of the runs of an origin, an engine and a GPU; an empty field matches all."""
 
     waves: float
-    """Requests in all per request kept open."""
+    """Total requests of the run ÷ requests kept open."""
     source: str
     origin: str = ""
-    """The beginning of a run's origin."""
+    """Prefix of the run's origin."""
     model: str = ""
     engine: str = ""
     gpu: str = ""
     length_share: float = 1.0
-    """Mean length of prompts and answers, of the nominal one."""
+    """Mean ÷ nominal length of prompts and answers."""
     closed_slots: int = 0
     """Slots of the batch that the engine did not use."""
     cache: str = ""
@@ -49,10 +49,10 @@ class Conditions:
     has_block_scales: bool = False
     """True if fp8 weights have one scale for 128 × 128 weights, whatever the row says."""
     has_dynamic_scales: bool = False
-    """True if fp8 products search for the scale of their rows."""
+    """True if fp8 products compute the scale of their rows at run time."""
 
     def fits(self, point: ServingPoint) -> bool:
-        """Tell whether a run is one of these."""
+        """Tell whether a run matches these conditions."""
         return (
             point.origin.startswith(self.origin)
             and self.model in ("", point.model)
@@ -62,7 +62,7 @@ class Conditions:
         )
 
     def formats(self, point: ServingPoint) -> Formats:
-        """Return how weights and the cache of a run were stored."""
+        """Return the formats of weights and of the KV cache of a run."""
         products = _PRODUCTS[point.quantization]
         if products is NumberFormat.FP8 and self.has_dynamic_scales:
             products = NumberFormat.FP8_DYNAMIC

@@ -22,7 +22,7 @@ class Engine:
     sequence_seconds: float
     """The engine's own time for each sequence of a step."""
     prompt_seconds: float
-    """By how much each prompt makes a step longer, beyond its kernels."""
+    """Time that each prompt adds to a step beside its kernels."""
     request_seconds: float
     """Time from the client to the first step of a request that does not wait."""
     token_budget: int

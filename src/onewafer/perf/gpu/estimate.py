@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
 
 _MOST_GPUS = 16384
-"""Up to which a refusal looks for what would do."""
+"""The largest cluster that a refusal considers."""
 
 
 def estimate(
@@ -63,7 +63,7 @@ def estimate(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best plan of a job, and what it was tried on."""
+    """The best plan of a job, and the bench that it was tried on."""
 
     bench: Bench
     outcome: Outcome
@@ -102,15 +102,15 @@ def _check_precision(model: Model, options: GpuOptions) -> None:
 
 
 def bench_of(model: Model, gpu: Gpu, options: GpuOptions) -> Bench:
-    """Return what plans of a model are tried on."""
+    """Return a bench that tries plans of a model on one kind of GPU."""
     return Bench(ShardedModel(model), gpu, kernel_clock(gpu, options), options)
 
 
 def kernel_clock(gpu: Gpu, options: GpuOptions) -> KernelClock:
-    """Return a clock with measurements: of a profile, else of the installed tables, else none.
+    """Return a clock with the measurements of a profile, else of the installed tables, else none.
 
-    A profile replaces the bandwidth and the launches of the formulas as well. Raise
-    ConfigurationError if the GPU has no arithmetic for the precision.
+    A profile also replaces the bandwidth and launch time of the formulas. Raise ConfigurationError
+    if the GPU has no arithmetic for the precision.
     """
     options.formats.products.peak_flop_per_second(gpu)
     if options.profile is not None:
@@ -210,7 +210,7 @@ def _memory(bench: Bench, plan: Plan, job: InferenceJob) -> Memory:
 
 
 def _mfu(bench: Bench, plan: Plan, job: Prefill) -> float:
-    """Return the FLOP of the model over the peak's FLOP in the same time."""
+    """Return model FLOP ÷ (peak FLOP/s × time)."""
     model, gpu = bench.model.model, bench.gpu
     one = Pass(sequences=job.batch, new_tokens=job.tokens)
     flop = sum(
@@ -255,7 +255,7 @@ def _what_runs(bench: Bench) -> str:
 def _refusal(
     bench: Bench, cluster: GpuCluster, job: InferenceJob, candidates: Sequence[Plan]
 ) -> Refusal:
-    """Say what does not fit under the nearest plan, and what would fit."""
+    """Say what does not fit under the roomiest plan, and the smallest cluster that would do."""
     roomiest = max(candidates, key=lambda plan: _room_left(bench, plan, job))
     memory = bench.memory(roomiest)
     kept = _kept(bench, roomiest, job)
@@ -278,7 +278,7 @@ def _refusal(
 
 
 def _kept(bench: Bench, plan: Plan, job: InferenceJob) -> str:
-    """Return the bytes that a job needs besides weights, and their purpose."""
+    """Return in words the bytes that a job needs besides weights, and their purpose."""
     memory = bench.memory(plan)
     if memory.sample_bytes:
         samples = -(-num_sequences(job) // plan.replicas)

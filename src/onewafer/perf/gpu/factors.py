@@ -1,4 +1,4 @@
-"""Tables of measured factors on the ideal roofline of one GPU, each built when it is asked for."""
+"""Tables of measured time ÷ ideal roofline of one GPU, each built on first use."""
 
 from __future__ import annotations
 

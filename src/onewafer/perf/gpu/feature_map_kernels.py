@@ -1,8 +1,8 @@
-"""Operations on feature maps that one kernel does.
+"""Fuse the operations of a graph on feature maps into kernels.
 
-In: a graph. Out: kernels in the order of execution, each with its first operation and those that it
-does as it writes. What works element by element on a result is done by the kernel that writes it,
-where the caller allows that and no other operation reads the result; views are nothing.
+In: a graph. Out: kernels in the order of execution, each with its first operation and those fused
+into it. An elementwise operation is fused into the kernel that writes its operand, if the caller
+allows it and no other operation reads that operand; views take no kernel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MapKernel:
 
     operations: list[Operation]
     read: list[str]
-    """The feature maps that it reads, of each the name of the tensor that it is a view of."""
+    """The feature maps that it reads, views replaced by the tensors that they view."""
     result: str
 
     @property
@@ -61,10 +61,10 @@ def form_kernels(
     may_join: Callable[[MapKernel, Operation], bool],
     is_done_before: Callable[[list[str]], bool],
 ) -> tuple[list[MapKernel], dict[str, str]]:
-    """Return the kernels of a graph, and results that are other tensors: result → tensor.
+    """Return the kernels of a graph, and the results that alias other tensors: result → tensor.
 
-    `may_join` tells whether a kernel does an operation on its result as it writes, `is_done_before`
-    whether one on these tensors is done by what comes before the graph.
+    `may_join` tells whether an operation may be fused into a kernel, `is_done_before` whether an
+    operation on these tensors is fused into the kernel before the graph.
     """
     forming = _Forming(graph, may_join, is_done_before)
     for operation in graph.operations:
@@ -73,7 +73,7 @@ def form_kernels(
 
 
 def count_readers(graph: Graph) -> Counter[str]:
-    """Return how many operations read each tensor; a reader of an output is outside."""
+    """Return how many operations read each tensor; an output of the graph has one more reader."""
     operands = (operation.activation_operands for operation in graph.operations)
     readers = Counter(name for names in operands for name in {*names})
     readers.update(graph.outputs)
@@ -94,7 +94,7 @@ class _Forming:
         self.kernels: list[MapKernel] = []
 
     def visit(self, operation: Operation) -> None:
-        """Add the operation to a kernel, or as one."""
+        """Fuse the operation into a kernel, or add a kernel for it."""
         names = [self.same_as.get(name, name) for name in operation.activation_operands]
         result = operation.result.name
         if isinstance(operation, Opaque) and operation.is_view and names:
@@ -109,14 +109,14 @@ class _Forming:
         self.kernels.append(MapKernel([operation], names, result))
 
     def _is_elementwise(self, operation: Operation) -> bool:
-        """Tell whether an operation works on single elements; one without a form, if it may be."""
+        """Tell whether an operation is elementwise, as opaque ones of unchanged shape may be."""
         if isinstance(operation, Opaque) and len(operation.inputs) == 1:
             shape = self._graph.tensor(operation.inputs[0]).shape
             return shape == operation.result.shape and not operation.parameters
         return isinstance(operation, _ELEMENTWISE)
 
     def _joins(self, operation: Operation, names: list[str]) -> bool:
-        """Join the operation to the last kernel that writes an operand, if no other reads it."""
+        """Fuse the operation into the last kernel that writes an operand for it alone."""
         for kernel in reversed(self.kernels):
             is_alone = kernel.result in names and self._num_readers[kernel.result] == 1
             if is_alone and self._may_join(kernel, operation):

@@ -8,9 +8,9 @@ In: the graph of a segment, whose rows are pixels of maps. Out: parts as `shardi
                       norms
     Attend            attention among the pixels of a sample
 
-What works element by element on a result (the scale and shift of a batch norm, an activation, a
-residual connection) is done by the kernel that writes it, as compilers of inference do; it only
-reads the other operand. What a piece begins with is done by the last kernel of the piece before.
+Elementwise operations on a result (the scale and shift of a batch norm, an activation, a residual
+connection) are fused into the kernel that writes it, as compilers of inference do; they only read
+the other operand. Those that a piece begins with are fused into the piece before.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _PRODUCTS = (Linear, Convolution)
 _TENSOR_CORES = (BatchedMatmul, Experts)
-"""Operations of a sweep whose arithmetic is products of matrices."""
+"""Operations of a sweep that tensor cores compute."""
 _TITLES: dict[type[object], str] = {
     BatchedMatmul: "attention",
     BatchNorm: "norms and activations",
@@ -63,7 +63,7 @@ _TITLES: dict[type[object], str] = {
 def piece_on_feature_maps(
     segment: Segment, *, is_first: bool = False, is_last: bool = False
 ) -> ShardedPiece:
-    """Return a piece of a segment on one GPU; nothing of it is shared with others."""
+    """Return a segment's piece on one GPU, which has all of it."""
     return _Piece(segment, is_first=is_first, is_last=is_last).piece()
 
 
@@ -86,14 +86,14 @@ def sweep_kernel(part: Sweep, samples: int, number_format: NumberFormat) -> Elem
 
 
 def title_of_product(operation: Operation, rows: int, *, is_last: bool) -> str:
-    """Return what a product with a weight is called that gives a sample some rows."""
+    """Return the title of a product with a weight, by its rows per sample."""
     if isinstance(operation, Linear) and rows == 1:
         return "head" if is_last else "MLP"
     return "convolutions"
 
 
 def title_of(operation: Operation) -> str:
-    """Return what a kernel without products is called that begins with an operation."""
+    """Return the title of a kernel without products, by its first operation."""
     return _TITLES.get(type(operation), "other operations")
 
 
@@ -111,7 +111,7 @@ class _Piece:
         )
 
     def piece(self) -> ShardedPiece:
-        """Return the parts, the weights and the room for maps."""
+        """Return the parts, the weights and the memory for feature maps."""
         quantized, plain = self._count_weights()
         return ShardedPiece(
             tuple(map(self._part, self._kernels)),
@@ -122,7 +122,7 @@ class _Piece:
         )
 
     def _is_done_before(self, names: list[str]) -> bool:
-        """Tell whether a kernel of the piece before does it: only this one reads its result."""
+        """Tell whether an operation on the piece's input is fused into the piece before."""
         (name, *others) = names
         is_input = any(tensor.name == name for tensor in self._graph.inputs)
         return is_input and not others and not self._is_first and self._num_readers[name] == 1
@@ -170,7 +170,7 @@ class _Piece:
         return quantized, sum(learned.values()) - quantized
 
     def _most_live(self) -> int:
-        """Return the most elements of feature maps that a sample has at once."""
+        """Return the largest number of live feature-map elements per sample."""
         last = {name: index for index, kernel in enumerate(self._kernels) for name in kernel.read}
         last |= {self._same_as.get(name, name): len(self._kernels) for name in self._graph.outputs}
         live = {tensor.name for tensor in self._graph.inputs}

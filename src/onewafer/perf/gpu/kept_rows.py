@@ -1,8 +1,7 @@
-"""Rows of measured tables as files of ours: read in a millisecond, and without PyArrow.
+"""A cache of rows of measured tables, read in a millisecond and without PyArrow.
 
-In: the bytes of a table, and what is asked of it. Out: the columns of the rows that fit, as they
-were read before from a table of the same bytes. A file that is damaged counts as none; one that
-cannot be written is not missed.
+In: the bytes of a table, columns and filters. Out: the columns of the matching rows, from an
+earlier read of the same table. A damaged file is ignored, and so is a failure to write one.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
     Columns = dict[str, NDArray[Any]]
 
 _FORMAT = 2
-"""Changes with the answers to a question, or with the form in which they are kept."""
+"""Version of the files: raise it when the rows of a query or the file format change."""
 _DIGEST_BYTES = 32
-"""At the beginning of a file, of the rest of it."""
+"""Length of the SHA-256 that a file begins with, which is that of the rest."""
 
 
 class KeptRows:
-    """Answers to earlier questions to a table."""
+    """The file that caches one query of one table."""
 
     def __init__(
         self, table: bytes, columns: Sequence[str], filters: Sequence[tuple[str, object]]
@@ -44,7 +43,7 @@ class KeptRows:
         self._name = digest.hexdigest()[:32]
 
     def read(self) -> Columns | None:
-        """Return the columns of the rows, empty ones if none fits; None: nothing is kept."""
+        """Return the columns of the cached rows, empty if no row matched; None: not cached."""
         try:
             content = self._path().read_bytes()
         except OSError:
@@ -56,7 +55,7 @@ class KeptRows:
             return {name: kept[name] for name in self._columns}
 
     def write(self, rows: Columns) -> None:
-        """Keep the columns of the rows for later, where that is possible."""
+        """Cache the columns of the rows, if the cache folder can be written."""
         if any(values.dtype.hasobject for values in rows.values()):
             return
         body = io.BytesIO()

@@ -43,7 +43,7 @@ class NumberFormat(StrEnum):
     FP8 = "fp8"
     """One scale a tensor, known beforehand."""
     FP8_DYNAMIC = "fp8_dynamic"
-    """One scale a tensor; that of the rows is searched for at every product."""
+    """One scale a tensor; that of the rows is computed for every product."""
     FP8_BLOCK = "fp8_block"
     """One scale for 128 × 128 weights, one for 128 features of a row."""
     FP4 = "nvfp4"
@@ -116,9 +116,9 @@ class AttentionShape:
     features: int
     """Features of a head, the same for keys and values."""
     window: int | None = None
-    """Most tokens that a token sees; None: all before it."""
+    """Most tokens that a token attends to; None: all before it."""
     cached_features: int | None = None
-    """Numbers kept of each token, where keys and values share some; None: they share none."""
+    """Elements of the cache per token where keys and values share some; None: they share none."""
 
     @property
     def token_elements(self) -> int:
@@ -128,7 +128,7 @@ class AttentionShape:
         return 2 * self.kv_heads * self.features
 
     def seen(self, context: int) -> int:
-        """Return how many tokens of a context its last token sees."""
+        """Return how many tokens of a context its last token attends to."""
         return context if self.window is None else min(context, self.window)
 
 
@@ -144,22 +144,21 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """Multiply what is at taps of pixels: `rows × depth` by `depth × outputs`.
+    """Convolve as an implicit GEMM: `rows × depth` by `depth × outputs`.
 
-    The first of these matrices is never made (implicit GEMM): feature maps are read once, and
-    written in the same format.
+    The first matrix is never stored: feature maps are read once, and written in the same format.
     """
 
     rows: int
     outputs: int
     depth: float
-    """Products that are added up for a result, in the mean: features at all taps that meet a pixel,
-    or pixels that meet a weight."""
+    """Mean number of products summed per result: features at the taps of a pixel, or, in the
+    gradient of a weight, pixels."""
     elements: int
     """Elements of feature maps and of weights that are read and written."""
     number_format: NumberFormat
     is_dense: bool = False
-    """True if there is one tap, so that it is a product of matrices."""
+    """True if there is one tap, so that it is an ordinary GEMM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +186,7 @@ class PrefillAttention:
 
 @dataclass(frozen=True, slots=True)
 class ExpertShape:
-    """Experts: small networks of which each row passes a few, and how GPUs share them."""
+    """Sizes of the experts of a layer, and how GPUs share them."""
 
     features: int
     hidden: int
@@ -199,7 +198,7 @@ class ExpertShape:
     tensor: int = 1
     """GPUs that share each expert."""
     expert: int = 1
-    """Groups of GPUs among which the experts are dealt out."""
+    """Groups of GPUs that the experts are distributed over (expert parallelism)."""
 
     @property
     def matrices(self) -> int:
@@ -214,7 +213,7 @@ class ExpertShape:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """The chosen experts of every row, on a GPU with its share of them."""
+    """The experts that rows are routed to, on a GPU with its share of them."""
 
     shape: ExpertShape
     rows: int
@@ -260,7 +259,7 @@ Kernel = (
 
 
 def gemm_flop(rows: _Number, outputs: _Number, inputs: _Number) -> _Number:
-    """Return the operations of a product, a multiply-add counted as two."""
+    """Return the FLOP of a product, a multiply-add counted as two."""
     return 2.0 * rows * outputs * inputs
 
 
@@ -318,14 +317,14 @@ def prefill_bytes(
 
 
 def experts_flop(rows: _Number, shape: ExpertShape) -> _Number:
-    """Return the operations of one GPU if all experts are chosen equally often."""
+    """Return the FLOP of one GPU if all experts are chosen equally often."""
     return 2.0 * rows * (shape.experts_per_row * shape.elements / shape.tensor / shape.expert)
 
 
 def experts_bytes(rows: _Number, shape: ExpertShape, number_format: NumberFormat) -> _Number:
     """Return the bytes of the experts that the rows use, and of rows and results.
 
-    A row misses an expert with probability 1 − k / E, all of them with (1 − k / E)^rows.
+    A row misses an expert with probability 1 − k / E, all rows miss it with (1 − k / E)^rows.
     """
     missed = cast("_Number", (1.0 - shape.experts_per_row / shape.num_experts) ** rows)
     weights = (1.0 - missed) * (shape.elements_of_gpu * number_format.num_bytes)

@@ -1,9 +1,8 @@
 """Measured latencies as factors on a formula, interpolated on a grid of sizes.
 
-In: points (sizes, seconds) and what a formula says at each. Out: the factor at any size. The
+In: points (sizes, seconds) and the seconds of a formula at each. Out: the factor at any size. The
 logarithm of seconds / formula is linear between neighbours on logarithmic axes, so that at a
-measured point the answer is the measurement; beyond the grid the factor of its edge holds, that is,
-the efficiency stays.
+measured point the answer is the measurement; beyond the grid the factor of its edge holds.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def build_table(points: Points, formula: NDArray[np.float64]) -> LatencyTable:
 
 
 def _bracket(axis: tuple[float, ...], value: float) -> tuple[int, int, float]:
-    """Return the neighbours of a value on an axis and its share of the way between them."""
+    """Return the grid points around a value and its fraction of the way between them."""
     high = bisect_right(axis, value)
     if high == 0:
         return 0, 0, 0.0
@@ -84,7 +83,7 @@ def _bracket(axis: tuple[float, ...], value: float) -> tuple[int, int, float]:
 
 
 def _filled(grid: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Replace what is missing by the value before it on an axis, or else by the one after it."""
+    """Replace NaN by the value before it on an axis, or else by the one after it."""
     for direction in (1, -1):
         moved = np.moveaxis(grid, axis, 0)[::direction]
         index = np.where(

@@ -1,7 +1,7 @@
-"""The measurements that replace formulas of kernel times: a contract with two writers.
+"""Measurements that replace formulas of kernel times, from two sources.
 
-`aiconfigurator` reads it from the tables of a package; a profile that was measured on the user's
-own card can stand in. Everything is optional: where something is None, the formula is used.
+`aiconfigurator` reads the tables of a package, `profile` a file that was measured on the user's own
+card. Everything is optional: where something is None, the formula is used.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class CollectivePoints:
 
     num_gpus: int
     points: Points
-    """Bytes of the whole tensor."""
+    """Seconds by bytes of the whole tensor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpertPoints:
-    """Measured experts, shared in the way that is nearest to what was asked."""
+    """Measured experts, of the parallelism nearest to the one asked for."""
 
     shape: ExpertShape
     points: Points
-    """Rows."""
+    """Seconds by rows."""
 
 
 class Measurements(Protocol):

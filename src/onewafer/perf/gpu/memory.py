@@ -66,7 +66,7 @@ class MemoryOfGpu:
 def memory_of_gpu(
     model: ShardedModel, gpu: Gpu, engine: Engine, *, plan: Plan, formats: Formats
 ) -> MemoryOfGpu:
-    """Return the bytes on a GPU of the fullest stage: layers are shared out evenly."""
+    """Return the bytes on a GPU of the fullest stage; stages divide layers evenly."""
     weights = token = sample = 0.0
     for piece, repeats in model.pieces(plan.tensor, plan.expert):
         here = -(-repeats // plan.pipeline)
@@ -81,7 +81,7 @@ def memory_of_gpu(
 
 
 def _tied_elements(model: ShardedModel) -> int:
-    """Return the elements of tables that embedding and head share, which are there once."""
+    """Return the elements of tied tables, which embedding and head share."""
     operations = [op for segment in model.model.segments for op in segment.graph.operations]
     tables = {op.table: 0 for op in operations if isinstance(op, Embedding)}
     heads = {op.weight for op in operations if isinstance(op, Linear)} & {*tables}

@@ -28,11 +28,11 @@ class GpuOptions:
     engine: str = "trtllm"
     """`trtllm`, `vllm` or `sglang`."""
     plan: Plan | None = None
-    """None: whichever is best for the goal."""
+    """None: the best plan for the goal."""
     goal: Goal = Goal.LATENCY
     profile: Profile | None = None
-    """Kernels measured on a card at hand, which stand in for all tables; None: those of
-    aiconfigurator-core, if it is installed."""
+    """Kernels measured on the user's card, instead of the tables of aiconfigurator-core; None:
+    those tables, if they are installed."""
     uses_tables: bool = True
     """True if the tables of aiconfigurator-core may be used."""
 

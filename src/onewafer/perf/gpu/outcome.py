@@ -1,4 +1,4 @@
-"""The times of one job under one plan, before a plan is chosen or shown."""
+"""Times of one job under one plan, for the search over plans."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Outcome:
     def score(self, goal: Goal) -> tuple[float, float, float]:
         """Return a score, larger is better: the goal first, then the other quantity.
 
-        Fast tokens of running requests do not help requests that wait.
+        Under the goal of latency, room for all requests comes first: fast tokens of running
+        requests do not help waiting ones.
         """
         per_user = 1 / (self.ttft_seconds if self.tpot_seconds is None else self.tpot_seconds)
         whole = self.tokens_per_second
@@ -54,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One model on GPUs of one kind under one set of options; plans are tried on it."""
+    """Times plans of one model on one kind of GPU under one set of options."""
 
     model: ShardedModel
     gpu: Gpu
@@ -62,12 +63,12 @@ class Bench:
     options: GpuOptions
 
     def engine_clock(self, plan: Plan) -> EngineClock:
-        """Return the clock of an engine that follows a plan."""
+        """Return the clock of the engine under a plan."""
         steps = StepClock(self.model, plan, self.options.formats, self.clock)
         return EngineClock(load_engine(self.options.engine), steps)
 
     def memory(self, plan: Plan) -> MemoryOfGpu:
-        """Return what a GPU of a plan holds."""
+        """Return the memory use of a GPU under a plan."""
         engine = load_engine(self.options.engine)
         formats = self.options.formats
         return memory_of_gpu(self.model, self.gpu, engine, plan=plan, formats=formats)
@@ -149,7 +150,7 @@ class Bench:
     def prefill_breakdown(self, plan: Plan, job: Prefill) -> Breakdown:
         """Return where the time of the prompts of one replica goes.
 
-        Where no token follows, it is one launch of all kernels, without a serving engine.
+        A model that generates no tokens takes one launch of all kernels, without a serving engine.
         """
         clock, sequences = self.engine_clock(plan), _share(job.batch, plan)
         if not self.is_served:
@@ -189,7 +190,7 @@ class Bench:
         return step + Breakdown((_engine_item(clock.engine.overhead_seconds(sequences)),))
 
     def _tokens_of_request(self, job: Serve) -> float:
-        """Return the tokens of a request in the cache: all, or half an answer on average."""
+        """Return the cached tokens of a request: with half its answer, or all if it is reserved."""
         is_reserved = load_engine(self.options.engine).reserves_answers
         return job.prompt + (job.answer if is_reserved else job.answer / 2)
 
@@ -204,7 +205,7 @@ def _engine_item(seconds: float) -> Item:
 
 
 def num_sequences(job: InferenceJob) -> int:
-    """Return the sequences that a job has at a time."""
+    """Return the number of sequences that a job has at a time."""
     match job:
         case Decode() | Prefill():
             return job.batch
@@ -215,7 +216,7 @@ def num_sequences(job: InferenceJob) -> int:
 
 
 def inference_job(job: object, name: str) -> InferenceJob:
-    """Return a job of inference on rows; raise ConfigurationError for another one."""
+    """Return the job if it is one of inference; raise ConfigurationError otherwise."""
     if isinstance(job, Decode | Prefill | Serve):
         return job
     raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""How a model is laid over GPUs: the sizes of parallel groups."""
+"""The layout of a model over GPUs: sizes of parallel groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Plan:
     tensor: int = 1
     """GPUs that share each layer, neighbours in a domain where they fit."""
     expert: int = 1
-    """Groups of tensor-parallel GPUs among which experts are dealt out."""
+    """Groups of tensor-parallel GPUs that experts are distributed over."""
     pipeline: int = 1
     """Stages, each with a part of the layers."""
     replicas: int = 1
@@ -64,7 +64,7 @@ class Plan:
 
 
 def num_layers(model: Model) -> int:
-    """Return the layers: pieces of the longest run of equal pieces, which stages are made of."""
+    """Return the number of layers: pieces of the longest run of equal pieces."""
     return max(segment.repeats for segment in model.segments)
 
 
@@ -76,10 +76,10 @@ def tensor_sizes(model: Model, most: int) -> tuple[int, ...]:
 
 
 def plans(model: Model, cluster: GpuCluster, *, most_replicas: int) -> Iterator[Plan]:
-    """Return every plan that a cluster has the GPUs for, small groups first.
+    """Yield every plan that a cluster has enough GPUs for, small groups first.
 
-    There are as many replicas as the GPUs allow, but no more than sequences. A model on feature
-    maps is not shared by GPUs: each has all of it.
+    A plan has as many replicas as fit, at most `most_replicas`. A model on feature maps is only
+    replicated, never sharded.
     """
     if model.has_feature_maps:
         yield Plan(replicas=min(most_replicas, cluster.count))
@@ -92,6 +92,6 @@ def plans(model: Model, cluster: GpuCluster, *, most_replicas: int) -> Iterator[
 
 
 def expert_groups(model: Model, tensor: int) -> tuple[int, ...]:
-    """Return the numbers of groups that experts can be dealt out to, which divide the GPUs."""
+    """Return the possible numbers of expert groups, which divide the GPUs and the experts."""
     experts = max(num_experts(segment) for segment in model.segments)
     return tuple(n for n in range(1, tensor + 1) if tensor % n == 0 and experts % n == 0)

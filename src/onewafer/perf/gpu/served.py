@@ -1,4 +1,4 @@
-"""A model on GPUs for requests that keep coming: times of the steps of an inference engine."""
+"""Serving a model on GPUs: times of the steps of an inference engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
 
 MOST_KINDS = 16_384
-"""Kinds of steps whose times are kept: a server that runs for months meets ever new ones."""
+"""Most kinds of steps whose times are cached, since a long-running server meets ever new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class ServedGpus:
 
     @property
     def num_kept(self) -> int:
-        """Kinds of steps whose times are kept."""
+        """Number of kinds of steps whose times are cached."""
         return len(self._times)
 
     @property
@@ -137,7 +137,7 @@ class ServedGpus:
 
 
 def _round_up(position: int) -> int:
-    """Return the next power of two; few different steps are timed."""
+    """Round a position up to a power of two, so that few different steps are timed."""
     return 1 << (position - 1).bit_length() if position else 0
 
 
@@ -149,7 +149,7 @@ def serve_on_gpus(
     sequences: int,
     context: int,
 ) -> ServedGpus:
-    """Choose a plan for so many sequences of such a context, as `compare --serve` does.
+    """Choose a plan for `sequences` of `context` tokens, as `compare --serve` does.
 
     Raises:
         ConfigurationError: the model does not fit; the message says what would do. Or it is no

@@ -49,12 +49,12 @@ class Load:
     known_tokens: int = 0
     """Tokens of each prompt that other requests share: their keys and values are in the cache."""
     waves: float | None = None
-    """Requests in all per request kept open, all open ones sent at once in the beginning; None:
-    the beginning is long past."""
+    """Total requests ÷ open requests, the first of which are sent all at once; None: steady
+    state."""
 
     @property
     def running(self) -> float:
-        """Requests that the replica works on."""
+        """Number of requests that the replica works on."""
         return max(1.0, min(self.open_requests, self.slots))
 
 
@@ -82,7 +82,7 @@ class EngineClock:
     steps: StepClock
 
     def decode_step(self, sequences: float, context: int) -> Step:
-        """Return a step with one new token for each sequence, which stages divide among them."""
+        """Return a step with one new token per sequence; stages share the sequences."""
         here = max(1, round(sequences / self.steps.plan.pipeline))
         return Step(decode=Pass(sequences=here, new_tokens=1, cached_tokens=context - 1))
 
@@ -112,7 +112,7 @@ class EngineClock:
         return tuple(Step(prefill=part) for part in passes)
 
     def prompt_seconds(self, prompt: int, beside: Step, *, known_tokens: int = 0) -> float:
-        """Return by how much a prompt makes the steps longer that also decode."""
+        """Return the time that a prompt adds to steps that also decode."""
         alone = self.steps.seconds(beside)
         added = (
             self.steps.seconds(Step(decode=beside.decode, prefill=step.prefill)) - alone
@@ -146,7 +146,7 @@ class EngineClock:
 
 
 def _prompts_ahead(running: float, added: float, cycle: float) -> float:
-    """Return the prompts that are done before one's own in steady state: q."""
+    """Return q: the mean number of prompts ahead of a new one in steady state."""
     most = (running - 1) / 2
     utilisation = running * added / cycle
     if utilisation >= 1:

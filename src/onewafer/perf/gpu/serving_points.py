@@ -65,7 +65,7 @@ class ServingPoint:
 
 
 def is_calibration(point_id: str) -> bool:
-    """Say by a hash of its id alone whether a run belongs to the fifth for calibration.
+    """Tell by a hash of its id alone whether a run belongs to the calibration fifth.
 
     >>> [is_calibration(name) for name in "abcdefgh"]
     [False, True, False, True, True, False, False, False]
@@ -83,7 +83,7 @@ def aggregated_points() -> tuple[ServingPoint, ...]:
 
 
 def count_disaggregated_points() -> int:
-    """Return how many runs had GPUs for prefill alone; they are left out."""
+    """Return the number of disaggregated runs (GPUs for prefill alone), which are left out."""
     return sum(row["mode"] == "disagg" for row in _rows())
 
 
@@ -122,5 +122,5 @@ def _point(row: Mapping[str, str]) -> ServingPoint:
 
 
 def _whole(text: str) -> int:
-    """Read a size that some rows leave out: 1."""
+    """Read a size; 1 where a row leaves it out."""
     return max(1, int(float(text))) if text else 1

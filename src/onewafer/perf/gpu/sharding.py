@@ -10,12 +10,12 @@ In: the graph of a segment, the size of the group. Out: parts in the order of ex
           | ImplicitProduct(name, rows, outputs, inputs, taps, read)     see `feature_map_pieces`
           | Sweep(name, elements, fixed, flop, is_product)      likewise
 
-Tensors are sharded by features, as Megatron-LM does it (Shoeybi et al., 2019): a linear operation
-whose input is whole gives each GPU a part of the outputs (column parallel); one whose input is in
-parts gives every GPU a sum of parts (row parallel), so that an all-reduce follows. GPUs that are
-more than the heads of keys and values have copies of them. Norms and residual connections are done
-by every GPU, and so is the choice of experts, which are dealt out to groups of GPUs, each of which
-shares its own by features. Weights of embedding and head are sharded by the vocabulary.
+Tensors are sharded by features, as in Megatron-LM (Shoeybi et al., 2019). A linear operation on a
+whole input is column parallel: each GPU computes some of the outputs. One on a sharded input is row
+parallel: each GPU computes partial sums, and an all-reduce follows. With more GPUs than heads of
+keys and values, these are replicated. Every GPU computes norms, residual connections and the
+routing. Experts are distributed over groups of GPUs, and each group shards its experts by features.
+Embedding and head are sharded by the vocabulary.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
 
 
 class Rows(Enum):
-    """How many rows a part has."""
+    """The rows of a part."""
 
     ALL = "all"
     """Every token of the pass."""
     LAST = "last"
-    """One a sequence: the token whose successor is asked for."""
+    """One row per sequence: its last token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Product:
     is_quantized: bool
     """True if the weight has the precision of the job; that of the head stays in bf16."""
     is_choice: bool = False
-    """True if it chooses experts: every GPU has the whole weight, in bf16."""
+    """True for the router: every GPU has its whole weight, in bf16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Attend:
     shape: AttentionShape
     is_causal: bool
     tokens: int | None = None
-    """New ones of each sequence where the model fixes them; None: those of the pass."""
+    """New tokens of each sequence if the model fixes them; None: those of the pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,12 @@ class Fused:
 
     name: str
     elements: int
-    """Elements that are read and written for each row."""
+    """Elements read and written per row."""
     rows: Rows
     fixed: int = 0
-    """Elements that are read whatever the rows: parameters of operations without another form."""
+    """Elements read once for all rows: parameters of opaque operations."""
     flop: float = 0.0
-    """FLOP of each row, where they count."""
+    """FLOP per row of opaque operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +117,23 @@ class Exchange:
 
     collective: Collective
     elements: int
-    """Elements of each row, over the group."""
+    """Elements per row, over the group."""
     rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
 class ImplicitProduct:
-    """A weight that meets the taps of each pixel of a feature map."""
+    """A convolution, or a linear operation at every pixel, as an implicit GEMM."""
 
     name: str
     rows: int
-    """Pixels of the result of a sample."""
+    """Output pixels per sample."""
     outputs: int
     inputs: int
-    """Features at a tap."""
+    """Input features per tap."""
     taps: int
     read: int
-    """Elements of feature maps that a sample reads: at taps, and for sums at the end."""
+    """Elements of feature maps read per sample: the input, and operands of fused operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,11 @@ class Sweep:
 
     name: str
     elements: int
-    """Elements of a sample that are read and written."""
+    """Elements read and written per sample."""
     fixed: int = 0
-    """Elements of parameters, read whatever the samples."""
+    """Elements of parameters, read once for all samples."""
     flop: int = 0
-    """FLOP of a sample."""
+    """FLOP per sample."""
     is_product: bool = False
     """True if tensor cores do the arithmetic."""
 
@@ -166,7 +166,7 @@ class ShardedPiece:
     cached_features: int
     """Elements of keys and values of a token on one GPU."""
     sample_elements: int = 0
-    """Elements of feature maps that a sample needs at a time; 0: room that engines keep anyway."""
+    """Most live feature-map elements per sample; 0: the engine's reserve covers them."""
     expert_weights: int = 0
     """Elements of `quantized_weights` that are weights of experts."""
 
@@ -174,22 +174,22 @@ class ShardedPiece:
 def shard(
     segment: Segment, group_size: int, *, expert_groups: int = 1, is_last: bool = False
 ) -> ShardedPiece:
-    """Return a segment's piece on one of `num_gpus`, which must divide the number of heads.
+    """Shard a segment's piece over `group_size` GPUs, which must divide the number of heads.
 
-    Experts are dealt out to `expert_groups`, which divide the GPUs. What the last segment of a
-    model ends with is its head.
+    Experts are distributed over `expert_groups`, which must divide the GPUs. The output product of
+    a model's last segment (`is_last`) is its head.
     """
     return _Sharder(segment, group_size, expert_groups, is_last=is_last).piece()
 
 
 def most_shards(segment: Segment) -> int:
-    """Return the heads of attention: each GPU needs at least one; 1 without attention."""
+    """Return the most GPUs that can share a piece: its attention heads; 1 without attention."""
     heads = (op.heads for op in segment.graph.operations if isinstance(op, Attention))
     return min(heads, default=1)
 
 
 def num_experts(segment: Segment) -> int:
-    """Return the number of experts that rows choose among; 1 without experts."""
+    """Return the number of experts of a layer; 1 without experts."""
     counts = (op.num_experts for op in segment.graph.operations if isinstance(op, Experts))
     return min(counts, default=1)
 
@@ -208,7 +208,7 @@ _ELEMENTWISE = (
 )
 _NORMS = (LayerNorm, RmsNorm)
 _SELECTIONS = (Softmax, Gather, TopIndices)
-"""Operations between the scores of experts and their choice."""
+"""Operations between the router's logits and the chosen experts."""
 
 
 @dataclass(slots=True)
@@ -216,7 +216,7 @@ class _Cluster:
     """Elementwise operations that become one kernel."""
 
     start: int
-    """Index of the first kernel."""
+    """Index of the first operation."""
     members: list[Operation] = field(default_factory=list["Operation"])
 
     @property
@@ -225,7 +225,7 @@ class _Cluster:
 
     @property
     def is_free(self) -> bool:
-        """True if a product does it while it writes its result, or nothing is to be done."""
+        """True if all members are views, or biases that a product adds as it writes its result."""
         return all(
             isinstance(operation, AddBias) or (isinstance(operation, Opaque) and operation.is_view)
             for operation in self.members
@@ -252,10 +252,10 @@ class _Sharder:
         """Features of a tensor on one GPU."""
         self._rows: dict[str, Rows] = {t.name: Rows.ALL for t in self._graph.inputs}
         self._parts: list[tuple[int, Part]] = []
-        """With the index of the operation that they begin with."""
+        """Each part with the index of its first operation."""
         self._clusters: list[_Cluster] = []
         self._products: dict[tuple[str, LayerPart, bool], tuple[int, int]] = {}
-        """Input and layer part → index of the operation and of its part."""
+        """(Input, layer part, is quantized) → index of the first operation and of its part."""
         self._position: dict[str, int] = {t.name: -1 for t in self._graph.inputs}
 
     def piece(self) -> ShardedPiece:
@@ -284,7 +284,7 @@ class _Sharder:
 
     @singledispatchmethod
     def _add(self, operation: Operation, index: int) -> None:
-        """Let a result be sharded as its operand is, and gather operands that must be whole."""
+        """Shard the result as its operands are; gather operands that must be whole."""
         operands = operation.activation_operands
         whole = operation.result.shape[-1]
         if isinstance(operation, Opaque):
@@ -303,7 +303,7 @@ class _Sharder:
             self._cluster_of(index, operation).members.append(operation)
 
     def _share_of(self, names: tuple[str, ...]) -> tuple[int, int]:
-        """Return the features on one GPU and in all, of the operand with the smallest share."""
+        """Return local and total features of the operand with the smallest local share."""
         shares = [(self._local[name], self._graph.tensor(name).shape[-1]) for name in names]
         return min(shares, key=lambda share: share[0] / share[1], default=(1, 1))
 
@@ -314,7 +314,10 @@ class _Sharder:
             self._local[name] = whole
 
     def _cluster_of(self, index: int, operation: Operation) -> _Cluster:
-        """Return a cluster if all that the operation reads was there before it or is in it."""
+        """Return a cluster that can take the operation, or a new one.
+
+        Its operands must be results of the cluster, or older than the cluster's start.
+        """
         operands = operation.activation_operands
         for cluster in reversed(self._clusters):
             inside = cluster.results
@@ -350,7 +353,7 @@ class _Sharder:
             self._gather(index, name, outputs)
 
     def _join_product(self, index: int, source: str, product: Product) -> None:
-        """Add a product, or its outputs to the one with the same input and format."""
+        """Add a product, or widen an earlier one with the same input and format."""
         key = (source, self._kinds[index], product.is_quantized)
         if key not in self._products:
             self._products[key] = (index, len(self._parts))
@@ -363,9 +366,9 @@ class _Sharder:
         self._parts[place] = (start, joined)
 
     def _own_outputs(self, name: str, outputs: int) -> int:
-        """Return the outputs of one GPU: those of its heads of keys or values, or its share.
+        """Return the outputs on one GPU: those of its heads of keys or values, or its share.
 
-        Every GPU chooses the experts itself.
+        The router has all its outputs on every GPU.
         """
         if name in self._choices:
             return outputs
@@ -391,7 +394,7 @@ class _Sharder:
         self._join_clusters({operation.query, operation.key, operation.value})
 
     def _join_clusters(self, names: set[str]) -> None:
-        """Rotate queries and keys in one kernel, which writes the cache as well."""
+        """Merge the clusters before attention into one kernel, which also writes the cache."""
         leading = [cluster for cluster in self._clusters if not names.isdisjoint(cluster.results)]
         for cluster in leading[1:]:
             leading[0].members += cluster.members
@@ -399,7 +402,7 @@ class _Sharder:
 
     @_add.register(Experts)
     def _add_experts(self, operation: Experts, index: int) -> None:
-        """Add the experts of one GPU and the sum over all GPUs, which all know the choice."""
+        """Add the experts of one GPU, and the all-reduce of their results."""
         features = operation.result.shape[-1]
         counts = (self._graph.tensor(n).num_elements for n in operation.weights)
         groups = self._expert_groups
@@ -432,7 +435,7 @@ class _Sharder:
         self._parts.append((index, Fused("embedding", 2 * features, Rows.ALL)))
 
     def _add_fused(self) -> None:
-        """Add the clusters; what a piece ends with is done by the norm that begins the next one."""
+        """Add the clusters; a piece's last addition is fused into the next piece's first norm."""
         costs = [(c, self._elements(c)) for c in self._clusters if not c.is_free]
         first = next((c for c, _ in costs if self._begins_with_norm(c)), None)
         carried = 0
@@ -449,7 +452,7 @@ class _Sharder:
             self._parts.append((cluster.start, fused))
 
     def _elements(self, cluster: _Cluster) -> int:
-        """Return what a cluster reads from outside and writes for others, of each row."""
+        """Return the elements per row that a cluster reads from outside and writes for others."""
         inside = cluster.results
         read = {o for m in cluster.members for o in m.activation_operands} - inside
         outside = [op for op in self._operations if op.result.name not in inside]
@@ -457,7 +460,7 @@ class _Sharder:
         return sum(self._local[name] for name in read | (inside & wanted))
 
     def _opaque_work(self, cluster: _Cluster) -> tuple[int, float]:
-        """Return the parameters that operations without another form read, and FLOP of a row."""
+        """Return the parameter elements and the FLOP per row of a cluster's opaque operations."""
         fixed, flop = 0, 0.0
         for operation in cluster.members:
             if isinstance(operation, Opaque) and not operation.is_view:
@@ -480,7 +483,7 @@ class _Sharder:
                 return False
 
     def _find_heads_of_keys_and_values(self) -> dict[str, int]:
-        """Return the heads of the linear results that keys and values come from."""
+        """Return the number of heads of each linear result that becomes keys or values."""
         found: dict[str, int] = {}
         for operation in self._operations:
             if isinstance(operation, Attention):
@@ -490,7 +493,7 @@ class _Sharder:
         return found
 
     def _find_choices(self) -> set[str]:
-        """Return the linear results by which experts are chosen."""
+        """Return the linear results that are the router's logits."""
         chosen = (op.choice for op in self._operations if isinstance(op, Experts))
         return {source for name in chosen for source in self._linear_sources(name)}
 
@@ -503,7 +506,7 @@ class _Sharder:
                 yield from self._linear_sources(operand)
 
     def _count_weights(self) -> tuple[int, int]:
-        """Return the elements on one GPU in the job's format, and in bf16, less experts."""
+        """Return the weights on one GPU in the job's format and in bf16, experts excluded."""
         products = [part for _, part in self._parts if isinstance(part, Product)]
         quantized = sum(p.outputs * p.inputs for p in products if p.is_quantized)
         plain = sum(p.outputs * p.inputs for p in products if not p.is_quantized)

@@ -1,7 +1,7 @@
 """The kernels of one step of an engine, and how long they take on the GPUs of a replica.
 
-A step is what an engine launches at once: one new token for each of some sequences, or new prompts,
-or parts of prompts with both. Products see all rows together; attention sees each kind by itself.
+A step is what an engine launches at once: new tokens of sequences, prompts or parts of them, or
+both. Products take all rows together, attention takes new tokens and prompts separately.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Step:
 
 
 class ShardedModel:
-    """A model as pieces on one GPU, for every way to share layers that is asked for."""
+    """A model as pieces on one GPU, cached for each size of the groups that share them."""
 
     def __init__(self, model: Model) -> None:
         self.model = model

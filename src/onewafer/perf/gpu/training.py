@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
 
 _ENGINE = "trtllm"
-"""Whose products and attention are taken: the vendor's own, as training has them."""
+"""The engine whose measured products and attention are used: the GPU vendor's own."""
 _LARGEST_CLUSTER = 1 << 20
 _OF_SAMPLES = (
     "a convolution is three products of the sizes of cuDNN's, a norm over the batch reads its maps "
@@ -140,7 +140,7 @@ class _Search:
         return self._refuse(smallest)
 
     def _with_memory(self, plan: TrainingPlan) -> tuple[_Candidate | None, _Candidate]:
-        """Return the plan with as little recomputation as fits, and with that which needs least."""
+        """Return the plan with least recomputation that fits, and the one with least memory."""
         pinned = self._options.plan.recompute
         least: _Candidate | None = None
         for recompute in recomputations(self._model) if pinned is None else (pinned,):
@@ -278,7 +278,7 @@ def _reason(best: _Candidate, breakdown: Breakdown, considered: int, gpu: Gpu) -
 
 
 def _memory(memory: GpuMemory, cluster: GpuCluster) -> Memory:
-    """Return the bytes of the system, were all its GPUs as full as the fullest."""
+    """Return the bytes of the system, with all GPUs as full as the fullest."""
     count = cluster.count
     return Memory(
         weight_bytes=round(memory.weights * count),

@@ -13,14 +13,14 @@ _FOLDER = "onewafer.perf.gpu"
 
 @dataclass(frozen=True, slots=True)
 class TrainingConstants:
-    """Shares, and bytes of a weight, a logit or an element."""
+    """Constants of a training step: shares of speed, and bytes per weight, logit or element."""
 
     sustained_share: float
     """Share of the measured speed of products and attention that a long run in bf16 sustains."""
     sustained_share_fp8: float
     """The same share with products in fp8."""
     attention_backward: float
-    """Time of the backward pass of attention, of its forward pass."""
+    """Backward ÷ forward time of attention."""
     elementwise_backward: float
     weight_bytes: float
     gradient_bytes: float

@@ -1,8 +1,8 @@
 """The time of one micro-batch in the experts of a layer on one GPU, forward and backward.
 
-In: the shape of the experts, a plan. Each GPU has r rows of its own (sequence parallelism), of
-which every one meets k of E experts, dealt out to `expert` groups. Out: items of both directions,
-and transfers apart from them, since it is another micro-batch that hides those:
+In: the shape of the experts, a plan. Each GPU has r rows of its own (sequence parallelism), each
+routed to k of E experts, which are distributed over `expert` groups. Out: items of both directions,
+and separately the transfers, which another micro-batch may hide:
 
     permute                       r · (1 + k) rows read and written: copies in the order of experts
     dispatch                      all-to-all of r · k rows over the groups
@@ -11,16 +11,13 @@ and transfers apart from them, since it is another micro-batch that hides those:
     two products an expert        r · k · shares rows a GPU, all experts chosen equally often
     scatter, sort, combine, permute   the same way back
 
-backward the same transfers, and two products for each one forward. No token is dropped; experts are
-chosen equally often (what benchmarks force, Megatron-Bridge; runs balance with a loss or a bias).
-Products of several experts are as many products one after the other, each as fast as its own size
-was measured: what a grouped kernel gains between small ones is not in it. The tables that inference
-engines have for experts are not used: their rows are chosen by a power law, their products are
-fused, and there is none of a backward pass.
+Several experts are several products in sequence, each as fast as measured for its size: the gain of
+a grouped kernel is not modelled. The tables of experts of inference engines are not used: their
+rows are chosen by a power law, their products are fused, and they have no backward pass.
 
 Where tokens are sent once (DeepEP, 2025), a row goes once to each GPU, and over the network once to
-each domain, that has some of its experts: with n of E experts in one of these, and k chosen at
-random, it has none of a row with probability C(E − n, k) / C(E, k).
+each domain, with one of its experts. Such a unit with n of E experts has none of the k of a row,
+chosen at random, with probability C(E − n, k) / C(E, k).
 """
 
 from __future__ import annotations
@@ -57,11 +54,11 @@ class ExpertTime:
     forward: tuple[Item, ...]
     backward: tuple[Item, ...]
     transfers: tuple[Item, ...]
-    """Dispatch and combine in either direction, with nothing hidden."""
+    """Dispatch and combine of one direction, with nothing hidden."""
 
 
 def reached(units: int, num_experts: int, experts_per_row: int) -> float:
-    """Return in how many of equal units, each with its share of the experts, a row has some.
+    """Return how many of `units`, with equal shares of the experts, a row reaches on average.
 
     >>> reached(8, 8, 2), reached(4, 8, 8), round(reached(8, 256, 8), 2)
     (2.0, 4.0, 5.29)
@@ -72,7 +69,7 @@ def reached(units: int, num_experts: int, experts_per_row: int) -> float:
 
 
 class ExpertClock:
-    """Times experts for one plan."""
+    """Computes the times of experts under one plan."""
 
     def __init__(
         self,
@@ -108,7 +105,7 @@ class ExpertClock:
         return ExpertTime((*self._forward,), (*self._backward,), transfers)
 
     def _add_permutations(self, rows: int, copies: int, features: int, *, is_sorted: bool) -> None:
-        """Add two permutations that make or add up copies, and two that sort received rows."""
+        """Add two permutations that copy rows or sum copies, and two that sort received rows."""
         moved = [rows + copies] * 2 + [2 * copies] * (2 if is_sorted else 0)
         for count in moved:
             kernel = Elementwise(count * features * ACTIVATION_BYTES)
@@ -118,7 +115,7 @@ class ExpertClock:
     def _add_products(
         self, rows: int, local: int, outputs: int, inputs: int
     ) -> tuple[float, float, float]:
-        """Add a product of each expert; return the seconds forward, of its input and its weight."""
+        """Add a product of each expert; return the seconds of it and of its two gradients."""
         each = ceil(rows / local)
         sizes = ((each, outputs, inputs), (each, inputs, outputs), (outputs, inputs, each))
         times = [self._clock.time(Gemm(*size, self._format)) for size in sizes]
@@ -154,7 +151,7 @@ class ExpertClock:
         first: tuple[float, float, float],
         last: tuple[float, float, float],
     ) -> None:
-        """Add what the GPUs of an expert exchange: as tensor parallelism does in other layers."""
+        """Add the transfers among the GPUs that share an expert."""
         group = Group(self._plan.expert_tensor)
         gather, scatter = (
             self._clock.time(Communication(collective, elements * ACTIVATION_BYTES, group))
@@ -164,7 +161,7 @@ class ExpertClock:
         self._backward += [self._exposed(gather, last[1]), self._exposed(scatter, first[2])]
 
     def _exposed(self, transfer: KernelTime, product: float) -> Item:
-        """Return what a product does not hide: one part of the transfer at least."""
+        """Return the part of a transfer that its product does not hide, at least one chunk."""
         hidden = product if self._plan.is_overlapped else 0.0
         left = max(transfer.seconds - hidden, transfer.seconds / self._plan.expert_tensor)
         return Item(

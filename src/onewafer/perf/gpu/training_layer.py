@@ -18,11 +18,11 @@ it: nothing hides that (The Llama 3 Herd of Models, arXiv 2407.21783, section 3.
 masks between documents; that of TransformerEngine gathers again). Early and late parts of a
 sequence are paired, so that all GPUs have as many pairs under a causal mask.
 
-Tokens go to experts and back (`training_experts`) while another micro-batch is computed: those of
-the forward pass behind what its backward pass computes in this piece, and the other way round
-(DualPipe, DeepSeek-V3, arXiv 2412.19437, section 3.2.1; `--overlap-moe-expert-parallel-comm` of
-Megatron-Core 0.14). What takes longer than that is in the piece; the first micro-batch forward and
-the last one backward hide nothing, which is in the step.
+Transfers to experts and back (`training_experts`) overlap with another micro-batch: those of the
+forward pass with its backward computation in this piece, and the other way round (DualPipe,
+DeepSeek-V3, arXiv 2412.19437, section 3.2.1; `--overlap-moe-expert-parallel-comm` of Megatron-Core
+0.14). The exposed rest belongs to the piece. Nothing hides the transfers of the first micro-batch
+forward and of the last one backward, which belong to the step.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ _TRANSFERS = (
     EXPERT_TENSOR_PARALLELISM,
     TENSOR_PARALLELISM,
 )
-"""Items without computation, which hide no others."""
+"""Items of communication, which hide no transfers."""
 
 
 class HiddenWays(NamedTuple):
-    """Seconds of the ways of tokens to experts and back that another micro-batch hides."""
+    """Seconds of transfers to experts and back that another micro-batch hides."""
 
     forward: float
     backward: float
@@ -91,19 +91,19 @@ class PieceTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Rows of some sequences on one GPU of a group of context parallelism."""
+    """The rows of a micro-batch on one GPU."""
 
     tokens: int
-    """Tokens that pass the layers."""
+    """Tokens that go through the layers."""
     outputs: int
-    """Tokens that pass the head."""
+    """Tokens that go through the head."""
     sequences: int
     sequence: int
-    """Tokens of a sequence, over all GPUs of the group."""
+    """Tokens of a sequence, over all GPUs of context parallelism."""
 
 
 class PieceClock:
-    """Times the parts of a piece for one plan."""
+    """Computes the times of the parts of a piece under one plan."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class PieceClock:
         self._to_experts: list[Item] = []
 
     def time(self, parts: tuple[Part, ...], *, whole: frozenset[int]) -> PieceTime:
-        """Return the time of the parts of a piece; those at `whole` are sharded by rows."""
+        """Return the time of a piece; elementwise parts at indices `whole` are sharded by rows."""
         self._forward, self._backward, self._to_experts = [], [], []
         for index, part in enumerate(parts):
             follower = parts[index + 1] if index + 1 < len(parts) else None
@@ -159,7 +159,7 @@ class PieceClock:
         return PieceTime(forward, backward, twice, hidden, ways.limit or Limit.NVLINK)
 
     def _add_choice(self, product: Product) -> None:
-        """Add the product by which experts are chosen, each GPU for rows of its own."""
+        """Add the product of the router, which each GPU computes for its own rows."""
         rows = self._own_rows
         sizes = [
             (rows, product.outputs, product.inputs),
@@ -179,11 +179,11 @@ class PieceClock:
 
     @property
     def _own_rows(self) -> int:
-        """Rows of a GPU where they are sharded."""
+        """Rows per GPU under sequence parallelism."""
         return -(-self._rows.tokens // self._plan.tensor)
 
     def _add_ways_to_experts(self) -> HiddenWays:
-        """Add the transfers that another micro-batch does not hide; return those that it hides."""
+        """Add the exposed transfers to experts; return the hidden ones."""
         way = math.fsum(item.seconds for item in self._to_experts)
         if not way:
             return HiddenWays(0.0, 0.0)
@@ -223,7 +223,7 @@ class PieceClock:
         *,
         is_row_parallel: bool,
     ) -> None:
-        """Add what the products forward, of the input and of the weight do not hide."""
+        """Add the transfers of tensor parallelism that the three products do not hide."""
         forward, of_input, of_weight = products
         gather = self._exchange(Collective.ALL_GATHER, elements)
         scatter = self._exchange(Collective.REDUCE_SCATTER, elements)
@@ -236,7 +236,7 @@ class PieceClock:
         self._backward.append(self._exposed(scatter, of_weight))
 
     def _add_casts(self, rows: int, product: Product, *, is_row_parallel: bool) -> None:
-        """Add what makes operands of fp8: whole ones are made where they are sharded by rows."""
+        """Add the casts of operands to fp8, which precede an all-gather of the operand."""
         tensor = self._plan.tensor
         inputs = product.inputs / (1 if is_row_parallel else tensor)
         outputs = product.outputs / (tensor if is_row_parallel else 1)
@@ -274,7 +274,7 @@ class PieceClock:
                 self._add_ring(num_bytes * ACTIVATION_BYTES, forward, backward)
 
     def _add_gather(self, num_bytes: float) -> None:
-        """Add the waiting of attention; `num_bytes` are those of all keys and values."""
+        """Add the all-gather before attention; `num_bytes` are those of all keys and values."""
         group = Group(self._plan.context, stride=self._plan.tensor)
         gather, scatter = (
             self._clock.time(Communication(collective, num_bytes, group))
@@ -320,7 +320,7 @@ class PieceClock:
         return self._clock.time(Communication(collective, elements * ACTIVATION_BYTES, self._group))
 
     def _exposed(self, transfer: KernelTime, product: KernelTime) -> Item:
-        """Return what a product does not hide: one part of the transfer at least."""
+        """Return the part of a transfer that its product does not hide, at least one chunk."""
         hidden = product.seconds / self._share if self._plan.is_overlapped else 0.0
         seconds = max(transfer.seconds - hidden, transfer.seconds / self._plan.tensor)
         return Item(
@@ -344,7 +344,7 @@ def _scaled(item: Item, factor: float) -> Item:
 
 
 def _is_sum(follower: Part | None) -> bool:
-    """Tell whether a product makes sums of parts, which the group adds."""
+    """Tell whether a product makes partial sums, which an all-reduce follows."""
     match follower:
         case Exchange(collective=Collective.ALL_REDUCE):
             return True

@@ -15,11 +15,11 @@ the backward pass, whose sizes are closed forms of the graph, for each sample of
                    Accelerate CNN Training, arXiv 1807.01702, section 3)
     Attend         attention among the rows of a sample
 
-Which maps the backward pass needs, and the FLOP of it, follow from the rules of gradients of the
-graph. A chain of operations on elements is one kernel, with the norm or the pool before it; a
-product does no more than add its bias, and its gradient comes with that of the weight (epilogues of
-cuBLASLt). What a chain made in between is computed again from what it read. Where several kernels
-read a map, the later ones add to its gradient as they write it.
+The gradient rules of the graph tell which maps the backward pass needs, and its FLOP. A chain of
+elementwise operations is one kernel, with the norm or pool before it. A product is fused only with
+its bias, whose gradient comes with that of the weight (epilogues of cuBLASLt). Intermediate results
+of a chain are recomputed from its inputs. Where several kernels read a map, the later ones add to
+its gradient as they write it.
 """
 
 from __future__ import annotations
@@ -61,27 +61,27 @@ if TYPE_CHECKING:
 _PRODUCTS = (Linear, Convolution)
 _OF_TENSOR_CORES = (BatchedMatmul, BatchedOuter)
 _STATISTICS = 2
-"""Elements of 16 bits of a row and a head that attention keeps: a logarithm in fp32."""
+"""16-bit elements that attention saves per row and head: a logarithm in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedMaps:
-    """A product with a weight, or one that gives the gradient of a weight."""
+    """A product with a weight, or one that computes the gradient of a weight."""
 
     name: str
     rows: int
-    """Rows of the result, for each sample, or in all where samples are added up."""
+    """Rows of the result: per sample, or in all where samples are summed."""
     outputs: int
     depth: float
-    """Products that are added up for each result, in the mean."""
+    """Mean number of products summed per result."""
     elements: int
-    """Elements of feature maps of a sample that are read and written."""
+    """Elements of feature maps read and written per sample."""
     fixed: int
     """Elements of the weight, or of its gradient."""
     is_dense: bool
     """True if the window has one tap."""
     adds_samples: bool = False
-    """True if samples are added up: the result is the gradient of a weight."""
+    """True if samples are summed: the result is the gradient of a weight."""
 
     def kernel(self, samples: int, number_format: NumberFormat) -> ConvolutionKernel:
         """Return the kernel for some samples."""
@@ -100,24 +100,25 @@ MapPart = WeightedMaps | Sweep | Attend
 
 @dataclass(frozen=True, slots=True)
 class TrainedPiece:
-    """One piece of a segment on one GPU; nothing of it is shared with others."""
+    """One piece of a segment on one GPU, which has all of it."""
 
     forward: tuple[MapPart, ...]
     backward: tuple[MapPart, ...]
-    """In their order. Attention is that of the forward pass, its time is a multiple."""
+    """In the order of execution. Attention is the forward kernel, whose backward time is a
+    multiple."""
     num_weights: int
     kept_elements: int
-    """Elements of a sample that the backward pass reads of the forward pass."""
+    """Elements per sample that the forward pass saves for the backward pass."""
     input_elements: int
-    """Elements of a sample that the piece begins with."""
+    """Elements per sample of the piece's input."""
     result_elements: int
-    """Elements of a sample that the piece gives."""
+    """Elements per sample of the piece's outputs."""
 
 
 def trained_piece(
     segment: Segment, *, is_first: bool = False, is_last: bool = False
 ) -> TrainedPiece:
-    """Return a piece of a segment; what a model begins with (`is_first`) needs no gradient.
+    """Return the kernels of a piece; the input of a model's first piece needs no gradient.
 
     Raise ConfigurationError for an operation that has no rule of gradients.
     """
@@ -131,7 +132,7 @@ class _Backward:
     parts: list[MapPart] = field(default_factory=list[MapPart])
     kept: set[str] = field(default_factory=set[str])
     begun: set[str] = field(default_factory=set[str])
-    """Feature maps that have a part of their gradient."""
+    """Feature maps whose gradient has at least one term."""
 
 
 class _Piece:
@@ -153,7 +154,7 @@ class _Piece:
                 self._needed.add(kernel.result)
 
     def piece(self) -> TrainedPiece:
-        """Return the kernels, the weights, and what is kept."""
+        """Return the kernels, the number of weights, and what is saved for backward."""
         backward = _Backward()
         outputs = [self._same_as.get(name, name) for name in self._graph.outputs]
         for kernel in reversed(self._kernels):
@@ -215,7 +216,7 @@ class _Piece:
     # --- backward ---------------------------------------------------------------------------
 
     def _add_backward(self, kernel: MapKernel, backward: _Backward) -> None:
-        """Add the kernels of the gradients of what a kernel read."""
+        """Add the backward kernels of a forward kernel."""
         first = kernel.first
         if isinstance(first, Attention):
             backward.parts.append(attention_of_sample(first, self._graph))
@@ -250,7 +251,7 @@ class _Piece:
     def _add_product(
         self, kernel: MapKernel, operation: Operation, gradients: Gradients, backward: _Backward
     ) -> None:
-        """Add a kernel that multiplies: the gradient of an input, or of a weight."""
+        """Add the product that computes the gradient of an input or of a weight."""
         backward.kept |= {*operation.activation_operands} & {*kernel.read}
         target = _target(gradients, operation)
         of_weight = target in self._learned
@@ -280,7 +281,7 @@ class _Piece:
         gradients: Gradients,
         backward: _Backward,
     ) -> None:
-        """Add the kernel that computes the gradients of a chain, and what adds those passed on."""
+        """Add the backward kernel of a chain, and sums of gradients that it passes on unchanged."""
         (seed,) = gradients.seeds.values()
         name, result = title_of(kernel.first), self._elements[kernel.result]
         targets = {one: gradients.by_name.get(one) for one in {*kernel.read} & self._needed}
@@ -307,7 +308,7 @@ class _Piece:
         )
 
     def _read_backward(self, kernel: MapKernel, operations: list[Operation]) -> set[str]:
-        """Return the feature maps of the forward pass that rules of gradients read."""
+        """Return the feature maps of the forward pass that gradient rules read."""
         operands = {name for operation in operations for name in operation.activation_operands}
         made = {operation.result.name for operation in kernel.operations}
         if operands.isdisjoint(made):
@@ -317,14 +318,14 @@ class _Piece:
         return operands & {*kernel.read, kernel.result}
 
     def _begin(self, names: list[str], backward: _Backward) -> int:
-        """Return the elements of gradients that are there already, to which these are added."""
+        """Return the elements of existing gradients that these are added to."""
         there = backward.begun & {*names}
         backward.begun |= {*names}
         return self._count(there)
 
 
 def _may_join(kernel: MapKernel, operation: Operation) -> bool:
-    """Tell whether a kernel of a training step does an operation as it writes."""
+    """Tell whether an operation can be fused into a kernel of a training step."""
     if isinstance(kernel.first, Attention) or kernel.first.is_product:
         return isinstance(operation, AddBias)
     return True
@@ -335,14 +336,14 @@ def _parameters(kernel: MapKernel) -> list[str]:
 
 
 def _target(gradients: Gradients, operation: Operation) -> str | None:
-    """Return the tensor whose gradient an operation computes, None if it is in between."""
+    """Return the tensor whose gradient an operation computes; None for intermediate results."""
     found = (name for name, grad in gradients.by_name.items() if grad == operation.result.name)
     return next(found, None)
 
 
 @singledispatch
 def _gradient_product(operation: Operation, tensors: Tensors, name: str) -> WeightedMaps | None:
-    """Return the product with, or for, a weight that an operation of the backward pass is."""
+    """Return the product that a backward operation is; None: it involves no weight."""
     del operation, tensors, name
 
 

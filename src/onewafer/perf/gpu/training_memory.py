@@ -1,10 +1,10 @@
 """The memory of a training step on one GPU: weights, gradients, optimizer states, activations.
 
-Between products activations are sharded by rows, elsewhere by features, so that the group of tensor
-parallelism has each element once (Korthikanti et al., 2022, arXiv 2205.05198).
+Activations are sharded by rows between products and by features elsewhere, so that a
+tensor-parallel group has each element once (Korthikanti et al., 2022, arXiv 2205.05198).
 
-A stage keeps them of as many micro-batches as lie between its forward and its backward pass: the
-first of p stages of p, and with v parts a stage of p + (p − 1) / v.
+A stage saves activations of the micro-batches between their forward and backward pass: the first of
+p stages those of p, or of p + (p − 1) / v with v parts a stage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def in_flight(plan: TrainingPlan, num_micro_batches: int, *, stage: int) -> float:
-    """Return how many micro-batches' activations of all its layers a stage keeps at most."""
+    """Return the most micro-batches whose activations a stage saves at a time."""
     behind = plan.pipeline - stage
     if plan.interleave > 1:
         behind += (plan.pipeline - 1) / plan.interleave
@@ -51,9 +51,9 @@ def state_bytes(
 ) -> tuple[float, float, float]:
     """Return the bytes of weights, gradients and optimizer states of one GPU.
 
-    `weights` are the elements of the GPU's part of its stage before they are sharded over replicas,
-    or, if they are those of experts, over the GPUs with the same experts. Of sharded ones, two
-    pieces are whole at a time: that which is in use, and the next one.
+    `weights` are the GPU's elements before they are sharded over replicas, or, for experts, over
+    the GPUs with the same experts. With sharded weights, two pieces are gathered at a time: the one
+    in use and the next.
     """
     shards = plan.expert_replicas if are_experts else plan.optimizer_shards
     optimizer = weights * constants.optimizer_bytes / shards

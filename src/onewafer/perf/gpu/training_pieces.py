@@ -1,6 +1,6 @@
-"""The pieces of a model under a plan: times, weights and kept bytes on one GPU.
+"""The pieces of a model under a plan: times, weights and saved bytes on one GPU.
 
-Each is computed once for all plans that lay a piece out alike, whatever their pipelines are.
+Results are cached for plans that differ only in their pipelines.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class WeightCounts(NamedTuple):
     """Elements of weights on one GPU, before GPUs with the same weights share them."""
 
     others: int
-    """All but those of experts."""
+    """Weights outside experts."""
     experts: int
 
 
@@ -57,11 +57,11 @@ class PlannedPiece:
     hidden: HiddenWays
     hidden_limit: Limit
     kept_bytes: float
-    """Bytes that one micro-batch keeps for the backward pass."""
+    """Bytes that one micro-batch saves for the backward pass."""
     working_bytes: float
     """All bytes that the backward pass of one micro-batch reads."""
     logits: int
-    """Elements that the loss is computed of."""
+    """Logits of one micro-batch."""
 
 
 class Pieces:
@@ -136,7 +136,7 @@ class Pieces:
         )
 
     def count_kept(self, index: int, plan: TrainingPlan) -> float:
-        """Return the bytes that one micro-batch keeps for the backward pass of a piece."""
+        """Return the bytes that one micro-batch saves for the backward pass of a piece."""
         tokens = self.num_tokens(plan) / plan.tensor
         return self._kept(index, plan.recompute, plan.expert_tensor) * tokens
 
@@ -289,7 +289,7 @@ class MapPieces(Pieces):
         return WeightCounts(self._trained(index).num_weights, 0)
 
     def count_kept(self, index: int, plan: TrainingPlan) -> float:
-        """Return the bytes that one micro-batch keeps for the backward pass of a piece."""
+        """Return the bytes that one micro-batch saves for the backward pass of a piece."""
         piece = self._trained(index)
         is_whole = plan.recompute is Recompute.FULL
         elements = piece.input_elements if is_whole else piece.kept_elements

@@ -1,10 +1,10 @@
-"""How a training step is laid over GPUs, and which layouts there are.
+"""The layout of a training step over GPUs, and the possible layouts.
 
 Sizes of groups follow Megatron-LM (Narayanan et al., SC'21, arXiv 2104.04473): tensor parallelism
 within a domain, then context, data and pipeline parallelism, neighbours in this order. Experts have
-groups of their own over the GPUs of a stage, whatever those are to the rest of a layer (Liu et al.,
-MoE Parallel Folding, 2025, arXiv 2504.14960): GPUs that share an expert are neighbours, then come
-GPUs with other experts, then GPUs with the same experts.
+groups of their own over the GPUs of a stage, independent of the groups of the rest of a layer (Liu
+et al., MoE Parallel Folding, 2025, arXiv 2504.14960): GPUs that share an expert are neighbours,
+then come GPUs with other experts, then GPUs with the same experts.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 _Choice = TypeVar("_Choice")
 
 _SHORTEST_PART = 1024
-"""Tokens of a sequence that context parallelism leaves to a GPU: with fewer, rings never hide."""
+"""Fewest tokens of a sequence per GPU of context parallelism: with fewer, rings hide nothing."""
 _MICRO_BATCHES = (1, 2, 4, 8)
 _LARGEST_MICRO_BATCH = 1 << 16
-"""Tokens of a micro-batch of sequences that are shorter than published ones, as samples are."""
+"""Most tokens of a micro-batch of short sequences, as samples are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +60,14 @@ class TrainingPlan:
     is_overlapped: bool = True
     """True if products hide communication of tensor, pipeline and data parallelism."""
     expert: int = 1
-    """Groups of GPUs of a stage among which experts are dealt out."""
+    """Groups of GPUs of a stage that experts are distributed over."""
     expert_tensor: int = 1
     """GPUs that share each expert."""
     overlaps_experts: bool = True
     """True if tokens go to experts and back while another micro-batch is computed."""
     sends_once: bool = True
-    """True if a token goes once to each domain and GPU that has experts of it, instead of once to
-    each expert."""
+    """True if a token is sent once to each domain and GPU with one of its experts, instead of once
+    to each expert."""
 
     @property
     def num_gpus(self) -> int:
@@ -131,7 +131,7 @@ class PinnedPlan:
     overlaps_experts: bool | None = None
     """None: another micro-batch hides the transfers of tokens to experts and back."""
     sends_once: bool | None = None
-    """None: a token goes once to each domain and GPU."""
+    """None: a token is sent once to each domain and GPU."""
 
     def __post_init__(self) -> None:
         """Refuse numbers outside their ranges."""
@@ -149,7 +149,7 @@ class PinnedPlan:
 def training_plans(
     model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan
 ) -> Iterator[TrainingPlan]:
-    """Return every plan that uses all GPUs for whole micro-batches; recomputation is left open."""
+    """Yield every plan that uses all GPUs and divides the batch; recomputation is left open."""
     for plan in _groups(model, job, cluster, pinned):
         if job.batch % plan.data == 0:
             sizes = _micro_batches(job) if not model.has_feature_maps else _parts_of(job, plan.data)
@@ -162,7 +162,7 @@ def training_plans(
 def _groups(
     model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan
 ) -> Iterator[TrainingPlan]:
-    """Return the sizes of groups that use all GPUs, whatever the batch."""
+    """Yield the sizes of groups that use all GPUs, for any batch."""
     gpus, layers, experts = cluster.count, num_pieces(model), most_experts(model)
     tensors = _choices(pinned.tensor, tensor_sizes(model, cluster.gpu.gpus_per_domain))
     contexts = _choices(pinned.context, _context_sizes(job))
@@ -191,9 +191,9 @@ def _groups(
 def _expert_sizes(
     experts: int, gpus: int, tensor: int, pinned: PinnedPlan
 ) -> Iterator[tuple[int, int]]:
-    """Return groups of experts and GPUs of each expert that divide the GPUs of a stage.
+    """Yield numbers of expert groups and of GPUs per expert that divide the GPUs of a stage.
 
-    An expert is whole, or shared by as many GPUs as the rest of a layer.
+    An expert is on one GPU, or on as many as share the rest of a layer.
     """
     groups = _choices(pinned.expert, (n for n in range(1, experts + 1) if experts % n == 0))
     sizes = {1, tensor} if experts > 1 else {1}
@@ -206,7 +206,7 @@ def _expert_sizes(
 def _schedules(
     plan: TrainingPlan, job: Train, layers: int, pinned: PinnedPlan
 ) -> Iterator[TrainingPlan]:
-    """Return the plan with every schedule of its stages, if its micro-batches make the batch."""
+    """Yield the plan with every schedule of its stages, if micro-batches divide the batch."""
     if job.batch % (plan.data * plan.micro_batch):
         return
     count = plan.num_micro_batches(job.batch)
@@ -220,17 +220,17 @@ def _schedules(
 
 
 def num_pieces(model: Model) -> int:
-    """Return the layers that stages can be made of: embedding and head go with the outer ones."""
+    """Return the number of layers that stages share; embedding and head go with the outer ones."""
     return sum(s.repeats for s in model.segments if s.repeats > 1) or 1
 
 
 def most_experts(model: Model) -> int:
-    """Return the experts of a layer that has some; 1: no layer has."""
+    """Return the number of experts of a layer; 1: no layer has experts."""
     return max(num_experts(segment) for segment in model.segments)
 
 
 def recomputations(model: Model) -> tuple[Recompute, ...]:
-    """Return what the backward pass may compute again, least first."""
+    """Return the possible degrees of recomputation, least first."""
     if model.has_feature_maps:  # which of their kernels are cheap is not known
         return (Recompute.NONE, Recompute.FULL)
     return (*Recompute,)
@@ -277,7 +277,7 @@ def _hidden_features(model: Model) -> Iterator[int]:
 def nearest_batches(
     model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan | None = None
 ) -> tuple[int, ...]:
-    """Return the nearest batches, below and above, that a plan divides evenly; () if none does."""
+    """Return the nearest batches below and above that some plan divides evenly; () if none."""
     pinned = pinned or PinnedPlan()
     units: set[int] = set()
     for plan in _groups(model, job, cluster, pinned):
@@ -302,7 +302,7 @@ def _context_sizes(job: Train) -> tuple[int, ...]:
 
 
 def _micro_batches(job: Train) -> tuple[int, ...]:
-    """Return powers of two: up to 8 sequences, and of short ones as many as have enough tokens."""
+    """Return sizes of micro-batches: powers of two up to 8, more for short sequences."""
     sizes = [*_MICRO_BATCHES]
     if job.sequence < _SHORTEST_PART:
         while 2 * sizes[-1] <= min(job.batch, _LARGEST_MICRO_BATCH // job.sequence):
@@ -311,7 +311,7 @@ def _micro_batches(job: Train) -> tuple[int, ...]:
 
 
 def _parts_of(job: Train, replicas: int) -> tuple[int, ...]:
-    """Return the samples of a GPU, and powers of two that are fewer."""
+    """Return sizes of micro-batches: all samples of a GPU, and the powers of two below."""
     most = job.batch // replicas
     return (*(1 << power for power in range(most.bit_length()) if 1 << power < most), most)
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
 
 Stage = tuple[tuple[int, int], ...]
-"""Indices of segments and how many of their pieces."""
+"""Pairs of a segment's index and the number of its pieces."""
 
 
 def divide(segments: Sequence[Segment], stages: int, parts: int) -> tuple[Stage, ...]:
@@ -93,7 +93,7 @@ def run_lengths(layers: int, runs: int) -> tuple[int, ...]:
 
 
 def _from_both_ends(count: int, wanted: int) -> Iterator[int]:
-    """Return `wanted` indices from both ends: the last, the first, the last but one and so on."""
+    """Yield `wanted` indices from both ends: the last, the first, the last but one and so on."""
     for place in range(wanted):
         yield place // 2 if place % 2 else count - 1 - place // 2
 
@@ -123,7 +123,7 @@ class _Stage:
 
 
 class TrainingSteps:
-    """Times steps of one model and job under any plan."""
+    """Computes the times of steps of one model and job under any plan."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class TrainingSteps:
     def memory(self, plan: TrainingPlan) -> GpuMemory:
         """Return the bytes of the fullest GPU.
 
-        Of stages with equal layers, the first one keeps most micro-batches.
+        The first of several stages with equal layers saves the most micro-batches.
         """
         first: dict[Stage, tuple[int, _Stage]] = {}
         layouts = self._divided(plan.pipeline, plan.interleave)
@@ -193,7 +193,7 @@ class TrainingSteps:
         )
 
     def _rest(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Iterator[Item]:
-        """Return what comes on top of the micro-batches of the slowest stage."""
+        """Yield the items beside the micro-batches of the slowest stage."""
         slowest = _slowest(stages)
         fullest = max(stages, key=lambda stage: sum(stage.counts))
         if plan.pipeline > 1:
@@ -210,7 +210,7 @@ class TrainingSteps:
         yield _item(OPTIMIZER, update.seconds, update)
 
     def _first_ways(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Item:
-        """Return the transfers to experts while there is only one micro-batch, as in the bubble."""
+        """Return the transfers to experts at both ends of the step, which nothing hides."""
         slowest = _slowest(stages)
         own = sum(slowest.hidden)
         others = math.fsum(sum(stage.hidden) for stage in stages) - own
@@ -223,10 +223,10 @@ class TrainingSteps:
         )
 
     def _sends(self, plan: TrainingPlan, stage: _Stage) -> Item:
-        """Return what sends between stages take: 2 (p − 1) while the pipeline fills and empties.
+        """Return the exposed sends between stages: 2 (p − 1) as the pipeline fills and empties.
 
-        In between, a stage with one part waits for each, one with several sends what one part made
-        while it works on the next.
+        In between, a stage with one part waits for each send; one with several overlaps a send with
+        the next part.
         """
         elements = self._pieces.num_tokens(plan) * self._pieces.residual_features
         num_bytes = elements * ACTIVATION_BYTES / plan.tensor
@@ -239,10 +239,10 @@ class TrainingSteps:
         return _item(SENDS, 2 * ((plan.pipeline - 1) * send.seconds + count * waits), send)
 
     def _replicas(self, plan: TrainingPlan, stage: _Stage) -> Item:
-        """Return what is left of adding gradients and of gathering weights: one piece at least.
+        """Return the exposed part of reducing gradients and gathering weights: at least one piece.
 
-        Gradients of a piece are added while the backward pass of the last micro-batch is in the one
-        before it; weights are gathered while the first one's forward pass is in the one before.
+        The gradients of a piece are reduced during the last backward pass of the piece before it;
+        its weights are gathered during the first forward pass of that piece.
         """
         scatter, gather = (
             exchange_over_replicas(self._clock, plan, stage.counts, collective, element_bytes)
@@ -262,7 +262,7 @@ class TrainingSteps:
     def _states(
         self, plan: TrainingPlan, stage: _Stage
     ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """Return weights, gradients and optimizer states, those of experts apart."""
+        """Return the bytes of weights, gradients and optimizer states, experts separately."""
         others, experts = stage.counts
         largest = max(piece.counts.others for piece, _ in stage.pieces)
         largest_experts = max(piece.counts.experts for piece, _ in stage.pieces)

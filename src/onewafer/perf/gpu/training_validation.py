@@ -63,7 +63,7 @@ def _ours(figure: PublishedFigure, model: Model) -> Recomputed:
 
 
 def estimate(figure: PublishedFigure, model: Model) -> Answer | Refusal:
-    """Return ours of a comparable figure."""
+    """Return our answer for a comparable figure."""
     conditions = figure.conditions
     job = Train(
         tokens=_MOST_TOKENS,
@@ -79,7 +79,7 @@ def estimate(figure: PublishedFigure, model: Model) -> Answer | Refusal:
 
 
 def _range(figure: PublishedFigure, model: Model, ours: float | None) -> tuple[float, float] | None:
-    """Return ours under both counts of attention, if the source does not say which one is its."""
+    """Return our value under both counts of attention, if the source does not say which it uses."""
     if ours is None or figure.conditions.get("is_count_published", True):
         return None
     sequence = cast("int", figure.conditions["sequence"])
@@ -108,7 +108,7 @@ def _quantity(answer: Answer, figure: PublishedFigure) -> float | None:
 
 
 def _where(answer: Answer) -> str:
-    """Say under which plan ours was taken, and where its time goes."""
+    """Return our plan and the largest items of its time, in words."""
     largest = answer.breakdown.largest(lambda item: item.name, 4)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in largest)
     return f"{answer.choice.text}: {shares}"

@@ -1,8 +1,8 @@
 """Errors over measured serving runs that no constant was fitted on.
 
 Every aggregated run of the models below on the GPUs below is computed under its own plan, engine,
-formats and load; those of the calibration fifth are left out, and so are runs whose GPUs were apart
-for prefill and decode, with their number.
+formats and load; runs of the calibration fifth are left out, and disaggregated runs are only
+counted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CATALOG_NAMES = {
 }
 """Name on the hub → name in the catalogue of models."""
 _MOST_TENSOR = 8
-"""Runs over several domains, or with attention shared by requests, have no plan here."""
+"""Runs with larger groups, which span several domains, are left out."""
 _TPOT_TARGET = 0.12
 _TTFT_TARGET = 0.30
 

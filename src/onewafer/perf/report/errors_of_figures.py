@@ -19,8 +19,7 @@ _PRECISIONS = {precision.value: precision for precision in Precision}
 def error_of(answer: Answer, figure: PublishedFigure) -> float | None:
     """Return (ours − theirs) / theirs; None if the answer does not have the quantity.
 
-    None, too, for other work, for other devices and for numbers of another width: those rates
-    cannot be compared.
+    None, too, for another job, system or precision, whose rates cannot be compared.
     """
     if differences(answer, figure):
         return None
@@ -32,7 +31,7 @@ def error_of(answer: Answer, figure: PublishedFigure) -> float | None:
 
 
 def differences(answer: Answer, figure: PublishedFigure) -> tuple[str, ...]:
-    """Return in what a published run differs from that of an answer: system, width, and work."""
+    """Return how a published run differs from an answer: in system, precision and job."""
     found = [] if figure.system == answer.system else [figure.system]
     precision = _PRECISIONS.get(str(figure.conditions.get("precision")))
     if precision is not None and precision.num_bytes != answer.precision.num_bytes:

@@ -34,7 +34,7 @@ def check_picture(path: Path) -> None:
 
 
 def as_label(text: str) -> str:
-    """Return a text that a picture shows as it stands: Matplotlib takes `$` for mathematics."""
+    """Escape `$` in a text, which Matplotlib takes for mathematics."""
     return text.replace("$", r"\$")
 
 

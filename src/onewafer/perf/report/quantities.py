@@ -1,6 +1,6 @@
 """The quantities of an answer, one line each: name, unit, and how they are printed.
 
-Table, JSON and frame show these, and so the same quantities.
+Table, JSON and frame all show these.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Quantity:
     title: str
     read: Callable[[Answer], float | None]
     write: Callable[[float], str]
-    """How people read it."""
+    """Format the number for people."""
 
 
 def _percent(fraction: float) -> str:
@@ -50,7 +50,7 @@ def _long(seconds: float) -> str:
 
 
 def _tokens(read: Callable[[Answer], float | None]) -> Callable[[Answer], float | None]:
-    """Return a reading that there is only of answers which count tokens, not samples."""
+    """Return a reader that gives None for answers that count samples instead of tokens."""
     return lambda answer: None if answer.tokens_per_sample is not None else read(answer)
 
 

@@ -31,7 +31,7 @@ _NOTHING = "–"
 _WHOLE = 1_000
 """From here on, numbers are written without a fraction."""
 _NOT_SHOWN = ("job", "is_comparable", "is_count_published", "attention_pairs", "miss")
-"""Conditions of published figures that only a validation has a use for."""
+"""Conditions of published figures that only validations use."""
 
 
 def render(comparison: Comparison) -> RenderableType:
@@ -168,7 +168,7 @@ def _rows(answers: Sequence[Answer], key: Callable[[Item], str]) -> Iterator[tup
 
 
 def _unchecked(answers: Sequence[Answer]) -> set[str]:
-    """Return the names of items that nothing was compared with, on any system."""
+    """Return the names of items that are not cross-checked on some system."""
     items = [item for answer in answers for item in answer.breakdown.items]
     return {item.name for item in items if item.seconds and not item.is_cross_checked}
 
