@@ -28,7 +28,7 @@ class Model:
     source: str = ""
     """The origin of the configuration."""
     notes: tuple[str, ...] = ()
-    """What the graph leaves out of the model, a sentence each."""
+    """Parts of the model that are missing in the graph, a sentence each."""
     fixed_tokens: int | None = None
     """Rows of every sequence if the model fixes them, as the patches of a picture; None: any
     length."""

@@ -1,4 +1,4 @@
-"""Inference and training on wafers: the closed form of the mesh program, laid over them."""
+"""Inference and training on wafers, by the closed form of the mesh program."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> object:
-    """Load what is only used in training and validation."""
+    """Load a name of training or validation on first use."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LATER[name]), name)

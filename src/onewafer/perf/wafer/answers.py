@@ -1,4 +1,4 @@
-"""Ways to do a job, and what the best one is called: the last step before an `Answer`."""
+"""Outcomes of a job in each mode, and the `Answer` that is made of the best one."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One way to do a job: how it lies on wafers, how long it takes, what it needs."""
+    """One way to do a job on wafers: layout in words, times, memory."""
 
     mode: Mode
     text: str
     breakdown: Breakdown
     """The breakdown of the job's answer; see `Answer`."""
     tokens: float
-    """Tokens that the whole system yields in the breakdown's time, or in each `period`."""
+    """Tokens that the whole system produces in each `period`."""
     period: float
-    """Seconds between yields."""
+    """Seconds in which the system produces `tokens`."""
     memory: Memory
     busy_fraction: float
-    """Share of the PEs of all wafers that work, 0 to 1."""
+    """Mean share of all wafers' PEs that are busy, 0 to 1."""
     num_considered: int
     load: Load
     """Load of a launch."""
@@ -60,11 +60,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Ways to do a job that are not the best one."""
+    """The outcomes that are not the best one, and the modes that were not searched."""
 
     outcomes: tuple[Outcome, ...]
     too_slow: Mapping[Mode, float]
-    """Upper bounds in tokens per second of the modes that were dropped because of them."""
+    """Upper bounds, in tokens per second, of modes that were dropped because of them."""
 
 
 def answer(
@@ -76,9 +76,9 @@ def answer(
     others: Others,
     sample_rows: int | None = None,
 ) -> Answer:
-    """Return the answer with the best of several ways.
+    """Return the answer of the best outcome.
 
-    `sample_rows` are those of a sample, where the model works on samples and not on tokens.
+    `sample_rows` is the number of rows of a sample; None: the model works on tokens.
     """
     watts = _watts(machine, best.busy_fraction)
     return Answer(
@@ -104,7 +104,7 @@ def answer(
 def plan_memory(
     plan: Plan, machine: Machine, *, replicas: int, longest_context: int | None
 ) -> Memory:
-    """Return the bytes of all PEs of all regions, and those that the wafers in use have."""
+    """Return the bytes in use on all PEs of all regions, and the memory of the wafers in use."""
     return _memory(
         ((replicas * stage.cost.num_pes, stage.cost.bytes) for stage in plan.stages),
         machine,
@@ -114,7 +114,7 @@ def plan_memory(
 
 
 def streamed_memory(streamed: Streamed, machine: Machine) -> Memory:
-    """Return the bytes of all PEs of all wafers."""
+    """Return the bytes in use on all PEs of all wafers, under weight streaming."""
     width, height = streamed.rectangle
     count = machine.num_wafers
     return _memory(
@@ -141,7 +141,7 @@ def describe(plan: Plan, regions: Regions) -> str:
 
 
 def _num_layers(graph: Graph) -> int:
-    """Return the layers of a piece: a model that alternates two kinds has pieces of two."""
+    """Return the layers of a piece, which is 2 where a model alternates two kinds of layers."""
     return max(1, sum(isinstance(operation, Attention) for operation in graph.operations))
 
 

@@ -1,4 +1,4 @@
-"""Answer a job on wafers: the one question that a comparison asks."""
+"""Answer a job on wafers: the best layout of the best mode, or a refusal."""
 
 from __future__ import annotations
 
@@ -56,11 +56,10 @@ def estimate(
 ) -> Answer | Refusal:
     """Return what a job of a model costs on wafers, or why they cannot do it.
 
-    Weights stay on the wafers, unless the options ask for weight streaming, or prompts are read
-    faster by it. Whoever asks for several jobs of a model gives the same `programs` each time.
+    Weights stay on the wafers, unless the options ask for weight streaming, or it reads prompts
+    faster. Pass the same `programs` for several jobs of a model: they cache what jobs share.
 
-    Raises ConfigurationError for a job that the model has nothing to do with, or that is no
-    inference.
+    Raises ConfigurationError for a job that the model cannot do, or that is no inference.
     """
     options = options or WaferOptions()
     programs = Programs() if programs is None else programs
@@ -166,12 +165,12 @@ def _value(outcome: Outcome, job: Job, goal: Goal) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Streaming(Asked):
-    """A job with weights from outside: each wafer has its share of the sequences."""
+    """A job under weight streaming: each wafer has a share of the sequences."""
 
     job: Job
 
     def most_tokens_per_second(self) -> float:
-        """Return the rate at which the weights come, which no search can do better than."""
+        """Return an upper bound of the rate: that at which the weights arrive."""
         regions = (self.regions(one.load) for one in self._in_forms())
         return self._tokens / min(least_seconds(one, self.machine) for one in regions)
 
@@ -202,17 +201,17 @@ class _Streaming(Asked):
 
     @property
     def _tokens(self) -> int:
-        """Tokens of a pass over all sequences."""
+        """Tokens of one pass over all sequences."""
         is_prefill = isinstance(self.job, Prefill)
         return self.demand.sequences * (self.demand.load.capacity if is_prefill else 1)
 
     def _in_forms(self) -> Iterator[Demand]:
-        """Yield what is asked for in the forms of the fewest copies: all caches are together."""
+        """Yield the demand in the forms with the fewest copies, since all caches are resident."""
         least_copies = max(form.group for form in self.demand.forms)
         return (one for one in self.demand.in_forms() if one.load.form.group == least_copies)
 
     def _stream(self, demand: Demand) -> tuple[Streamed, Regions] | None:
-        """Return the fastest pass in one form; double the rows of a launch as long as it helps."""
+        """Return the fastest pass in one form; rows per launch are doubled as long as it helps."""
         sequences = -(-demand.sequences // self.machine.num_wafers)
         best: tuple[Streamed, Regions] | None = None
         considered = 0

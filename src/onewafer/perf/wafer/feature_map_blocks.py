@@ -1,14 +1,14 @@
-"""Feature maps cut into blocks of pixels, each on a group of PEs that has all of the weights.
+"""Feature maps cut into blocks of pixels, each on a group of PEs that has all weights.
 
-In: the graph of a piece whose rows are pixels of feature maps, and a grid. Out: the graph of what
-one group computes, and what groups must tell each other.
+In: the graph of a piece whose rows are pixels of feature maps, and a grid of groups. Out: the graph
+that one group computes, and the messages between groups.
 
 A feature map of h × w pixels on a grid of gx × gy groups is cut into blocks of ⌈h / gy⌉ × ⌈w / gx⌉
-pixels; the graph is that of a group in the middle, which has no margins and the most work. Its PEs
-share the features as the mesh program does with whole maps. Where a window reaches beyond a block,
-an `Exchange` comes first: the block with the pixels of its neighbours is a tensor of its own; a
-pool of the same size stands for it, so that the mesh program reserves room. Means over all pixels
-are `Gathering`s: the groups add up their own.
+pixels. The graph is that of an inner group, which has no margins and the most work; its PEs share
+the features as the mesh program does for whole maps. Where a window reaches beyond a block, an
+`Exchange` comes first. The block with its halo is a tensor of its own: a pool of that size stands
+for it, so that the mesh program reserves memory. Means over all pixels are `Gathering`s of the sums
+of groups.
 """
 
 from __future__ import annotations
@@ -62,24 +62,24 @@ _BY_PIXEL = (
     ScaleFeatures,
     Softmax,
 )
-"""Operations on each pixel by itself."""
+"""Operations on each pixel separately."""
 _WINDOWED = (Convolution, DepthwiseConvolution, MaxPool)
 
 
 @dataclass(frozen=True, slots=True)
 class Halo:
-    """The pixels that the blocks along one axis need from each other."""
+    """The halo of blocks along one axis: pixels that they need from each other."""
 
     own: int
     """Pixels of a block."""
     needed: int
-    """Pixels of the block with those that it receives."""
+    """Pixels of the block with its halo."""
     before: int = 0
-    """Pixels that it gets from the blocks in front of it, at most."""
+    """Most pixels that a block receives from blocks before it."""
     after: int = 0
 
     def from_each(self, count: int) -> tuple[int, ...]:
-        """Return how many of `count` pixels come from the next block, the one after it, and so on.
+        """Return how many of `count` pixels each block sends, the nearest block first.
 
         >>> Halo(own=2, needed=7, before=3, after=2).from_each(3)
         (2, 1)
@@ -90,7 +90,7 @@ class Halo:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Groups send their neighbours the pixels at the edges of their blocks."""
+    """A halo exchange: groups send their neighbours the pixels at the edges of their blocks."""
 
     y: Halo
     x: Halo
@@ -98,7 +98,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
-    """All groups add up a row of features."""
+    """A sum of one row of features over all groups."""
 
 
 Message = Exchange | Gathering
@@ -110,22 +110,23 @@ class Blocks:
 
     graph: Graph
     messages: Mapping[str, Message] = field(default_factory=dict[str, "Message"])
-    """By the result of an operation: an exchange replaces it, a gathering comes after it."""
+    """Result of an operation → message: an exchange replaces the operation, a gathering follows
+    it."""
 
 
 def can_be_cut(graph: Graph) -> bool:
-    """Tell whether pixels may lie on different groups: no operation needs all pixels at once."""
+    """Tell whether pixels may be divided among groups: no operation needs all of them at once."""
     known = (*_BY_PIXEL, *_WINDOWED, GlobalAveragePool, ScaleFeatureMaps)
     return all(isinstance(operation, known) for operation in graph.operations)
 
 
 def cut(graph: Graph, grid: Grid) -> Blocks:
-    """Return what a group of a grid computes of a graph of one sample that can be cut."""
+    """Return the blocks of one group of a grid; the graph is of one sample and can be cut."""
     return Blocks(graph) if grid == WHOLE else _Cutter(graph, grid).blocks()
 
 
 def feature_map_shapes(graph: Graph) -> Mapping[str, Shape]:
-    """Return the height and width of every feature map; one without a window is a column."""
+    """Return the height and width of every feature map; without a window, of a single column."""
     shapes: dict[str, Shape] = {}
     for operation in graph.operations:
         if isinstance(operation, _WINDOWED):
@@ -141,12 +142,12 @@ def feature_map_shapes(graph: Graph) -> Mapping[str, Shape]:
 
 
 def _is_of_all_pixels(window: Window) -> bool:
-    """Tell whether all pixels are taps of the one pixel of the result, whatever their shape."""
+    """Tell whether the window covers all pixels and has one result."""
     return window.num_taps == window.num_pixels and window.num_result_pixels == 1
 
 
 def _spread(operation: Operation, shapes: dict[str, Shape]) -> bool:
-    """Let the operands and the result of a pixelwise operation have one shape; yield new shapes."""
+    """Propagate a shape to operands and result of a pixelwise operation; tell if any was new."""
     if not isinstance(operation, (*_BY_PIXEL, ScaleFeatureMaps)):
         return False
     operands = operation.activation_operands
@@ -169,7 +170,7 @@ class _Axis:
     stride: int
     dilation: int
     before: int
-    """Margins."""
+    """Padding before and after the map."""
     after: int
     blocks: int
 
@@ -180,11 +181,11 @@ class _Axis:
 
     @property
     def results(self) -> int:
-        """Pixels of the result of the whole map."""
+        """Output pixels of the whole map."""
         return (self.size + self.before + self.after - self.reach) // self.stride + 1
 
     def halo(self) -> Halo:
-        """Return what a block needs of others: as much as the one that needs most."""
+        """Return the halo that is large enough for every block."""
         own, results = -(-self.size // self.blocks), -(-self.results // self.blocks)
         if self.blocks == 1:
             return Halo(own, own)
@@ -200,7 +201,7 @@ class _Axis:
         return Halo(own, (results - 1) * self.stride + self.reach, before, after)
 
     def is_local(self, halo: Halo) -> bool:
-        """Tell whether a block has exactly the pixels that its pixels of the result need."""
+        """Tell whether a block needs no halo: it has exactly the pixels of its results."""
         if self.blocks == 1:
             return True
         made = (halo.own - self.reach) // self.stride + 1
@@ -218,7 +219,7 @@ class _Cutter:
         self._messages: dict[str, Message] = {}
 
     def blocks(self) -> Blocks:
-        """Return what a group computes."""
+        """Return the graph of one group, and its messages."""
         graph = self._graph
         operations = tuple(op for operation in graph.operations for op in self._cut(operation))
         inputs = tuple(map(self._block, graph.inputs))
@@ -226,7 +227,7 @@ class _Cutter:
 
     @singledispatchmethod
     def _cut(self, operation: Operation) -> Iterator[Operation]:
-        """Yield what one group does of an operation."""
+        """Yield the operations of one group that an operation becomes."""
         yield replace(operation, result=self._block(operation.result))
 
     @_cut.register(GlobalAveragePool)
@@ -262,7 +263,7 @@ class _Cutter:
         yield replace(operation, result=result, window=inner, input=name)
 
     def _without_margins(self, window: Window, shape: Shape) -> Window:
-        """Return the window over a block: margins are left only along an axis that is not cut."""
+        """Return the window over a block, without padding along the axes that are cut."""
         window = replace(window, height=shape[0], width=shape[1])
         if self._down > 1:
             window = replace(window, top=0, bottom=0)
@@ -277,7 +278,7 @@ class _Cutter:
 
 
 def _axes(window: Window, grid: Grid) -> tuple[_Axis, _Axis]:
-    """Return a window along y and along x."""
+    """Return a window's parts along y and along x."""
     across, down = grid
     along_y = _Axis(
         size=window.height,
@@ -301,7 +302,7 @@ def _axes(window: Window, grid: Grid) -> tuple[_Axis, _Axis]:
 
 
 def _stretch(y: Halo, x: Halo) -> Window:
-    """Return the window of a pool that copies the needed pixels into a feature map of their own."""
+    """Return the window of the pool that stands for a block with its halo."""
     (kernel_y, margin_y), (kernel_x, margin_x) = _kernel(y), _kernel(x)
     return Window(
         y.own,
@@ -316,6 +317,6 @@ def _stretch(y: Halo, x: Halo) -> Window:
 
 
 def _kernel(halo: Halo) -> tuple[int, int]:
-    """Return taps and margins: every additional pixel needs a tap inside the map."""
+    """Return taps and padding of that pool along an axis."""
     more = halo.needed - halo.own
     return abs(more) + 1, max(0, more)

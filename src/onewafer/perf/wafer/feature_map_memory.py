@@ -1,10 +1,9 @@
-"""A lower bound on the memory of a group's feature maps, before there is a program.
+"""A lower bound on the memory of a group's feature maps, before a program is built.
 
-In: the graph of a group's blocks. Out: with the sides of a group, bytes that every program has.
-Feature maps in f16 exist from the operation that makes them to their last reader; what is written
-over what is read counts once. Sums of products in f32 have room of their own, as large as the
-largest of them needs. Products change the axis that features lie along; if it is unknown, the
-longer axis is assumed.
+In: the graph of a group's blocks, and the sides of a group. Out: bytes that every program needs. A
+feature map in f16 lives from the operation that makes it to its last reader; an operation in place
+counts its operand once. Sums of products in f32 have their own buffer, of the size of the largest.
+Products change the axis that features lie along; where it is unknown, the longer axis is assumed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _SUM_BYTES = 4
 """Bytes of an element of a product's sum, in f32."""
 _PRODUCTS = (Convolution, Linear)
 _APART = (*_PRODUCTS, DepthwiseConvolution, MaxPool, GlobalAveragePool)
-"""Operations whose results do not lie where their operands did."""
+"""Operations that do not work in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class _Map:
     """The axis that features lie along, 0 or 1; None: unknown."""
 
     def elements(self, group: tuple[int, int], first: int) -> int:
-        """Return those of a PE, if features of axis 0 lie along that side of a group."""
+        """Return the elements on one PE, if axis 0 lies along side `first` of the group."""
         side = max(group) if self.axis is None else group[self.axis ^ first]
         return self.pixels * -(-self.features // side)
 
@@ -54,13 +53,13 @@ class FeatureMapMemory:
     """The feature maps of a graph."""
 
     moments: tuple[tuple[_Map, ...], ...]
-    """For each operation, the feature maps that exist while it works."""
+    """For each operation, the feature maps that live while it runs."""
     sums: tuple[_Map, ...]
     """The results of products."""
 
     @classmethod
     def of(cls, graph: Graph) -> FeatureMapMemory:
-        """Return that of a graph whose operations come in their order."""
+        """Return the feature maps of a graph whose operations are in the order of execution."""
         maps = _maps(graph)
         last = {
             name: at
@@ -80,7 +79,7 @@ class FeatureMapMemory:
         return cls(tuple(moments), tuple(maps[name] for name in products))
 
     def least_bytes(self, group: tuple[int, int]) -> int:
-        """Return the bytes of each PE of a group of some width and height."""
+        """Return the least bytes per PE of a group of (width, height)."""
         return min(self._bytes(group, first) for first in (0, 1))
 
     def _bytes(self, group: tuple[int, int], first: int) -> int:

@@ -1,7 +1,7 @@
 """The fewest wafers that hold a pipeline, for a refusal to name.
 
-In: regions of a model. Out: sites on wafers, as a plan was packed. Regions of the layers
-are the smallest with room; those of other segments are so, too, or fill slots beside the layers.
+In: regions of a model. Out: the packed sites of regions on wafers. Layers get the smallest regions
+that have enough memory; other segments do, too, or fill slots beside the layers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.system import Machine
 
 _EDGE = 1.25
-"""How many times as many slots may have room, of other sides, as the first number that has none."""
+"""Factor up to which numbers of slots are tried beyond the first that has too little memory."""
 
 
 def fewest_wafers(
@@ -34,7 +34,7 @@ def fewest_wafers(
 ) -> tuple[Site, ...] | None:
     """Return the sites of a pipeline on the smallest number of wafers.
 
-    None: some piece fits no rectangle of a wafer, or not the user's rectangle.
+    None: some piece fits neither a rectangle of a wafer nor the user's rectangle.
     """
     wafer = largest_rectangle(machine.architecture)
     segments = [
@@ -57,7 +57,7 @@ def fewest_wafers(
 def _plans(
     segments: Sequence[Sequence[Choice]], regions: Regions, wafer: Rectangle
 ) -> Iterator[Sequence[Choice]]:
-    """Yield choices for all segments that may take little space together."""
+    """Yield choices for all segments that may take little space in all."""
 
     def share(choice: Choice) -> float:
         return sum(1 / _num_slots(cost.rectangle, wafer) for cost in choice)
@@ -80,7 +80,7 @@ def _plans(
 
 
 def _smallest(regions: Regions, index: int, machine: Machine) -> set[Rectangle]:
-    """Return, for each size of groups, those rectangles with room of which most fill a wafer."""
+    """Return, for each group size, the fitting rectangles that fill a wafer most often."""
     wafer = largest_rectangle(machine.architecture)
     by_number: dict[int, list[Rectangle]] = {}
     for one in shares_of_wafer(machine, regions.weight_bytes[index]):
@@ -94,7 +94,7 @@ def _smallest(regions: Regions, index: int, machine: Machine) -> set[Rectangle]:
 def _in_most_slots(
     work: Work, regions: Regions, by_number: dict[int, list[Rectangle]]
 ) -> list[Rectangle]:
-    """Return the rectangles with room for some work of which most fill a wafer."""
+    """Return the rectangles with enough memory for `work` of which most fit a wafer."""
 
     def with_room(number: int) -> list[Rectangle]:
         return [one for one in by_number[number] if regions.cost(work, one) is not None]
@@ -109,5 +109,5 @@ def _in_most_slots(
 
 
 def _num_slots(rectangle: Rectangle, wafer: Rectangle) -> int:
-    """Return how many equal regions fill a wafer."""
+    """Return how many such regions fit a wafer."""
     return wafer[0] // rectangle[0] * (wafer[1] // rectangle[1])

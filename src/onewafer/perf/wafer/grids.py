@@ -1,8 +1,8 @@
-"""Grids of groups that feature maps can be dealt out to, the most promising ones first.
+"""Grids of groups that feature maps can be distributed over, most promising first.
 
-A rough count of a group's cycles, from sizes alone, orders the grids; the mesh programs of the
-first few give the cycles of the answer. The constants of the count are in no answer: they were
-chosen so that the best grid is among the first.
+A rough estimate of a group's cycles, from sizes alone, orders the grids; the mesh programs of the
+first few give the cycles of the answer. The constants of the estimate affect no answer directly:
+they were chosen so that the best grid is among the first.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.measured import Rectangle
 
 _MOST_TRIED = 6
-"""Grids of a rectangle whose programs are built, until there are enough that fit."""
+"""Most grids of a rectangle whose programs are built to find enough that fit."""
 MOST_COMPARED = 2
-"""Grids of a rectangle that fit."""
+"""Number of fitting grids of a rectangle that are compared."""
 _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
-"""Lengths of blocks of the largest map."""
+"""Lengths of blocks of the largest feature map."""
 _UNEQUAL = 2
-"""Steps of these by which the sides of blocks may differ, unless feature maps are lines of
-pixels."""
+"""Most positions in `_BLOCKS` by which the sides of a block may differ, unless feature maps are
+lines of pixels."""
 _LINES = 4
-"""The most blocks down a feature map that are tried for pools, which work along lines."""
+"""Most numbers of blocks along y that are tried for pools, which work along lines."""
 _LINE = 28
-"""Cycles of a line of pixels of a pool, for each feature and tap: its set-up."""
+"""Cycles to set up one line of pixels of a pool, per feature and tap."""
 _PLACE = 5
-"""Cycles of a pixel of such a line."""
+"""Cycles per pixel of such a line."""
 _RATE = 1.5
-"""Elements of a multiply-add in a cycle, about."""
+"""Elements of a multiply-add per cycle, about."""
 _STEP = 1.0
-"""Cycles of a multiply-add for its step in the loop."""
+"""Loop cycles per multiply-add."""
 _ROW = 30
-"""Cycles of a row of any operation for set-ups."""
+"""Set-up cycles per row of any operation."""
 _TAP = 15
-"""Additional cycles of a tap of a pixel."""
+"""Additional cycles per tap of a pixel."""
 _HOP = 6
-"""Cycles of a PE in a reduction and the broadcast of its result."""
+"""Cycles per PE of a reduction and the broadcast of its result."""
 _RESULT_BYTES = 6
-"""Bytes of an element of a result in f16 and of its sum in f32."""
+"""Bytes per element of a result in f16 and its sum in f32."""
 CODE_BYTES = 1_500
-"""Bytes of a few kernels and their schedule, at least."""
+"""Least bytes of kernels and schedule."""
 _WAVELET = 2.5
-"""Cycles of an element that is reduced and broadcast."""
+"""Cycles per element that is reduced and broadcast."""
 
 
 def group_of(rectangle: Rectangle, grid: Grid) -> Rectangle:
-    """Return the sides of one group; what is left over of a rectangle is idle."""
+    """Return the sides of one group; remaining PEs of the rectangle are idle."""
     return rectangle[0] // grid[0], rectangle[1] // grid[1]
 
 
@@ -75,7 +75,7 @@ class _Product:
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """An operation on each feature by itself, with a window: a pool, a depthwise convolution."""
+    """An operation with a window on each feature separately: a pool or depthwise convolution."""
 
     shape: Shape
     """Shape of the result."""
@@ -84,7 +84,7 @@ class _Pool:
 
 
 class Grids:
-    """The grids of a graph; only the whole rectangle if the model has no feature maps."""
+    """The possible grids of a graph; without feature maps only the whole rectangle."""
 
     def __init__(self, graph: Graph, *, has_feature_maps: bool = True) -> None:
         shapes = feature_map_shapes(graph)
@@ -117,9 +117,9 @@ class Grids:
         self._down, self._across = _counts(max(heights)), _counts(max(widths))
 
     def best(self, rectangle: Rectangle, room: Callable[[Rectangle], float]) -> Sequence[Grid]:
-        """Return the grids that are worth a mesh program, the ones that look best first.
+        """Return the grids whose mesh programs are built, most promising first.
 
-        `room` are the bytes of each PE of a group that are left for maps.
+        `room` gives the bytes per PE of a group that are left for feature maps.
         """
         if not self._can_be_cut:
             return (WHOLE,) if room(rectangle) >= 0 else ()
@@ -133,7 +133,7 @@ class Grids:
         return tuple(islice(fitting, _MOST_TRIED))
 
     def _shaped(self, rectangle: Rectangle) -> Iterator[Grid]:
-        """Yield grids whose blocks are nearly square, or long where pools work along lines."""
+        """Yield grids whose blocks are nearly square, or long where only pools work along lines."""
         is_line = 1 in {len(self._across), len(self._down)}
         across = [count for count in self._across if count <= rectangle[0]]
         down = [count for count in self._down if count <= rectangle[1]]
@@ -145,7 +145,7 @@ class Grids:
                 yield one, other
 
     def _fits(self, grid: Grid, rectangle: Rectangle, room: Callable[[Rectangle], float]) -> bool:
-        """Tell whether the largest product may fit: weights, feature maps, sums and code."""
+        """Tell whether the operands, result and sum of the largest product and the code may fit."""
         group = group_of(rectangle, grid)
         side = max(group)
         maps = (
@@ -158,7 +158,7 @@ class Grids:
     def _fits_cut(
         self, grid: Grid, rectangle: Rectangle, room: Callable[[Rectangle], float]
     ) -> bool:
-        """Tell the same for the blocks as cut: with halos, and all feature maps of a moment."""
+        """Tell whether the blocks with halos may fit, with all feature maps that live at a time."""
         if grid not in self._memory:
             self._memory[grid] = FeatureMapMemory.of(cut(self._graph, grid).graph)
         group = group_of(rectangle, grid)
@@ -180,7 +180,7 @@ class Grids:
 
 
 def _counts(size: int) -> list[int]:
-    """Return numbers of blocks that a side of a feature map may be cut into, few first."""
+    """Return the numbers of blocks to try along a side of a feature map, ascending."""
     return sorted({-(-size // block) for block in (*_BLOCKS, size)})
 
 

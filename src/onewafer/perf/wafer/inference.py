@@ -1,4 +1,4 @@
-"""Decode, prefill and serve on a layout: from the pace of launches to what a user sees."""
+"""Decode, prefill and serve on a layout: from times of launches to times of users."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.system import Machine
 
 LONGEST_CONTEXT = 65_535
-"""Positions that a launch can name."""
+"""The largest position that a launch can address."""
 
 
 def decode_demand(job: Decode) -> Demand:
-    """Return one token for each sequence, at the end of its context."""
+    """Return the demand of Decode: one token per sequence, at the end of its context."""
     tokens = _tokens(job.batch, position=job.context - 1, capacity=job.context)
     return replace(tokens, job=job)
 
 
 def serve_demand(job: Serve) -> Demand:
-    """Return one token for each request, in the middle of its answer; caches hold all of it.
+    """Return the demand of Serve: one token per request, in the middle of its answer.
 
-    Requests without a place wait until others have left. Regions are good for answers alone, or for
-    prompts as well, which are read in launches of as many rows; the time between requests that
-    leave decides.
+    Caches hold whole requests; requests without a place wait until others end. Two scores of
+    regions are searched, for answers alone and with prompts in launches of as many rows; the time
+    between ends of requests decides.
     """
     middle = job.prompt + job.answer // 2
     tokens = _tokens(job.concurrency, position=middle, capacity=job.prompt + job.answer)
@@ -80,7 +80,7 @@ def _tokens(sequences: int, *, position: int, capacity: int) -> Demand:
 
 
 def prefill_demand(model: Model, job: Prefill) -> Demand:
-    """Return all tokens of all prompts: a launch has some of one prompt, all if they are bound."""
+    """Return the demand of Prefill: launches with rows of one prompt, or all if not causal."""
     tokens = model.fixed_tokens or job.tokens
     rows = 1 if is_causal(model) else tokens
     return Demand(
@@ -94,7 +94,7 @@ def prefill_demand(model: Model, job: Prefill) -> Demand:
 
 
 def decode_outcome(model: Model, job: Decode, layout: Layout, machine: Machine) -> Outcome:
-    """Return what decoding takes: a token of each sequence goes round all stages."""
+    """Return the outcome of Decode: a token of each sequence goes through all stages."""
     pace = layout.pace()
     seconds = pace.steps(layout.launches)
     reading = best_reading(layout, tokens=job.context)
@@ -117,9 +117,10 @@ def decode_outcome(model: Model, job: Decode, layout: Layout, machine: Machine) 
 def prefill_outcome(
     model: Model, job: Prefill, layout: Layout, machine: Machine, options: WaferOptions
 ) -> Outcome:
-    """Return what reading prompts takes: the slowest stage sets the pace, after the first launch.
+    """Return the outcome of Prefill.
 
-    Time is that of the first launch in all stages, then of the slowest stage for each other one.
+    Its time is that of the first launch through all stages, and of the slowest stage for each
+    further launch.
     """
     pace = layout.pace()
     seconds = pace.sequence(layout.launches)
@@ -146,22 +147,22 @@ class _RequestTimes:
     waiting: float
     """Time until a request starts."""
     stay: float
-    """From then on."""
+    """Time from the start to the end of a request."""
     share: float
-    """How many times as long everything takes as if the request were alone."""
+    """Slowdown by other requests: a request's time ÷ its time alone."""
     reading: float
-    """The prompt of a request that is alone."""
+    """Time to read the prompt of a request that is alone."""
     num_launches: int
-    """Launches of a replica while a request stays: those of all answers and of all prompts."""
+    """Launches of a replica during `stay`, for all answers and all prompts."""
 
 
 def _request_times(job: Serve, layout: Layout, decoding: Speed) -> _RequestTimes | None:
-    """Return the times of a request; None if there is no room to read prompts.
+    """Return the times of a request; None if there is no memory to read prompts.
 
-    A request reads its prompt, then gets its tokens one after the other. Alone it takes the
+    A request reads its prompt, then gets its tokens in sequence. Alone, it takes the sum of the
     latencies; all requests together occupy the slowest stage for some time. A request stays for the
-    longer of the two, and all its times grow in this proportion. A waiting request starts whenever
-    another one leaves (Little).
+    longer of the two, and all its times grow in this proportion. A waiting request starts when
+    another one ends (Little).
     """
     reading = best_reading(layout, tokens=job.prompt)
     if reading is None:
@@ -180,7 +181,7 @@ def _request_times(job: Serve, layout: Layout, decoding: Speed) -> _RequestTimes
 
 
 def serve_outcome(model: Model, job: Serve, layout: Layout, machine: Machine) -> Outcome | None:
-    """Return what requests that keep coming see; None if there is no room to read prompts."""
+    """Return the outcome of Serve; None if there is no memory to read prompts."""
     pace = layout.pace()
     times = _request_times(job, layout, pace)
     if times is None:
@@ -205,7 +206,7 @@ def serve_outcome(model: Model, job: Serve, layout: Layout, machine: Machine) ->
 def mfu(
     model: Model, job: Prefill, seconds: float, machine: Machine, options: WaferOptions
 ) -> float:
-    """Return the FLOP of a pass, with causal attention, over the FLOP of the dense peak."""
+    """Return the MFU of a pass: model FLOP, with causal attention, ÷ FLOP at the dense peak."""
     of_pass = Pass(sequences=job.batch, new_tokens=model.fixed_tokens or job.tokens)
     flop = sum(
         segment.repeats * work.flop
@@ -218,7 +219,7 @@ def mfu(
 
 
 def _waiting(seconds: float) -> Breakdown:
-    """Return the time in which all stages that could work wait for others."""
+    """Return the time in which stages wait for others."""
     if seconds <= 0 or math.isclose(seconds, 0.0, abs_tol=1e-15):
         return Breakdown()
     return Breakdown((Item(name=WAITING, seconds=seconds, limit=Limit.BUBBLE),))

@@ -1,9 +1,9 @@
-"""Attention to latent vectors, as operations that have a form on the mesh.
+"""Multi-head latent attention, by operations that have a form on the mesh.
 
-Multi-head latent attention keeps one vector a token: L features of which keys and values of all
-heads are made, and R rotated ones that all heads have in common (DeepSeek-V2, arXiv:2405.04434,
-section 2.1). With H heads, whose keys have P features that are not rotated and whose values have V,
-it is computed in one of two forms:
+Multi-head latent attention caches one vector a token: L latent features, of which keys and values
+of all heads are made, and R rotated ones that all heads share (DeepSeek-V2, arXiv:2405.04434,
+section 2.1). With H heads, of P unrotated key features and V value features each, it is computed in
+one of two forms:
 
     absorbed   What makes keys multiplies the queries instead, what makes values multiplies what
                attention gives: H query heads of L + R features meet one key head, whose first L
@@ -14,8 +14,8 @@ it is computed in one of two forms:
                H · (P + R + V) numbers of a token in the place of L + R. Heads whose keys and values
                differ in size are counted as heads of their mean.
 
-Products of heads (what makes keys, what makes values) are linear operations whose weights are zero
-but between features of the same head; the rest is neither stored nor multiplied.
+Products of heads (to keys, to values) are linear operations with block-diagonal weights; zero
+blocks are neither stored nor multiplied.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LatentForm:
-    """How attention to latent vectors is computed."""
+    """A form of attention to latent vectors."""
 
     group: int = 8
     """Most query heads that share a copy of the latent vectors."""
     is_expanded: bool = False
-    """True if heads have keys and values of their own as long as a prompt is read."""
+    """True if each head has its own keys and values while a prompt is read."""
 
     def copies(self, heads: int) -> int:
-        """Return how often the latent vectors are kept, so that all copies have as many heads.
+        """Return the number of copies of the latent vectors, each for equally many heads.
 
         >>> LatentForm(8).copies(128), LatentForm(8).copies(20)
         (16, 4)
@@ -59,22 +59,22 @@ class LatentForm:
         return heads // next(group for group in range(self.group, 0, -1) if heads % group == 0)
 
     def __str__(self) -> str:
-        """Return it as a note says it."""
+        """Return the form in words, for a note."""
         kept = f"with a copy of the latent vectors for each {self.group} query heads"
         return f"{kept}, expanded while a prompt is read" if self.is_expanded else kept
 
 
 USUAL_FORM = LatentForm()
 _GROUPS = (8, 32)
-"""Query heads of a copy that are tried: few make reductions short, many take little memory for
-the caches of many sequences. Kernels have strides for 63."""
+"""Query heads per copy that are tried: few make reductions short, many save cache memory. Kernels
+have strides for 63."""
 
 
 def latent_forms(model: Model, job: Job) -> tuple[LatentForm, ...]:
     """Return the forms in which a job of a model can be done.
 
-    Decoding does not use expanded keys and values: they would be computed again for every token, or
-    kept instead of the latent vectors.
+    Decoding does not expand keys and values: they would be recomputed for every token, or cached
+    instead of the latent vectors.
     """
     if not has_latent_attention(model):
         return (USUAL_FORM,)
@@ -85,7 +85,7 @@ def latent_forms(model: Model, job: Job) -> tuple[LatentForm, ...]:
 
 
 def reading_forms(model: Model, form: LatentForm) -> tuple[LatentForm, ...]:
-    """Return the forms in which prompts may be read whose tokens are kept as a form does."""
+    """Return the forms for reading prompts whose cache is that of a form."""
     if not has_latent_attention(model):
         return (form,)
     return form, replace(form, is_expanded=True)
@@ -93,30 +93,30 @@ def reading_forms(model: Model, form: LatentForm) -> tuple[LatentForm, ...]:
 
 @dataclass(slots=True)
 class Rewritten:
-    """A graph without latent attention, and the stand-ins for its tensors."""
+    """A graph without latent attention, and the properties of the tensors that replace it."""
 
     graph: Graph
     parameters: list[Tensor] = field(default_factory=list[Tensor])
-    """Weights that the graph did not have."""
+    """Weights that were added to the graph."""
     stored: dict[str, float] = field(default_factory=dict[str, float])
-    """Weight → how many times its bytes are stored."""
+    """Weight → stored bytes ÷ bytes of its shape."""
     head_products: dict[str, int] = field(default_factory=dict[str, int])
-    """Weight → heads, whose features meet their own only."""
+    """Block-diagonal weight → number of heads."""
     estimated: set[str] = field(default_factory=set[str])
-    """Results of operations that stand for others."""
+    """Results of operations that replace others."""
     kept_share: float = 1.0
-    """Part of the keys and values of the graph that is kept for later tokens."""
+    """Share of the graph's keys and values that is cached for later tokens."""
     passing_share: float = 0.0
-    """Share of them that exists for one sequence at a time, while its prompt is read."""
+    """Share of keys and values that exists for one sequence at a time, while its prompt is read."""
 
 
 def has_latent_attention(model: Model) -> bool:
-    """Tell whether a model keeps latent vectors."""
+    """Tell whether a model has attention to latent vectors."""
     return any(_is_latent(op) for segment in model.segments for op in segment.graph.operations)
 
 
 def without_latent_attention(graph: Graph, form: LatentForm) -> Rewritten:
-    """Return a graph with ordinary attention in the place of that to latent vectors.
+    """Replace attention to latent vectors by ordinary attention.
 
     Raises UnsupportedOperationError where latent vectors are not made and read by products.
     """
@@ -144,7 +144,7 @@ def _is_latent(operation: Operation) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """An attention to latent vectors and what stands around it, in the order of a graph."""
+    """An attention to latent vectors and the operations around it, in the graph's order."""
 
     query: Linear
     latent: Linear
@@ -152,12 +152,12 @@ class _Parts:
     """The norm of the latent vector."""
     rotated: Linear
     absorb: Opaque
-    """Multiplies queries by the matrix of the keys."""
+    """Multiplies queries by the weight of the keys."""
     join: Opaque
-    """Puts the latent vector and the rotated features together."""
+    """Concatenates the latent vector and the rotated features."""
     attention: Attention
     expand: Opaque
-    """Multiplies by what makes values."""
+    """Multiplies the result by the weight of the values."""
     output: Linear
 
 
@@ -196,7 +196,7 @@ class _Rewriting:
         self._features = {tensor.name: tensor.shape[-1] for tensor in to.graph.tensors}
 
     def absorbed(self, copies: int) -> Mapping[str, tuple[Operation, ...]]:
-        """Return the stand-in of each result: heads meet copies of the latent vectors."""
+        """Return the replacement of each result in absorbed form: heads meet latent vectors."""
         parts, attention = self._parts, self._parts.attention
         both = self._features[attention.key]
         made, key = (self._tensor(name, copies * both) for name in ("copies", "key"))
@@ -227,7 +227,7 @@ class _Rewriting:
         }
 
     def expanded(self, copies: int) -> Mapping[str, tuple[Operation, ...]]:
-        """Return the stand-in of each result: every head has keys and values of its own."""
+        """Return the replacement of each result in expanded form: heads have keys and values."""
         parts, attention = self._parts, self._parts.attention
         asked, given = (self._features[op.result.name] for op in (parts.query, parts.expand))
         features = attention.heads * -(-(asked + given) // (2 * attention.heads))
@@ -267,7 +267,10 @@ class _Rewriting:
         }
 
     def _is_query_redistributed_once(self) -> bool:
-        """Tell whether a single product makes the queries from the input of the latent vectors.
+        """Tell whether one product makes queries from the input of the latent vectors.
+
+        A product changes the axis that features lie along, and queries must lie as keys do. With
+        two products, as where queries are made from a latent vector too, they do.
 
         Products change the axis that features lie along, and queries must lie as keys do. They do
         with two products, when queries are made from a latent vector, too.
@@ -275,7 +278,7 @@ class _Rewriting:
         return self._parts.query.input == self._parts.latent.input
 
     def _redistributed(self, tensor: Tensor) -> Linear:
-        """Return a product by nothing that only lays a tensor along the other axis."""
+        """Return a product without weights that redistributes a tensor to the other axis."""
         redistributed = self._tensor(f"{tensor.name}.turned", tensor.shape[-1])
         product = self._product(redistributed, tensor.name, held=0)
         self._to.head_products[product.weight] = tensor.shape[-1]

@@ -1,7 +1,7 @@
 """Search for the best layout of a mode: rows of a launch, replicas, regions.
 
-More rows of a launch share its fixed costs, more launches keep more stages busy: the rows are
-doubled as long as that helps, and so are the replicas of the whole model.
+More rows per launch amortise its fixed costs, more launches keep more stages busy. Rows are doubled
+as long as that helps, and so are replicas of the whole model.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.workload import Load
 
 _CLOSE = 1.1
-"""Times the seconds of the best layout, that others are taken to be as good as it."""
+"""Layouts up to this many times slower than the best are searched again thoroughly."""
 FAR = 1.3
-"""A mode whose lower bound is longer than the best layout's seconds times this is dropped."""
+"""A mode is dropped if its lower bound exceeds the best layout's seconds times this."""
 _MOST_CLOSE = 2
-"""Layouts whose searches are done thoroughly."""
+"""Most layouts that are searched again thoroughly."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskedInMode(Asked):
-    """A job and a machine, in one mode."""
+    """A job on a machine in one mode."""
 
     mode: Mode
     sketches: tuple[Sketch, ...]
-    """Sketches of the segments; a piece's cycles do not depend on the number of sequences."""
+    """Sketches of the segments, which any number of sequences shares."""
     is_thorough: bool = False
 
     def of_replica(self, replicas: int) -> AskedInMode:
-        """Return what one of `replicas` asks of its wafers."""
+        """Return the same for one of `replicas`, with its share of the wafers."""
         return replace(self, machine=with_wafers(self.machine, self.machine.num_wafers // replicas))
 
     def searcher(self, regions: Regions, near: Rectangle | None) -> Callable[[Score], Found]:
-        """Return the search for plans for a load; `near` is a good rectangle for fewer rows."""
+        """Return a search for plans; `near` is a good rectangle for fewer rows."""
         if self.mode is Mode.WHOLE:
             return partial(
                 search_whole,
@@ -69,12 +69,12 @@ class AskedInMode(Asked):
 
 @dataclass(slots=True)
 class Best:
-    """The best layout so far, and how many were looked at for it."""
+    """The best layout so far, and the number of layouts considered."""
 
     layout: Layout | None = None
     num_considered: int = 0
     met: list[Layout] = field(default_factory=list["Layout"])
-    """All layouts that were found on the way."""
+    """All layouts found."""
 
     @property
     def seconds(self) -> float:
@@ -82,7 +82,7 @@ class Best:
         return math.inf if self.layout is None else self.layout.seconds
 
     def take(self, found: Best) -> bool:
-        """Take what was found if it is better; tell whether to go on in this direction."""
+        """Adopt a better result; tell whether to search on in this direction."""
         self.num_considered += found.num_considered
         self.met += found.met
         if self.layout is not None and found.seconds >= self.seconds:
@@ -92,11 +92,11 @@ class Best:
 
 
 def lay_out(asked: Asked, *, mode: Mode, of_other_mode: Layout | None = None) -> Layout | None:
-    """Return the best layout of a mode, None if nothing has room.
+    """Return the best layout of a mode, None if nothing fits.
 
-    A layout that is far behind another mode's is not searched thoroughly. On one wafer all times of
-    a search are cycles, so that it is the same for every clock, and for every link to the outside:
-    it is done once for a job, and kept with its programs.
+    A mode far behind `of_other_mode` is not searched thoroughly. On one wafer all times of a search
+    are cycles, so that its result holds for every clock and off-wafer link: it is cached with the
+    programs.
     """
     job = asked.demand.job
     if asked.machine.num_wafers > 1 or job is None:
@@ -107,18 +107,18 @@ def lay_out(asked: Asked, *, mode: Mode, of_other_mode: Layout | None = None) ->
 
 
 _ANY_HERTZ = 1e9
-"""The clock of searches whose result does not depend on it."""
+"""The clock of searches whose result does not depend on the clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The result of a search."""
+    """A cached result of a search."""
 
     layout: Layout | None
 
 
 def _kept_layout(asked: Asked, job: Job, mode: Mode, limit: float) -> Layout | None:
-    """Return the best layout at any clock: searched for once for a wafer and a job."""
+    """Return the best layout at `_ANY_HERTZ`, cached by wafer and job."""
     architecture = asked.machine.architecture
     key = (
         job,
@@ -153,7 +153,7 @@ def _best_layout(asked: Asked, mode: Mode, limit: float) -> Layout | None:
 
 
 def in_mode(asked: Asked, mode: Mode) -> AskedInMode:
-    """Return what is asked for in one mode, with sketches that know nothing."""
+    """Return the job in one mode, with empty sketches."""
     sketches = tuple(Sketch() for _ in asked.model.segments)
     return AskedInMode(
         asked.model,
@@ -175,7 +175,7 @@ def _lay_out(asked: AskedInMode, limit: float) -> Best:
 
 
 def refined(asked: AskedInMode, quick: Best) -> Best:
-    """Search thoroughly for the loads that came to the best layouts of a quick search."""
+    """Search thoroughly for the loads of the best layouts of a quick search."""
     best = Best()
     close = [one for one in quick.met if one.seconds <= _CLOSE * quick.seconds]
     searches: dict[tuple[Load, int], Layout] = {}
@@ -188,7 +188,7 @@ def refined(asked: AskedInMode, quick: Best) -> Best:
 
 
 def replicated(asked: AskedInMode, sequences: int) -> Best:
-    """Double the replicas as long as that helps."""
+    """Search with 1, 2, 4 … replicas as long as that helps."""
     best, replicas = Best(), 1
     while replicas <= min(asked.machine.num_wafers, sequences):
         share = sequences // replicas if asked.demand.can_wait else -(-sequences // replicas)
@@ -200,7 +200,7 @@ def replicated(asked: AskedInMode, sequences: int) -> Best:
 
 
 def _doubled(asked: AskedInMode, sequences: int, replicas: int) -> Best:
-    """Double the rows of a launch as long as that helps."""
+    """Search with more and more rows per launch as long as that helps."""
     best = Best()
     near: Rectangle | None = None
     for load in asked.demand.loads(sequences):
@@ -234,7 +234,7 @@ def _searched(asked: AskedInMode, load: Load, replicas: int, near: Rectangle | N
 
 
 def judged(layout: Layout, demand: Demand) -> Layout | None:
-    """Return a layout with the time of the job on it; None if it cannot do it."""
+    """Return a layout with the job's seconds on it; None if it cannot do the job."""
     if demand.seconds_of is None:
         return layout
     seconds = demand.seconds_of(layout)

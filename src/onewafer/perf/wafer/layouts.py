@@ -1,4 +1,4 @@
-"""The nouns of a search: what a job demands of wafers, and a layout that does it."""
+"""The nouns of a search: the demand of a job, and a layout that meets it."""
 
 from __future__ import annotations
 
@@ -29,34 +29,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The demand on all wafers together, before it is divided into launches."""
+    """The demand of a job on all wafers, before it is divided into launches."""
 
     sequences: int
     load: Load
-    """Load of a launch with one row, or with the fewest rows that a launch may have."""
+    """Load of a launch with the fewest rows."""
     most_rows: int
     """Most rows of a launch."""
     launches_of: Callable[[int, int], int]
-    """How many launches it takes, by sequences and rows of each."""
+    """Number of launches for (sequences, rows per launch)."""
     scores: tuple[Seconds, ...]
-    """The scores that searches of regions minimise; the best layout is the result of one of
-    them."""
+    """The scores that searches of regions minimise, one search each."""
     seconds_of: Callable[[Layout], float] | None = None
     """The seconds of the whole job on a layout; None: the score of the search is used."""
     job: Job | None = None
-    """The job that all of it follows from, if a layout for it can be kept."""
+    """The job, if its layout can be cached; else None."""
     can_wait: bool = False
-    """True if sequences may wait until others have ended; then all launches are full."""
+    """True if sequences may wait for others to end, so that all launches are full."""
     forms: tuple[LatentForm, ...] = (USUAL_FORM,)
     """Forms of attention to latent vectors that are tried."""
 
     def in_forms(self) -> Iterator[Demand]:
-        """Yield what is asked for in one form each."""
+        """Yield the demand in each of its forms."""
         for form in self.forms:
             yield replace(self, load=replace(self.load, form=form), forms=(form,))
 
     def loads(self, sequences: int) -> Iterator[Load]:
-        """Yield loads with more and more rows, with the caches of `sequences`."""
+        """Yield loads with 1, 2, 4 … rows per launch and caches of `sequences`."""
         rows, most = self.load.rows, self.most_rows
         if self.load.are_sequences:
             most = min(most, sequences)
@@ -71,7 +70,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The best way found in one mode."""
+    """A way to do a job: a plan for one replica, and how often it is launched."""
 
     plan: Plan
     regions: Regions
@@ -83,7 +82,7 @@ class Layout:
     seconds: float
     num_considered: int
     seconds_at_any_clock: float = 0.0
-    """Seconds at the one clock of a search that is done for all clocks."""
+    """Seconds at the clock of a cached search."""
 
     @property
     def only_rectangle(self) -> Rectangle | None:
@@ -97,22 +96,22 @@ class Layout:
         return self.regions.load.sequences
 
     def pace(self) -> Pace:
-        """Return how fast launches go through it."""
+        """Return the pace of launches, with a breakdown."""
         load = self.regions.load
         unchecked = load.are_sequences and load.rows > 1
         return pace(self.plan, self.regions, self.machine, is_unchecked=unchecked)
 
     def speed(self) -> Speed:
-        """Return how fast launches go through it, without where the time goes."""
+        """Return the speed of launches, without a breakdown."""
         return speed(self.plan, self.regions, self.machine)
 
 
 def with_more_rows(load: Load, rows: int) -> Load:
     """Return a load of more rows.
 
-    Rows of one sequence are in the middle of it, so that the load is the mean of all launches. Rows
-    of several sequences are all at the same position; the closed form, in which every row has a
-    position of its own, takes them to be later by up to `rows`.
+    Rows of one sequence are put in its middle, the mean of all launches. Rows of several sequences
+    are at the same position; the closed form, in which every row has its own position, takes them
+    to be later by up to `rows`.
     """
     if not load.are_sequences:
         return replace(load, rows=rows, position=max(0, load.capacity - rows) // 2)
@@ -120,14 +119,14 @@ def with_more_rows(load: Load, rows: int) -> Load:
 
 
 def with_rows_of_sequences(load: Load, rows: int, *, capacity: int) -> Load:
-    """Return a load of one row each of `rows` sequences, whose caches have a capacity."""
+    """Return a load with one row of each of `rows` sequences, with caches of a capacity."""
     return replace(load, rows=rows, capacity=capacity + rows - 1, are_sequences=True)
 
 
 def prompt_load(layout: Layout, load: Load, rows: int) -> Load:
     """Return a load of `rows` tokens of one prompt.
 
-    A token by itself goes through as one that is decoded does, and needs no more room.
+    A single token costs what a decoded token costs, in time and memory.
     """
     is_decoding = rows == 1 and layout.regions.load.are_sequences
     return replace(load, rows=rows, are_sequences=is_decoding)
@@ -135,7 +134,7 @@ def prompt_load(layout: Layout, load: Load, rows: int) -> Load:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A job and the machine that it is asked of."""
+    """A job, and the machine that is asked to do it."""
 
     model: Model
     demand: Demand
@@ -155,7 +154,7 @@ class Asked:
 
 
 def longest_context(layout: Layout, *, most: int) -> int:
-    """Return how many positions the caches of a layout have room for, at most `most`."""
+    """Return how many positions fit the caches of a layout, at most `most`."""
     load = layout.regions.load
     distinct = {(stage.cost.work, stage.cost.rectangle) for stage in layout.plan.stages}
     room = layout.machine.architecture.memory_bytes
@@ -175,10 +174,10 @@ def longest_context(layout: Layout, *, most: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a prompt is read on a layout, in launches of equal numbers of rows."""
+    """The reading of a prompt on a layout, in launches of equally many rows."""
 
     load: Load
-    """Load of the launch in the middle."""
+    """Load of the middle launch."""
     speed: Speed
     launches: int
 
@@ -189,9 +188,9 @@ class Reading:
 
 
 def best_reading(layout: Layout, *, tokens: int) -> Reading | None:
-    """Return how a prompt is read fastest on a layout; None: not even one row fits.
+    """Return the fastest reading of a prompt on a layout; None: not even one row fits.
 
-    Launches have as many rows as fit beside the caches, if that is faster.
+    Launches have as many rows as fit beside the caches, or fewer if that is faster.
     """
     load = layout.regions.load
     load = replace(load, capacity=max(load.capacity, tokens))
@@ -204,7 +203,7 @@ def best_reading(layout: Layout, *, tokens: int) -> Reading | None:
 
 
 def _read_in_rows(layout: Layout, load: Load, tokens: int) -> Reading | None:
-    """Double the rows of a launch as long as that helps."""
+    """Read a prompt with 1, 2, 4 … rows per launch as long as that helps."""
     best: Reading | None = None
     rows = 1
     while True:

@@ -1,8 +1,8 @@
-"""Cycles and bytes of launches, read from the mesh program of one piece of each kind.
+"""Cycles and bytes of launches, read from the mesh program of one piece of each segment.
 
-In: one piece of each kind, joined, and a group of PEs. Out: cycles, what they wait for, and bytes,
-all read from one mesh program: a repeated piece costs as much as the first one, plus the step of
-the schedule that goes back to it. Work that a launch does once for all layers is counted once.
+In: one piece of each segment, joined, and a group of PEs. Out: cycles, the resources that they wait
+for, and bytes. Each further piece costs as much as the first, plus the schedule step that goes back
+to it. Work that a launch does once for all layers is counted once.
 
     cycles = once + Σ over segments of pieces · (cycles of a piece [+ one REPEAT])
     bytes  = code, activations, buffers, tables + Σ pieces · (weights + sequences · cache)
@@ -48,26 +48,26 @@ Work = tuple[tuple[int, int], ...]
 Rectangle = tuple[int, int]
 """Width and height in PEs."""
 Split = dict["tuple[str | None, Limit, bool]", float]
-"""Cycles by part of a layer (None: the launch itself), by what they wait for, and by whether their
-operations stand in for others."""
+"""Cycles by part of a layer (None: the launch itself), limiting resource, and True if estimated by
+operations that replace others."""
 
 HALOS = "neighbours' places"
 """Messages between blocks of feature maps."""
 _ONCE = -1
-"""In place of a segment: work that a launch does once."""
+"""The segment index of work that a launch does once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """Bytes of every PE of a region."""
+    """Bytes on every PE of a region."""
 
     weights: float
     cache: int
     other: int
     """Code, activations, buffers, tables, the schedule."""
     weights_at_once: float
-    """Weights that must be present at a time if they come from outside: for experts, which follow
-    one another, as many as a row meets."""
+    """Weights that must be present at a time under weight streaming: of experts, which follow one
+    another, as many as a row is routed to."""
 
     @property
     def total(self) -> float:
@@ -77,7 +77,7 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The common properties of all programs of a model for one load."""
+    """Properties that all programs of a model for one load share."""
 
     architecture: Architecture
     density: float
@@ -87,7 +87,7 @@ class Given:
     parts: tuple[tuple[LayerPart, ...], ...]
     """The part of each operation of each segment."""
     times_stored: Callable[[Piece], Sequence[float]]
-    """How many times the bytes of each parameter of a piece are stored."""
+    """Stored bytes ÷ bytes of each parameter of a piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +95,15 @@ class Joined:
     """The work of one program."""
 
     pieces: Sequence[tuple[int, Piece]]
-    """In order, with their segments."""
+    """In order, each with the index of its segment."""
     grid: Grid
     messages: Mapping[str, Message]
-    """Messages between groups of the grid, by results of the program's graph."""
+    """Messages between groups of the grid, by result in the program's graph."""
     cutter: Cutter
 
 
 class Measured:
-    """The mesh program of one piece of each kind, from which the cost of more pieces follows."""
+    """The mesh program of one piece of each segment, and the costs that follow for more pieces."""
 
     def __init__(self, load: Load, given: Given, joined: Joined, group: Rectangle) -> None:
         self._given = given
@@ -125,11 +125,11 @@ class Measured:
         check_words(self._program)
         self._launch = Launch.at(load.position, load.rows)
         self._rounds = Counter(index for index, _ in pieces)
-        """Pieces of each segment in the program."""
+        """Number of pieces of each segment in the program."""
 
     @property
     def is_transposed(self) -> bool:
-        """True if the result lies along the other axis than the input."""
+        """True if output features lie along the other axis than input features."""
         given = self._program.with_role(Role.INPUT)[0]
         return given.columns is not self._program.with_role(Role.OUTPUT)[0].columns
 
@@ -147,7 +147,7 @@ class Measured:
         )
 
     def split(self, work: Work) -> Split:
-        """Return the cycles of a launch by part and limit."""
+        """Return the cycles of a launch by part of a layer and limiting resource."""
         counts = Counter(dict(work))
         split: Split = {}
         of_operations = [
@@ -166,7 +166,7 @@ class Measured:
         return {key: cycles for key, cycles in split.items() if cycles}
 
     def bytes_of(self, work: Work, *, sequences: int) -> Bytes:
-        """Return the bytes of every PE with the caches of `sequences`."""
+        """Return the bytes on every PE with the caches of `sequences`."""
         counts, caches = Counter(dict(work)), self._cache_bytes
         needed, pieces = self._footprint, dict(self._pieces)
         kept = (
@@ -179,7 +179,7 @@ class Measured:
         blocks = sum(one.block_bytes for one in self._weights)
 
         def share(one: StoredWeight) -> float:
-            """Return the bytes of its block, for as many pieces as there are."""
+            """Return the bytes of a weight's block, over all pieces."""
             return one.block_bytes * counts[one.segment] / self._rounds[one.segment]
 
         return Bytes(
@@ -190,7 +190,7 @@ class Measured:
         )
 
     def _repeats(self, count: int) -> int:
-        """Return the cycles of the steps that go back to the first piece."""
+        """Return the cycles of the schedule steps that go back to the first piece."""
         return count * self._estimator.repeat_cycles() if count > 1 else 0
 
     @cached_property
@@ -211,7 +211,7 @@ class Measured:
 
     @cached_property
     def _cycles(self) -> Mapping[int, int]:
-        """Cycles of all operations by segment."""
+        """Cycles of all operations, by segment."""
         cycles: Counter[int] = Counter({_ONCE: self._control_cycles})
         of_operations = (
             [cost.cycles for cost in self._estimate.operations]
@@ -228,7 +228,7 @@ class Measured:
 
     @cached_property
     def _told(self) -> tuple[tuple[int, Waits], ...]:
-        """The messages between groups: the mesh operation before each, and what it waits for."""
+        """The messages between groups: mesh operation → its waiting cycles."""
         if not self._joined.messages:
             return ()
         groups = Groups(
@@ -245,12 +245,12 @@ class Measured:
 
     @cached_property
     def _told_instead(self) -> frozenset[int]:
-        """Mesh operations that only stand for a message."""
+        """Mesh operations that a message replaces."""
         return frozenset(at for at, told in self._messages.items() if isinstance(told, Exchange))
 
     @cached_property
     def _messages(self) -> Mapping[int, Message]:
-        """By mesh operation, which is the only one of its operation of the graph."""
+        """The messages by mesh operation, of which each has one."""
         messages, operations = self._joined.messages, self._program.graph.operations
         if not messages:
             return {}
@@ -258,13 +258,13 @@ class Measured:
         return {at: messages[name] for at, name in enumerate(names) if name in messages}
 
     def _columns(self, at: int) -> int:
-        """Return the features on a PE of the result of a mesh operation."""
+        """Return the features per PE of the result of a mesh operation."""
         sizes = self._program.operations[at].sizes(self._program, self._launch)
         return int(sizes["columns"])
 
     @cached_property
     def _waits(self) -> tuple[Waits, ...]:
-        """The waits of each operation; products count only nonzero parts."""
+        """The waiting cycles of each operation; products count only nonzero weights."""
         architecture, density = self._given.architecture, self._given.density
         waits = split_waits(self._program, self._launch, self._estimate, architecture)
         if density == 1.0:
@@ -278,7 +278,7 @@ class Measured:
 
     @cached_property
     def _places(self) -> tuple[tuple[int, str, bool], ...]:
-        """The segment, the part, and whether it stands for another one, of each mesh operation."""
+        """The segment, the layer part, and whether it is estimated, of each mesh operation."""
         of_pieces = [
             (index, part.value, operation.result.name in piece.estimated)
             for index, piece in self._pieces
@@ -289,7 +289,7 @@ class Measured:
         messages = self._joined.messages
         of_operations: list[tuple[int, str, bool]] = []
         count = 0
-        """Operations of the pieces so far."""
+        """Number of operations of the pieces so far."""
         for operation in self._program.graph.operations:
             of_operations.append(of_pieces[count])  # an exchange is of the operation after it
             count += not isinstance(messages.get(operation.result.name), Exchange)
@@ -305,7 +305,7 @@ class Measured:
 
     @cached_property
     def _cache_bytes(self) -> Mapping[int, int]:
-        """Bytes of keys and values of one sequence, by segment, in one piece of it."""
+        """Bytes of keys and values of one sequence in one piece, by segment."""
         features = {index: _cached_features(piece.graph) for index, piece in self._pieces}
         total = sum(features[index] for index, _ in self._pieces)
         size = self._program.arena_bytes(Arena.STATE)
@@ -313,7 +313,7 @@ class Measured:
 
 
 def _cached_features(graph: Graph) -> int:
-    """Return the features of keys and values that a graph keeps of each position."""
+    """Return the features of keys and values that a graph caches per position."""
     return sum(
         graph.tensor(name).shape[-1]
         for operation in that_keep(graph)
@@ -322,7 +322,7 @@ def _cached_features(graph: Graph) -> int:
 
 
 def that_keep(graph: Graph) -> Iterator[Attention]:
-    """Yield the operations that keep keys and values for later tokens."""
+    """Yield the attentions that cache keys and values for later tokens."""
     for operation in graph.operations:
         if isinstance(operation, Attention) and operation.is_causal:
             yield operation
@@ -336,11 +336,11 @@ def _by_limit(waits: Waits) -> Iterator[tuple[Limit, int]]:
 
 
 def with_head_products(program: MeshProgram, heads: Mapping[str, int]) -> MeshProgram:
-    """Return a program that multiplies only the nonzero parts of weights.
+    """Make products with block-diagonal weights multiply only the nonzero blocks.
 
-    The program has weights that are nonzero only between features of one head as dense ones.
-    Features are ordered so that every PE has some features of each head: each column meets only 1 /
-    heads of the operand's features.
+    The program has block-diagonal weights (products of heads) as dense ones. Features are ordered
+    so that every PE has some of each head: each column multiplies only 1 / heads of the operand's
+    features.
 
     `heads` has, for each weight, the number of diagonal blocks.
     """

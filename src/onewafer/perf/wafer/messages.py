@@ -1,8 +1,8 @@
-"""Cycles of the messages between groups of PEs about blocks of feature maps.
+"""Cycles of the messages between groups of PEs that have blocks of feature maps.
 
 No kernel does this today, so nothing of it has been compared with a simulation. A PE exchanges with
-the one at the same place of the next group, so that every wavelet passes as many PEs as a group is
-wide, and every link between two groups carries the wavelets of as many PEs:
+the corresponding PE of the next group: a wavelet travels the width of a group, and a link between
+groups carries the wavelets of as many PEs:
 
     exchange along an axis   s + k · (instructions of an issue + F) + hops · H + 2R + 1 + stream
                              stream = the longer of: m · group · n_m · p over the blocks m that
@@ -12,9 +12,9 @@ wide, and every link between two groups carries the wavelets of as many PEs:
                              hops and wavelets of a whole group in the place of those of a PE
 
 with s the start of a task, F the set-up of a fabric operation, k its fabric operations, H a hop, R
-a ramp, p the cycles of a wavelet, n_m wavelets. Rows that came along x go on along y, so that
-corners arrive. Two f16 are one wavelet. Before, the own block is copied into the one with room for
-its neighbours, line by line.
+a ramp, p the cycles of a wavelet, n_m wavelets. Rows received along x are sent on along y, so that
+corners arrive. A wavelet has two f16. First, the PE's own block is copied line by line into the
+buffer with the halo.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WAVELET_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
-    """Equal rectangles of PEs beside each other, each with a block of every map."""
+    """A grid of equal rectangles of PEs, each with a block of every feature map."""
 
     grid: Grid
     width: int
@@ -45,10 +45,10 @@ class Groups:
     element_bytes: int
     timing: Timing
     issue_cycles: int
-    """Cycles of a PE from the start of a step to the issue of a fabric operation."""
+    """Cycles from the start of a step to the issue of a fabric operation."""
 
     def waits(self, message: Message, columns: int) -> Waits:
-        """Return the cycles of a message if a PE has `columns` features."""
+        """Return the cycles of a message where a PE has `columns` features."""
         match message:
             case Exchange():
                 return self._exchange(message, columns)
@@ -73,7 +73,7 @@ class Groups:
         )
 
     def _shift(self, halo: Halo, group: int, elements: int) -> Waits:
-        """Return an exchange along one axis of pixels with `elements` each."""
+        """Return the cycles of an exchange along one axis; a pixel has `elements`."""
         directions = [halo.from_each(count) for count in (halo.before, halo.after) if count]
         if not directions:
             return Waits()
@@ -100,7 +100,7 @@ class Groups:
         )
 
     def _all_reduce(self, groups: int, group: int, words: int) -> Waits:
-        """Return a chain to the middle group of an axis, and the broadcast from it; f32 words."""
+        """Return the cycles of a chain to an axis' middle group and a broadcast; f32 words."""
         if groups == 1:
             return Waits()
         timing, distance = self.timing, groups // 2

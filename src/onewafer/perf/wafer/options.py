@@ -10,16 +10,16 @@ from onewafer.perf.jobs import Goal, Precision
 from onewafer.units import check_clock
 
 _LEAST_DENSITY = 0.001
-"""Share of weights that are not zero; with less, products are not what takes the time."""
+"""The least density: below it, products no longer determine the time."""
 
 
 class Mode(StrEnum):
-    """How a model is laid over wafers."""
+    """The layout of a model over wafers."""
 
     WHOLE = "whole wafer"
-    """One rectangle a wafer, whose layers are computed one after the other by all of its PEs."""
+    """One rectangle a wafer, all of whose PEs compute the layers in sequence."""
     PIPELINE = "pipeline"
-    """Each layer, or a few, on a region of its own; activations go from region to region."""
+    """A region for each layer or a few; activations go from region to region."""
     STREAMING = "weight streaming"
     """Weights come from outside, layer by layer; activations and the KV cache stay."""
 
@@ -37,9 +37,9 @@ class WaferOptions:
     """Share of the weights of linear operations that are not zero, unstructured: only they are
     multiplied and stored."""
     mode: Mode | None = None
-    """None: whichever is best for the goal."""
+    """None: the best mode for the goal."""
     region: tuple[int, int] | None = None
-    """Width and height of the regions of layers in PEs; None: whichever is best."""
+    """Width and height of the regions of layers in PEs; None: the best ones."""
     goal: Goal = Goal.LATENCY
     variant: str = ""
     """Numbers of the wafer that differ from the catalog's: `hop_cycles=1,memory_bytes=98304`."""

@@ -1,8 +1,7 @@
-"""Put regions on wafers, in the order in which activations go through them.
+"""Pack regions on wafers, in the order in which activations go through them.
 
-Regions fill shelves across a wafer, each as high as its highest region; a shelf that is full is
-followed by the next one, a wafer that is full by the next one. Every other shelf runs the other
-way, so that regions that follow each other are neighbours.
+Regions fill shelves across a wafer, each as high as its highest region, and then the next wafer.
+Every other shelf runs backwards, so that consecutive regions are neighbours.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ class Site:
 
     wafer: int
     x: int
-    """Coordinate of its PE nearest to the corner of the wafer, among PEs that programs can use."""
+    """Coordinate of its north-western PE, among the PEs that programs can use."""
     y: int
     width: int
     height: int
 
     def hops_to(self, other: Site) -> int:
-        """Return the hops from a PE to the corresponding PE of another region."""
+        """Return the hops from the first PE of the region to that of another one."""
         return abs(self.x - other.x) + abs(self.y - other.y)
 
 
@@ -54,7 +53,7 @@ def pack(rectangles: Iterable[Rectangle], wafer: Rectangle) -> tuple[Site, ...] 
 
 
 def num_wafers(sites: Sequence[Site]) -> int:
-    """Return how many wafers sites are on."""
+    """Return the number of wafers of the sites."""
     return 1 + max(site.wafer for site in sites)
 
 

@@ -1,16 +1,16 @@
 """Choose regions of a pipeline: how many pieces each computes, its sides, and where it lies.
 
 A region's sides are those of a wafer divided by whole numbers, so that equal regions fill it. A few
-of the rectangles with room are measured by their mesh programs; a `sketch` fitted to these
-estimates the others. The rest is arithmetic on these cycles: of each segment, the regions are taken
-that have the least
+of the rectangles with enough memory are measured by their mesh programs; a `sketch` fitted to these
+estimates the others. The search then needs only these cycles: for each segment it takes the regions
+with the least
 
     cycles of all pieces + price · PEs of all regions,   among those with no stage longer than a cap
 
-for a row of prices and of caps. Each pair gives a plan, which is packed on wafers. A price of zero
-asks for nothing but speed, a high one for little space: in between lies what a fixed number of
-wafers has room for. Rectangles of the plans that look best get programs, the sketch gets better,
-until no plan looks better than the best one of which all programs are known.
+for several prices and caps. Each pair gives a plan, which is packed on wafers. A price of zero
+favours speed, a high price small regions; in between lies the best use of a fixed number of wafers.
+The rectangles of promising plans are measured and the sketch is fitted again, until no estimate is
+better than the best fully measured plan.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ if TYPE_CHECKING:
     """A way to compute all pieces of a segment: its regions."""
 
 NUM_FIRST = 24
-"""Rectangles of a segment whose programs a sketch begins with."""
+"""Rectangles of a segment that are measured before the first sketch."""
 _NUM_FIRST_OF_FEATURE_MAPS = 12
 """The same number if each rectangle has several programs: feature maps on several grids."""
 _NUM_AGAIN = 6
-"""The same number for rows that the sketch does not know."""
+"""The same number if the sketch has no points for this number of rows."""
 _NUM_MORE = 6
-"""Rectangles of a segment that get programs before the sketch is fitted again."""
+"""Rectangles of a segment that are measured before the sketch is fitted again."""
 _LEAST_GAIN = 0.002
-"""The least gain, as a share of the best plan's seconds, for which new programs are built."""
+"""The least gain, as a share of the best plan's seconds, for which programs are built."""
 _LONG = 0.05
-"""Segments whose regions take more than this share of a launch's cycles decide about a plan."""
+"""Segments that take more than this share of a launch's cycles decide about a plan."""
 _MOST_ROUNDS = 12
 _GROUPS = (1, 2, 3, 4, 6, 8)
 """Pieces of a region."""
 SLOTS = (1, 2, 4)
-"""Numbers of slots that are tried for regions beside those of the layers."""
+"""Numbers of slots that are tried for a region of other segments than the layers'."""
 _REACH = 2
-"""Lengths of sides that are tried on either side of a chosen one, in the end."""
+"""Neighbouring lengths on either side of a chosen side that a thorough search tries."""
 _NUM_PRICES = 16
 _NUM_CAPS = 8
 _NUM_PACKED = 256
-"""Plans that are packed, those that look best first."""
+"""Most plans that are packed, those of the best estimates."""
 
 
 class Pipelines:
@@ -82,7 +82,7 @@ class Pipelines:
         options: WaferOptions,
         sketches: Sequence[Sketch],
     ) -> None:
-        """Take the sketches of the segments, which learn what mesh programs say."""
+        """Measure enough rectangles for each segment's sketch, which further searches refine."""
         self._machine = machine
         self._segments = [
             _Segment(index, regions, sketch, pinned(regions, index, options))
@@ -94,8 +94,8 @@ class Pipelines:
     def search(self, score: Score, *, is_thorough: bool = True) -> Found:
         """Return the best plan with a region for each piece or for a few of them.
 
-        A thorough search also measures the neighbours of the chosen rectangles, until none of them
-        is better.
+        A thorough search also measures the neighbours of the chosen rectangles, until none is
+        better.
         """
         search = _Search(self._machine, score, self._segments)
         search.run()
@@ -108,13 +108,13 @@ class Pipelines:
 
 
 def pinned(regions: Regions, index: int, options: WaferOptions) -> tuple[Rectangle, ...]:
-    """Return the rectangle that the user wants for the layers, nothing for other segments."""
+    """Return the rectangle that the user pinned for the layers; () for other segments."""
     is_layers = regions.segments[index].repeats > 1 or len(regions.segments) == 1
     return (options.region,) if options.region is not None and is_layers else ()
 
 
 def choices(index: int, regions: Regions, rectangle: Rectangle) -> Iterator[Choice]:
-    """Yield ways to compute all pieces of a segment: equal regions, the last one with the rest."""
+    """Yield ways to divide a segment's pieces: equal regions, the last with the rest."""
     repeats = regions.segments[index].repeats
     for group in groups(repeats):
         full, rest = divmod(repeats, group)
@@ -126,16 +126,16 @@ def choices(index: int, regions: Regions, rectangle: Rectangle) -> Iterator[Choi
 
 
 def groups(repeats: int) -> tuple[int, ...]:
-    """Return how many of a segment's pieces a region may have."""
+    """Return the group sizes: numbers of a segment's pieces that a region may have."""
     return tuple(dict.fromkeys(min(size, repeats) for size in _GROUPS))
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """All choices of a segment as arrays: of each size of groups, all rectangles."""
+    """All choices of a segment as arrays: for each group size, all rectangles."""
 
     cycles: Floats
-    """Cycles of all pieces; infinite if there is no room."""
+    """Cycles of all pieces; infinite if they do not fit."""
     slowest: Floats
     """Cycles of the longest stage."""
     pes: Floats
@@ -144,35 +144,35 @@ class _Table:
     """Sides of a region, `[choices, 2]`."""
     num_regions: NDArray[Any]
     starts: Sequence[int]
-    """The index at which the choices of each group size begin, then the end of all."""
+    """The first index of each group size's choices, and the end of all."""
     front: NDArray[np.intp]
-    """The Pareto front: choices that no other choice of the same groups beats in both PEs and
+    """The Pareto front: choices that no other of the same group size beats in both PEs and
     cycles."""
     fastest: Sequence[_Slots]
-    """The fastest choice in a slot, by the size of groups."""
+    """The fastest choice in a slot, by group size."""
     roomiest: Sequence[_Slots]
-    """The largest one."""
+    """The largest choice in a slot, by group size."""
 
     @property
     def num_sizes(self) -> int:
-        """How many sizes of groups there are."""
+        """Number of group sizes."""
         return len(self.starts) - 1
 
     def rectangle(self, index: int) -> Rectangle:
-        """Return the sides of a choice's regions."""
+        """Return the rectangle of a choice's regions."""
         width, height = self.sides[index].tolist()
         return width, height
 
     def size_of(self, index: int) -> int:
-        """Return which size of groups a choice has."""
+        """Return the index of a choice's group size."""
         return bisect_right(self.starts, index) - 1
 
     def worthwhile(self) -> NDArray[np.intp]:
-        """Return the choices that no smaller choice matches in speed."""
+        """Return the choices that are faster than every smaller choice."""
         return self.front[_front(self.pes[self.front], self.cycles[self.front])]
 
     def pick(self, prices: Sequence[float], cap: float) -> NDArray[np.intp]:
-        """Return the best choice at each price under a cap, or else that of shortest stages."""
+        """Return the best choice at each price under a cap, or that of the shortest stages."""
         slowest = self.slowest[self.front]
         value = self.cycles[self.front] + np.multiply.outer(prices, self.pes[self.front])
         value[:, slowest > cap] = np.inf
@@ -183,16 +183,16 @@ class _Table:
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """The best choice of one size of groups in a slot of any width and height."""
+    """The best choice of one group size in a slot of any width and height."""
 
     widths: NDArray[np.intp]
     heights: NDArray[np.intp]
     best: NDArray[np.intp]
-    """The best choice by the number of slots across and down; −1: none fits."""
+    """The best choice by indices of width and height; −1: none fits."""
 
     @classmethod
     def of(cls, sides: NDArray[Any], values: Floats, start: int) -> _Slots:
-        """Return that of choices, which begin at `start` of a table; the least value is best."""
+        """Return the table of choices, which begin at index `start`; the least value is best."""
         order = np.argsort(values, kind="stable")[: np.isfinite(values).sum()]
         (widths, x), (heights, y) = (np.unique(side, return_inverse=True) for side in sides.T)
         ranks = np.full((len(widths) + 1, len(heights) + 1), len(order))
@@ -208,7 +208,7 @@ class _Slots:
 
 
 def _front(pes: Floats, cycles: Floats) -> NDArray[np.intp]:
-    """Return the indices of the Pareto front, small ones first: no smaller choice is as fast."""
+    """Return the indices of the Pareto front of PEs and cycles, ascending in PEs."""
     order = np.lexsort((cycles, pes))
     fastest = np.minimum.accumulate(cycles[order])
     is_faster = np.append(np.isfinite(fastest[:1]), fastest[1:] < fastest[:-1])
@@ -217,7 +217,7 @@ def _front(pes: Floats, cycles: Floats) -> NDArray[np.intp]:
 
 @dataclass(slots=True)
 class _Segment:
-    """A segment's rectangles: the measured ones and the sketched ones."""
+    """A segment's rectangles, of which some are measured and the others sketched."""
 
     index: int
     regions: Regions
@@ -226,15 +226,15 @@ class _Segment:
     known: dict[Rectangle, tuple[Choice, ...]] = field(
         default_factory=dict["Rectangle", "tuple[Choice, ...]"]
     )
-    """The choices of those that have programs, small groups first."""
+    """Measured rectangle → its choices, small groups first."""
     sides: NDArray[Any] = field(default_factory=lambda: np.empty((0, 2), np.intp))
     """Sides of all rectangles; the measured ones come last."""
     most: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.intp))
-    """With how many of the sizes of groups they may have room."""
+    """For each rectangle, the number of group sizes that may fit."""
     _table: _Table | None = None
 
     def begin(self, machine: Machine) -> None:
-        """List the rectangles, and measure enough of them for a sketch."""
+        """List the rectangles, and measure enough of them for the sketch."""
         if self.pinned:
             self.measure(self.pinned[0])
             return
@@ -253,11 +253,11 @@ class _Segment:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Pieces of groups."""
+        """The group sizes."""
         return groups(self.regions.segments[self.index].repeats)
 
     def measure(self, rectangle: Rectangle) -> None:
-        """Let a rectangle have a program, unless it has."""
+        """Measure a rectangle by its mesh program, once."""
         if rectangle in self.known:
             return
         found = self.known[rectangle] = tuple(choices(self.index, self.regions, rectangle))
@@ -271,7 +271,7 @@ class _Segment:
         self._table = None
 
     def table(self, *, is_of_known: bool = False) -> _Table | None:
-        """Return all choices, or only the measured ones; None: there are none."""
+        """Return all choices, or only the measured ones; None if there are none."""
         if not self.sketch.has_points:
             return None
         if is_of_known:
@@ -281,7 +281,7 @@ class _Segment:
         return self._table
 
     def _draw(self, sides: NDArray[Any]) -> _Table:
-        """Return the choices of the last rectangles, which have these sides."""
+        """Return the table of the last rectangles, which have these sides."""
         known = [*self.known.values()]
         first = len(sides) - len(known)
         most = self.most[len(self.sides) - len(sides) :]
@@ -321,12 +321,12 @@ class _Segment:
         )
 
     def choice(self, rectangle: Rectangle, size: int) -> Choice | None:
-        """Return a choice with some groups; None if it is only sketched."""
+        """Return the choice of a group size's index; None: the rectangle is not measured."""
         found = self.known.get(rectangle)
         return None if found is None else found[size]
 
     def _saved(self, at: int, size: int) -> float:
-        """Return which part of the launches of its pieces one launch of a group takes."""
+        """Return a group's launch ÷ the launches of its pieces, from measured regions."""
         pairs = [(of[0][0], of[at][0]) for of in self.known.values() if len(of) > at]
         if not pairs:
             return 1.0
@@ -345,12 +345,12 @@ class _Search:
     segments: Sequence[_Segment]
     best: Found = field(default_factory=lambda: Found(None, math.inf, 0))
     sides: tuple[Rectangle, ...] = ()
-    """Sides in the best plan."""
+    """Rectangles of the best plan, by segment."""
     num_sketched: int = 0
-    """Plans that were looked at together, at most."""
+    """Most plans estimated in one round."""
 
     def run(self) -> None:
-        """Find the best plan: let rectangles of those that look better have programs."""
+        """Find the best plan: measure rectangles of plans that look better, until none does."""
         while True:
             self._round(is_of_known=True)
             for _ in range(_MOST_ROUNDS):
@@ -365,7 +365,7 @@ class _Search:
                 return
 
     def look_beside(self) -> bool:
-        """Let rectangles beside those of the best plan have programs; tell of new ones."""
+        """Measure the neighbours of the best plan's rectangles; tell if any was new."""
         before = self._num_known()
         for segment, rectangle in zip(self.segments, self.sides, strict=True):
             if not segment.pinned:
@@ -375,7 +375,7 @@ class _Search:
         return self._num_known() > before
 
     def found(self) -> Found:
-        """Return the best plan, and how many ways there were to choose from."""
+        """Return the best plan, and how many plans were considered."""
         ways = sum(int(one.most.sum()) for one in self.segments)
         return Found(self.best.plan, self.best.seconds, ways + self.num_sketched)
 
@@ -383,7 +383,7 @@ class _Search:
         return sum(len(segment.known) for segment in self.segments)
 
     def _round(self, *, is_of_known: bool = False) -> list[dict[Rectangle, None]]:
-        """Pack the plans that look best; return rectangles of each segment that want programs."""
+        """Pack the most promising plans; return the rectangles to measure, by segment."""
         wanted: list[dict[Rectangle, None]] = [{} for _ in self.segments]
         drawn = (segment.table(is_of_known=is_of_known) for segment in self.segments)
         tables = [table for table in drawn if table is not None]
@@ -408,7 +408,7 @@ class _Search:
         tables: Sequence[_Table],
         wanted: Sequence[dict[Rectangle, None]],
     ) -> None:
-        """Take a plan if it is the best one, or ask for the programs of its sketched regions."""
+        """Adopt a plan if it is the best, or add its sketched rectangles to `wanted`."""
         chosen = [*zip(tables, picked, strict=True)]
         rectangles = [table.rectangle(index) for table, index in chosen]
         counts = (int(table.num_regions[index]) for table, index in chosen)
@@ -445,7 +445,7 @@ class _Search:
             wanted[at][rectangles[at]] = None
 
     def _estimates(self, picks: NDArray[np.intp], tables: Sequence[_Table]) -> Floats:
-        """Return the scores of choices before they are packed; infinite if they cannot fit."""
+        """Return the scores of choices before packing; infinite if they have too many PEs."""
         at = [*zip(tables, picks.T, strict=True)]
         cycles: Floats = np.sum([table.cycles[index] for table, index in at], axis=0)
         slowest: Floats = np.max([table.slowest[index] for table, index in at], axis=0)
@@ -463,22 +463,22 @@ class _Search:
         )
 
     def _seconds(self, cycles: float, slowest: float, *, num_wafers: int) -> float:
-        """Return the score of a choice that lies on `num_wafers`."""
+        """Return the score of a plan on `num_wafers`."""
         machine = self.machine
         crossings = (num_wafers - 1) * machine.system.crossing_seconds
         return self.score(machine.seconds(cycles) + crossings, machine.seconds(slowest))
 
     def _picks(self, tables: Sequence[_Table]) -> Iterator[NDArray[np.intp]]:
-        """Yield choices of all segments, `[picks, segments]`, that may be good together."""
+        """Yield combinations of choices, `[picks, segments]`, that are worth an estimate."""
         yield from _by_price(tables)
         wafer = largest_rectangle(self.machine.architecture)
         yield from _by_slot(tables, wafer, self.machine.num_wafers)
 
 
 def _by_price(tables: Sequence[_Table]) -> Iterator[NDArray[np.intp]]:
-    """Yield the best choices at each price and cap, and beside each choice of the layers.
+    """Yield the best choices at each price and cap, also combined with all choices of layers.
 
-    No price selects a choice that is a little slower than one and a little larger than another.
+    Prices alone miss choices that are not on the convex hull of PEs and cycles.
     """
     prices = _prices(tables)
     for cap in _caps(tables):
@@ -496,8 +496,8 @@ def _by_slot(
 ) -> Iterator[NDArray[np.intp]]:
     """Yield the fastest choices in equal slots that fill the wafers.
 
-    Where regions of the layers fill slots, those of other segments take one slot each, or several
-    side by side: the fastest or the largest one in them, which has room for more rows.
+    The layers' regions take a slot each. Those of other segments take one, two or four slots: the
+    fastest or the largest choice in them, which has memory for more rows.
     """
     layers = _layers(tables)
     for size, slots_of_others in product(range(tables[layers].num_sizes), SLOTS):
@@ -517,12 +517,12 @@ def _by_slot(
 
 
 def _layers(tables: Sequence[_Table]) -> int:
-    """Return the segment that takes most, however fast it is."""
+    """Return the index of the segment whose fastest choice takes longest."""
     return max(range(len(tables)), key=lambda index: tables[index].cycles.min())
 
 
 def tilings(wafer: Rectangle, num_slots: int) -> list[Rectangle]:
-    """Return the sides of the slots of which `num_slots` fill a wafer, none inside another.
+    """Return the sides of slots of which `num_slots` fill a wafer, none inside another.
 
     >>> tilings((12, 20), 6)
     [(2, 20), (4, 10), (6, 6), (12, 3)]
@@ -536,7 +536,7 @@ def tilings(wafer: Rectangle, num_slots: int) -> list[Rectangle]:
 
 
 def _prices(tables: Sequence[_Table]) -> list[float]:
-    """Return prices of a PE in cycles, from nothing to more than any speed is worth."""
+    """Return prices of a PE in cycles, from 0 to more than any speed is worth."""
     most = max(
         float(table.cycles[table.front].max() / table.pes[table.front].min()) for table in tables
     )
@@ -544,13 +544,13 @@ def _prices(tables: Sequence[_Table]) -> list[float]:
 
 
 def _caps(tables: Sequence[_Table]) -> list[float]:
-    """Return bounds for the longest stage: none, and quantiles of the stages' cycles."""
+    """Return caps on the longest stage: none, and quantiles of the stages' cycles."""
     slowest = np.concatenate([table.slowest[table.front] for table in tables])
     return [math.inf, *np.quantile(slowest, np.linspace(0, 0.75, _NUM_CAPS)).tolist()]
 
 
 def place(costs: Sequence[RegionCost], machine: Machine) -> Plan | None:
-    """Return the plan of regions in their order; None if they need more wafers than there are."""
+    """Pack regions in their order; None if they need more wafers than there are."""
     sites = pack([cost.rectangle for cost in costs], largest_rectangle(machine.architecture))
     if sites is None or num_wafers(sites) > machine.num_wafers:
         return None

@@ -1,11 +1,11 @@
-"""A model laid over wafers: stages on sites, and how activations get from one to the next.
+"""A model laid over wafers: stages on sites, and the transfers of activations between them.
 
     latency of a launch   Σ stages + Σ hops between regions + Σ crossings between wafers + tokens
     period of a pipeline  the slowest stage with its hop, or the bytes of a crossing at the link
 
-What goes from region to region does it as a broadcast does: each row of PEs of a region carries its
+Activations go from region to region as in a broadcast: each row of PEs of a region carries its
 share of the columns, and the next region spreads them. No kernel does that today, so nothing of it
-has been compared with a simulation. Tokens go in, and logits out to whoever samples, over the edge.
+has been compared with a simulation. Tokens enter and logits leave over the wafer's edge.
 """
 
 from __future__ import annotations
@@ -65,36 +65,36 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast launches of one load go through a plan."""
+    """Latency and period of launches of one load through a plan."""
 
     latency_seconds: float
-    """From the token that goes in to the logits that come out."""
+    """Time from a token's entry to its logits."""
     period_seconds: float
-    """Between launches that follow each other through full stages."""
+    """Time between launches while all stages are busy."""
 
     def steps(self, launches: int) -> float:
-        """Return the seconds of one round of `launches` that follow each other in a circle."""
+        """Return the seconds of one round of `launches` that repeat in a cycle."""
         return max(self.latency_seconds, launches * self.period_seconds)
 
     def sequence(self, launches: float) -> float:
-        """Return the seconds of `launches`, one close behind the other."""
+        """Return the seconds of `launches` in a row."""
         return self.latency_seconds + (launches - 1) * self.period_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Pace(Speed):
-    """A speed, and where the time goes."""
+    """A speed with breakdowns."""
 
     breakdown: Breakdown
     """Breakdown of the latency."""
     slowest: Breakdown
     """Breakdown of the period."""
     busy_pe_seconds: float
-    """PEs times seconds that work on one launch."""
+    """PE-seconds of work on one launch."""
 
 
 def speed(plan: Plan, regions: Regions, machine: Machine) -> Speed:
-    """Return how fast launches of a plan are: the times of `pace`, up to rounding."""
+    """Return the speed of launches of a plan: the times of `pace`, up to rounding."""
     kinds = {(one.cost.work, one.cost.rectangle, one.cost.grid) for one in plan.stages}
     seconds = {kind: machine.seconds(regions.cycles(*kind)) for kind in kinds}
     work = [seconds[one.cost.work, one.cost.rectangle, one.cost.grid] for one in plan.stages]
@@ -112,9 +112,9 @@ def speed(plan: Plan, regions: Regions, machine: Machine) -> Speed:
 
 
 def pace(plan: Plan, regions: Regions, machine: Machine, *, is_unchecked: bool = False) -> Pace:
-    """Return the pace of launches of a plan; `is_unchecked` are those that no kernel does today.
+    """Return the pace of launches of a plan; `is_unchecked` if no kernel does them today.
 
-    The stages must have room for the load of `regions`.
+    The load of `regions` must fit the stages.
     """
     work = [
         Breakdown((*_stage_items(stage, regions, machine, is_unchecked=is_unchecked),))
@@ -157,7 +157,7 @@ def _moves(plan: Plan, regions: Regions) -> Iterator[_Move]:
 
 
 def _move_items(move: _Move, machine: Machine) -> Iterator[Item]:
-    """Yield the transfer of activations from a region to the next, on a wafer or between two."""
+    """Yield the items of a transfer between regions, on a wafer or between two."""
     source, target = move.source, move.target
     if source.wafer != target.wafer:
         yield _off_wafer(CROSSINGS, move.num_bytes, machine)
@@ -172,7 +172,7 @@ def _move_items(move: _Move, machine: Machine) -> Iterator[Item]:
 
 
 def _token_item(plan: Plan, regions: Regions, machine: Machine, *, input_seconds: float) -> Item:
-    """Return the time in which logits leave the wafer and the next input enters."""
+    """Return the time for logits to leave the wafer and the next input to enter."""
     graph = regions.graphs[plan.stages[-1].cost.work[-1][0]]
     name = SAMPLES if input_seconds else TOKENS
     item = _off_wafer(name, graph.tensor(graph.outputs[0]).num_bytes, machine)
@@ -180,7 +180,7 @@ def _token_item(plan: Plan, regions: Regions, machine: Machine, *, input_seconds
 
 
 def _input_seconds(plan: Plan, regions: Regions, machine: Machine) -> float:
-    """Return how long what comes in is at the edge; ids of tokens are too few to count."""
+    """Return the time for inputs to cross the edge; ids of tokens are too few to count."""
     graph = regions.graphs[plan.stages[0].cost.work[0][0]]
     inputs = (tensor for tensor in graph.inputs if tensor.dtype in FLOATING)
     return sum(t.num_bytes for t in inputs) / machine.architecture.io_bytes_per_second
@@ -195,7 +195,7 @@ def _off_wafer(name: str, num_bytes: int, machine: Machine) -> Item:
 def _stage_items(
     stage: Stage, regions: Regions, machine: Machine, *, is_unchecked: bool
 ) -> Iterator[Item]:
-    """Yield what a stage waits for, by part of a layer."""
+    """Yield the items of a stage, by part of a layer and limiting resource."""
     split = regions.split(stage.cost.work, stage.cost.rectangle, stage.cost.grid)
     for (part, limit, is_estimated), cycles in split.items():
         yield Item(
@@ -207,7 +207,7 @@ def _stage_items(
 
 
 def busy_fraction(pace: Pace, launches: float, seconds: float, machine: Machine) -> float:
-    """Return the share of all PEs that work, 0 to 1, on `launches` in a time."""
+    """Return the mean share of busy PEs, 0 to 1, for `launches` in a time."""
     width, height = largest_rectangle(machine.architecture)
     available = width * height * machine.num_wafers * seconds
     return min(1.0, launches * pace.busy_pe_seconds / available)

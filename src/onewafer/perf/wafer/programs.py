@@ -1,8 +1,7 @@
-"""The mesh programs of a model, each built once: many regions, searches and jobs ask for the same.
+"""The mesh programs of a model, each built once for all regions, searches and jobs.
 
-How many sequences keep their caches is nothing to a program, so those who serve few and many share
-them; so do one wafer and several, and wafers with more or fewer PEs, more or less memory, faster or
-slower links to the outside: what fits is asked of the bytes of a program, not of the program.
+A program does not depend on the number of sequences, the number of wafers, the number and memory of
+PEs, or the link to the outside: what fits is decided by the bytes of a program.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _Kept = TypeVar("_Kept")
 
 
 class Programs:
-    """Programs by what they depend on: model, load, architecture, number format, density."""
+    """A cache of programs by model, load, architecture, number format and density."""
 
     def __init__(self) -> None:
         self._known: dict[Load, list[LoadPrograms]] = {}
@@ -45,7 +44,7 @@ class Programs:
     def of(
         self, model: Model, load: Load, *, architecture: Architecture, options: WaferOptions
     ) -> LoadPrograms:
-        """Return those for launches of a load, however many sequences it has."""
+        """Return the programs for launches of a load, for any number of sequences."""
         load = replace(load, sequences=1)
         known = self._known.setdefault(load, [])
         for one in known:
@@ -73,7 +72,7 @@ class LoadPrograms:
         self._kept: dict[tuple[type, Hashable], object] = {}
 
     def is_of(self, model: Model, architecture: Architecture, options: WaferOptions) -> bool:
-        """Tell whether a model has the same programs on an architecture with some options."""
+        """Tell whether these are the programs of a model on an architecture with some options."""
         return (
             self._model is model
             and self._architecture == _without_limits(architecture)
@@ -82,7 +81,7 @@ class LoadPrograms:
         )
 
     def keep(self, kind: type[_Kept], key: Hashable, make: Callable[[], _Kept]) -> _Kept:
-        """Return what was made of these programs for a key, or make it for all who come later."""
+        """Return a value derived from these programs, cached by key."""
         found = self._kept.get((kind, key))
         if not isinstance(found, kind):
             found = self._kept[kind, key] = make()
@@ -95,12 +94,12 @@ class LoadPrograms:
 
     @cached_property
     def has_feature_maps(self) -> bool:
-        """True if the model works on maps."""
+        """True if the model works on feature maps."""
         return any(graph.has_feature_maps for graph in self.graphs)
 
     @property
     def element_bytes(self) -> int:
-        """Bytes of a weight, an activation, or a key."""
+        """Bytes of an element of a weight, an activation, or a key."""
         return self.graphs[0].dtype.num_bytes
 
     @cached_property
@@ -110,7 +109,7 @@ class LoadPrograms:
 
     @cached_property
     def weight_bytes(self) -> tuple[float, ...]:
-        """Bytes of the learned parameters of a piece of each segment, without padding."""
+        """Bytes of the learned parameters of a piece, by segment, without padding."""
         return tuple(
             sum(
                 tensor.num_bytes * times
@@ -123,7 +122,7 @@ class LoadPrograms:
 
     @cached_property
     def bytes_at_once(self) -> tuple[float, ...]:
-        """Bytes of `weight_bytes` that must be there at a time, if they come from outside."""
+        """The part of `weight_bytes` that must be present at a time under weight streaming."""
         return tuple(
             sum(
                 tensor.num_bytes * (min(times, 1.0) if tensor.name in piece.stacked else times)
@@ -135,7 +134,9 @@ class LoadPrograms:
         )
 
     def times_stored(self, piece: Piece) -> tuple[float, ...]:
-        """Return how many times the bytes of each parameter are stored; constants count as 0.
+        """Return stored bytes ÷ bytes of each parameter; 0 for constants.
+
+        Sparse weights are stored without their zeros; all experts are stored.
 
         Sparse weights are stored without their zeros; experts that a row does not meet are stored,
         too.
@@ -151,7 +152,9 @@ class LoadPrograms:
 
     @cached_property
     def products(self) -> tuple[tuple[tuple[float, float, float], ...], ...]:
-        """Rows, columns and bytes stored of an element, of the weights that each piece has alone.
+        """Rows, columns and stored bytes per element of each piece's own weights.
+
+        Weights that pieces share are left out. An element of a convolution has all taps.
 
         What pieces share is left out. An element of a convolution is that of all taps.
         """
@@ -172,7 +175,7 @@ class LoadPrograms:
 
     @cached_property
     def multiply_adds(self) -> tuple[float, ...]:
-        """Multiply-adds of the products with weights in a launch, by piece, without zeros."""
+        """Multiply-adds of a launch with nonzero weights, by piece."""
         return tuple(
             sum(
                 piece.graph.tensor(product.weight).num_elements
@@ -186,7 +189,7 @@ class LoadPrograms:
         )
 
     def grids(self, work: Work) -> Grids:
-        """Return the grids of groups that the feature maps of some work may be dealt out to."""
+        """Return the possible grids of groups for the feature maps of some work."""
         indices = tuple(index for index, _ in work)
         if indices not in self._grids:
             graph = join([self.graphs[index] for index in indices])
@@ -196,7 +199,7 @@ class LoadPrograms:
     def measure(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Measured:
         """Return the measured program of some work on a rectangle.
 
-        Raises ConfigurationError if there is no such program.
+        Raises ConfigurationError if no program can be built.
         """
         indices, group = tuple(index for index, _ in work), group_of(rectangle, grid)
         key = indices, group, grid
@@ -219,7 +222,7 @@ class LoadPrograms:
         return self._measure_pieces((first, first), group, grid)
 
     def _measure_pieces(self, indices: tuple[int, ...], group: Rectangle, grid: Grid) -> Measured:
-        """Build the program of pieces; one that comes again is the next equal piece."""
+        """Build the program of pieces; a repeated index is the next equal piece."""
         key = indices, grid
         if key not in self._joined:
             pieces = [(index, self.pieces[index]) for index in indices]
@@ -245,7 +248,7 @@ _WIDEST = 1 << 15
 
 
 def _without_limits(architecture: Architecture) -> Architecture:
-    """Return a machine with all that programs and their cycles depend on, and nothing else."""
+    """Return the machine with neutral values for all that programs do not depend on."""
     return replace(
         architecture,
         name=architecture.generation,

@@ -1,4 +1,4 @@
-"""The rectangles that a search may try: a wafer divided by whole numbers, or alone on it."""
+"""The rectangles that a search may try: fractions of a wafer, or alone on it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     _Lengths = Callable[[int], Sequence[int]]
 
 _MOST_UNEQUAL = 6
-"""Ratio of the sides of a rectangle."""
+"""Largest ratio of the sides of a rectangle."""
 _GROWTH = 1.12
-"""Growth of the sides, from one rectangle that is tried alone on a wafer to the next."""
+"""Ratio of neighbouring side lengths of rectangles that are alone on a wafer."""
 
 
 def shares_of_wafer(machine: Machine, least_bytes: float) -> tuple[Rectangle, ...]:
-    """Return rectangles that tile a wafer and hold `least_bytes`, small ones first.
+    """Return rectangles that tile a wafer and have `least_bytes` of memory, small ones first.
 
     The whole wafer is one of them, whatever its sides.
     """
@@ -35,14 +35,14 @@ def shares_of_wafer(machine: Machine, least_bytes: float) -> tuple[Rectangle, ..
 
 
 def alone_on_wafer(machine: Machine, least_bytes: float) -> tuple[Rectangle, ...]:
-    """Return rectangles of any size that hold `least_bytes`, small ones first."""
+    """Return rectangles of any size with `least_bytes` of memory, small ones first."""
     return _holding(machine, least_bytes, _steps)
 
 
 def beside(
     rectangle: Rectangle, machine: Machine, *, is_alone: bool = False, reach: int
 ) -> Iterator[Rectangle]:
-    """Yield the rectangles whose sides are a little shorter or longer, and itself."""
+    """Yield the rectangles whose sides are up to `reach` lengths shorter or longer, and itself."""
     lengths = _steps if is_alone else _shares
     wafer = largest_rectangle(machine.architecture)
     width, height = (
@@ -60,7 +60,7 @@ def _holding(machine: Machine, least_bytes: float, lengths: _Lengths) -> tuple[R
 
 @lru_cache(maxsize=8)
 def _nearly_square(wafer: Rectangle, lengths: _Lengths) -> tuple[Rectangle, ...]:
-    """Return all rectangles of some lengths but the whole wafer, small ones first."""
+    """Return all rectangles of `lengths` except the whole wafer, small ones first."""
     found = (
         (width, height)
         for width, height in product(*map(lengths, wafer))
@@ -77,7 +77,7 @@ def _shares(side: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=8)
 def _steps(side: int) -> tuple[int, ...]:
-    """Return lengths up to a side, each about an eighth longer than the one before."""
+    """Return lengths up to a side, each about `_GROWTH` times the one before."""
     count = max(2, math.ceil(math.log(side) / math.log(_GROWTH)))
     return tuple(sorted({int(length) for length in np.geomspace(1, side, count)}))
 

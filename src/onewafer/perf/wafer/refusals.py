@@ -1,4 +1,4 @@
-"""Why wafers cannot do a job, and what would."""
+"""Refusals: why wafers cannot do a job, and which number of wafers could."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def refusal(
     *,
     can_stream: bool = True,
 ) -> Refusal:
-    """Return the bytes that a job needs, the available bytes, and what would do.
+    """Refuse a job, with the bytes it needs, those available, and what would do.
 
-    `can_stream` tells whether the user may ask for weights from outside.
+    `can_stream` tells whether the user may choose weight streaming.
     """
     asked = _Asked(model, demand, machine, options, programs)
     enough = None if options.mode is Mode.STREAMING else _smallest(asked)
@@ -71,14 +71,14 @@ class _Asked(Asked):
     """A job that could not be done."""
 
     def regions_in_forms(self, replicas: int = 1) -> list[Regions]:
-        """Return the regions of a replica, in all forms that are tried."""
+        """Return the regions of a replica in all forms."""
         sequences = -(-self.demand.sequences // replicas)
         return [
             self.regions(replace(one.load, sequences=sequences)) for one in self.demand.in_forms()
         ]
 
     def why_not(self, regions: Regions) -> str | None:
-        """Return why a piece does not fit even a whole wafer; None: all do."""
+        """Return why some piece does not fit a whole wafer; None: all fit."""
         wafer = largest_rectangle(self.machine.architecture)
         reasons = (regions.why_not(((i, 1),), wafer) for i in range(len(regions.segments)))
         return next((reason for reason in reasons if reason is not None), None)
@@ -86,7 +86,7 @@ class _Asked(Asked):
 
 @dataclass(frozen=True, slots=True)
 class _Enough:
-    """The fewest wafers that would do: replicas of a pipeline, and the sites of each."""
+    """The fewest wafers that would do: replicas of a pipeline, and its sites."""
 
     replicas: int
     sites: Sequence[Site]
@@ -98,7 +98,7 @@ class _Enough:
 
 
 def _smallest(asked: _Asked) -> _Enough | None:
-    """Return the fewest wafers that would do; None: no number does."""
+    """Return the fewest wafers that would do; None: no number would."""
     replicas = 1
     while replicas <= asked.demand.sequences:
         sites = _fewest(asked, replicas)
@@ -111,7 +111,7 @@ def _smallest(asked: _Asked) -> _Enough | None:
 
 
 def _memory(asked: _Asked, enough: _Enough | None) -> Memory:
-    """Return the bytes of weights and caches, and all of the smallest pipeline that would do."""
+    """Return the bytes of weights and caches, and those of the smallest sufficient pipeline."""
     model, demand, of_forms = asked.model, asked.demand, asked.regions_in_forms()
     weights = min(
         sum(
@@ -137,7 +137,7 @@ def _memory(asked: _Asked, enough: _Enough | None) -> Memory:
 
 
 def _takes(asked: _Asked, enough: _Enough, memory: Memory) -> str:
-    """Return what regions take with all that lies in them, against what the wafers have."""
+    """Return in words the bytes of the regions, beside those of the wafers."""
     rectangles = enough.replicas * len(enough.sites)
     is_less = memory.used_bytes <= memory.available_bytes
     gaps = f", in {rectangles} rectangles that leave gaps" if is_less else ""
@@ -150,7 +150,7 @@ def _takes(asked: _Asked, enough: _Enough, memory: Memory) -> str:
 
 
 def _would_do(asked: _Asked, enough: _Enough, *, can_stream: bool) -> str:
-    """Return the number of wafers that would do."""
+    """Return in words the number of wafers that would do."""
     replicas = enough.replicas
     copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
     wafers = f"{asked.machine.system.name}x{enough.num_wafers} would do {copies}"
@@ -180,7 +180,7 @@ def _why_none(asked: _Asked) -> str:
 
 
 def _fewest(asked: _Asked, replicas: int) -> tuple[Site, ...] | None:
-    """Return the sites of one of `replicas` on the fewest wafers as a pipeline; None: none do."""
+    """Return the sites of one of `replicas` on the fewest wafers; None if it fits none."""
     found = (
         fewest_wafers(regions, asked.machine, asked.options)
         for regions in asked.regions_in_forms(replicas)

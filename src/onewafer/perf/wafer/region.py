@@ -1,4 +1,4 @@
-"""The cycles and the memory of a rectangle of PEs for some pieces of a model.
+"""The cycles and memory of a rectangle of PEs for some pieces of a model.
 
 In: pieces, a load, a rectangle. Out: cycles and bytes, which `measured` reads from mesh programs.
 """
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
 
 _WAVELET_BYTES = 4
 _MULTIPLY_ADD = "fmac"
-"""Begins the names of all DSD operations that multiply and add."""
+"""Prefix of all DSD operations that multiply and add."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegionCost:
-    """One launch of a region that has room for its work."""
+    """The cost of a launch of a region that its work fits."""
 
     work: Work
     rectangle: Rectangle
     cycles: float
     bytes: Bytes
     grid: Grid = WHOLE
-    """Groups of PEs among which the pixels of feature maps are dealt out."""
+    """Grid of groups of PEs that divide the pixels of feature maps."""
     leaving_cycles: int = 0
-    """Cycles in which feature maps go on to the next region; not part of `cycles`."""
+    """Cycles of sending feature maps to the next region; not part of `cycles`."""
 
     @property
     def num_pes(self) -> int:
@@ -63,7 +63,7 @@ class RegionCost:
 
 
 _OF_OTHER_CODE = 0.8
-"""The least code of a program, as a share of the code of the same work on another rectangle."""
+"""Least code bytes of a program ÷ those of the same work on another rectangle."""
 
 
 def _pieces_of(work: Work) -> tuple[int, ...]:
@@ -94,10 +94,10 @@ class Regions:
         )
         self._costs: dict[tuple[Work, Rectangle], RegionCost | None] = {}
         self._code_bytes: dict[tuple[int, ...], float] = {}
-        """Code bytes of the first program of each piece."""
+        """Pieces → code bytes of their first program."""
 
     def with_load(self, load: Load, machine: Machine) -> Regions:
-        """Return the regions of the same model for another load."""
+        """Return the costs of the same model for another load."""
         return Regions(
             self.model, load, machine=machine, options=self._options, programs=self._known
         )
@@ -114,7 +114,7 @@ class Regions:
 
     @property
     def has_feature_maps(self) -> bool:
-        """True if the model works on maps."""
+        """True if the model works on feature maps."""
         return self._programs.has_feature_maps
 
     @property
@@ -134,7 +134,9 @@ class Regions:
 
     @cached_property
     def _caches(self) -> tuple[tuple[tuple[int, int, float], ...], ...]:
-        """Tensors that a piece keeps for all sequences: positions, features, bytes of an element.
+        """Caches of a piece for all sequences: positions, features, bytes per element.
+
+        Each attention caches keys and as many values.
 
         Each attention keeps keys and as many values.
         """
@@ -147,11 +149,13 @@ class Regions:
         )
 
     def _times_kept(self, piece: Piece) -> float:
-        """Return how often there are the keys and values of a sequence, as a piece has them."""
+        """Return how many sequences' keys and values a piece holds at a time."""
         return self.load.sequences * piece.kept_share + piece.passing_share
 
     def cost(self, work: Work, rectangle: Rectangle) -> RegionCost | None:
-        """Return the cost of some work on a rectangle, None if there is no room for it.
+        """Return the cost of some work on a rectangle, None if it does not fit.
+
+        Feature maps lie on the fastest of the most promising grids.
 
         Feature maps lie on the grid of groups that is fastest among those that look best.
         """
@@ -177,11 +181,11 @@ class Regions:
         return stream_cycles(num_bytes, rectangle, self.architecture.timing)
 
     def _tried(self, work: Work, rectangle: Rectangle) -> Sequence[Grid]:
-        """Return the grids that are tried for some work on a rectangle."""
+        """Return the grids to try for some work on a rectangle."""
         return self._programs.grids(work).best(rectangle, partial(self._room, work))
 
     def _room(self, work: Work, group: Rectangle) -> float:
-        """Return the most bytes that a PE of a group has for feature maps; negative: none."""
+        """Return an upper bound of the bytes per PE left for feature maps; negative: none."""
         room = self.architecture.memory_bytes
         least = sum(count * self.weight_bytes[index] for index, count in work)
         if least > group[0] * group[1] * room:
@@ -190,7 +194,7 @@ class Regions:
         return room - self.least_bytes(work, group) - max(0.0, code - CODE_BYTES)
 
     def streamed_cost(self, index: int, rectangle: Rectangle) -> RegionCost | None:
-        """Return the cost of a piece whose weights come from outside, None if nothing fits."""
+        """Return the cost of a piece under weight streaming, None if it does not fit."""
         needed = self.bytes(((index, 1),), rectangle)
         room = self.architecture.memory_bytes
         if needed is None or needed.cache + needed.other + 2 * needed.weights_at_once > room:
@@ -200,7 +204,10 @@ class Regions:
         return RegionCost(work, rectangle, cycles, needed)
 
     def least_cycles(self, index: int, rectangle: Rectangle) -> float:
-        """Return what a launch of a piece takes at least, before there is a program.
+        """Return a lower bound of a piece's cycles, before a program is built.
+
+        No PE does more multiply-adds in a cycle than the fastest operations, however products are
+        cut.
 
         However products are cut, no PE does more multiply-adds in a cycle than the fastest ones.
         """
@@ -209,16 +216,19 @@ class Regions:
         return self._programs.multiply_adds[index] / (math.prod(rectangle) * float(fastest))
 
     def least_bytes(self, work: Work, rectangle: Rectangle) -> float:
-        """Return what every PE needs at least, before there is a program."""
+        """Return a lower bound of the bytes per PE, before a program is built."""
         return float(self._least_bytes(work, *rectangle))
 
     def may_fit(self, work: Work, sides: Sides) -> NDArray[np.bool_]:
-        """Tell of each rectangle whether there may be room, before there is a program."""
+        """Tell for each rectangle whether the work may fit, before a program is built."""
         least = self._least_bytes(work, *np.asarray(sides, float).T)
         return np.broadcast_to(least <= self.architecture.memory_bytes, len(sides))
 
     def _least_bytes(self, work: Work, width: Size, height: Size) -> Size:
-        """Return what every PE needs at least.
+        """Return a lower bound of the bytes per PE.
+
+        The rows of a weight are cut along one axis and its columns along the other; so are features
+        and positions of a cache, which counts only where the work has one kind of piece.
 
         The rows of a weight are cut along one axis and its columns along the other; so are the
         features and the positions of a cache, which is shared out among pieces of several kinds.
@@ -233,7 +243,7 @@ class Regions:
         return least
 
     def bytes(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Bytes | None:
-        """Return the bytes of every PE, even if they do not fit; None: there is no such program."""
+        """Return the bytes per PE, even if they do not fit; None: no program can be built."""
         try:
             return self._bytes(work, rectangle, grid)
         except (ConfigurationError, UnsupportedOperationError):
@@ -245,7 +255,10 @@ class Regions:
         return measured.bytes_of(work, sequences=self.load.sequences)
 
     def _least_code_bytes(self, work: Work) -> float:
-        """Return about what code and schedule of some work take at least, as far as it is known.
+        """Return a lower bound of the bytes of code and schedule, estimated from other programs.
+
+        They are nearly the same for all rectangles and grids. Only programs of these regions count,
+        so that earlier jobs do not change the search.
 
         They are nearly the same for all rectangles and grids: a few kinds of steps come and go.
         Only what these regions have met counts, so that no job before decides what is tried.
@@ -253,7 +266,7 @@ class Regions:
         return _OF_OTHER_CODE * self._code_bytes.get(_pieces_of(work), 0.0)
 
     def why_not(self, work: Work, rectangle: Rectangle) -> str | None:
-        """Return why some work cannot be done on a rectangle, None if it can."""
+        """Return why some work does not fit a rectangle, None if it does."""
         reasons: list[str] = []
         totals: list[float] = []
         for grid in self._tried(work, rectangle):
@@ -274,16 +287,16 @@ class Regions:
         )
 
     def cycles(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> float:
-        """Return the cycles of a launch, whether there is room for it or not."""
+        """Return the cycles of a launch, even if it does not fit."""
         return self._programs.measure(work, rectangle, grid).cycles_of(work)
 
     def split(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Split:
-        """Return the cycles of a cost by part and limit; they add up to it."""
+        """Return the cycles of a launch by part of a layer and limiting resource."""
         return self._programs.measure(work, rectangle, grid).split(work)
 
 
 def stream_cycles(num_bytes: int, source: Rectangle, timing: Timing) -> int:
-    """Return how long activations stream out of a region: each row of its PEs has its share."""
+    """Return the cycles to stream activations out of a region, shared by its rows of PEs."""
     width, height = source
     shares = -(-width // height)  # columns of PEs that a row of PEs carries
     wavelets = shares * -(-num_bytes // (_WAVELET_BYTES * width))

@@ -1,4 +1,4 @@
-"""Choose one rectangle that a whole wafer works on, alone: layer after layer."""
+"""Choose one rectangle per wafer for all layers in sequence."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     """Seconds, the fewer the better, from the latency of a launch and the longest stage."""
 
 NUM_FIRST = 24
-"""Rectangles that are tried where no good one is known, spread over all."""
+"""Rectangles that are tried first, spread over all, where no good one is known."""
 _NUM_FIRST_OF_FEATURE_MAPS = 12
 """The same number if each rectangle has several programs: feature maps on several grids."""
 _REACH = 2
-"""Lengths of sides that are tried on either side of a good one."""
+"""Neighbouring lengths on either side of a good side that a thorough search tries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best plan, if there is one, and how many were considered."""
+    """The best plan, if any, and the number of plans considered."""
 
     plan: Plan | None
     seconds: float
     num_considered: int
     sides: Rectangle | None = None
-    """Sides of the rectangle of a plan that has one."""
+    """The rectangle of a plan with a single one."""
 
 
 def search_whole(
@@ -55,9 +55,9 @@ def search_whole(
     near: Rectangle | None = None,
     is_thorough: bool = True,
 ) -> Found:
-    """Return the best plan with one rectangle a wafer, on all wafers or on some of them.
+    """Return the best plan with one rectangle per wafer, on all wafers or on some of them.
 
-    The search for each number of wafers begins `near` a good rectangle, by default that of fewer
+    The search for each number of wafers begins at `near`, by default the best rectangle of fewer
     wafers.
     """
     best = Found(None, math.inf, 0)
@@ -94,9 +94,9 @@ def explore(
 ) -> dict[Rectangle, float]:
     """Return the seconds on rectangles that hold `least_bytes`, each alone on its wafer.
 
-    They are spread over all rectangles, unless a good one with room is known. Then rectangles with
-    one side (in a thorough search, both sides) a little shorter or longer than the best one's are
-    tried until none is better. If the user asks for a rectangle, it is the only one.
+    The first ones are spread over all rectangles, unless `near` is good. Then rectangles with one
+    side (in a thorough search, both sides) a little shorter or longer than the best one's are tried
+    until none is better. A rectangle that the user asks for is the only one.
     """
     if options.region is not None:
         return {options.region: seconds(options.region)}
@@ -123,7 +123,7 @@ def _differ_in_one_side(one: Rectangle, other: Rectangle) -> bool:
 
 
 def _numbers_of_wafers(most: int) -> list[int]:
-    """Return the numbers of wafers that are tried: powers of two, and all there are."""
+    """Return the numbers of wafers to try: powers of two, and all."""
     return [*(1 << power for power in range((most - 1).bit_length())), most]
 
 
@@ -134,7 +134,7 @@ def _whole_seconds(
     score: Score,
     rectangle: Rectangle,
 ) -> float:
-    """Return the score of a rectangle on each wafer; infinite if some work does not fit it."""
+    """Return the score of a rectangle on each wafer; infinite if some work does not fit."""
     plan = _whole(regions, works, rectangle)
     if plan is None:
         return math.inf
@@ -145,7 +145,7 @@ def _whole_seconds(
 
 
 def _whole(regions: Regions, works: Sequence[Work], rectangle: Rectangle) -> Plan | None:
-    """Return the plan with a rectangle on each wafer; None if some work does not fit it."""
+    """Return the plan with a rectangle on each wafer; None if some work does not fit."""
     costs = [regions.cost(work, rectangle) for work in works]
     if any(cost is None for cost in costs):
         return None
@@ -158,7 +158,7 @@ def _whole(regions: Regions, works: Sequence[Work], rectangle: Rectangle) -> Pla
 
 
 def share_out(regions: Regions, num_wafers: int) -> tuple[Work, ...]:
-    """Return the pieces of a model in order, cut into runs of about equal weights."""
+    """Divide the pieces of a model, in order, into runs of about equal weight bytes."""
     pieces = [i for i, segment in enumerate(regions.segments) for _ in range(segment.repeats)]
     sizes = np.array([max(regions.weight_bytes[index], 1.0) for index in pieces])
     middles = (np.cumsum(sizes) - sizes / 2) / sizes.sum()

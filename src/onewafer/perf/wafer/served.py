@@ -1,4 +1,4 @@
-"""A model laid over wafers for requests that keep coming: launch times from the closed form."""
+"""Serving a model on wafers: launch times from the closed form."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class ServedWafers:
     """All wafers, of all replicas."""
     context: int
     reading: Load
-    """Load of a launch that reads as many rows of a prompt as it may."""
+    """Load of a launch that reads the most rows of a prompt."""
     _part_rows: dict[int, int] = field(default_factory=dict[int, int])
-    """Rows of a part, by the tokens of a prompt."""
+    """Tokens of a prompt → rows per launch."""
     _token_times: dict[int, AtPositions] = field(default_factory=dict[int, AtPositions])
     _prompt_times: dict[int, AtPositions] = field(default_factory=dict[int, AtPositions])
 
@@ -76,26 +76,29 @@ class ServedWafers:
 
     @property
     def num_slots(self) -> int:
-        """Sequences whose caches have room."""
+        """Number of sequences whose caches fit."""
         return self.found.sequences
 
     @property
     def room_tokens(self) -> int:
-        """The room of all slots: each has a whole context."""
+        """Cache tokens of all slots, each with a whole context."""
         return self.num_slots * self.context
 
     @property
     def most_tokens(self) -> int:
-        """Rows that the programs of the regions have buffers for."""
+        """Rows of a launch for which the regions have buffers."""
         return self.found.regions.load.rows
 
     @property
     def most_prompt_rows(self) -> int:
-        """Rows that reading a long prompt takes least time with."""
+        """Rows per launch that read a long prompt fastest."""
         return self.reading.rows
 
     def part_rows(self, tokens: int) -> int:
-        """Return the rows with which a prompt of so many tokens is read soonest.
+        """Return the rows per launch that read a prompt of `tokens` fastest.
+
+        This is the choice of `best_reading`, with interpolated times, since a server asks for
+        prompts of every length.
 
         It is the choice of `best_reading`, from times that are interpolated: a server asks for
         every length of a prompt.
@@ -125,7 +128,7 @@ class ServedWafers:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The gaps of the kernels, and the clock."""
+        """What kernels cannot do yet, and the clock."""
         rows = (
             "a launch has rows of sequences with caches of their own: kernels have rows of one "
             "sequence today, and the cost is that of as many of its rows"
@@ -177,10 +180,9 @@ def serve_on_wafers(
     sequences: int,
     context: int,
 ) -> ServedWafers:
-    """Lay a model over wafers for so many sequences of such a context, or for as many as have room.
+    """Lay a model over wafers for `sequences` of `context` tokens, or for as many as fit.
 
-    The layout is the one of `compare --serve` with as many requests at a time, half of whose tokens
-    are prompts.
+    The layout is that of `compare --serve` for as many requests, half of whose tokens are prompts.
 
     Raises:
         ConfigurationError: the model does not fit; the message says what would do. Or it is no

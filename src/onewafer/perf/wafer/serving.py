@@ -1,10 +1,9 @@
-"""Lay a model over wafers for requests that keep coming, some of which may wait for others.
+"""Lay a model over wafers for serving; some requests may wait for others.
 
-How many are answered at a time is a rung of a ladder, 1, 2, 3, 4, 6, 8, 12 …, the same for all
-jobs. Each rung is searched as if all of its places were taken, from the lowest on, as long as more
-places help. A job takes the best rung up to the first that has a place for each of its requests;
-there, some places may be empty. So more requests have all the choices that fewer have, and are
-never answered at a lower rate.
+The number of places for requests is a rung of a ladder, 1, 2, 3, 4, 6, 8, 12 …, the same for all
+jobs. Rungs are searched in ascending order, with all places taken, as long as more places help. A
+job takes the best rung up to the first with a place for each of its requests, where some places may
+stay empty. So a job with more requests has all choices of one with fewer, and never a lower rate.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.options import Mode
 
 _CLOSE = 1.05
-"""Times the seconds of the best rung: up to there a thorough search may make a rung the best."""
+"""Rungs up to this many times slower than the best are searched thoroughly."""
 _OCTAVE = 2
-"""Rungs until there are twice as many places; if none of them helps, no higher one is tried."""
+"""Rungs until the places double; the search ends if none of them helps."""
 
 
 def lay_out_requests(
     asked: Asked, job: Serve, *, mode: Mode, of_other_mode: Layout | None = None
 ) -> Layout | None:
-    """Return the best layout of a mode, None if nothing has room.
+    """Return the best layout of a mode, None if nothing fits.
 
-    A layout that is far behind another mode's is not searched thoroughly.
+    A mode far behind `of_other_mode` is not searched thoroughly.
     """
     limit = math.inf if of_other_mode is None else FAR * of_other_mode.seconds
     tried = [
@@ -70,7 +69,7 @@ def places() -> Iterator[int]:
 
 @dataclass(slots=True)
 class Ladder:
-    """The rungs of one model for one kind of requests in one mode; it grows as jobs ask for more.
+    """The rungs of one model for one kind of requests in one mode, searched on demand.
 
     A rung depends neither on the jobs that asked for it nor on other rungs.
     """
@@ -80,10 +79,10 @@ class Ladder:
     _rungs: list[_Rung] = field(default_factory=list["_Rung"])
 
     def best(self, requests: int, limit: float) -> Best:
-        """Return the best layout for as many requests.
+        """Return the best layout for a number of requests.
 
-        First searches are quick; those that came close to the best layout are done thoroughly,
-        unless it takes longer than a limit.
+        All rungs are searched quickly; those close to the best are then searched thoroughly, unless
+        the best takes longer than `limit`.
         """
         best, rungs = Best(), [*self._up_to(requests)]
         for rung in rungs:
@@ -96,7 +95,7 @@ class Ladder:
         return best
 
     def _up_to(self, requests: int) -> Iterator[_Rung]:
-        """Yield the rungs, few places first, as long as more help or requests have no place."""
+        """Yield rungs in ascending order while they help, up to a place for each request."""
         least, last = math.inf, 0
         for number, size in enumerate(places()):
             if number == len(self._rungs):
@@ -110,7 +109,7 @@ class Ladder:
 
 
 def _ladder(asked: Asked, job: Serve, mode: Mode) -> Ladder:
-    """Return the ladder that jobs share which differ in the number of requests alone."""
+    """Return the ladder, cached for jobs that differ only in the number of requests."""
     machine, options = asked.machine, asked.options
     known = asked.programs.of(
         asked.model, asked.demand.load, architecture=machine.architecture, options=options
@@ -121,7 +120,7 @@ def _ladder(asked: Asked, job: Serve, mode: Mode) -> Ladder:
 
 @dataclass(slots=True)
 class _Rung:
-    """The layouts for one number of places, all of which are taken."""
+    """The layouts for one number of places, searched with all places taken."""
 
     asked: AskedInMode
     found: Best
@@ -129,28 +128,28 @@ class _Rung:
 
     @classmethod
     def of(cls, asked: Asked, mode: Mode, size: int) -> _Rung:
-        """Search quickly for layouts with a number of places."""
+        """Return a rung of `size` places, after a quick search."""
         demand = replace(asked.demand, sequences=size, most_rows=size)
         of_size = in_mode(replace(asked, demand=demand), mode)
         return cls(of_size, replicated(of_size, size))
 
     @property
     def seconds(self) -> float:
-        """Seconds of a request if all places are taken; infinite if nothing has room."""
+        """Seconds of a request if all places are taken; infinite if nothing fits."""
         return self.found.seconds
 
     def quick(self, requests: int) -> Best:
-        """Return the best of the layouts that the quick search met, for as many requests."""
+        """Return the best layout of the quick search for a number of requests."""
         return self._taken(self.found, requests)
 
     def thorough(self, requests: int) -> Best:
-        """Return the same after a thorough search for the loads of the best of them."""
+        """Return the best layout after a thorough search for a number of requests."""
         if self._thorough is None:
             self._thorough = refined(self.asked, self.found)
         return self._taken(self._thorough, requests)
 
     def _taken(self, found: Best, requests: int) -> Best:
-        """Return the best of the layouts where no more places are taken than there are requests."""
+        """Return the best of the layouts found, with at most `requests` places taken."""
         best = Best(num_considered=found.num_considered)
         for layout in found.met:
             for taken in _with_requests(layout, requests, self.asked.demand):
@@ -159,7 +158,7 @@ class _Rung:
 
 
 def _with_requests(layout: Layout, requests: int, demand: Demand) -> Iterator[Layout]:
-    """Yield a layout with as many requests at most: in full launches only, and with all of them."""
+    """Yield the layout with at most `requests`: only full launches, and all requests."""
     share, rows = requests // layout.replicas, layout.regions.load.rows
     if share >= layout.sequences:
         yield layout

@@ -1,11 +1,7 @@
-"""Estimated cycles of unmeasured rectangles: a form that is fitted to the measured ones.
+"""Estimated cycles of unmeasured rectangles: a form that is fitted to measured ones.
 
-    cycles of w × h PEs for n rows ≈ a · f(w, h) + n · b · f(w, h),  a, b ≥ 0
-    f(w, h) = 1, w, h, √w, √h, 1/w, 1/h, 1/(w·h)
-
-Work that is shared out takes 1/(w·h), parts of a row that only one axis shares 1/w and 1/h; chains
-take the length of an axis, or its root in two phases. The form selects the rectangles that are
-worth a program, out of thousands. None of its numbers is in an answer.
+cycles of w × h PEs for n rows ≈ a · f(w, h) + n · b · f(w, h),  a, b ≥ 0
+f(w, h) = 1, w, h, √w, √h, 1/w, 1/h, 1/(w·h)
 """
 
 from __future__ import annotations
@@ -27,9 +23,9 @@ if TYPE_CHECKING:
     """Widths and heights, `[rectangles, 2]`."""
 
 _RIDGE = 1e-9
-"""Added to squares, so that forms that are alike on all points do no harm."""
+"""Added to the diagonal of the normal equations, which terms alike on all points make singular."""
 _LEAST = 1e-9
-"""Numbers below this count as zero in a fit of numbers about 1."""
+"""Numbers below this count as zero in the fit, whose numbers are about 1."""
 
 
 @dataclass(slots=True)
@@ -42,12 +38,12 @@ class Sketch:
     """Cycles of mesh programs, by rows and rectangle."""
 
     def learn(self, rows: int, rectangle: Rectangle, cycles: float) -> None:
-        """Take what a mesh program says."""
+        """Add the measured cycles of a mesh program."""
         self._points[rows, rectangle] = cycles
 
     @property
     def has_points(self) -> bool:
-        """True if it knows any program."""
+        """True if any program was measured."""
         return bool(self._points)
 
     def num_points(self, rows: int) -> int:
@@ -59,7 +55,7 @@ class Sketch:
         return _forms(np.array([float(rows)]), sides) @ self._fit(rows)
 
     def _fit(self, rows: int) -> Floats:
-        """Return a and b; the nearer the rows of a point are to these, the more it counts."""
+        """Return a and b; points with rows near `rows` have more weight."""
         known = np.array([of for of, _ in self._points], float)
         weights = np.minimum(known, rows) / np.maximum(known, rows)
         forms = _forms(known, np.array([rectangle for _, rectangle in self._points]))
@@ -77,10 +73,10 @@ def _forms(rows: Floats, sides: Sides) -> Floats:
 
 
 def non_negative(matrix: Floats, wanted: Floats) -> Floats:
-    """Return about the x ≥ 0 for which `matrix` · x is nearest to what is wanted.
+    """Return approximately the x ≥ 0 that minimises |`matrix` · x − `wanted`|.
 
-    By Lawson and Hanson: the form that helps most is added until none helps; what turns negative
-    on the way is left out.
+    By Lawson and Hanson: the term that helps most is added until none helps; terms that turn
+    negative are dropped.
 
     >>> non_negative(np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]), np.array([3.0, 2.0, 1.0]))
     array([2., 0.])
@@ -101,7 +97,7 @@ def non_negative(matrix: Floats, wanted: Floats) -> Floats:
 
 
 def _settle(squares: Floats, products: Floats, found: Floats, used: NDArray[np.bool_]) -> Floats:
-    """Return the best nonnegative fit of the forms in use, and drop those that turn negative."""
+    """Return the best nonnegative fit of the terms in use, dropping those that turn negative."""
     while True:
         trial = np.zeros_like(found)
         trial[used] = np.linalg.solve(squares[np.ix_(used, used)], products[used])

@@ -1,7 +1,7 @@
-"""Stand-ins for operations that have no form in the mesh program: others of about the same cost.
+"""Replace operations that have no form in the mesh program by others of about the same cost.
 
-In: a segment of a captured model. Out: its graph of operations that have a form, which of them
-stand for others, and how many times their parameters are stored.
+In: a segment of a captured model. Out: a graph of operations that have a form, the estimated ones
+among them, and how many times their parameters are stored.
 
     experts    the products of those that a row meets, as one network that is so many times as
                wide; hidden features of all experts are dealt out over the whole region, so the
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.latent import LatentForm
 
 _GATED = 2.5
-"""Matrices of an expert from which one of them is a gate: 3, or 2 of which one is twice as wide."""
+"""Least size of an expert with a gate, in matrices of features × hidden features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +54,23 @@ class Piece:
     constants: frozenset[str] = frozenset()
     """Parameters that were not learned."""
     estimated: frozenset[str] = frozenset()
-    """Results of operations that stand for others."""
+    """Results of operations that replace others."""
     stored: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Parameter → how many times its bytes are stored; 1 for those that are not named."""
+    """Parameter → stored bytes ÷ bytes of its shape; 1 if not named."""
     stacked: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Weight → the dimension along which what is stored lies one after the other."""
+    """Weight of experts → the dimension along which experts are concatenated."""
     head_products: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Weight → heads, whose features meet their own only."""
+    """Block-diagonal weight → number of heads."""
     kept_share: float = 1.0
-    """Part of the keys and values of the graph that is kept for later tokens."""
+    """Share of the graph's keys and values that is cached for later tokens."""
     passing_share: float = 0.0
-    """Share of them that exists for one sequence at a time, while its prompt is read."""
+    """Share of keys and values that exists for one sequence at a time, while its prompt is read."""
 
 
 def with_stand_ins(segment: Segment, form: LatentForm = USUAL_FORM) -> Piece:
-    """Return a piece of a segment whose operations have a form on the mesh, as far as they can.
+    """Return a segment's piece, with operations that have no form on the mesh replaced.
 
-    Raises UnsupportedOperationError for one that nothing here can stand for.
+    Raises UnsupportedOperationError for an operation without a replacement.
     """
     latent = without_latent_attention(_without_choice(segment.graph), form)
     graph = latent.graph
@@ -102,19 +102,19 @@ class _StandIns:
     def __init__(self, graph: Graph) -> None:
         self._tensors = graph.by_name
         self._seen_as: dict[str, str] = {}
-        """Views, by the tensors that they are."""
+        """View → the tensor that it views."""
         self.parameters: list[Tensor] = []
         self.estimated: set[str] = set()
         self.stored: dict[str, float] = {}
         self.stacked: dict[str, int] = {}
 
     def seen_as(self, name: str) -> str:
-        """Return the tensor that a view is of."""
+        """Return the tensor that a view views; another tensor's own name."""
         return self._seen_as.get(name, name)
 
     @singledispatchmethod
     def of(self, operation: Operation) -> Iterator[Operation]:
-        """Yield what stands for an operation: itself, if it has a form."""
+        """Yield the replacement of an operation: itself, if it has a form."""
         yield operation.renamed(self._seen_as)
 
     @of.register(Attention)
@@ -168,7 +168,7 @@ class _StandIns:
     def _product(
         self, result: Tensor, source: Tensor, times: float, *, stacked: int | None = None
     ) -> Linear:
-        """Return a product with its own weight, whose bytes are stored `times`."""
+        """Return a product with a new weight, whose bytes are stored `times`."""
         weight = Tensor(
             f"{result.name}.weights", (result.shape[-1], source.shape[-1]), result.dtype
         )
@@ -181,9 +181,9 @@ class _StandIns:
 
 
 def _without_choice(graph: Graph) -> Graph:
-    """Return the graph without what only leads to the choice of experts, as far as it has no form.
+    """Return the graph without the routing of experts, as far as it has no form.
 
-    Operations without a form stay if they keep shapes and lead to an operation with a form.
+    Opaque operations stay if they keep shapes and an operation with a form reads them.
     """
     choosing = _leading_to_choice(graph)
     tensors = graph.by_name
@@ -206,7 +206,7 @@ def _without_choice(graph: Graph) -> Graph:
 
 
 def _leading_to_choice(graph: Graph) -> set[str]:
-    """Return the results that nothing but the choice of experts depends on."""
+    """Return the results that only the routing of experts reads."""
     alive = {*graph.outputs}
     for operation in reversed(graph.operations):
         if operation.result.name in alive:
@@ -215,5 +215,5 @@ def _leading_to_choice(graph: Graph) -> set[str]:
 
 
 def _computed_operands(operation: Operation) -> tuple[str, ...]:
-    """Return the operands of an operation; which experts there are is not looked at."""
+    """Return the operands of an operation, without the routing of experts."""
     return (operation.input,) if isinstance(operation, Experts) else operation.activation_operands

@@ -1,8 +1,8 @@
-"""The weights that PEs store: in a mesh program's blocks, once, more often, or less.
+"""The weights that PEs store, as multiples of the blocks of a mesh program.
 
-Of sparse weights less is stored than a block has, of experts all that a row does not meet, too.
-Experts lie one after the other along their hidden features, so that padding comes once, at the end:
-where the block of a weight has ⌈n / P⌉ of n hidden features, t times as many take ⌈t · n / P⌉.
+Sparse weights store less than a block; experts store more: also those that a row is not routed to.
+Experts are concatenated along their hidden features, so that padding comes once, at the end: where
+a weight's block has ⌈n / P⌉ of n hidden features, t times as many take ⌈t · n / P⌉.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class StoredWeight:
     times: float
     """How many times a block is stored."""
     times_at_once: float
-    """Copies that must be present at a time if weights come from outside: for experts, which follow
-    one another, those that a row meets."""
+    """Blocks that must be present at a time under weight streaming: of experts, which follow one
+    another, those that a row is routed to."""
 
 
 def stored_weights(
@@ -67,7 +67,7 @@ def stored_weights(
 def _times_of_stack(
     placement: Placement, program: MeshProgram, times: float, dimension: int
 ) -> float:
-    """Return how many times a block is stored if what is stored has padding only at its end."""
+    """Return how many times a block is stored if concatenated weights are padded at the end."""
     lies = (placement.columns, placement.rows)[dimension]  # a weight lies transposed
     num_pes = program.size(Axis.X if lies is Distribution.BLOCKED_X else Axis.Y)
     features = placement.shape[dimension]
@@ -75,7 +75,7 @@ def _times_of_stack(
 
 
 def stored_matrix(tensor: Tensor, times: float, stacked: int | None) -> tuple[float, float, float]:
-    """Return rows, columns and bytes of an element of the stored form of a weight."""
+    """Return rows, columns and bytes per element of the stored form of a weight."""
     *taps, rows, columns = map(float, tensor.shape)
     size = math.prod(taps) * tensor.dtype.num_bytes
     match stacked:

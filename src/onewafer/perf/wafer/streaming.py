@@ -1,4 +1,4 @@
-"""Weights from outside, layer by layer: what a model costs that no wafers could hold.
+"""Weight streaming in inference: the time of a model that is too large for the wafers.
 
 A weight server sends the weights of a piece to all wafers at once, over the edge of each; meanwhile
 the wafers compute the piece before on all their sequences. Activations and the KV cache stay. So
@@ -6,8 +6,8 @@ the wafers compute the piece before on all their sequences. Activations and the 
     seconds of a pass = Σ pieces · max(bytes of its weights / edge bandwidth, launches · seconds)
     bytes of a PE     = 2 · weights of the largest piece + caches of all pieces + activations + code
 
-where experts of a piece follow one another, so that room for as many as a row meets is enough,
-and a wafer more is as many sequences more: they share nothing but the weights.
+where experts of a piece follow one another, so that memory for as many as a row is routed to is
+enough. Each wafer has its own sequences; wafers share only the weights.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights from outside"
 _ROUNDING = 1e-9
-"""Tolerance for sums in another order; their difference is far smaller."""
+"""Tolerance for sums in another order, which differ by far less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Streamed:
     breakdown: Breakdown
     bytes: Bytes
     busy_pe_seconds: float
-    """PEs times seconds that work, on one wafer."""
+    """PE-seconds of work on one wafer."""
     num_considered: int
 
     @property
@@ -61,10 +61,10 @@ def search_streaming(
     at_most: float = math.inf,
     is_thorough: bool = True,
 ) -> Streamed | None:
-    """Return the fastest pass of `launches` on each wafer, None if no rectangle has room.
+    """Return the fastest pass of `launches` on each wafer, None if no rectangle fits.
 
-    Where a good rectangle for other rows is known, it begins `near` it. Where a pass that takes
-    longer than `at_most` seconds is of no use, None may be returned in its place.
+    The search begins at `near`, if given. It may return None if no pass takes less than `at_most`
+    seconds.
     """
     least = 2 * max(regions.bytes_at_once)
     longest = math.inf  # not the limit: the best is often beside one that is slower
@@ -96,7 +96,7 @@ def search_streaming(
 
 
 def least_seconds(regions: Regions, machine: Machine) -> float:
-    """Return what a pass takes at least: until all weights are there, however fast the wafers."""
+    """Return a lower bound of a pass: until all weights have arrived."""
     pieces = (
         _piece_seconds(index, regions, machine, 0.0) for index in range(len(regions.segments))
     )
@@ -106,7 +106,7 @@ def least_seconds(regions: Regions, machine: Machine) -> float:
 def stream(
     regions: Regions, machine: Machine, rectangle: Rectangle, *, launches: int
 ) -> Streamed | None:
-    """Return a pass with all pieces on one rectangle of each wafer; None if it has no room."""
+    """Return a pass with all pieces on one rectangle of each wafer; None if it does not fit."""
     found = _costs(regions, machine, rectangle, launches=launches, at_most=math.inf)
     if found is None:
         return None
@@ -131,7 +131,10 @@ def stream(
 def _costs(
     regions: Regions, machine: Machine, rectangle: Rectangle, *, launches: int, at_most: float
 ) -> list[RegionCost] | None:
-    """Return the costs of a piece of each segment; None if there is no room for them.
+    """Return the costs of a piece of each segment; None if they do not fit.
+
+    Also None as soon as they must take longer than `at_most` seconds: pieces not yet measured take
+    at least their multiply-adds or the arrival of their weights.
 
     None, too, as soon as they are known to take longer than `at_most` seconds: pieces that are not
     looked at yet take as long as their multiply-adds, or as their weights need to come.
@@ -159,7 +162,7 @@ def _costs(
 def _seconds(
     regions: Regions, machine: Machine, costs: list[RegionCost], *, launches: int
 ) -> float:
-    """Return the seconds of a pass, up to rounding those of its breakdown."""
+    """Return the seconds of a pass, equal to its breakdown up to rounding."""
     pieces = (
         _piece_seconds(cost.work[0][0], regions, machine, launches * cost.cycles) for cost in costs
     )
@@ -167,7 +170,7 @@ def _seconds(
 
 
 def _piece_seconds(index: int, regions: Regions, machine: Machine, cycles: float) -> float:
-    """Return the time of a segment's pieces, each as long as its cycles or its weights take."""
+    """Return the time of a segment's pieces: for each, the longer of its cycles and its weights."""
     arrival = regions.weight_bytes[index] / machine.architecture.io_bytes_per_second
     return regions.segments[index].repeats * max(machine.seconds(cycles), arrival)
 
@@ -175,7 +178,7 @@ def _piece_seconds(index: int, regions: Regions, machine: Machine, cycles: float
 def _bytes(
     regions: Regions, costs: list[RegionCost], rectangle: Rectangle, *, launches: int
 ) -> Bytes:
-    """Return the bytes of each PE; the activations of all launches wait for the next piece."""
+    """Return the bytes per PE; the activations of all launches wait for the next piece."""
     width, height = rectangle
     waiting = max(
         (
@@ -197,7 +200,7 @@ def _bytes(
 
 
 def _items(cost: RegionCost, regions: Regions, machine: Machine, launches: int) -> Iterator[Item]:
-    """Yield what all pieces of a segment wait for: their own work, then the rest of the weights."""
+    """Yield the items of a segment's pieces: their own work, then the wait for weights."""
     index = cost.work[0][0]
     repeats = regions.segments[index].repeats
     for (part, limit, _), cycles in regions.split(cost.work, cost.rectangle).items():

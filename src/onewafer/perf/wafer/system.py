@@ -34,7 +34,7 @@ class Wafers:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The properties of systems that equations need, with a timing profile and a clock."""
+    """Wafers with a timing profile and a clock, as equations need them."""
 
     wafers: Wafers
     architecture: Architecture
@@ -47,12 +47,12 @@ class Machine:
 
     @property
     def num_wafers(self) -> int:
-        """How many wafers there are."""
+        """Number of wafers."""
         return self.wafers.num_wafers
 
     @property
     def title(self) -> str:
-        """As a table of answers names it: `4 × CS-3, WSE-3 at 850 MHz`."""
+        """The title in tables: `4 × CS-3, WSE-3 at 850 MHz`."""
         count = f"{self.num_wafers} × " if self.num_wafers > 1 else ""
         wafer = self.architecture.title.partition(" (")[0]
         return f"{count}{self.system.title}, {wafer} at {format_hertz(self.clock_hertz)}"
@@ -76,7 +76,7 @@ def system_names() -> tuple[str, ...]:
 
 
 def parse_system(name: str) -> Wafers | None:
-    """Return the systems of a name; None if the name does not begin with a wafer or its system.
+    """Return the systems of a name; None if it names neither a wafer nor its system.
 
     Raises ConfigurationError for an impossible number of systems.
 
@@ -103,7 +103,7 @@ def parse_system(name: str) -> Wafers | None:
 
 
 def machine(system: str | Wafers, options: WaferOptions) -> Machine:
-    """Return the systems with the profile and the clock of the options, or the usual clock.
+    """Return the wafers of a system with the profile, variant and clock of the options.
 
     Raises ConfigurationError for a name that is no wafer system.
     """
@@ -128,7 +128,7 @@ def _num_pes(architecture: Architecture) -> int:
 
 
 def _scaled(system: WaferSystem, share: float) -> WaferSystem:
-    """Return a system whose wafer has a share of the PEs: peak and power go with them."""
+    """Scale a system to a wafer with a share of the PEs: its peak and its power."""
     return replace(
         system,
         num_cores=round(system.num_cores * share),

@@ -1,4 +1,4 @@
-"""Training on wafers: the fastest way to take the sequences of a step, and what a run takes."""
+"""Training on wafers: the fastest division of a step's sequences, and the time of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ weights and two moments (Rajbhandari et al., ZeRO, arXiv 1910.02054, section 3.1
 def estimate_training(
     model: Model, job: Train, system: str | Wafers, options: WaferOptions | None = None
 ) -> Answer | Refusal:
-    """Return what a training run takes with weights that are streamed, or why it cannot be done.
+    """Return what a training run takes under weight streaming, or why it cannot be done.
 
     Raises ConfigurationError for a name that is no wafer system, or a sequence that the model was
     not made for.
@@ -81,7 +81,7 @@ class _Question:
 
 
 def _rounds(case: StreamedTraining, share: int) -> Iterator[Round]:
-    """Yield the ways to divide a wafer's sequences: how many at a time, on how many strips."""
+    """Yield the ways to divide a wafer's sequences: rounds, strips, intervals of inputs."""
     sizes = {2**power for power in range(share.bit_length()) if 2**power <= share} | {share}
     intervals = {1, case.best_interval()}
     for size, interval, strips in product(sorted(sizes), sorted(intervals), case.strips):
@@ -114,7 +114,7 @@ def _refuse_early(question: _Question) -> Refusal | None:
 
 
 def _refuse_memory(question: _Question) -> Refusal:
-    """Say what a sequence keeps, and the longest sequence that would fit."""
+    """Refuse with the bytes that a sequence saves, and the longest sequence that would fit."""
     case = question.case()
     interval, sequence = case.best_interval(), question.job.sequence
     kept = sequence * case.token_bytes(interval)
@@ -176,7 +176,7 @@ def _reason(best: Round, breakdown: Breakdown, considered: int) -> str:
 
 
 def _memory(question: _Question, case: StreamedTraining, best: Round) -> Memory:
-    """Return the bytes of all wafers: kept by rounds, and needed by products."""
+    """Return the bytes of all wafers: saved activations, and operands of products."""
     machine = question.machine
     room = case.room(best)
     assert room is not None, "a candidate that fits"

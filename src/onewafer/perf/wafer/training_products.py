@@ -1,13 +1,13 @@
-"""The pace of products in training: tokens over the rows of PEs, features along them.
+"""Cycles of products in training: tokens over the rows of PEs, features along them.
 
-A wafer is cut into strips, one PE high and as wide as the wafer or a part of it. Each strip has
-some tokens; its PEs share their features. Weights come by, a block of outputs at a time, to all
-strips alike; each PE multiplies its features of its tokens, and the strip sums over its PEs.
-Nothing else is sent, and a weight that has arrived serves all tokens: this is the way of weight
-streaming (Lie, "Cerebras Architecture Deep Dive", IEEE Micro 2023).
+A wafer is cut into strips, one PE high and as wide as the wafer or a fraction of it. Each strip has
+some tokens; its PEs share their features. Weights arrive in blocks of outputs, the same for all
+strips; each PE multiplies its features of its tokens, and the strip sums over its PEs. Nothing else
+is sent, and a weight that has arrived serves all tokens, as in weight streaming (Lie, "Cerebras
+Architecture Deep Dive", IEEE Micro 2023).
 
-What a block takes is read from the mesh program of one product on such a strip: its local products,
-its sum, and the bytes that it needs.
+The cost of a block is read from the mesh program of one product on a strip: local products, sum,
+and bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from onewafer.graph import DataType
 
 _NARROWEST = 16
-"""PEs of a strip."""
+"""Fewest PEs of a strip."""
 _BLOCKS = (16, 32, 64, 128, 256)
 """Outputs whose weights are on the wafer at a time."""
 _PRODUCT = "matmul"
@@ -36,7 +36,7 @@ _PRODUCT = "matmul"
 
 @dataclass(frozen=True, slots=True)
 class Strips:
-    """How tokens and features lie on a wafer."""
+    """The layout of tokens and features on a wafer."""
 
     width: int
     """PEs that share the features of a token."""
@@ -63,11 +63,11 @@ class ProductCost:
     sum_cycles: int
     """Cycles of sums over the PEs of a strip, and of starting the operations."""
     num_bytes: int
-    """Bytes of a PE: code, operands, sums, the weights in use and those of the next block."""
+    """Bytes per PE: code, operands, sums, the weights in use and those of the next block."""
 
 
 def strips_of(architecture: Architecture) -> Iterator[Strips]:
-    """Return ways to cut a wafer into strips, the widest first."""
+    """Yield the ways to cut a wafer into strips, the widest first."""
     width, height = largest_rectangle(architecture)
     parts = 1
     while width // parts >= _NARROWEST:
@@ -77,7 +77,7 @@ def strips_of(architecture: Architecture) -> Iterator[Strips]:
 
 
 class Products:
-    """Costs of products on strips of one machine, each computed once."""
+    """Cached costs of products on strips of one machine."""
 
     def __init__(self, architecture: Architecture, dtype: DataType) -> None:
         self._architecture = architecture
@@ -85,7 +85,7 @@ class Products:
         self.cost = cache(self._cost)
 
     def _cost(self, inputs: int, outputs: int, *, strips: Strips, rows: int) -> ProductCost | None:
-        """Return the cost of a product with the rows of a strip; None: no program can do it."""
+        """Return the cost of a product with the rows of a strip; None: no program can be built."""
         block = min(strips.block, outputs)
         try:
             one = self._block(inputs, block, strips.width, rows)

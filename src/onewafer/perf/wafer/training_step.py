@@ -9,14 +9,14 @@ the tree, which adds them up. So all wafers do the same work on sequences of the
           + rows of tables for tokens in, their gradients out
     step  = rounds · round + the first layer's weights + a way down and one up the tree
 
-A round has as many sequences as there is memory for what their backward pass needs: the inputs of
-every c-th layer, of the c layers since, and all that one layer keeps. With c = 1 each layer is
-computed again as its weights are there for the backward pass anyhow; with more, weights come once
-more.
+The sequences of a round are limited by the memory for their backward pass: the inputs of every c-th
+layer, of the c layers since, and all that one layer saves. With c = 1 each layer is recomputed
+while its weights are there for the backward pass; with larger c, weights come once more.
 
-Tokens do not go to experts: all experts come by, and each is multiplied by those of a strip's rows
-that chose it, tokens · k / E in all if they are chosen equally often, and equally by all strips.
-The fullest strip has a whole number of them, so that few tokens for each expert cost as one does.
+Tokens are not sent to experts: the weights of all experts arrive, and each is multiplied by the
+rows of a strip that are routed to it, tokens · k / E in all if experts and strips are chosen
+equally often. The fullest strip has a whole number of rows, so that few tokens per expert cost as
+much as one.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.training_products import ProductCost
 
 ATTENTION_BACKWARD = 2.5
-"""Products of the backward pass of attention for one forward, scores computed again
-(FlashAttention-2, arXiv 2307.08691, section 4.1)."""
+"""Backward ÷ forward products of attention, scores recomputed (FlashAttention-2, arXiv 2307.08691,
+section 4.1)."""
 PRODUCT_BACKWARD = 2.0
 ELEMENTWISE_BACKWARD = 5 / 3
 """A gate reads 2 and writes 1 forward, reads 3 and writes 2 backward."""
@@ -72,24 +72,24 @@ BACKWARD, AGAIN = "backward", "recomputation"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PieceTime:
-    """One piece of a segment with all tokens of a round on a wafer; seconds."""
+    """Seconds of one piece of a segment with all tokens of a round on a wafer."""
 
     products: dict[LayerPart, float]
     sums: float
-    """Seconds of the sums of products over the PEs of strips."""
+    """Sums of products over the PEs of strips."""
     attention: float
-    """Seconds of products of queries, keys and values, and of their transfers."""
+    """Products of queries, keys and values, and their transfers."""
     elementwise: float
     receiving: float
-    """Weights into memory, a word of 32 bits a cycle of the data path."""
+    """Writing weights to memory, one 32-bit word per cycle of the data path."""
     gradient_sums: float
-    """Gradients of weights over all strips, from one to the next."""
+    """Sums of weight gradients over all strips, from one to the next."""
     stream: float
-    """Weights from outside, or gradients to there: over the edge, and along the columns."""
+    """Streaming weights in, or gradients out: over the edge, and along the columns."""
     looked_up: float
-    """Rows of tables, which stay outside, or their gradients: over the edge."""
+    """Rows of tables, which stay outside, or their gradients, over the edge."""
     fewest: float
-    """All products, forward, if every PE did nothing else at the pace of its data path."""
+    """A lower bound: all forward products at the pace of the PEs' data path."""
 
     @property
     def forward(self) -> float:
@@ -99,7 +99,7 @@ class PieceTime:
 
     @property
     def backward(self) -> float:
-        """Seconds of the backward pass, nothing computed again."""
+        """Seconds of the backward pass, without recomputation."""
         products = sum(self.products.values()) + self.sums
         return (
             PRODUCT_BACKWARD * products
@@ -127,18 +127,18 @@ class _Products:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """How sequences of a step are taken on every wafer."""
+    """The division of a step's sequences into rounds on every wafer."""
 
     sequences: int
     """Sequences of a wafer at a time."""
     rounds: int
     strips: Strips
     interval: int
-    """Layers from one kept input to the next: c."""
+    """Layers from one saved input to the next: c."""
 
     @property
     def text(self) -> str:
-        """In a few words."""
+        """The division in a few words."""
         several = f", {self.rounds:,} rounds of" if self.rounds > 1 else ","
         sequences = "1 sequence" if self.sequences == 1 else f"{self.sequences:,} sequences"
         return (
@@ -148,7 +148,7 @@ class Round:
 
 
 class StreamedTraining:
-    """Times steps of one model and job on wafers."""
+    """Computes the times of steps of one model and job on wafers."""
 
     def __init__(self, model: Model, job: Train, machine: Machine, options: WaferOptions) -> None:
         self._job, self._machine, self._density = job, machine, options.density
@@ -162,17 +162,17 @@ class StreamedTraining:
 
     @property
     def num_layers(self) -> int:
-        """Pieces between which inputs are kept."""
+        """Number of pieces, between which inputs are saved."""
         return sum(piece.repeats for piece in self._pieces)
 
     @property
     def has_experts(self) -> bool:
-        """True if tokens choose among networks."""
+        """True if the model has experts."""
         operations = (op for piece in self._pieces for op in piece.graph.operations)
         return any(isinstance(operation, Experts) for operation in operations)
 
     def token_bytes(self, interval: int) -> float:
-        """Return what a token of a round keeps on the wafer."""
+        """Return the bytes that a token of a round saves on the wafer."""
         inputs = max(_input_bytes(piece.graph, self._bytes) for piece in self._layers)
         working = max(
             kept_bytes(piece.graph, Recompute.NONE, operand_bytes=self._bytes, copies_of_rows=0)
@@ -181,11 +181,11 @@ class StreamedTraining:
         return (-(-self.num_layers // interval) + interval - 1) * inputs + working
 
     def best_interval(self) -> int:
-        """Return the layers between kept inputs with which a token keeps least."""
+        """Return the interval c at which a token saves the fewest bytes."""
         return min(range(1, self.num_layers + 1), key=self.token_bytes)
 
     def room(self, candidate: Round) -> float | None:
-        """Return the bytes that a PE has left, negative if none; None: no program does it."""
+        """Return the free bytes of a PE, negative if too few; None: no program can be built."""
         tokens = candidate.sequences * self._job.sequence
         rows = candidate.strips.rows(tokens)
         needed = 0
@@ -198,7 +198,7 @@ class StreamedTraining:
         return self._machine.architecture.memory_bytes - needed - kept
 
     def piece_times(self, candidate: Round) -> tuple[tuple[PieceTime, int], ...]:
-        """Return the time of a piece of every segment, and how many there are."""
+        """Return the time of a piece of every segment, and the number of pieces."""
         tokens = candidate.sequences * self._job.sequence
         return tuple(
             (self._timed(index, candidate.strips, tokens), piece.repeats)
@@ -220,7 +220,7 @@ class StreamedTraining:
     def fewest_seconds(self, candidate: Round) -> float:
         """Return a lower bound of a step: products at the pace of the data path alone.
 
-        Sums are fp16, and only weights are waited for.
+        Sums are in fp16, and only weights are waited for.
         """
         return candidate.rounds * sum(
             count
@@ -232,7 +232,7 @@ class StreamedTraining:
         )
 
     def hidden_from(self, candidate: Round) -> int | None:
-        """Return from how many sequences of a round on weights are there in time; None: never.
+        """Return the fewest sequences of a round that hide the weights; None: no number does.
 
         Time grows with sequences, what is streamed does not.
         """
@@ -258,7 +258,7 @@ class StreamedTraining:
         }
 
     def _cost(self, products: _Products, tokens: int, strips: Strips) -> ProductCost | None:
-        """Return the cost of one of equal products; None: no program does it."""
+        """Return the cost of one of equal products; None: no program can be built."""
         rows = products.rows(tokens, strips)
         return self._products.cost(products.inputs, products.outputs, strips=strips, rows=rows)
 
@@ -297,7 +297,7 @@ class StreamedTraining:
         )
 
     def _attention_flop(self, graph: Graph) -> float:
-        """Return the operations of the products of attention for a token, under the mask."""
+        """Return the FLOP of attention's products per token, under the mask."""
         attention = [op for op in graph.operations if isinstance(op, Attention)]
         flop = sum(product_flop(op, graph, AttentionPairs.CAUSAL) for op in attention)
         return flop / self._job.sequence
@@ -305,8 +305,8 @@ class StreamedTraining:
     def _attention_transfers(self, graph: Graph, rows: int, strips: Strips) -> float:
         """Return the time on links of the transfers of attention.
 
-        Keys and values of a sequence pass all its strips. Scores of a head are summed over the PEs
-        that share its features, and go back to them.
+        Keys and values of a sequence go through all its strips. Scores of a head are summed over
+        the PEs that share its features, and sent back to them.
         """
         words = 0.0
         for operation in graph.operations:
@@ -322,7 +322,7 @@ class StreamedTraining:
         return self._link_seconds(words)
 
     def _elementwise_seconds(self, graph: Graph, tokens: int, strips: Strips) -> float:
-        """Return the time of everything but products, an operation an element and a time."""
+        """Return the time of all other operations, one element at a time."""
         flop = sum(
             op.count_flop(graph.by_name) - _expert_flop(graph, op)
             for op in graph.operations
@@ -333,7 +333,7 @@ class StreamedTraining:
         return self._machine.seconds(cycles)
 
     def _streamed_bytes(self, piece: TrainingPiece) -> float:
-        """Return the bytes of a piece's weights; tables stay outside, where they are looked up."""
+        """Return the streamed bytes of a piece's weights; tables stay outside."""
         sparse = {op.weight for op in piece.graph.operations if isinstance(op, Linear)}
         sparse |= {
             name for op in piece.graph.operations if isinstance(op, Experts) for name in op.weights
@@ -385,7 +385,7 @@ class StreamedTraining:
         yield _unchecked(BACKWARD, sum(count * piece.backward for piece, count in pieces))
 
     def _waiting(self, pieces: tuple[tuple[PieceTime, int], ...], interval: int) -> Iterator[Item]:
-        """Yield by how much weights and gradients take longer than the computation."""
+        """Yield the exposed time of streaming weights and gradients."""
         weights = gradients = 0.0
         for piece, count in pieces:
             weights += count * max(0.0, piece.stream - piece.forward)
@@ -410,7 +410,7 @@ class StreamedTraining:
 
 @singledispatch
 def _products_of(operation: Operation, graph: Graph) -> tuple[_Products, ...]:
-    """Return the products of an operation with weights."""
+    """Return the products with weights of an operation."""
     del operation, graph
     return ()
 
@@ -433,7 +433,7 @@ def _(operation: Experts, graph: Graph) -> tuple[_Products, ...]:
 
 
 def _expert_flop(graph: Graph, operation: Operation) -> int:
-    """Return the FLOP of the products inside an operation that also does other work."""
+    """Return the FLOP of an operation's expert products, 0 for others."""
     if not isinstance(operation, Experts):
         return 0
     return operation.result.shape[0] * network_of(graph, operation).flop_per_row

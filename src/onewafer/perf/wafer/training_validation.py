@@ -91,7 +91,7 @@ def _estimate(
 
 
 def _finding(answer: Answer, wafers: Wafers) -> str:
-    """Say how ours was taken, where its time goes, and what of the peak its kernels reach."""
+    """Return our mapping, its largest items, and the share of the peak that its kernels reach."""
     used = machine(wafers, WaferOptions())
     rate = float(used.architecture.timing.elements_per_cycle["fmachs"])
     largest = answer.breakdown.largest(lambda item: item.name, 3)

@@ -30,7 +30,7 @@ RULE = (
     "model"
 )
 _MOST_WAFERS = 2
-"""Times as many as published, before a model counts as one that no wafers hold."""
+"""Largest multiple of the published number of wafers that is tried."""
 _NOTE = (
     "wafers: published rates of a service stand beside those of kernels that were not tuned for "
     "these models; in brackets ours at 750 MHz and 1.1 GHz, the range of published clocks"
@@ -40,7 +40,7 @@ _NOTE = (
 def validate(
     load_model: Callable[[str], Model], progress: Callable[[str], None] | None = None
 ) -> PerfValidation:
-    """Return a row for each published rate; `progress` hears which one is computed next."""
+    """Return a row for each published rate; `progress` is told which one is next."""
     figures = recompute(
         TOPIC,
         lambda figure: _compare(figure, load_model(figure.model)),
@@ -74,7 +74,7 @@ def _compare(figure: PublishedFigure, model: Model) -> Recomputed:
 def _on_fewest(
     model: Model, job: Decode, published: Wafers, options: WaferOptions
 ) -> Answer | Refusal:
-    """Return the answer of as many wafers as published, or of the fewest more that will do."""
+    """Return the answer of as many wafers as published, or of the fewest more that do."""
     answer = estimate(model, job, published, options)
     count = published.num_wafers
     while isinstance(answer, Refusal) and count < _MOST_WAFERS * published.num_wafers:

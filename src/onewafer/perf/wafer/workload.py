@@ -48,17 +48,17 @@ class Load:
     position: int = 0
     """Position of the first row."""
     capacity: int
-    """Positions that the cache of a sequence has room for."""
+    """Positions that fit the cache of a sequence."""
     sequences: int = 1
-    """Whose caches are kept."""
+    """Number of sequences with caches."""
     are_sequences: bool = False
-    """True if each row is of a sequence of its own, and wants logits of its own."""
+    """True if each row belongs to another sequence, and needs its own logits."""
     form: LatentForm = USUAL_FORM
     """Form of attention to latent vectors."""
 
 
 def is_causal(model: Model) -> bool:
-    """Tell whether a model keeps keys and values, so that a sequence can continue."""
+    """Tell whether a model caches keys and values, so that a sequence can continue."""
     return any(
         isinstance(operation, Attention) and operation.is_causal
         for segment in model.segments
@@ -69,7 +69,7 @@ def is_causal(model: Model) -> bool:
 def pieces_of(model: Model, load: Load, precision: Precision) -> tuple[Piece, ...]:
     """Return one piece of each segment for a load.
 
-    Raises UnsupportedOperationError if one has an operation that nothing on a wafer stands for.
+    Raises UnsupportedOperationError for an operation without a replacement on the mesh.
     """
     dtype = DataType.F32 if precision is Precision.FP32 else DataType.F16
     pieces = [with_stand_ins(segment, load.form) for segment in model.segments]
@@ -82,7 +82,7 @@ def pieces_of(model: Model, load: Load, precision: Precision) -> tuple[Piece, ..
 def in_small_pieces(model: Model) -> Model:
     """Return a model on feature maps, its unrepeated segments cut at every product and pool.
 
-    So each has a grid of blocks that suits its own feature maps, and a region of its own.
+    Each piece then has its own region and grid of blocks.
     """
     segments = (
         split(segment, _is_work) if segment.repeats == 1 else (segment,)
@@ -100,16 +100,16 @@ def _is_work(operation: Operation) -> bool:
 def parts_of(graphs: Sequence[Graph]) -> tuple[tuple[LayerPart, ...], ...]:
     """Return the part of a layer that each operation of each graph belongs to.
 
-    A head by itself looks like any other layer, so all graphs are looked at together.
+    All graphs are needed together, since a head alone looks like any other layer.
     """
     parts = iter(layer_parts(join(graphs)))
     return tuple(tuple(next(parts) for _ in graph.operations) for graph in graphs)
 
 
 def join(graphs: Sequence[Graph]) -> Graph:
-    """Return one graph: what the first output of each is, the next one reads.
+    """Return one graph: the first output of each graph is the first input of the next.
 
-    Parameters of equal names are one; results get names of their own.
+    Parameters of equal names are shared; results are renamed.
     """
     renamed = [graphs[0]]
     for index, graph in enumerate(graphs[1:], 1):
@@ -128,7 +128,7 @@ def join(graphs: Sequence[Graph]) -> Graph:
 
 
 def again(piece: Piece) -> Piece:
-    """Return the next equal piece: parameters that are not shared are its own."""
+    """Return the next equal piece, with its own parameters except shared ones."""
     kept = piece.shared | piece.constants
     own = {t.name: f"again:{t.name}" for t in piece.graph.parameters if t.name not in kept}
     return replace(
@@ -141,7 +141,7 @@ def again(piece: Piece) -> Piece:
 
 
 def has_windows(model: Model, context: int) -> bool:
-    """Tell whether some attention of a model looks less far back than a context goes."""
+    """Tell whether some attention of a model has a window shorter than a context."""
     return any(
         isinstance(operation, Attention)
         and operation.window is not None
@@ -158,7 +158,7 @@ def _resize(graph: Graph, load: Load) -> Graph:
 
 
 def _without_last_row(graph: Graph) -> Graph:
-    """Return the graph without `LastRow`, which goes on with all rows."""
+    """Return the graph without `LastRow`, so that all rows go on."""
     names = {op.result.name: op.input for op in graph.operations if isinstance(op, LastRow)}
     left = tuple(op for op in graph.operations if not isinstance(op, LastRow))
     return rename(replace(graph, operations=left), names) if names else graph
