@@ -88,7 +88,10 @@ class ServedSystem(Protocol):
         ...
 
     def part_rows(self, tokens: int) -> int:
-        """Return how many of a prompt's `tokens` a launch reads, so that all are read soonest."""
+        """Return how many of a prompt's `tokens` a launch reads, so that all are read soonest.
+
+        This is the rule of `compare` for a single prompt.
+        """
         ...
 
     @property

@@ -128,7 +128,7 @@ class ServedWafers:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What kernels cannot do yet, and the clock."""
+        """The limits of the kernels, and the clock."""
         rows = (
             "a launch has rows of sequences with caches of their own: kernels have rows of one "
             "sequence today, and the cost is that of as many of its rows"

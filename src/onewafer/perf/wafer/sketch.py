@@ -2,6 +2,10 @@
 
 cycles of w × h PEs for n rows ≈ a · f(w, h) + n · b · f(w, h),  a, b ≥ 0
 f(w, h) = 1, w, h, √w, √h, 1/w, 1/h, 1/(w·h)
+
+Divided work takes 1/(w·h), or 1/w and 1/h where only one axis divides it; chains take the length of
+an axis, or its root in two phases. The form selects the rectangles to measure, out of thousands.
+None of its numbers is in an answer.
 """
 
 from __future__ import annotations
