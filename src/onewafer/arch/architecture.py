@@ -29,7 +29,7 @@ class Architecture:
     """`wse2`, `wse3`, `toy`, or a variant of one, `wse3:hop_cycles=1`."""
     title: str
     generation: str
-    """The machine whose programs it runs: what `@is_arch` asks for, beside its own name."""
+    """The base machine, which `@is_arch` accepts beside the machine's own name."""
     fabric_width: int
     fabric_height: int
     margin_west: int
@@ -65,7 +65,7 @@ class Architecture:
     num_prngs: int
     """Random generators of a PE (`@set_active_prng`)."""
     has_control_table: bool
-    """True if a program can have its control tasks in a table apart from the others."""
+    """True if control tasks can have a task table of their own."""
     data_task_key: DataTaskKey
     queues_need_initialization: bool
     """True if a queue serves a color only after `@initialize_queue`."""
@@ -78,7 +78,7 @@ class Architecture:
     has_color_swap: bool
     """True if a router can give a wavelet the other color of its pair, `color ^ 1`."""
     io_bytes_per_second: float
-    """Bandwidth across the edge of the wafer; for models of whole systems, not of one program."""
+    """Bandwidth across the edge of the wafer, for models of whole systems."""
     clock_hertz: float
     """Default clock; every time is cycles divided by the clock the user chose."""
     profile: str

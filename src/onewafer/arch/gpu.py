@@ -1,4 +1,4 @@
-"""GPUs and clusters of them as values: peaks, memory, links, power.
+"""GPUs and clusters as values: peaks, memory, links, power.
 
 The numbers live in `gpus/<name>.toml`, each with its unit and source. A cluster is a number of GPUs
 of one kind, joined by NVLink within a domain and by a network between domains.
@@ -40,17 +40,17 @@ class Gpu:
     """GPUs that NVLink joins."""
     link_bytes_per_second: float
     link_seconds: float
-    """From one GPU of a domain to another, for a message without length."""
+    """Latency between two GPUs of a domain."""
     link_efficiency: float
     """The share of the bandwidth of NVLink that collectives reach, 0 to 1."""
     network_bytes_per_second: float
     network_seconds: float
-    """From a GPU to one of another domain, for a message without length."""
+    """Latency between GPUs of two domains."""
     busy_watts: float
     """Power of the GPU with its memory: the thermal design power."""
     idle_watts: float
     host_watts: float
-    """Share of a GPU in all else of its node or rack: processors, switches, fans."""
+    """A GPU's share of the rest of its node or rack: processors, switches, fans."""
     reserve_bytes: int
     """Memory that is neither weights nor cache: the engine, its buffers, those of collectives."""
     measurements: str
@@ -76,7 +76,7 @@ class GpuCluster:
 
     @property
     def num_domains(self) -> int:
-        """Groups of GPUs that NVLink joins."""
+        """Number of NVLink domains."""
         return -(-self.count // self.gpu.gpus_per_domain)
 
 

@@ -39,10 +39,9 @@ def architecture_names() -> tuple[str, ...]:
 def load_architecture(name: str, *, profile: str = "sdk") -> Architecture:
     """Return a machine of the catalog under a timing profile.
 
-    `name` is one of `architecture_names()`, that of a variant, as in `wse3:hop_cycles=1`, or in the
-    place of a machine the system that it is in, as `cs3`;
-    `profile` is `sdk` (the figures of the vendor's simulator) or `silicon` (measurements on real
-    machines). Raise `ConfigurationError` otherwise.
+    `name` is one of `architecture_names()`, a variant as `wse3:hop_cycles=1`, or a system as `cs3`,
+    which means its wafer. `profile` is `sdk` (the figures of the vendor's simulator) or `silicon`
+    (measurements on real machines). Raise `ConfigurationError` otherwise.
 
     >>> load_architecture("wse3").timing.hop_cycles
     2
@@ -85,7 +84,7 @@ def _read_document(name: str) -> Mapping[str, object]:
 
 
 def _timing_entries(document: Mapping[str, object], profile: str, name: str) -> list[CatalogEntry]:
-    """Return the entries of a profile, those it extends included, the profile's own last."""
+    """Return the entries of a profile, which override those of the profile that it extends."""
     profiles = table(table(document, "timing", name), profile, name)
     base = profiles.get(EXTENDS)
     inherited = _timing_entries(document, str(base), name) if base else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SEPARATOR = ":"
-"""It stands between the machine and its changes."""
+"""Separates the machine from its changes in a name."""
 
 
 def split_variant(name: str) -> tuple[str, str]:

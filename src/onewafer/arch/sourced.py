@@ -1,9 +1,9 @@
-"""Numbers that say where they come from, read from TOML.
+"""Sourced numbers, read from TOML.
 
     entry := key = { value = …, unit = "…", source = "…", confidence = "…", note = "…" }
 
-A file whose entry leaves one of the first four out is refused. Beside the files of a package, those
-of a user's folder (`ONEWAFER_CATALOG`) are read, in a subfolder of the package's name.
+A file whose entry leaves one of the first four out is refused. Files of the user's folder
+(`ONEWAFER_CATALOG`) are read, too, from the subfolder with the package's name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 EXTENDS = "extends"
-"""The one key of a table that is no entry: it names a table whose entries hold here, too."""
+"""The key that names a table whose entries this one inherits."""
 
 
 class Confidence(StrEnum):
@@ -63,7 +63,7 @@ def names_in(folder: str) -> tuple[str, ...]:
 def read_document(folder: str, name: str, what: str) -> Mapping[str, object]:
     """Return a file of a package or of the user; raise ConfigurationError if there is none.
 
-    `what` the files describe is for the message: `machine`, `system`.
+    `what` names the kind of file in the message: `machine`, `system`.
     """
     files = _files_in(folder)
     if name not in files:
@@ -90,7 +90,7 @@ def _files_in(folder: str) -> dict[str, Traversable]:
 
 
 def user_catalog() -> str:
-    """Return the text of all files of the user's folder; it is empty where there is none."""
+    """Return the text of all files of the user's folder; empty if there is none."""
     folder = catalog_folder()
     files = [] if folder is None else sorted(folder.glob("*/*.toml"))
     return "".join(path.read_text(encoding="utf-8") for path in files)
@@ -136,9 +136,9 @@ def entries_of(document: Mapping[str, object], path: str, name: str) -> list[Cat
 def fitted(
     known: Mapping[str, object], target: type, name: str, *, apart: frozenset[str] = frozenset()
 ) -> dict[str, object]:
-    """Return `known` if it has exactly the fields of a dataclass but those that are read `apart`.
+    """Return `known` if its keys are the fields of a dataclass, without those `apart`.
 
-    Raises ConfigurationError that names what is missing or unknown.
+    Raises ConfigurationError that names missing or unknown fields.
     """
     wanted = {field.name for field in fields(target)} - apart
     if difference := sorted(wanted ^ set(known)):

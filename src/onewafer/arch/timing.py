@@ -1,7 +1,7 @@
 """The timing of one machine under one profile.
 
-Every cycle count that the simulator and the cost model use. The rules that give these
-numbers a meaning are in `docs/explanation/machine.md`; each field names its rule.
+All cycle counts of the simulator and the cost model. The rules that give these numbers a meaning
+are in `docs/explanation/machine.md`; each field names its rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Timing:
     hop_cycles: int
     """From leaving one router to being routable at the next (M50)."""
     credit_cycles: int
-    """From leaving a router buffer to the sender knowing of the free place (M53)."""
+    """From leaving a router buffer to the sender's knowledge of the free place (M53)."""
     router_buffer_words: int
     """Places per router, color and incoming link (M52)."""
     link_window_words: int
@@ -40,7 +40,7 @@ class Timing:
     dispatch_cycles: int
     """From the issue of an asynchronous DSD operation to that on its microthread (M31)."""
     task_start_cycles: int
-    """From being picked to the first instruction of a task (M63)."""
+    """From picking a task to its first instruction (M63)."""
     branch_taken_cycles: int
     """A taken conditional branch; `instruction_cycles["branch"]` is one that is not taken (M21)."""
     timestamp_cycles: int
@@ -56,13 +56,13 @@ class Timing:
     reduction_elements_per_cycle: Fraction
     """Throughput of an operation whose destination is one scalar (M32)."""
     bank_conflict_factor: Fraction
-    """How many times as long an operation takes whose two sources share their banks (M13)."""
+    """Slowdown of an operation whose two sources share memory banks (M13)."""
     wrap_cycles: int
     """Added at each end of a row of an operation with two sources in memory (M151)."""
     result_cycles: int
-    """From an element to the first one of an operation that reads what it wrote (M152)."""
+    """From writing an element to reading it in a later operation (M152)."""
 
     @property
     def map_begin_cycles(self) -> int:
-        """The begin of a map loop, in which its first operation is set up (M120)."""
+        """Cycles to begin a map loop, which sets up its first operation (M120)."""
         return max(self.memory_setup_cycles, self.instruction_cycles["dsd"])

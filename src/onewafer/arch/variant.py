@@ -4,8 +4,8 @@
     change := field "=" number          a field of `Architecture` or `Timing`
             | table "." key "=" number  an entry of `instruction_cycles` or `elements_per_cycle`
 
-The name is all there is to a variant: it can be written in an image, sent to another process and
-read there. What a program can count on (colors, queues, task ids) is that of the machine.
+Its name describes a variant fully, so that an image or another process can refer to it. Colors,
+queues and task ids are those of the machine.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ _MOST_DENOMINATOR = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One number that differs."""
+    """One changed number."""
 
     field: str
     """`hop_cycles`, `elements_per_cycle.fmach`."""
     value: int | float | Fraction
 
     def __str__(self) -> str:
-        """Return it as in the name of a variant."""
+        """Return the change as in the name of a variant."""
         return f"{self.field}={_spelled(self.value)}"
 
 
@@ -92,7 +92,7 @@ def variant_name(machine: str, changes: Mapping[str, int | float | Fraction]) ->
 def varied(machine: Architecture, changes: str) -> Architecture:
     """Return a machine of the catalog with the changes that a name spells out.
 
-    Raises ConfigurationError for a field that there is not, or a number that no machine has.
+    Raises ConfigurationError for an unknown field or an impossible number.
     """
     timing = machine.timing
     facts: dict[str, int | float | Fraction] = {}
@@ -203,7 +203,7 @@ def _nearest(name: str, names: Mapping[str, object] | tuple[str, ...]) -> str:
 
 
 def _spelled(value: float | Fraction) -> str:
-    """Return a number without an exponent's plus sign or a point that says nothing."""
+    """Return a number as short as possible: whole ones without point or exponent."""
     if isinstance(value, float) and not value.is_integer():
         return repr(value)
     return str(int(value)) if value == int(value) else str(value)

@@ -14,7 +14,7 @@ _FOLDER = "onewafer.arch.wafer_systems"
 
 @dataclass(frozen=True, slots=True)
 class WaferSystem:
-    """One system with one wafer, which a cluster has many of."""
+    """One system with one wafer; a cluster has several."""
 
     name: str
     """`cs2`, `cs3`."""
@@ -33,7 +33,7 @@ class WaferSystem:
     """Power of the whole system, cooling included."""
     idle_watts: float
     crossing_seconds: float
-    """From the edge of one wafer to the edge of the next, without the time of the bytes."""
+    """Latency from the edge of one wafer to the edge of the next."""
     max_systems: int
     """Most systems of a cluster."""
     weight_server_bytes: int

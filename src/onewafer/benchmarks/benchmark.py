@@ -16,13 +16,13 @@ Sizes: TypeAlias = "Mapping[str, int]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """How to measure."""
+    """The conditions of a measurement."""
 
     engine: str
     repeat: int
     """Runs after the first; their median is reported. 0: the first is the only one, and counts."""
     note: Callable[[str], None]
-    """Hears what happens, in a few words, for a progress line."""
+    """Called with the current action in a few words, for a progress line."""
     threads: int = 1
     """Most threads that simulate."""
     max_memory: int | None = None
@@ -42,12 +42,12 @@ class Benchmark:
     measure: Measure
     sizes: Sizes
     quick_sizes: Sizes
-    """For tests: a second on the slowest engine."""
+    """Sizes for tests, which take a second on the slowest engine."""
     goals: tuple[Goal, ...] = ()
     finding: str = ""
     """Why goals are missed, as far as known; shown only if one is."""
     is_large: bool = False
-    """Needs minutes or gigabytes: runs only when it is asked for, and once."""
+    """True if it needs minutes or gigabytes: it runs only on request, and once."""
 
     def describe(self, sizes: Sizes) -> str:
         """Return the title for these sizes."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def pattern(height: int, width: int, num_elements: int) -> NDArray[np.float32]:
-    """Return `[height, width, num_elements]` of whole numbers from −8 to 8, hardly two alike near.
+    """Return `[height, width, num_elements]` of whole numbers from −8 to 8.
 
     >>> pattern(1, 2, 3).tolist()
     [[[-8.0, -1.0, 6.0], [-5.0, 2.0, -8.0]]]

@@ -29,7 +29,7 @@ _RATES = {
     Figure.INSTRUCTIONS: ("instructions",),
     Figure.TASKS: ("task_starts",),
 }
-"""Counts whose sum by the time of a run is a figure."""
+"""Rate → the counts whose sum is divided by the time of a run."""
 
 
 class Execution:
@@ -84,7 +84,7 @@ class Execution:
         return duration
 
     def _keep_counts(self, before: Statistics, after: Statistics) -> None:
-        """Remember what one launch did; every launch must do the same."""
+        """Keep the counts of a launch; every launch must have the same."""
         links = (after.link_wavelets - before.link_wavelets).sum(axis=(0, 1))
         ramp_moves = int(links[Direction.RAMP])
         num_with_code = int(np.count_nonzero(self.image.program_of_pe >= 0))
@@ -106,7 +106,7 @@ class Execution:
 
 
 def measure_workload(workload: Workload, conditions: Conditions) -> Measurement:
-    """Compile, load and launch; the first launch is kept apart if there are others."""
+    """Compile, load and launch; the first launch is reported separately if there are others."""
     warm_up(conditions)
     execution = Execution(workload, conditions)
     first = execution.launch(conditions, "first run")
@@ -134,7 +134,7 @@ def measure_workload(workload: Workload, conditions: Conditions) -> Measurement:
 
 
 def measure_compilation(workload: Workload, conditions: Conditions) -> Measurement:
-    """Compile as often as asked; run once, so that the image is known to be right."""
+    """Compile `repeat` times, and run once to check the image."""
     warm_up(conditions)
     samples: list[Duration] = []
     for number in range(1, conditions.repeat):
@@ -164,7 +164,7 @@ def measure_compilation(workload: Workload, conditions: Conditions) -> Measureme
 
 
 def warm_up(conditions: Conditions) -> None:
-    """Run four PEs, so that no kernel is compiled or read from disk while something is timed."""
+    """Run four PEs, so that no kernel is compiled or loaded during a measurement."""
     conditions.note("reading the kernels")
     workload = chain_reduce({"width": 2, "height": 2, "num_words": 4})
     device = Device(workload.compile(), workload.architecture(), engine=conditions.engine)

@@ -34,11 +34,11 @@ class Facts:
     """The load average at the end; the benchmarks themselves contribute to it."""
 
     def to_fields(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the facts as values for JSON."""
         return asdict(self)
 
     def lines(self) -> tuple[str, ...]:
-        """Return it for people."""
+        """Return the facts as lines for people."""
         memory = f", {self.memory_bytes / 1e9:.0f} GB" if self.memory_bytes else ""
         load = (
             ""

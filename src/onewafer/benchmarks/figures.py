@@ -86,7 +86,7 @@ def _round(value: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """How good a figure should be: one of the two bounds."""
+    """A bound on a figure: one of the two."""
 
     figure: Figure
     at_least: float | None = None
@@ -139,15 +139,15 @@ class Measurement:
     peak_bytes: int | None = None
     """Most memory that the process had resident; None where the system does not say."""
     checked: str = ""
-    """The two sides of a comparison: a sentence without a full stop."""
+    """How results were checked: a sentence without a full stop."""
 
     def to_fields(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the measurement as values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Measurement:
-        """Return what `to_fields` made the fields of."""
+        """Return the measurement of `to_fields`."""
         return cls(
             figures={Figure(name): value for name, value in fields["figures"].items()},
             cpu_seconds={Figure(name): value for name, value in fields["cpu_seconds"].items()},

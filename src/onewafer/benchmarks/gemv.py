@@ -54,7 +54,7 @@ def gemv(
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """One product: its input, made again when it is needed, and its answer."""
+    """One product: its input, generated on demand, and its answer."""
 
     size: int
     width: int
@@ -113,7 +113,7 @@ class _Problem:
 
 
 def _uniform(seed: int, shape: tuple[int, ...]) -> NDArray[np.float16]:
-    """Return numbers in [−1, 1) that depend on nothing but the seed and the shape."""
+    """Return numbers in [−1, 1) that depend only on the seed and the shape."""
     generator = np.random.default_rng(seed)  # noqa: TID251 - the same for ever
     integers = generator.integers(-(1 << 15), 1 << 15, shape, np.int16)
     return (integers.astype(np.float32) * np.float32(2.0**-15)).astype(np.float16)

@@ -38,7 +38,7 @@ _RATES = {
     Figure.PE_CYCLES: "PE-cyc./s",
     Figure.COMPILE_PES: "compiled PEs/s",
 }
-"""Columns of the second table."""
+"""Columns of the second table, with their titles."""
 _WITHOUT_GOAL = (Figure.VERSION_SECONDS, Figure.COMPILED_USE_SECONDS)
 """Figures that the first table shows without a goal, too; the second table lacks them."""
 

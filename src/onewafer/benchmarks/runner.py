@@ -22,7 +22,7 @@ _NUM_ERROR_LINES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A question to a worker."""
+    """The request that a worker measures."""
 
     benchmark: str
     sizes: dict[str, int]
@@ -44,8 +44,8 @@ class Outcome:
     def verdict(self, goal: Goal) -> str:
         """Return `met`, `missed by …`, or why neither can be said.
 
-        A time by the clock that misses where the processor seconds would not says nothing about
-        onewafer: the computer was busy with something else.
+        A time misses its goal only if its processor time does, too: otherwise the computer was busy
+        with something else.
         """
         if self.sizes != self.benchmark.sizes:
             return "not judged: other sizes"
@@ -120,7 +120,7 @@ def _messages(request: Request, errors: TextIO) -> Iterator[dict[str, Any]]:
 
 
 def _describe_end(code: int, errors: TextIO) -> str:
-    """Say how a worker ended that said nothing."""
+    """Describe the end of a worker that sent no result."""
     if code == -9:  # noqa: PLR2004 - SIGKILL, which Windows has no name for
         return "its process was killed, as systems do when memory runs out"
     errors.seek(0)

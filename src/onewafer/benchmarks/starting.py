@@ -1,4 +1,4 @@
-"""How long people wait before anything happens: each sample is a process of its own."""
+"""The time to start onewafer; each sample is a process of its own."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Variant(StrEnum):
-    """How the param `place` of the whole-wafer programs differs."""
+    """The values of the param `place` of the whole-wafer programs."""
 
     SAME = "same"
     """It is 0 everywhere."""
@@ -23,7 +23,7 @@ class Variant(StrEnum):
 
     @property
     def number(self) -> int:
-        """The name that the programs know the variant by: the param `kind`."""
+        """The value of the programs' param `kind`."""
         return list(Variant).index(self)
 
     def places(self, width: int, height: int) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
 """The process that one benchmark has to itself: `python -m onewafer.benchmarks.worker REQUEST`.
 
-REQUEST is the JSON of a `runner.Request`. Each line of stdout is the JSON of one of
-`{"note": …}`, `{"measurement": …}` and `{"error": …, "exit_code": …}`. It ends when its stdin does:
-whoever asked is gone then, whatever ended him.
+REQUEST is the JSON of a `runner.Request`. Each line of stdout is the JSON of one of `{"note": …}`,
+`{"measurement": …}` and `{"error": …, "exit_code": …}`. The process ends when its stdin is closed,
+because the process that asked is gone then.
 """
 
 from __future__ import annotations

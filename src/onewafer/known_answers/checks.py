@@ -1,9 +1,9 @@
 """How results are compared with NumPy: bit for bit in the fabric's order, and against exact sums.
 
 A sum of f32 terms depends on its order. NumPy adds in the same order and must give the same bits.
-That both could be wrong in the same way is left to the second comparison: in doubles, whatever the
-order, with the worst that rounding can do (Higham, *Accuracy and Stability*, 2002, lemma 3.1):
-n additions of terms tᵢ are off by at most γₙ · Σ|tᵢ|, where γₙ = n·u / (1 − n·u) and u = 2⁻²⁴.
+Against an error that both share, the second comparison is with a sum in doubles, in any order, up
+to the worst case of rounding (Higham, *Accuracy and Stability*, 2002, lemma 3.1): n additions of
+terms tᵢ are off by at most γₙ · Σ|tᵢ|, where γₙ = n·u / (1 − n·u) and u = 2⁻²⁴.
 """
 
 from __future__ import annotations

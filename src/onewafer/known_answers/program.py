@@ -21,17 +21,17 @@ class KnownProgram:
     """One program for one rectangle."""
 
     folder: str
-    """The package that its files lie in."""
+    """The package with the program's files."""
     machine: str
     """`wse2` or `wse3`."""
     entry: str
-    """Its file in the folder."""
+    """The entry file in the folder."""
     params: Mapping[str, int | bool]
     """Values of the params of the entry file."""
     profile: str = "silicon"
 
     def architecture(self) -> Architecture:
-        """Return the machine that it is for."""
+        """Return the program's machine."""
         return load_architecture(self.machine, profile=self.profile)
 
     def compile(self, *, optimizes: bool = True) -> WaferImage:

@@ -1,7 +1,7 @@
-"""Contract 5, a run → viewers: what every PE did, and what it ran, in one Parquet file.
+"""Contract 5, a run → viewers: the counters of every PE and its program, in one Parquet file.
 
-`run` and `spans` say what a recording holds, `parquet` and `list_columns` how it lies in the file,
-`sources` where the texts of the programs come from.
+`run` and `spans` define the contents, `parquet` and `list_columns` the file, `sources` finds the
+programs' texts.
 """
 
 from onewafer.recording.list_columns import MOVE_COLUMNS, SPAN_COLUMNS

@@ -1,7 +1,7 @@
 """Spans and moves in a Parquet file: columns of lists, a list a PE, beside its counters.
 
-In: spans, or moves. Out: Arrow arrays by the names of columns, and back. A reader that wants none
-does not read these columns; one that does has a row a span in one line:
+In: spans, or moves. Out: Arrow arrays by the names of columns, and back. Readers may skip these
+columns; one line gives a row a span:
 
     pandas.read_parquet(file, columns=["x", "y", *SPAN_COLUMNS]).explode(list(SPAN_COLUMNS))
 """
@@ -31,7 +31,7 @@ MOVE_COLUMNS: Final = _columns(Moves)
 
 
 def lists_of(lists: Spans | Moves, arrow: Any) -> dict[str, Any]:  # noqa: ANN401  # PyArrow has no types
-    """Return columns of lists."""
+    """Return Arrow columns of lists, by name."""
     numbers = (arrow.array(getattr(lists, name)) for name in lists.numbers)
     texts = (
         arrow.DictionaryArray.from_arrays(

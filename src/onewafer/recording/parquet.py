@@ -2,8 +2,8 @@
 
     pandas.read_parquet("run.parquet")          polars.read_parquet("run.parquet")
 
-In: a header, columns, spans, an image, source texts. Out: one file. What is no column lies in the
-file's metadata, as text:
+In: a header, columns, spans, an image, source texts. Out: one file. The rest is in the file's
+metadata, as text:
 
     onewafer          JSON: format, version, onewafer (the version that wrote it), header
     onewafer.image    the two files of a wafer image, deflated, base64, with a blank between them
@@ -255,7 +255,7 @@ class RecordingFile:
         return self._file.read(columns=[name]).column(0).combine_chunks()
 
     def row(self, x: int, y: int) -> dict[str, int | float]:
-        """Return what the columns say of a PE."""
+        """Return the value of every column at a PE."""
         return {name: self._cached(name)[y, x].item() for name in self.columns}
 
     def _cached(self, name: str) -> NDArray[Any]:
@@ -313,7 +313,7 @@ _AGAIN: Final = "record the run again"
 
 
 def _needed(header: RunHeader) -> set[str]:
-    """Return the columns without which no recording with this header is whole."""
+    """Return the columns that a recording with this header must have."""
     counters = (*WINDOW_COUNTERS, WINDOW_STEP) if header.operations else WINDOW_COUNTERS
     windows = range(len(header.windows))
     sampled = {column_of_window(number, name) for number in windows for name in counters}
@@ -321,7 +321,7 @@ def _needed(header: RunHeader) -> set[str]:
 
 
 def _most(limit: int) -> int:
-    """Return the most bytes that something may inflate to on this computer."""
+    """Return a limit on inflated bytes: `limit`, or less if memory is short."""
     available = available_memory()
     return limit if available is None else min(limit, available)
 

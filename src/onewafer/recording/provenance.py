@@ -1,4 +1,4 @@
-"""Where a run comes from: the script with its arguments, the time, the commit of its folder."""
+"""The origin of a run: the script with its arguments, the time, the commit of its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}\+?")
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a run comes from."""
+    """The origin of a run."""
 
     script: str = ""
     """The script that ran, as the command named it; empty: there was none."""
@@ -31,7 +31,7 @@ UNKNOWN = Provenance()
 
 
 def read_provenance() -> Provenance:
-    """Return where what this process runs now comes from."""
+    """Return the origin of what this process runs."""
     script, *arguments = sys.argv or [""]
     path = Path(script)
     if path.suffix != ".py" or not path.is_file() or set(_INSTALLED) & {*path.absolute().parts}:
@@ -41,7 +41,7 @@ def read_provenance() -> Provenance:
 
 
 def _commit(folder: Path) -> str:
-    """Return the commit of a folder; empty: Git is not there, or does not know it."""
+    """Return the commit of a folder; empty: Git is missing, or does not know the folder."""
     options = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder))
     describe = ("describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*")
     try:

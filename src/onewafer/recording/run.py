@@ -1,6 +1,6 @@
 """The description of a run in a recording: the header, and the names of its columns.
 
-In: nothing. Out: plain values, in the words of no simulator and no mesh.
+Plain values, without terms of the simulator or the mesh.
 
     recording := header, columns, spans, moves, image, sources
     column    := a number for each PE, PE y · width + x
@@ -38,7 +38,7 @@ SRAM_COLUMNS = tuple(f"sram_{kind.name.lower()}_bytes" for kind in SectionKind)
 WINDOW_COUNTERS = ("busy_cycles", "wait_cycles", "wavelets")
 """Counters of each window: as `busy_cycles`, waits for all reasons, wavelets over links."""
 WINDOW_STEP = "step"
-"""The step that each PE is at when a window ends."""
+"""The step of each PE at the end of a window."""
 
 
 def file_of_program(path: Path, number: int) -> Path:
@@ -79,7 +79,7 @@ def column_of_register(number: int) -> str:
 
 
 def column_of_wait(reason: str) -> str:
-    """Return the column with the cycles that were waited for a reason.
+    """Return the column with the cycles waited for a reason.
 
     >>> column_of_wait("input empty")
     'wait_input_empty_cycles'
@@ -114,7 +114,7 @@ class Tensor:
     dtype: str
     shape: tuple[int, ...]
     symbol: str
-    """The variable of every PE behind which its block lies."""
+    """The symbol of its block on every PE."""
     num_bytes: int
     """Bytes of the block of a PE, padding included."""
     rows: int
@@ -125,14 +125,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation of a model in a launch; of layers that repeat, those of all."""
+    """An operation of a model in a launch, over all repeated layers."""
 
     name: str
     """`linear`, `linear weight gradient`."""
     layer: str
     """The path of the layer in the model, as `layers.0.mlp`; empty: not known."""
     launch: str
-    """The function whose launches do it."""
+    """The launched function that computes it."""
     part: str
     """The part of a layer that it belongs to (`attention`, `MLP`, …)."""
     source: str
@@ -140,11 +140,11 @@ class Operation:
     shape: tuple[int, ...]
     """Shape of the result."""
     work_cycles: int
-    """In one launch, by the closed form: each PE on its own."""
+    """Cycles of local work in one launch, by the closed form."""
     collective_cycles: int
-    """Likewise: values move between PEs."""
+    """Cycles of collectives in one launch, by the closed form."""
     rounds: int
-    """Layers that do the same."""
+    """Number of repeated layers."""
     activation_bytes: int
     """Bytes of a PE that hold activations while it runs."""
 
@@ -166,7 +166,7 @@ class RecordedLaunch:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Cycles of a run between two looks at it, `[start_cycle, end_cycle)`."""
+    """Cycles of a run between two samples, `[start_cycle, end_cycle)`."""
 
     start_cycle: int
     end_cycle: int
@@ -196,18 +196,18 @@ class RunHeader:
     windows: tuple[Window, ...] = ()
     """One after the other; empty: the run was not sampled."""
     is_over: bool = True
-    """False: the run goes on, and its recording is written again and again."""
+    """False: the run goes on, and its recording is rewritten repeatedly."""
     operations: tuple[Operation, ...] = ()
     """The operations of a model, in the order of its launches."""
     step_cycles: tuple[tuple[int, int], ...] = ()
-    """Steps, and the cycles in which the PE that is last was at each, as far as looks tell."""
+    """Steps, and the cycles of the slowest PE at each, from samples."""
     memory: tuple[tuple[str, int], ...] = ()
     """Bytes of the fullest PE by use (code, weights, …), of a model."""
     provenance: Provenance = UNKNOWN
     flop_share: float | None = None
-    """Which share of the script's FLOP ran on the wafer; None: not known."""
+    """Share of the script's FLOP that ran on the wafer, 0 to 1; None: not known."""
     spans_until: int | None = None
-    """The cycle from which on spans of a traced run are left out; None: all are there."""
+    """The cycle from which a traced run's spans are left out; None: all are there."""
     num_spans_left_out: int = 0
 
     @property
@@ -217,7 +217,7 @@ class RunHeader:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of a model, each once: its work and its collectives are two."""
+        """The distinct parts of a model; work and collectives are separate."""
         return tuple(dict.fromkeys(self.part_of_step)) if self.operations else ()
 
     @property
@@ -248,14 +248,14 @@ def _hints(cls: type[Any]) -> Mapping[str, Any]:
 
 
 def _made_of(cls: type[Any], record: Mapping[str, Any]) -> Any:  # noqa: ANN401  # one of `cls`
-    """Return the value of a class of this file that a record has; what has a default may lack."""
+    """Build a dataclass of this file from a record, which may lack fields with a default."""
     hints = _hints(cls)
     named = [one.name for one in fields(cls) if one.name in record or one.default is MISSING]
     return cls(**{name: _value_of(hints[name], record[name]) for name in named})
 
 
 def _value_of(hint: Any, found: Any) -> Any:  # noqa: ANN401  # any annotation of a field here
-    """Return a value for an annotation: a plain one, None, a tuple, one of a class of this file."""
+    """Convert a value to an annotation: plain, None, a tuple, a dataclass of this file."""
     arguments = get_args(hint)
     if is_dataclass(hint):
         return _made_of(cast("type[Any]", hint), found)
@@ -286,7 +286,7 @@ def ranges_of(indices: NDArray[np.intp]) -> tuple[tuple[int, int], ...]:
 
 
 def _check_numbers(header: RunHeader) -> None:
-    """Raise ValueError if there is no such rectangle, or a tensor has an unknown split."""
+    """Raise ValueError for impossible numbers, or a tensor with an unknown split."""
     if min(header.width, header.height) < 1 or header.cycles < 0 or header.clock_hertz <= 0:
         raise ValueError(f"{header.width}×{header.height} PEs, {header.cycles} cycles")
     if any(window.end_cycle <= window.start_cycle for window in header.windows):

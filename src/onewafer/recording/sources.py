@@ -1,4 +1,4 @@
-"""The texts that the instructions of a program come from."""
+"""The source texts of a program's instructions."""
 
 from __future__ import annotations
 

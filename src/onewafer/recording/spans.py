@@ -1,4 +1,4 @@
-"""A run that was traced: when tasks, DSD operations and waits were, and where wavelets went.
+"""Spans of a traced run (tasks, DSD operations, waits), and moves of wavelets.
 
     spans := for each PE its spans, by their start
     span  := cycles [start, end) of a thread, a kind, a name, a source line
@@ -30,13 +30,13 @@ MAIN_THREAD = 8
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A column of texts: numbers, and what they stand for."""
+    """A dictionary-encoded column of texts."""
 
     numbers: NDArray[np.int32]
     texts: tuple[str, ...]
 
     def check(self) -> None:
-        """Raise ValueError if a number stands for nothing."""
+        """Raise ValueError if a number has no text."""
         if self.numbers.size and not 0 <= self.numbers.min() <= self.numbers.max() < len(
             self.texts
         ):
@@ -62,10 +62,11 @@ class Spans:
     start_cycle: NDArray[np.int64]
     end_cycle: NDArray[np.int64]
     cycles: NDArray[np.int64]
-    """Those in which a wait waited: short waits of one kind are one span. All cycles of others."""
+    """Waiting cycles of a wait, in which short waits of one kind are merged; all cycles of other
+    spans."""
     thread: NDArray[np.int8]
     is_open: NDArray[np.bool_]
-    """True if it had not ended when the run did."""
+    """True if it had not ended at the end of the run."""
     kind: Words
     """One of `SPAN_KINDS`."""
     name: Words
@@ -103,7 +104,8 @@ class Moves:
     cycle: NDArray[np.int64]
     color: NDArray[np.int8]
     side: NDArray[np.int8]
-    """Number of a `Direction`; the ramp: it came to the PE. A multicast has a move a side."""
+    """Number of a `Direction`; the ramp: it was delivered to the PE. A multicast has a move a
+    side."""
 
     def check(self, num_pes: int) -> None:
         """Raise ValueError if they are not the moves of so many PEs."""

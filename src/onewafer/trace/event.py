@@ -1,8 +1,8 @@
 """Events of a simulated wafer, and a recorder that keeps them in memory.
 
-"The same cycles" of two engines means: the same events of the kinds up to `STREAM_UNBLOCKED`, and
-`PRINT`. The others say why these come when they do; only the reference engine tells them, and only
-if it is asked for that much `Detail`.
+Two engines agree on cycles if their events of the kinds up to `STREAM_UNBLOCKED`, and `PRINT`, are
+equal. The other kinds give the causes; only the reference engine records them, and only if asked
+for that much `Detail`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class EventKind(IntEnum):
-    """The kind of event; the comment says what `subject` and `value` of the event are."""
+    """The kind of event, with the meaning of an event's `subject` and `value`."""
 
     TASK_START = 0
     """First instruction of a task. Task id; program counter."""
@@ -37,16 +37,16 @@ class EventKind(IntEnum):
     """A DSD operation issues. Microthread (8: main thread); program counter | elements << 16 |
     1 << 32 if its sources share memory banks (M13)."""
     WAIT = 9
-    """An operation, or the main thread before one, waits for another cause. Microthread (8: main
-    thread); `wait_of` says reason, color and queue."""
+    """An operation, or the main thread before one, begins to wait for a cause. Microthread (8: main
+    thread); `wait_of` gives reason, color and queue."""
     QUEUED = 10
     """An operation writes a wavelet into an output queue. Color | queue << 8; payload."""
     MOVE = 11
     """A wavelet leaves a router. Color | `Direction` it came from << 8 | directions it goes to (bit
-    mask; the ramp only if it is delivered) << 16 | those behind which it has the other color of its
-    pair << 24 | output queue it came from << 32; payload."""
+    mask; the ramp only if it is delivered) << 16 | directions in which it leaves with the other
+    color of its pair << 24 | output queue it came from << 32; payload."""
     HELD = 12
-    """The oldest wavelet of a buffer or queue waits for another cause. Color | `Direction` it
+    """The oldest wavelet of a buffer or queue begins to wait for a cause. Color | `Direction` it
     comes from << 8 | output queue << 16; 1 + `StallReason`, 0: nothing any more."""
 
     # Detail.INSTRUCTIONS
@@ -59,18 +59,18 @@ class EventKind(IntEnum):
 
 
 class Detail(IntEnum):
-    """How much is told; each level includes those before it."""
+    """The level of detail; each level includes those before it."""
 
     EVENTS = 0
-    """The events that both engines tell."""
+    """The events that both engines record."""
     CAUSES = 1
-    """Why: what waits for what, and the route of every wavelet."""
+    """Causes as well: waits, and the route of every wavelet."""
     INSTRUCTIONS = 2
     """Every instruction of the main thread too."""
 
 
 CONTROL_MARK = 1 << 32
-"""In a payload: a control wavelet."""
+"""The bit of a payload that marks a control wavelet."""
 NO_COLOR, NO_QUEUE = 0xFF, 0xFF
 
 
@@ -81,18 +81,18 @@ class Wait:
     reason: int
     """A `StallReason`; −1: nothing any more."""
     color: int = NO_COLOR
-    """Color of the wavelet, or of the queue slot that it waits for, if the fabric is involved."""
+    """Color of the wavelet or queue slot that it waits for, if the fabric is involved."""
     queue: int = NO_QUEUE
     """Input or output queue, where that has a number."""
 
     @property
     def value(self) -> int:
-        """The value of the event."""
+        """The encoded value of the event."""
         return self.reason + 1 | self.color << 8 | self.queue << 16
 
 
 def wait_of(value: int) -> Wait:
-    """Return what the value of a `WAIT` says.
+    """Decode the value of a `WAIT` event.
 
     >>> wait_of(Wait(reason=0, color=7, queue=2).value)
     Wait(reason=0, color=7, queue=2)

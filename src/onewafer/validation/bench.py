@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onewafer.trace import Event
 
 LARGEST_WORK = {"reference": 300_000}
-"""The largest point (`Point.work`) that an engine takes about a minute for."""
+"""The largest point (`Point.work`) that an engine simulates in about a minute."""
 _LARGEST_WORK_OF_OTHERS = 10_000_000
 _PROGRAMS = "onewafer.validation.programs"
 
@@ -34,7 +34,7 @@ class Stopwatch:
         EventKind.TIMESTAMP,
         EventKind.TASK_START,
     )
-    """The cycles of a measurement; an engine need not tell it anything else."""
+    """The kinds of events that measurements need."""
 
     def __init__(self) -> None:
         """Start with nothing seen."""

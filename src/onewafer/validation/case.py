@@ -1,7 +1,7 @@
 """A published figure as a value: what was measured, how we measure it, what counts as a hit.
 
-A `Case` is written down before it is run. Its `rule` says in words how the number is taken, for
-every point the same way; its `kind` says whether the machine model could have known the answer.
+A `Case` is written before it is run. Its `rule` says how every point is measured; its `kind` says
+whether the machine model was made from the figure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """The role of a published figure: it tests the model, or made it."""
+    """The role of a published figure: a test of the model, or a source of its constants."""
 
     VALIDATION = "validation"
     """No constant of the catalog was fitted on the figure or taken from it."""
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """How far ours may be from theirs: the larger of a share of theirs and an amount."""
+    """The largest allowed error: the larger of a share of their value and an amount."""
 
     relative: float = 0.0
     """A fraction, not percent."""
@@ -74,12 +74,12 @@ class Case:
     quantity: str
     unit: str
     rule: str
-    """How the number is taken."""
+    """How the number is measured."""
     target: Target
     source: str
     kind: Kind
     basis: str
-    """Why it is that kind: the constants that come from the figure, or where they come from."""
+    """The reason of the kind: the constants that come from the figure, or their other sources."""
     measure: Measure
     points: tuple[Point, ...]
     finding: str = ""

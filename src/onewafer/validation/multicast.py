@@ -67,7 +67,7 @@ def _synchronized_intercept(bench: Bench) -> float:
 
 
 def _hop(profile: str, bench: Bench, heading: int, near: int, far: int) -> float:
-    """Return the cycles a hop: how much later the line's PE `far` has all than PE `near`."""
+    """Return the cycles per hop: the delay of PE `far` behind PE `near`, by their distance."""
     watch = _run_line(
         bench, profile, num_receivers=far, num_words=_PROBE_WORDS, heading=heading
     ).stopwatch
@@ -76,14 +76,14 @@ def _hop(profile: str, bench: Bench, heading: int, near: int, far: int) -> float
 
 
 def _wavelet(profile: str, bench: Bench) -> float:
-    """Return the cycles a wavelet, by the difference of two lengths."""
+    """Return the cycles per wavelet, from the difference of two lengths."""
     short, long = 72, 360
     times = [_latency(bench, profile, num_receivers=1, num_words=words) for words in (short, long)]
     return (times[1] - times[0]) / (long - short)
 
 
 def _turn(profile: str, bench: Bench) -> float:
-    """Return how much longer 4 hops east and 4 south take than 8 east."""
+    """Return the extra cycles of 4 hops east and 4 south over 8 hops east."""
     spans: list[int] = []
     for width, height in ((9, 1), (5, 5)):
         params: dict[str, int | bool] = {
@@ -98,7 +98,7 @@ def _turn(profile: str, bench: Bench) -> float:
 
 
 def _shared_link(bench: Bench) -> float:
-    """Return the cycles a wavelet of each of two streams that share a link, by that of one."""
+    """Return the cycles per wavelet of two streams that share a link, relative to one stream."""
     spans: list[int] = []
     for num_words in (72, 360):
         run = bench.run("contention", "wse3", "silicon", params={"num_words": num_words})

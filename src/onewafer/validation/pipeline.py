@@ -73,9 +73,9 @@ def _one_word(bench: Bench, num_hops: int) -> float:
 
 
 def _hop_cycles() -> int:
-    """Return by how much a counter of the originals begins later than that of the PE before it.
+    """Return the delay of an original's cycle counter behind that of the PE before it.
 
-    A launch starts the counters, and takes as long from PE to PE as a word. Here all begin at once.
+    There, a launch starts the counters and travels as fast as a word; here all start at once.
     """
     return load_architecture("wse3", profile="sdk").timing.hop_cycles
 

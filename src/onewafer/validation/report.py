@@ -143,7 +143,7 @@ def render_page(results: Sequence[CaseResult], *, engine: str, command: str) -> 
 
 
 def rule_row(case: Case) -> str:
-    """Return the row of the page that says how a case is measured."""
+    """Return the row of the page with the rule of a case."""
     return (
         f"| `{case.name}` | {case.quantity} ({case.unit}) | {case.rule} "
         f"| {case.kind}: {case.basis} |"
@@ -183,7 +183,7 @@ def _summary(results: Sequence[CaseResult], engine: str) -> Text:
 
 
 def _errors_by_profile(results: Sequence[CaseResult]) -> list[str]:
-    """Return how far the points of validation are from theirs, by timing profile."""
+    """Return the errors of validation points by timing profile, in words."""
     lines: list[str] = []
     for profile in sorted({result.case.profile for result in results}):
         errors = [
@@ -202,7 +202,7 @@ def _errors_by_profile(results: Sequence[CaseResult]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """Return cycles without, rates with their decimals."""
+    """Return a number without decimals from 100 on."""
     return f"{value:,.3f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004  # three digits say enough
 
 

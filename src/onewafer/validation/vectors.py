@@ -43,7 +43,7 @@ def _time(bench: Bench, target: tuple[str, str], operation: int, **sizes: int) -
 
 
 def _shift_of(operation: int) -> int:
-    """Return where a source begins: the study held those of its f32 multiply-add in equal banks."""
+    """Return the shift of a source; the study's f32 multiply-add had both in equal banks."""
     return 0 if operation == _Operation.MULTIPLY_ADD_F32 else 2
 
 

@@ -1,6 +1,6 @@
-"""Traces on disk, and the formats of other tools that they become.
+"""Traces on disk, and exports to the formats of other tools.
 
-Not a part of `onewafer.trace` itself, whose files the machine code of the fast engine depends on.
+They lie apart from `onewafer.trace`, on whose files the machine code of the fast engine depends.
 """
 
 from onewafer.trace.formats.binary import Trace, TraceWriter, read_trace

@@ -8,9 +8,8 @@
                u32 check
 
 All numbers are little-endian; a check is the CRC-32 of the numbers before it, and deflated bytes
-carry their own. Events stand in the order in which they were told. A file that stops before its end
-is of a process that was killed: its whole chunks are read. Anything else that does not fit is
-damage, and refused.
+carry their own. Events are in the order of recording. A file without an end is from a killed
+process: its complete chunks are read. Any other mismatch is refused as damage.
 """
 
 from __future__ import annotations
@@ -44,17 +43,17 @@ _CHUNK = struct.Struct("<IIqq")
 _CHECK = struct.Struct("<I")
 _HEAD_BYTES = _CHUNK.size + _CHECK.size
 _CHUNK_EVENTS = 1 << 14
-"""The most that a process loses if it is killed; small traces would be lost as a whole."""
+"""Events of a chunk: the most that a killed process loses."""
 _DTYPES = ("<i8", "<u2", "<u2", "u1", "<i8", "<i8")
 _EVENT_BYTES = sum(np.dtype(dtype).itemsize for dtype in _DTYPES)
 _HEADER_BYTES = 1 << 28
-"""At most; that of a whole wafer has a hundredth."""
+"""Most bytes of a header; that of a whole wafer has a hundredth of it."""
 _REPEATED = frozenset((EventKind.HOP, EventKind.RAMP_ARRIVAL))
-"""The extra facts of `MOVE`."""
+"""Kinds that a trace with causes leaves out, because `MOVE` implies them."""
 
 
 class TraceWriter:
-    """An event sink that writes a file; at most one chunk is not there yet, whatever happens."""
+    """An event sink that writes a file; at most one chunk is not yet written."""
 
     def __init__(self, file: BinaryIO, header: TraceHeader) -> None:
         """Write the header; the file is the caller's to close.
@@ -79,7 +78,7 @@ class TraceWriter:
             self._flush()
 
     def end(self, cycle: int, *, is_well: bool) -> None:
-        """Write what is left, and that the run ended in `cycle`."""
+        """Write the last events, and that the run ended in `cycle`."""
         self._flush()
         self._write(_head(0, 0, cycle, int(is_well)))
 
@@ -107,7 +106,7 @@ def _head(*numbers: int) -> bytes:
 
 
 def _to_planes(column: NDArray[np.int64], dtype: str) -> bytes:
-    """Return a column byte by byte: equal high bytes stand together, and shrink."""
+    """Return a column as planes of bytes, in which equal high bytes compress well."""
     narrow = column.astype(dtype)
     return narrow.view(np.uint8).reshape(len(column), -1).T.tobytes()
 
@@ -118,12 +117,12 @@ class Trace:
 
     header: TraceHeader
     rows: NDArray[np.int64]
-    """`[num_events, 6]`: the fields of `Event`, by cycle; in one cycle as they were told."""
+    """`[num_events, 6]`: the fields of `Event`, by cycle and then in the order of recording."""
     end_cycle: int
     ended_well: bool
-    """No error, no deadlock."""
+    """True if the run ended without error or deadlock."""
     is_whole: bool
-    """The file has its end."""
+    """True if the file has its end."""
 
     def events(self, *kinds: EventKind) -> Iterator[Event]:
         """Yield the events of some kinds; none given: all."""
@@ -205,7 +204,7 @@ def _read_head(content: bytes, place: int) -> tuple[int, int, int, int]:
 
 
 def _check_rows(rows: NDArray[np.int64], header: TraceHeader) -> None:
-    """Raise ValueError if events are of no kind, or at no PE."""
+    """Raise ValueError for an event of an unknown kind, or outside the PEs."""
     if np.any(rows[:, 3] >= len(EventKind)):
         raise ValueError("it has an event of no known kind")
     if np.any((rows[:, 1] >= header.height) | (rows[:, 2] >= header.width)):

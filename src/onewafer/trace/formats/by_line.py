@@ -1,8 +1,8 @@
-"""From events to what each source line took of the main threads, and why.
+"""The main threads' cycles by source line and reason, from the events of a trace.
 
 In: a trace with instructions. Out: for each line its cycles on all PEs, by reason. A cycle belongs
-to the instruction that was the last to issue, so that a line which waits for wavelets has the wait;
-the start of a task belongs to its first line. Microthreads are not counted.
+to the last issued instruction, so that a wait for wavelets counts for the line that waits; the
+start of a task counts for its first line. Microthreads are not counted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WAITS = {
     "fifo": Reason.FIFO,
     "microthread busy": Reason.MICROTHREAD,
 }
-"""By the name of a `StallReason`."""
+"""Name of a `StallReason` → reason."""
 _NO_PLACE = "without a source line"
 _ENDS_WAIT = -1
 _ORDER = {
@@ -49,17 +49,17 @@ _ORDER = {
         )
     )
 }
-"""The order within a cycle: what ends there, then an instruction, then what it begins."""
+"""The order of events within a cycle: ends, then an instruction, then what it begins."""
 
 
 @dataclass(slots=True)
 class LineCost:
-    """The cost of a source line, on all PEs."""
+    """The cycles of a source line on all PEs."""
 
     place: str
-    """`file:line`; empty: no line asked for these instructions."""
+    """`file:line`; empty: instructions without a source line."""
     num_instructions: int = 0
-    """How many of its instructions issued."""
+    """Number of issued instructions."""
     spent: dict[Reason, int] = field(default_factory=dict[Reason, int])
 
     @property
@@ -78,7 +78,7 @@ class LineCost:
 
 
 def costs_by_line(trace: Trace) -> list[LineCost]:
-    """Return what each line took, the most expensive first.
+    """Return the cost of each line, the most expensive first.
 
     Raises:
         TraceError: the trace has no instructions.
@@ -101,7 +101,7 @@ def costs_by_line(trace: Trace) -> list[LineCost]:
 
 
 def _turn(event: tuple[int, int, int, int]) -> tuple[int, int]:
-    """Return when an event is taken: its cycle, and its place within that."""
+    """Return the sort key of an event: its cycle, and its order within that."""
     cycle, kind, _, value = event
     ends_wait = kind == EventKind.WAIT and wait_of(value).reason < 0
     return cycle, _ORDER[_ENDS_WAIT if ends_wait else kind]
@@ -117,7 +117,7 @@ class _Issue:
     starts: int | None = None
     ends: int | None = None
     waits: list[tuple[int, int, Reason]] = field(default_factory=list[tuple[int, int, Reason]])
-    """From, to, for what."""
+    """First cycle, end and reason of each wait."""
 
 
 class _Pe:
@@ -133,7 +133,7 @@ class _Pe:
         self._waiting: tuple[int, Reason] | None = None
         self._starts_task = False
         self._busy = 0
-        """Cycles for which the next instruction waited for its microthread."""
+        """Cycles that the next instruction has waited for its microthread."""
 
     def take(self, cycle: int, kind: int, subject: int, value: int) -> None:
         """Take the next event."""
@@ -156,7 +156,7 @@ class _Pe:
                 pass
 
     def finish(self, cycle: int) -> None:
-        """Count what the last instruction took if it never came to an end."""
+        """Count the cycles of a last instruction that never ended."""
         if self._waiting is not None:
             self._end_wait(cycle)
         stalled = self._last
@@ -211,7 +211,7 @@ class _Pe:
             line.add(reason, cycles)
 
     def _costs(self, pc: int, spent: int) -> Iterator[tuple[Reason, int]]:
-        """Yield why an instruction took its cycles: by itself, and as the run had it."""
+        """Yield the reasons of an instruction's cycles: its own costs, then the run's delays."""
         costs = self._program.costs[pc]
         left = spent
         for reason, cycles in reasons_of(costs):
@@ -220,7 +220,7 @@ class _Pe:
         yield (Reason.JUMP if "branch" in costs else Reason.RESULT), left
 
     def _operation(self, last: _Issue, cycle: int) -> Iterator[tuple[Reason, int]]:
-        """Yield why a synchronous operation held the main thread until a cycle."""
+        """Yield the reasons of the cycles that a synchronous operation kept the main thread."""
         starts = cycle if last.starts is None else last.starts
         ends = cycle if last.ends is None else last.ends
         waited_before = waited = 0
@@ -240,7 +240,7 @@ class _Pe:
 
 
 def write_costs_by_line(trace: Trace, file: TextIO) -> None:
-    """Write what each line took, as text.
+    """Write the cost of each line as text.
 
     Raises:
         TraceError: the trace has no instructions.

@@ -28,7 +28,7 @@ class ProgramNames:
     messages: tuple[str, ...] = ()
     """Texts that it prints."""
     costs: tuple[Mapping[str, int], ...] = ()
-    """By program counter: the cycles that the instruction takes by itself, by cost class."""
+    """By program counter: the instruction's own cycles, by cost class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class TraceHeader:
     hop_cycles: int
     task_start_cycles: int
     result_cycles: int
-    """M152; 0: what comes before the first element of an operation is set-up."""
+    """From writing to reading (M152); 0: cycles before an operation's first element are set-up."""
     bank_conflict_factor: float
-    """How many times as long an operation takes whose sources share their banks (M13)."""
+    """Slowdown of an operation whose sources share memory banks (M13)."""
     width: int
     height: int
     fabric_width: int
@@ -99,7 +99,7 @@ class TraceHeader:
         return header
 
     def _check_numbers(self) -> None:
-        """Raise ValueError if there is no such machine, or a PE has none of the programs."""
+        """Raise ValueError for impossible numbers, or a PE with an unknown program."""
         if min(self.clock_hertz, self.hop_cycles) <= 0 or min(self.offset_x, self.offset_y) < 0:
             raise ValueError("it is of no machine")
         numbers = self.program_of_pe

@@ -43,9 +43,9 @@ _ID, _TEXT = 1, 2
 
 _THE_SEQUENCE = 1
 _NUM_WINDOWS = 256
-"""Most values of a counter: windows of the run, each a power of two of cycles long."""
+"""Most values of a counter, one for each window of the run."""
 _LEAST_SHIFT = 3
-"""The smallest power."""
+"""The least binary logarithm of a window's cycles."""
 
 
 def write_perfetto(trace: Trace, file: BinaryIO) -> None:
@@ -57,14 +57,14 @@ def write_perfetto(trace: Trace, file: BinaryIO) -> None:
 
 
 class _Names:
-    """Texts by number: each is written once."""
+    """Interned texts: each is written once, and referred to by its number."""
 
     def __init__(self, field: int) -> None:
         self._field = field
         self._ids: dict[str, int] = {}
 
     def id(self, text: str, fresh: list[bytes]) -> int:
-        """Return the number of a text; note it in `fresh` if the reader does not know it yet."""
+        """Return the number of a text; on its first use, append its definition to `fresh`."""
         known = self._ids.get(text)
         if known is not None:
             return known
@@ -115,7 +115,7 @@ class _Writer:
         self.flush()
 
     def flush(self) -> None:
-        """Hand what is written to the file."""
+        """Write the collected packets to the file."""
         self._file.write(b"".join(self._packets))
         self._packets.clear()
 
@@ -143,7 +143,7 @@ class _Writer:
     # --- slices ----------------------------------------------------------------------------------
 
     def _write_slices(self, track: int, slices: Sequence[Slice]) -> None:
-        """Write slices that lie beside and inside of each other, by their beginning."""
+        """Write nested slices, sorted by start."""
         open_ends: list[int] = []
         for slice_ in slices:
             while open_ends and open_ends[-1] <= slice_.start:
@@ -181,7 +181,7 @@ class _Writer:
     # --- counters --------------------------------------------------------------------------------
 
     def _write_link(self, parent: int, direction: Direction, cycles: Sequence[int]) -> None:
-        """Write how full a link was, window by window, where that changes."""
+        """Write the utilisation of a link by window, where it changes."""
         shift = self._window_shift
         name = "to the ramp" if direction is Direction.RAMP else f"link {direction.name}"
         unit = bytes_field(_COUNTER, text_field(_UNIT_NAME, "% of a wavelet a cycle"))

@@ -1,4 +1,4 @@
-"""Why cycles of the main thread are spent: the reasons that listings and traces show."""
+"""The reasons for which the main thread spends cycles, as listings and traces show them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class Reason(StrEnum):
-    """The reasons for which a cycle is spent. Those from `RESULT` on only a run knows."""
+    """The reason for which a cycle is spent; only a run knows those from `RESULT` on."""
 
     ISSUE = "issue"
     """Instructions take their issue slots (M20)."""
     OPERAND_WAIT = "operand wait"
-    """A float instruction needs what the one before gives (M20)."""
+    """A float instruction needs the result of the one before (M20)."""
     FLAG_WAIT = "flag wait"
-    """A branch needs what the instruction before gives (M20)."""
+    """A branch needs the result of the instruction before (M20)."""
     JUMP = "jump"
     """Jumps, branches, calls and returns (M21, M23)."""
     TASK_SWITCH = "task switch"
@@ -69,7 +69,7 @@ def reasons(spent: Mapping[Reason, int]) -> Why:
 def costs_of(
     classes: Sequence[str], cycles: int, instruction_cycles: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the cycles of an instruction, all together `cycles`, by cost class.
+    """Divide the `cycles` of an instruction by cost class.
 
     Its own class comes first in `classes`, then those of the waits behind it.
     """
@@ -79,7 +79,7 @@ def costs_of(
 
 
 def reasons_of(costs: Mapping[str, int]) -> Why:
-    """Return why an instruction takes its cycles, which are given by cost class."""
+    """Return the reasons of an instruction's cycles, which are given by cost class."""
     spent: dict[Reason, int] = {}
     for name, cycles in costs.items():
         reason = _REASONS.get(name, Reason.ISSUE)

@@ -1,8 +1,8 @@
 """Traces as `sim.log`: the text that the public viewer wse-viz draws.
 
 PEs have fabric coordinates. A PE shows one thing at a time: the instruction of the main thread,
-else a DSD operation on a microthread, else IDLE; a line is written only for a change, which is all
-that the viewer keeps. A wavelet keeps its number over all hops, and copies of it have the same.
+else a DSD operation on a microthread, else IDLE; only changes are written. A wavelet keeps its
+number over all hops, as its copies do.
 
 The form of each line is the shortest that the patterns in the viewer's `trace-parser.js` (8dff605)
 accept and that can still be read by people.
@@ -81,12 +81,12 @@ _INTEGERS = {
 
 
 class LogPart(StrEnum):
-    """A kind of lines, by the name that it has in `SIMFABRIC_DEBUG`."""
+    """A kind of lines; its value is its name in `SIMFABRIC_DEBUG`."""
 
     INSTRUCTIONS = "inst_trace"
     """The program of each PE."""
     LANDINGS = "landing"
-    """Wavelets where they come, and where they go on."""
+    """Wavelets as they land in routers and leave them."""
     ROUTERS = "router"
     """Wavelets in queues and routers."""
     STALLS = "stalls"
@@ -97,7 +97,7 @@ ALL_PARTS: Final = frozenset(LogPart)
 
 
 def opcode(instruction: str) -> str:
-    """Return what the viewer calls an instruction.
+    """Return the viewer's name of an instruction.
 
     >>> opcode("add.f32 r2, r2, r3"), opcode("load.u16 r1, r0, 4"), opcode("fmacs dest.1, src0.0")
     ('FADDS', 'LD16', 'FMACS')
@@ -125,7 +125,7 @@ def write_sim_log(
     printed: Iterable[tuple[int, str]] = (),
     parts: frozenset[LogPart] = ALL_PARTS,
 ) -> None:
-    """Write some kinds of lines, all for wse-viz, with those that the program printed, by cycle.
+    """Write the kinds of lines in `parts` (wse-viz needs all) and the printed ones, by cycle.
 
     Raises:
         TraceError: the trace has no instructions.
@@ -167,16 +167,16 @@ class _Log:
         self._parts = parts
         self._pes: dict[tuple[int, int], _Pe] = {}
         self._due: dict[int, list[str]] = {}
-        """By cycle: lines about wavelets under way, and what is printed."""
+        """Scheduled lines by cycle: landings of wavelets, and what is printed."""
         self._cycle = 0
         self._num_wavelets = 0
         self._waiting: dict[tuple[tuple[int, int], int, Direction], deque[int]] = {}
-        """By PE, color and direction: the numbers of the wavelets that came."""
+        """By PE, color and direction: numbers of the wavelets that have landed."""
         file.write(f"@0 dimX={header.fabric_width}, dimY={header.fabric_height}\n")
         file.write(f"@0 onewafer trace of {header.arch}, {header.profile} timing\n")
 
     def at(self, cycle: int, line: str) -> None:
-        """Let a line stand where its cycle is."""
+        """Schedule a line for a cycle."""
         self._due.setdefault(cycle, []).append(line)
 
     def take(self, cycle: int, place: tuple[int, int], kind: int, subject: int, value: int) -> None:
@@ -211,7 +211,7 @@ class _Log:
                 pass
 
     def finish(self, cycle: int) -> None:
-        """Write what is still under way, and where the run ended."""
+        """Write the lines that are still scheduled, and the end of the run."""
         for due in sorted(self._due):
             self._go_to(due)
         self._go_to(max(cycle, self._cycle) + 1)
@@ -251,7 +251,7 @@ class _Log:
         self._show(place, pe, f"^ 0x{address:04x}: {who} {pe.live[thread]}")
 
     def _show_rest(self, place: tuple[int, int], pe: _Pe) -> None:
-        """Show what goes on beside a main thread that does nothing."""
+        """Show a microthread's operation beside an idle main thread, else IDLE."""
         if pe.live:
             self._show_operation(place, pe, min(pe.live))
         else:
@@ -312,7 +312,7 @@ class _Log:
                 self._land(place, direction, color ^ (swaps >> direction & 1), number)
 
     def _number(self, place: tuple[int, int], color: int, port: Direction) -> int:
-        """Return the number of the wavelet that leaves: of the first that came this way."""
+        """Return the number of a leaving wavelet: the oldest from `port`, else a new one."""
         waiting = self._waiting.get((place, color, port))
         if port is not Direction.RAMP and waiting:
             return waiting.popleft()
@@ -320,7 +320,7 @@ class _Log:
         return self._num_wavelets
 
     def _land(self, place: tuple[int, int], direction: Direction, color: int, number: int) -> None:
-        """Note that a wavelet will come to a neighbour."""
+        """Queue a wavelet's number at the neighbour that it goes to."""
         dx, dy = direction.step
         there = place[0] + dx, place[1] + dy
         port = direction.opposite
@@ -332,7 +332,7 @@ class _Log:
 
 
 def _reading(word: int) -> str:
-    """Return a payload as people read it: small ones are whole numbers, or halves of a word."""
+    """Return a payload for people: a word below 2¹⁶ as u16, others as f32."""
     if word & _WORD < 1 << 16:
         return f"{word & _WORD}(u16)"
     (number,) = _FLOAT.unpack(_BITS.pack(word & _WORD))

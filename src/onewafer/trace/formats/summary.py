@@ -1,4 +1,4 @@
-"""A trace in a few lines: what was done, and what was waited for most."""
+"""A trace in a few lines: counts of events, and the longest waits."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class _Waits:
 
     cycles: int = 0
     worst: int = 0
-    """The largest value of one PE."""
+    """The most cycles of one PE."""
     where: tuple[int, int] = 0, 0
     endless: int = 0
-    """How many never ended."""
+    """Number of waits that never ended."""
     by_pe: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
 
 
 def summarize(trace: Trace) -> str:
-    """Return what a run did, and what operations and wavelets waited for most."""
+    """Return the counts of a run's events, and its longest waits."""
     counts = {kind: int((trace.rows[:, 3] == kind).sum()) for kind in EventKind}
     done = [
         _number(counts[EventKind.TASK_START], "task"),

@@ -1,8 +1,8 @@
-"""From events to a timeline: slices on the tracks of a PE.
+"""The timeline of a trace: slices on the tracks of each PE.
 
-In: the events of one PE, by cycle. Out: slices. On the main thread's track a task holds its
-synchronous DSD operations, and an operation what it waited for; a microthread has a track with its
-operations. Consecutive waits of one kind are one slice with their number: a stream under
+In: the events of one PE, by cycle. Out: slices. On the main thread's track, tasks contain
+synchronous DSD operations, and these contain waits; a microthread has a track with its operations.
+Consecutive waits of one kind are merged into one slice with their number, since a stream under
 back-pressure waits for every wavelet.
 """
 
@@ -24,9 +24,9 @@ MAIN_THREAD = 8
 _LAUNCH_ID = 31
 _CONTROL_TASK_ID = 64
 _LAST_QUEUE = 0xFF
-"""The host's has a larger number."""
+"""The last output queue; the host has a larger number."""
 _CLOSE_CYCLES = 4
-"""Waits that begin at most so long after the last one of their kind are one slice."""
+"""Most cycles between waits of one kind that are merged."""
 _TASK, _OPERATION, _WAIT = range(3)
 """Depths."""
 
@@ -41,15 +41,15 @@ class Slice:
     end: int
     """−1 while it is open."""
     depth: int
-    """0 a task, 1 a DSD operation, 2 a wait; deeper ones lie inside of those before."""
+    """0 a task, 1 a DSD operation, 2 a wait; slices contain those of greater depth."""
     category: str
     """`task`, `operation`, `wait` (of an operation) or `held` (of wavelets in the router)."""
     name: str
     arguments: list[Argument] = field(default_factory=list[Argument])
     cycles: int = 0
-    """Waits: cycles in which it waited."""
+    """Waits: cycles of waiting."""
     times: int = 1
-    """Waits: how many became one."""
+    """Waits: number of merged waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class PeTimeline:
     threads: dict[int, list[Slice]]
     """By microthread; 8: the main thread."""
     router: dict[str, list[Slice]]
-    """The causes of waiting wavelets: by `C4 from WEST`."""
+    """Slices of waiting wavelets, by origin: `C4 from WEST`."""
     departures: dict[Direction, list[int]]
     """Cycles in which wavelets left by a link, or to the ramp."""
 
@@ -88,7 +88,7 @@ class _Builder:
         """Cycle of issue and its value, by thread."""
         self._held: dict[str, Slice | None] = {}
         self._last_wait: dict[int, Slice] = {}
-        """By thread: what a wait of the same operation may go on with."""
+        """By thread: the last wait, which a wait of the same operation may extend."""
 
     def take(self, cycle: int, kind: int, subject: int, value: int) -> None:
         """Take the next event."""
@@ -208,7 +208,7 @@ class _Builder:
 
 
 def _again(track: list[Slice], last: Slice | None, wait: Slice) -> Slice:
-    """Return the slice of a wait that begins: the last one, if it was of the same kind just now."""
+    """Begin a wait: extend the last slice if it was of the same kind and close, or add one."""
     if last is not None and last.name == wait.name and wait.start - last.end <= _CLOSE_CYCLES:
         last.cycles -= wait.start - last.start  # its end will add all from the first beginning on
         last.times += 1
@@ -219,7 +219,7 @@ def _again(track: list[Slice], last: Slice | None, wait: Slice) -> Slice:
 
 
 def _source(color: str, subject: int) -> str:
-    """Return where a held wavelet is: `C4 from WEST`, `C4 from output queue 2`, `C4 from host`."""
+    """Return the origin of a held wavelet: `C4 from WEST`, or an output queue, or the host."""
     port, queue = Direction(subject >> 8 & 0xFF), subject >> 16
     if port is not Direction.RAMP:
         return f"{color} from {port.name}"
