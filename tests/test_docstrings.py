@@ -1,4 +1,4 @@
-"""In `graph` and `mesh`, a method that does what its base class says inherits its docstring."""
+"""In packages with many overrides, a method that does what its base class says inherits its docstring."""
 
 import inspect
 import pkgutil
@@ -22,16 +22,16 @@ def has_docstring(cls, name):
     return any(inspect.getdoc(owner) for owner in owners)
 
 
-@pytest.mark.parametrize("package", ["onewafer.graph", "onewafer.mesh"])
+@pytest.mark.parametrize("package", ["graph", "host", "mesh", "server"])
 def test_every_public_method_has_a_docstring_or_inherits_one(package):
     methods = [
         (cls, name)
-        for cls in classes_of(package)
+        for cls in classes_of(f"onewafer.{package}")
         for name, value in vars(cls).items()
         if not name.startswith("_")
         if inspect.isroutine(value) or isinstance(value, property)
     ]
-    assert len(methods) > 300
+    assert len(methods) > 100
     missing = [
         f"{cls.__qualname__}.{name}" for cls, name in methods if not has_docstring(cls, name)
     ]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.server.contract.computation import Chunk
+    from onewafer.server.values.values import Chunk
 
 BLOCK: Final = 32
 """Tokens whose keys and values lie together."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.server.contract.events import Delta, Started
 from onewafer.server.contract.failures import BrokenError, BusyError, RequestError
-from onewafer.server.engine.release import AsComputed, AsTheyLeave, Replayed
+from onewafer.server.engine.release import AsTheyLeave, Release, Replayed
 from onewafer.server.engine.requests import Answer, Pace, Request
 from onewafer.server.scheduler import Arrival, Began, Finished, Timeline, Token
 from onewafer.server.values.values import Failed, SequenceRequest
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from onewafer.perf import ServedSystem
     from onewafer.server.contract.generation import Generation, Sampling
-    from onewafer.server.engine.language import Language
-    from onewafer.server.engine.release import Release
-    from onewafer.server.engine.requests import Asked, Listener
+    from onewafer.server.engine.mailbox import Mailbox
+    from onewafer.server.engine.requests import Asked
     from onewafer.server.scheduler import Happening
+    from onewafer.server.text import Language
     from onewafer.server.values.values import Produced, Values
 
 _logger = logging.getLogger(__name__)
@@ -91,13 +91,13 @@ class Engine:
     def _new_release(self) -> Release:
         match self.options.pace:
             case Pace.HOST:
-                return AsComputed()
+                return Release()
             case Pace.WAFER if not self.options.is_synthetic:
                 return Replayed(self._clock)
             case _:
                 return AsTheyLeave()
 
-    def submit(self, asked: Asked, listener: Listener) -> None:
+    def submit(self, asked: Asked, listener: Mailbox) -> None:
         """Begin a request, or tell its listener why not."""
         try:
             self._submit(asked, listener)
@@ -145,7 +145,7 @@ class Engine:
         for request_id, _ in requests:
             self.give_up(request_id)
 
-    def _submit(self, asked: Asked, listener: Listener) -> None:
+    def _submit(self, asked: Asked, listener: Mailbox) -> None:
         generation = asked.generation
         most = [self._most_tokens(generation, prompt) for prompt in asked.prompts]
         self._check_queue(generation.total_answers)

@@ -1,11 +1,11 @@
-"""When the events of an answer are let out: as they are computed, or at the system's rate."""
+"""The moment at which events of an answer are sent: when computed, or at the system's rate."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,101 +14,62 @@ if TYPE_CHECKING:
     from onewafer.server.engine.requests import Answer, Request
 
 
-class Release(Protocol):
-    """Lets events out; each token's events are one item."""
-
-    def compute(self, answer: Answer, events: Sequence[Event]) -> None:
-        """Take the events of the next token of an answer, which was computed."""
-        ...
-
-    def leave(self, answer: Answer, seconds: float) -> None:
-        """Take notice that the next token has left the served system, at a time of its clock."""
-        ...
-
-    def complete(self, request: Request, completed: Completed) -> None:
-        """Take the last event of a request, all tokens of which have left the system."""
-        ...
-
-    def forget(self, request: Request) -> None:
-        """Release no further events of the request."""
-        ...
-
-    @property
-    def num_held(self) -> int:
-        """Tokens that are held only until the clock of the served system comes to them."""
-        ...
-
-    def run(self) -> float | None:
-        """Let out what is due; return in how many seconds more is, None: nothing waits."""
-        ...
-
-
-class AsComputed:
-    """Lets tokens out as soon as they are known."""
+class Release:
+    """Sends the events of each token as soon as it is computed; subclasses hold them back."""
 
     num_held = 0
+    """Computed tokens that wait for the clock of the served system."""
 
     def compute(self, answer: Answer, events: Sequence[Event]) -> None:
-        """Let them out."""
+        """Take the events of an answer's next token, which has been computed."""
         answer.request.listener.hear(events)
 
     def leave(self, answer: Answer, seconds: float) -> None:
-        """Do nothing: they are out."""
+        """Note that the answer's next token has left the served system, at a time of its clock."""
 
     def complete(self, request: Request, completed: Completed) -> None:
-        """Let it out."""
+        """Take the last event of a request, all tokens of which have left the served system."""
         request.listener.hear((completed,))
 
     def forget(self, request: Request) -> None:
-        """Do nothing: nothing is held."""
+        """Drop the events of a request that were not sent."""
 
     def run(self) -> float | None:
-        """Do nothing."""
+        """Send the events that are due; return the seconds to the next ones, None: there are none.
+
+        None also if they are sent by `leave`.
+        """
         return None
 
 
-class AsTheyLeave:
-    """Lets tokens out when they leave the served system, whose clock does not run ahead."""
+class AsTheyLeave(Release):
+    """Sends tokens when they leave the served system, whose clock does not run ahead."""
 
     def __init__(self) -> None:
         self._held: dict[Answer, deque[Sequence[Event]]] = {}
-        self._num_held = 0
-
-    @property
-    def num_held(self) -> int:
-        """Tokens that are held."""
-        return self._num_held
 
     def compute(self, answer: Answer, events: Sequence[Event]) -> None:
-        """Hold them."""
-        self._num_held += 1
+        self.num_held += 1
         self._held.setdefault(answer, deque()).append(events)
 
     def leave(self, answer: Answer, seconds: float) -> None:  # noqa: ARG002  # it is now
-        """Let them out."""
-        self._num_held -= 1
+        self.num_held -= 1
         answer.request.listener.hear(self._held[answer].popleft())
 
     def complete(self, request: Request, completed: Completed) -> None:
-        """Let it out."""
         self.forget(request)
         request.listener.hear((completed,))
 
     def forget(self, request: Request) -> None:
-        """Release no further events of the request."""
         for answer in request.answers:
-            self._num_held -= len(self._held.pop(answer, ()))
-
-    def run(self) -> float | None:
-        """Do nothing: whoever runs the timeline waits."""
-        return None
+            self.num_held -= len(self._held.pop(answer, ()))
 
 
-class Replayed:
-    """Computes a whole answer first, then lets it out at the rate of the served system."""
+class Replayed(Release):
+    """Computes whole answers first, then sends them at the rate of the served system.
 
-    num_held = 0
-    """None: it holds whole answers whatever the clock does."""
+    `num_held` stays 0: what is held does not depend on the clock.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -118,15 +79,13 @@ class Replayed:
         self._order = count()
 
     def compute(self, answer: Answer, events: Sequence[Event]) -> None:
-        """Hold them."""
         self._held.setdefault(answer, []).append(events)
 
     def leave(self, answer: Answer, seconds: float) -> None:
-        """Note the time."""
         self._seconds.setdefault(answer, []).append(seconds)
 
     def complete(self, request: Request, completed: Completed) -> None:
-        """Begin to let the answers out: the arrival is now."""
+        """Schedule all events of the request, as if it had arrived now."""
         shift = self._clock() - completed.times.arrival_seconds
         last = shift
         for answer in request.answers:
@@ -140,7 +99,6 @@ class Replayed:
         heapq.heappush(self._due, (when, next(self._order), request, events))
 
     def forget(self, request: Request) -> None:
-        """Release no further events of the request."""
         for answer in request.answers:
             self._held.pop(answer, None)
             self._seconds.pop(answer, None)
@@ -148,7 +106,6 @@ class Replayed:
         heapq.heapify(self._due)
 
     def run(self) -> float | None:
-        """Let out what is due."""
         now = self._clock()
         while self._due and self._due[0][0] <= now:
             _, _, request, events = heapq.heappop(self._due)

@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from onewafer.server.contract.events import (
     Completed,
@@ -20,10 +20,10 @@ from onewafer.server.contract.events import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.contract.events import Event
     from onewafer.server.contract.generation import Generation
-    from onewafer.server.engine.language import AnswerText, Grammar
+    from onewafer.server.engine.mailbox import Mailbox
     from onewafer.server.scheduler import SequenceTimes
+    from onewafer.server.text import AnswerText, Grammar
     from onewafer.server.values.values import SequenceRequest
 
 
@@ -36,18 +36,6 @@ class Pace(StrEnum):
     """At the rate of the served system."""
     VIRTUAL = "virtual"
     """On a clock that clients move on; nothing sleeps."""
-
-
-class Listener(Protocol):
-    """Whoever waits for the events of a request."""
-
-    def hear(self, events: Sequence[Event]) -> None:
-        """Take more events."""
-        ...
-
-    def fail(self, error: Exception) -> None:
-        """Take the end of a request that is refused or breaks off."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +75,7 @@ class Request:
     """A request that is being answered."""
 
     asked: Asked
-    listener: Listener
+    listener: Mailbox
     began: float
     """Seconds on the clock of this computer."""
     answers: list[Answer] = field(default_factory=list[Answer])

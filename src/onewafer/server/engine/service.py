@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from onewafer.server.contract.generation import Generation
     from onewafer.server.contract.service import ServedModel
     from onewafer.server.engine.engine import Engine
-    from onewafer.server.engine.language import Language
     from onewafer.server.engine.runners import Runner
+    from onewafer.server.text import Language
 
 
 @dataclass(frozen=True, slots=True)

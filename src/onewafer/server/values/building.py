@@ -15,6 +15,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.server.values.host import HostValues
 from onewafer.server.values.llama import BLOCK, LlamaNetwork, qualifies
 from onewafer.server.values.paged import PagedComputation
+from onewafer.server.values.values import Computation
 from onewafer.settings import available_cores, available_memory
 from onewafer.units import format_size
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.server.contract.computation import Chunk
     from onewafer.server.models import LoadedModel
+    from onewafer.server.values.values import Chunk
 
 _DEFAULT_BYTES: Final = 4 << 30
 """Bytes of keys and values where the computer does not say what it has."""
@@ -130,42 +131,29 @@ class _Cache:
     content: Any
 
 
-class ModuleComputation:
-    """Computes each sequence for itself, with a module of transformers: a `Computation`.
+class ModuleComputation(Computation):
+    """Computes one sequence after the other, with a module of transformers.
 
-    It calls what `transformers.generate` calls: the whole prompt at once, then a token at a time,
-    with a cache that the model makes itself. So the logits of a sequence have the same bits.
+    It makes the calls of `transformers.generate`: the whole prompt at once, then a token at a time,
+    with the model's own cache. So the logits of a sequence have the same bits.
     """
 
     def __init__(self, module: Any) -> None:  # noqa: ANN401  # of transformers
         self._module = module
         self._caches: dict[int, _Cache] = {}
-        # Some versions of transformers want to be told what the cache itself knows.
+        # Some versions of transformers require the positions, although the cache knows them.
         self._takes_places = "cache_position" in signature(module.forward).parameters
 
-    @property
-    def most_rows(self) -> int | None:
-        """Tokens that one step can have: prompts are read whole."""
-        return None
-
-    @property
-    def simulated_cycles(self) -> int | None:
-        """Cycles of a simulated wafer: this computer computes."""
-        return None
-
-    def begin(self, slot: int, prompt: Sequence[int]) -> int:  # noqa: ARG002  # of the protocol
-        """Begin a sequence; nothing of its prompt is kept."""
+    def begin(self, slot: int, prompt: Sequence[int]) -> int:  # noqa: ARG002  # nothing is cached
         self._caches.pop(slot, None)
         return 0
 
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Return the next-token logits of each chunk that asks for logits."""
         rows = [self._read(chunk) for chunk in chunks]
         wanted = [row for chunk, row in zip(chunks, rows, strict=True) if chunk.wants_logits]
         return np.stack(wanted) if wanted else np.empty((0, 0), np.float32)
 
     def end(self, slot: int) -> None:
-        """Forget a sequence."""
         self._caches.pop(slot, None)
 
     def _read(self, chunk: Chunk) -> NDArray[np.float32]:

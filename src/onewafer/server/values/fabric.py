@@ -27,6 +27,7 @@ from onewafer.execution import (
 from onewafer.pytorch import SequenceRoom, open_sequences
 from onewafer.server.values.building import BuiltValues
 from onewafer.server.values.host import HostValues
+from onewafer.server.values.values import Computation
 from onewafer.settings import Settings
 from onewafer.terminal import quoted
 
@@ -35,53 +36,42 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.server.contract.computation import Chunk
     from onewafer.server.models import LoadedModel
+    from onewafer.server.values.values import Chunk
 
 _ROWS: Final = 16
 """Tokens of a launch: with more, a launch of one would need more memory of every PE, too."""
 
 
-class FabricComputation:
-    """Computes sequences together in the slots of a program on a wafer: a `Computation`."""
+class FabricComputation(Computation):
+    """Computes sequences together in the slots of a program on a simulated wafer."""
 
     def __init__(self, sequences: KeptSequences) -> None:
         self._sequences = sequences
         self._place_of_slot: dict[int, int] = {}
         self._free = list(range(len(sequences)))
-        """Places without a sequence, the one that was used last at the end."""
-        self._cycles: int | None = None
-
-    @property
-    def most_rows(self) -> int | None:
-        """Tokens that one step can have."""
-        return self._sequences.most_rows
-
-    @property
-    def simulated_cycles(self) -> int | None:
-        """Cycles of the last launch."""
-        return self._cycles
+        """Places without a sequence, the last used one at the end."""
+        self.most_rows = sequences.most_rows
 
     def begin(self, slot: int, prompt: Sequence[int]) -> int:
-        """Begin a sequence in the free place that has most of its prompt; return how much."""
-        known = prompt[:-1]  # what comes behind the last token is to be computed
+        """Begin a sequence in the free place that has most of its prompt cached."""
+        known = prompt[:-1]  # the last token is always computed: its logits are needed
         found = {place: self._sequences.count_known(place, known) for place in self._free}
-        place = max(found, key=found.__getitem__)  # the first of several: unused for longest
+        place = max(found, key=found.__getitem__)  # of equal ones the least recently used
         self._free.remove(place)
         self._place_of_slot[slot] = place
         self._sequences.free(place, keep=found[place])
         return found[place]
 
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Return the next-token logits of each chunk that asks for logits."""
         tokens = {self._place_of_slot[chunk.slot]: chunk.tokens for chunk in chunks}
         logits, launched = self._sequences.launch(tokens)
-        self._cycles = launched.activity.cycles
+        self.simulated_cycles = launched.activity.cycles
         rows = [logits[self._place_of_slot[chunk.slot]] for chunk in chunks if chunk.wants_logits]
         return np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32)
 
     def end(self, slot: int) -> None:
-        """Free the place of a sequence; its tokens stay there until another one takes it."""
+        """Free the place of a sequence; its tokens stay cached until another one takes it."""
         self._free.append(self._place_of_slot.pop(slot))
 
 

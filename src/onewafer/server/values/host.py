@@ -18,10 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from onewafer.server.contract.computation import Chunk
 from onewafer.server.contract.events import Simulated
 from onewafer.server.values.sampling import choose, log_probabilities, most_likely
-from onewafer.server.values.values import Failed, Produced
+from onewafer.server.values.values import Chunk, Failed, Produced, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from onewafer.server.contract.computation import Computation
-    from onewafer.server.values.values import SequenceRequest
+    from onewafer.server.values.values import Computation, SequenceRequest
 
 _ROWS_BESIDE_ANSWERS: Final = 64
 """Tokens of a step while answers are written: more would let them wait."""
@@ -53,8 +51,8 @@ class _Sequence:
         return self.num_read < len(self.request.prompt)
 
 
-class HostValues:
-    """Computes sequences together; see `values.Values`."""
+class HostValues(Values):
+    """Computes sequences together, by a `Computation`."""
 
     def __init__(
         self,
@@ -64,34 +62,22 @@ class HostValues:
         context_length: int,
         end_ids: frozenset[int],
     ) -> None:
+        super().__init__(num_slots=num_slots, context_length=context_length)
         self._computation = computation
-        self._num_slots = num_slots
-        self._context_length = context_length
         self._end_ids = end_ids
         self._free = list(range(num_slots - 1, -1, -1))
         self._sequences: dict[int, _Sequence] = {}
 
-    @property
-    def num_slots(self) -> int:
-        """Sequences that can run at a time."""
-        return self._num_slots
-
-    @property
-    def context_length(self) -> int:
-        """Tokens that a sequence can have, prompt and answer."""
-        return self._context_length
-
     def begin(self, request: SequenceRequest) -> int:
-        """Give a sequence a slot; return the tokens of its prompt that were in the prefix cache."""
         assert request.prompt
-        assert len(request.prompt) < self._context_length
+        assert len(request.prompt) < self.context_length
         slot = self._free.pop()
         num_read = self._computation.begin(slot, request.prompt)
         self._sequences[request.id] = _Sequence(request, slot, num_read)
         return num_read
 
     def step(self) -> list[Produced | Failed]:
-        """Advance every sequence that writes, and some that read their prompts."""
+        """Advance every sequence that is decoding, and read a part of some prompts."""
         chunks = self._next_chunks()
         if not chunks:
             return []
@@ -105,7 +91,6 @@ class HostValues:
         return produced
 
     def end(self, sequence_id: int) -> None:
-        """Free the slot of a sequence; its prefix stays in the cache."""
         sequence = self._sequences.pop(sequence_id, None)
         if sequence is not None:
             self._computation.end(sequence.slot)
@@ -117,7 +102,7 @@ class HostValues:
         chunks = [
             (sequence, _chunk(sequence, sequence.answer[-1:], wants_logits=True))
             for sequence in sequences
-            if not sequence.is_reading and self._has_room(sequence)
+            if not sequence.is_reading and sequence.num_read < self.context_length
         ]
         most = self._computation.most_rows
         if most is not None and chunks:
@@ -131,9 +116,6 @@ class HostValues:
                 chunks.append((sequence, _chunk(sequence, part, wants_logits=is_last)))
                 left = None if left is None else left - len(part)
         return chunks
-
-    def _has_room(self, sequence: _Sequence) -> bool:
-        return sequence.num_read < self._context_length
 
     def _note_simulated(self, sequences: Iterable[_Sequence]) -> None:
         """Count the launch for all whose rows it had, if the step was one of a simulated wafer."""

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from onewafer.server.values.llama import BLOCK, LlamaNetwork
+from onewafer.server.values.values import Computation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from onewafer.server.contract.computation import Chunk
+    from onewafer.server.values.values import Chunk
 
 
 class BlockPool:
@@ -103,34 +104,23 @@ class _Paged:
     """Tokens of the last block, which is not full."""
 
 
-class PagedComputation:
-    """Computes sequences together, and keeps their beginnings: a `Computation`."""
+class PagedComputation(Computation):
+    """Computes sequences together on a Llama-like network, with a prefix cache."""
 
     def __init__(self, network: LlamaNetwork, *, num_blocks: int, keeps_prefixes: bool) -> None:
         self._network = network
         self._pool = BlockPool(num_blocks, block_tokens=BLOCK)
         self._keeps_prefixes = keeps_prefixes
         self._sequences: dict[int, _Paged] = {}
-
-    @property
-    def most_rows(self) -> int | None:
-        """Tokens that one step can have."""
-        return self._network.most_rows
-
-    @property
-    def simulated_cycles(self) -> int | None:
-        """Cycles of a simulated wafer: this computer computes."""
-        return None
+        self.most_rows = network.most_rows
 
     def begin(self, slot: int, prompt: Sequence[int]) -> int:
-        """Begin a sequence; return how many tokens of its prompt need not be read again."""
         blocks, name = self._pool.find(prompt) if self._keeps_prefixes else ([], b"")
         self._network.blocks[slot, : len(blocks)] = blocks
         self._sequences[slot] = _Paged(blocks, name)
         return len(blocks) * BLOCK
 
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
-        """Return the next-token logits of each chunk that asks for logits."""
         for chunk in chunks:
             self._make_room(chunk)
         logits = self._network.compute(chunks)
@@ -139,7 +129,7 @@ class PagedComputation:
         return logits
 
     def end(self, slot: int) -> None:
-        """Forget a sequence; its full blocks stay known."""
+        """Release the blocks of a sequence; full ones stay in the prefix cache."""
         self._pool.give_back(self._sequences.pop(slot).blocks)
 
     def _make_room(self, chunk: Chunk) -> None:

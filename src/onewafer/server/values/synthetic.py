@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from onewafer.server.values.values import Produced
+from onewafer.server.values.values import Produced, Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,8 +59,8 @@ class _Sequence:
     num_tokens: int = 0
 
 
-class SyntheticValues:
-    """Writes answers without a model; see `values.Values`."""
+class SyntheticValues(Values):
+    """Writes answers without a model."""
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class SyntheticValues:
         context_length: int,
         num_slots: int = 1024,
     ) -> None:
+        super().__init__(num_slots=num_slots, context_length=context_length)
         opening = f"This text is synthetic: the weights of {model_id} are not here to write it. "
         self._scripts = tuple(
             tuple(encode(opening + " ".join(_SENTENCES[start:] + _SENTENCES[:start]) + "\n"))
@@ -79,24 +80,11 @@ class SyntheticValues:
         self._end = min(end_ids, default=None)
         self._quote = encode(_QUOTE)[0]
         self._closing = [tokens[0] for text in _CLOSING if len(tokens := encode(text)) == 1]
-        self._context_length = context_length
-        self._num_slots = num_slots
         self._running: dict[int, _Sequence] = {}
         self._turns: deque[_Sequence] = deque()
         """Whose token is next; some may have ended."""
 
-    @property
-    def num_slots(self) -> int:
-        """Sequences that can run at a time."""
-        return self._num_slots
-
-    @property
-    def context_length(self) -> int:
-        """Tokens that a sequence can have, prompt and answer."""
-        return self._context_length
-
     def begin(self, request: SequenceRequest) -> int:
-        """Give a sequence a slot; nothing of its prompt is kept."""
         sampling = request.sampling
         seed = (sampling.seed or 0) if sampling.temperature else 0
         number = zlib.crc32(array("q", (seed & 0x7FFFFFFFFFFFFFFF, *request.prompt)).tobytes())
@@ -114,7 +102,6 @@ class SyntheticValues:
         return 0
 
     def step(self) -> list[Produced]:
-        """Write a token of some running sequences, each in its turn."""
         turns, produced = self._turns, list[Produced]()
         for _ in range(min(len(turns), MOST_A_STEP)):
             sequence = turns.popleft()
@@ -129,7 +116,6 @@ class SyntheticValues:
         return produced
 
     def end(self, sequence_id: int) -> None:
-        """Free the slot of a sequence."""
         self._running.pop(sequence_id, None)
 
     def _follow(self, constraint: Constraint | None, script: tuple[int, ...]) -> Constraint | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.server.contract.computation import Chunk
+    from onewafer.server.values.values import Chunk
 
 _CLASSES: Final = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 _ROTATIONS: Final = ("default", "linear", "llama3", "yarn")
@@ -64,6 +64,9 @@ def qualifies(module: Any) -> bool:  # noqa: ANN401  # of transformers
 
 class LlamaNetwork:
     """Computes rows of tokens, with the keys and values of earlier ones in a pool of blocks."""
+
+    most_rows = _MOST_ROWS
+    """The most rows of one step."""
 
     def __init__(
         self,
@@ -113,11 +116,6 @@ class LlamaNetwork:
         config = module.config
         keys = config.num_key_value_heads * module.model.layers[0].self_attn.head_dim
         return 2 * config.num_hidden_layers * keys * BLOCK * _FLOAT_BYTES
-
-    @property
-    def most_rows(self) -> int:
-        """Rows that one step can have."""
-        return _MOST_ROWS
 
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
         """Return the next-token logits of each chunk that asks for logits."""
