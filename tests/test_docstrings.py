@@ -1,4 +1,4 @@
-"""In packages with many overrides, a method that does what its base class says inherits its docstring."""
+"""In these packages, a method that does what its base class says inherits its docstring."""
 
 import inspect
 import pkgutil

@@ -6,10 +6,10 @@ import threading
 import pytest
 
 from onewafer.server.contract.failures import RequestError
-from onewafer.server.dialects.chat_completions import ChatCompletions
+from onewafer.server.dialects.chat_completions import read_chat
 from onewafer.server.dialects.dialect import Envelope
-from onewafer.server.dialects.messages import Messages
-from onewafer.server.dialects.responses import Responses
+from onewafer.server.dialects.messages import read_message
+from onewafer.server.dialects.responses import read_response
 from onewafer.server.dialects.wire import read_wire
 from onewafer.server.http.endpoints import LARGE_BODY_BYTES, Advance, read_beside
 
@@ -22,21 +22,21 @@ PARTS = [{"type": "text", "text": "a"}] * MANY
 @pytest.mark.parametrize(
     ("dialect", "body", "param"),
     [
-        (ChatCompletions(), {"messages": [TURN] * MANY}, "messages"),
-        (ChatCompletions(), {"messages": [{**TURN, "content": PARTS}]}, "messages.0.content"),
+        (read_chat, {"messages": [TURN] * MANY}, "messages"),
+        (read_chat, {"messages": [{**TURN, "content": PARTS}]}, "messages.0.content"),
         (
-            ChatCompletions(),
+            read_chat,
             {"messages": [TURN], "logit_bias": dict.fromkeys(map(str, range(1025)), 1.0)},
             "logit_bias",
         ),
-        (Messages(), {"messages": [TURN] * MANY, "max_tokens": 1}, "messages"),
-        (Messages(), {"messages": [TURN], "max_tokens": 1, "system": PARTS}, "system"),
-        (Responses(), {"input": [TURN] * MANY}, "input"),
+        (read_message, {"messages": [TURN] * MANY, "max_tokens": 1}, "messages"),
+        (read_message, {"messages": [TURN], "max_tokens": 1, "system": PARTS}, "system"),
+        (read_response, {"input": [TURN] * MANY}, "input"),
     ],
 )
 def test_too_many_values_are_refused(dialect, body, param):
     with pytest.raises(RequestError, match="should have at most") as raised:
-        dialect.read({"model": "m", **body}, ENVELOPE)
+        dialect({"model": "m", **body}, ENVELOPE)
     assert raised.value.param == param
 
 
@@ -53,7 +53,7 @@ def test_the_clock_is_not_moved_beyond_what_it_can_count():
 
 def test_an_answer_that_ignores_its_end_is_still_ended_by_its_texts():
     body = {"model": "m", "messages": [TURN], "ignore_eos": True, "stop": "x"}
-    generation = ChatCompletions().read(body, ENVELOPE).generation
+    generation = read_chat(body, ENVELOPE).generation
 
     assert generation.sampling.ignores_end
     assert generation.sampling.min_tokens == 0
@@ -69,13 +69,13 @@ CHAT = {"model": "m", "messages": [TURN], "max_tokens": 9}
     ("dialect", "body", "param"),
     [
         (
-            ChatCompletions(),
+            read_chat,
             CHAT
             | {"tools": [{"type": "function", "function": {"name": "f", "parameters": OBJEKT}}]},
             "tools.0.function.parameters",
         ),
         (
-            ChatCompletions(),
+            read_chat,
             CHAT
             | {
                 "response_format": {
@@ -86,28 +86,28 @@ CHAT = {"model": "m", "messages": [TURN], "max_tokens": 9}
             "response_format.json_schema.schema",
         ),
         (
-            Responses(),
+            read_response,
             INPUT | {"tools": [{"type": "function", "name": "f", "parameters": OBJEKT}]},
             "tools.0.parameters",
         ),
         (
-            Responses(),
+            read_response,
             INPUT | {"text": {"format": {"type": "json_schema", "name": "x", "schema": OBJEKT}}},
             "text.format.schema",
         ),
         (
-            Messages(),
+            read_message,
             CHAT | {"tools": [{"name": "f", "input_schema": OBJEKT}]},
             "tools.0.input_schema",
         ),
         (
-            Messages(),
+            read_message,
             CHAT | {"output_config": {"format": {"type": "json_schema", "schema": OBJEKT}}},
             "output_config.format.schema",
         ),
     ],
 )
 def test_a_schema_knows_the_field_that_has_it(dialect, body, param):
-    generation = dialect.read(body, ENVELOPE).generation
+    generation = dialect(body, ENVELOPE).generation
 
     assert [tool.param for tool in generation.tools.tools] or [generation.form.param] == [param]

@@ -3,7 +3,7 @@
 import json
 
 from onewafer.server.contract.events import ChosenToken, Delta, TokenLogprob
-from onewafer.server.dialects.completions import Completions
+from onewafer.server.dialects.completions import read_completion
 from onewafer.server.dialects.dialect import Envelope
 
 ENVELOPE = Envelope(id="r", created=0.0, fingerprints={})
@@ -16,7 +16,7 @@ def token(data, number=0, text=None):
 
 
 def test_parts_of_characters_are_shown_by_their_bytes():
-    writer = Completions().read(BODY, ENVELOPE).writer
+    writer = read_completion(BODY, ENVELOPE).writer
     first, second = token(b"\xc3"), token(b"\x9f", 1)
     end = token(b"", 2, "<|im_end|>")
     chosen = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
@@ -10,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 from onewafer.server.contract.failures import RequestError
 from onewafer.server.contract.generation import (
     Conversation,
+    Form,
     Generation,
     Message,
     Role,
@@ -17,8 +17,7 @@ from onewafer.server.contract.generation import (
     Tools,
 )
 from onewafer.server.dialects.chunks import FINISH, ChunkWriter
-from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
-from onewafer.server.dialects.measures import measures, openai_usage
+from onewafer.server.dialects.dialect import Asked, Envelope
 from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 
     from onewafer.server.contract.events import CallDelta, Delta, Ended
     from onewafer.server.contract.json_values import Json
-    from onewafer.server.dialects.gathered import Gathered, GatheredAnswer
+    from onewafer.server.dialects.gathered import GatheredAnswer
 
 CEREBRAS_FIELDS = frozenset((
     "clear_thinking", "disable_reasoning", "frequency_penalty", "logit_bias", "logprobs",
@@ -210,7 +209,7 @@ class ChatRequest(SamplingFields):
             max_tokens=limit,
             stop=read_stop(self.stop),
             sampling=self.read_sampling(min_tokens=read_least(least, limit)),
-            form=read_form(self.response_format),
+            form=self._read_form(),
             tools=self._read_tools(),
             top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             arrival_seconds=envelope.arrival_seconds,
@@ -227,6 +226,12 @@ class ChatRequest(SamplingFields):
             raise RequestError("top_logprobs: needs 'logprobs': true", param="top_logprobs")
         if self.stream_options is not None and not self.stream:
             raise RequestError("stream_options: needs 'stream': true", param="stream_options")
+
+    def _read_form(self) -> Form:
+        wanted = self.response_format
+        given = None if wanted is None else wanted.json_schema
+        schema = None if given is None else given.schema_
+        return read_form(wanted and wanted.type, schema, "response_format.json_schema.schema")
 
     def _read_tools(self) -> Tools:
         tools = [
@@ -268,27 +273,20 @@ class ChatWriter(ChunkWriter):
     """Writes completions of a chat."""
 
     def __init__(self, request: ChatRequest, envelope: Envelope) -> None:
-        options = request.stream_options
         self._with_logprobs = bool(request.logprobs)
-        self._identity: dict[str, Json] = {
-            "id": f"chatcmpl-{envelope.id}",
-            "created": int(envelope.created),
-            "model": request.model,
-            "system_fingerprint": envelope.fingerprint(request.model),
-        }
         super().__init__(
             envelope,
-            {**self._identity, "object": "chat.completion.chunk"},
+            prefix="chatcmpl",
+            kinds=("chat.completion.chunk", "chat.completion"),
+            model=request.model,
+            options=request.stream_options,
             num_answers=request.n or 1,
-            with_usage=options is not None and bool(options.include_usage),
         )
 
     def opening(self, answer: int) -> str:
-        """Return who speaks."""
         return _choice(answer, '{"role":"assistant","content":""}')
 
     def text(self, event: Delta) -> str:
-        """Return more text, with the probabilities of its tokens."""
         if event.logprobs:
             logprobs = to_json(chat_logprobs(event.logprobs))
             return _choice(event.answer, f'{{"content":{to_json(event.text)}}}', logprobs=logprobs)
@@ -297,7 +295,7 @@ class ChatWriter(ChunkWriter):
         return _choice(event.answer, f'{{"content":{to_json(event.text)}}}')
 
     def call(self, event: CallDelta) -> str:
-        """Return a piece of a call; every piece has its type, which Cerebras' client requires."""
+        # Cerebras' client requires the type in every part.
         call: dict[str, Json] = {"index": event.call, "type": "function"}
         if event.id is not None:
             function = {"name": event.name, "arguments": event.arguments}
@@ -307,21 +305,9 @@ class ChatWriter(ChunkWriter):
         return _choice(event.answer, to_json({"tool_calls": [call]}))
 
     def closing(self, event: Ended) -> str:
-        """Return why an answer ends."""
         return _choice(event.answer, "{}", finish=f'"{FINISH[event.reason]}"')
 
-    def whole(self, gathered: Gathered) -> Mapping[str, Json]:
-        """Return all answers."""
-        completed = gathered.completed
-        return {
-            **self._identity,
-            "object": "chat.completion",
-            "choices": [self._answer(i, answer) for i, answer in enumerate(gathered.answers)],
-            "usage": openai_usage(completed.usage),
-            **measures(completed, self._envelope.created),
-        }
-
-    def _answer(self, index: int, answer: GatheredAnswer) -> dict[str, Json]:
+    def answer(self, index: int, answer: GatheredAnswer) -> dict[str, Json]:
         text = answer.text
         message: dict[str, Json] = {"role": "assistant", "refusal": None, "content": text}
         if answer.calls:
@@ -346,19 +332,13 @@ def _choice(answer: int, delta: str, *, logprobs: str = "null", finish: str = "n
     return f'{{"index":{answer},"delta":{delta},"logprobs":{logprobs},"finish_reason":{finish}}}'
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCompletions(Dialect):
-    """The dialect; strict, it refuses what Cerebras does not know."""
-
-    is_strict: bool = False
-
-    def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return the generation that a request's body asks for."""
-        request = read_wire(ChatRequest, value, unknown="forbid" if self.is_strict else "ignore")
-        if self.is_strict:
-            refuse_fields(value, CEREBRAS_FIELDS)
-        return Asked(
-            generation=request.read(envelope),
-            is_streamed=bool(request.stream),
-            writer=ChatWriter(request, envelope),
-        )
+def read_chat(value: Json, envelope: Envelope, *, is_strict: bool = False) -> Asked:
+    """Read a body; `is_strict` refuses the fields that Cerebras does not have."""
+    request = read_wire(ChatRequest, value, unknown="forbid" if is_strict else "ignore")
+    if is_strict:
+        refuse_fields(value, CEREBRAS_FIELDS)
+    return Asked(
+        generation=request.read(envelope),
+        is_streamed=bool(request.stream),
+        writer=ChatWriter(request, envelope),
+    )

@@ -1,4 +1,4 @@
-"""Streams as OpenAI and Cerebras write them: one chunk a delta, the measures in the last one."""
+"""Streams of OpenAI and Cerebras: one chunk a delta, the measures in the last one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from onewafer.server.contract.failures import RequestError
     from onewafer.server.contract.json_values import Json
     from onewafer.server.dialects.dialect import Envelope
+    from onewafer.server.dialects.gathered import Gathered, GatheredAnswer
+    from onewafer.server.dialects.openai_wire import StreamOptions
 
 FINISH = {
     Reason.END: "stop",
@@ -25,46 +27,64 @@ FINISH = {
     Reason.LENGTH: "length",
     Reason.TOOL_CALLS: "tool_calls",
 }
-"""Why an answer ends, in OpenAI's words."""
+"""OpenAI's `finish_reason`."""
 
 
 class ChunkWriter(Writer):
-    """Writes chunks; a dialect says what a choice in a chunk is.
+    """Writes completions; subclasses write the choices in them.
 
-    A stream that asks for its usage ends with a chunk of it that has no choices, and has no usage
-    elsewhere: so OpenAI. Another has it in the last chunk with a choice: so Cerebras.
+    A stream whose request asks for the usage ends with a chunk that has only that, as OpenAI's
+    does. In any other stream the usage is in the last chunk with a choice, as in Cerebras'.
     """
 
     def __init__(
-        self, envelope: Envelope, head: Mapping[str, Json], *, num_answers: int, with_usage: bool
+        self,
+        envelope: Envelope,
+        *,
+        prefix: str,
+        kinds: tuple[str, str],
+        model: str,
+        options: StreamOptions | None,
+        num_answers: int,
     ) -> None:
+        """Take the prefix of ids, and the values of `object` in a chunk and in a whole answer."""
         self._envelope = envelope
-        self._fields = head
-        self._head = "data: " + to_json(head)[:-1] + ',"choices":['
-        self._tail = '],"usage":null}\n\n' if with_usage else "]}\n\n"
-        self._with_usage = with_usage
+        self._identity: dict[str, Json] = {
+            "id": f"{prefix}-{envelope.id}",
+            "object": kinds[1],
+            "created": int(envelope.created),
+            "model": model,
+            "system_fingerprint": envelope.fingerprint(model),
+        }
+        head = to_json({**self._identity, "object": kinds[0]})
+        self._head = f'data: {head[:-1]},"choices":['
+        self._with_usage = options is not None and bool(options.include_usage)
+        self._tail = '],"usage":null}\n\n' if self._with_usage else "]}\n\n"
         self._num_open = num_answers
         self._num_answers = num_answers
         self._last: str | None = None
 
-    @abstractmethod
-    def opening(self, answer: int) -> str:
-        """Return the first choice of an answer, as JSON text; '' for none."""
+    def opening(self, answer: int) -> str:  # noqa: ARG002  # for subclasses
+        """Return the first choice of an answer as JSON; '' for none."""
+        return ""
 
     @abstractmethod
     def text(self, event: Delta) -> str:
-        """Return a choice with more text; '' for none."""
+        """Return a choice with more text, and its tokens' log probabilities; '' for none."""
 
-    @abstractmethod
     def call(self, event: CallDelta) -> str:
-        """Return a choice with a piece of a call."""
+        """Return a choice with a part of a tool call; only conversations have them."""
+        raise AssertionError(event)
 
     @abstractmethod
     def closing(self, event: Ended) -> str:
-        """Return the last choice of an answer."""
+        """Return the last choice of an answer, with its finish reason."""
+
+    @abstractmethod
+    def answer(self, index: int, answer: GatheredAnswer) -> dict[str, Json]:
+        """Return the choice of a whole answer."""
 
     def write(self, events: Sequence[Event]) -> str:
-        """Return the chunks of events."""
         head, tail = self._head, self._tail
         chunks: list[str] = []
         for event in events:
@@ -85,11 +105,14 @@ class ChunkWriter(Writer):
         return "".join(chunks)
 
     def fail(self, failure: RequestError) -> str:
-        """Return a chunk that clients raise as an error."""
         return to_data(openai_error_chunk(failure, self._envelope.id))
 
+    def whole(self, gathered: Gathered) -> Mapping[str, Json]:
+        choices = [self.answer(i, answer) for i, answer in enumerate(gathered.answers)]
+        return {**self._identity, "choices": choices, **self._end(gathered.completed)}
+
     def _ended(self, event: Ended) -> str:
-        """Return the end of an answer; that of the last one waits for the measures."""
+        """Return the last chunk of an answer; that of the last answer waits for the measures."""
         self._num_open -= 1
         choice = self.closing(event)
         if self._num_open or self._with_usage:
@@ -98,9 +121,8 @@ class ChunkWriter(Writer):
         return ""
 
     def _completed(self, event: Completed) -> str:
-        choices = self._last or ""
-        extra = {
-            "usage": openai_usage(event.usage),
-            **measures(event, self._envelope.created),
-        }
-        return f"{self._head}{choices}],{to_json(extra)[1:]}\n\ndata: [DONE]\n\n"
+        end = to_json(self._end(event))
+        return f"{self._head}{self._last or ''}],{end[1:]}\n\ndata: [DONE]\n\n"
+
+    def _end(self, event: Completed) -> dict[str, Json]:
+        return {"usage": openai_usage(event.usage), **measures(event, self._envelope.created)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
@@ -11,8 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from onewafer.server.contract.failures import RequestError
 from onewafer.server.contract.generation import Generation, PlainText, Prompt, TokenIds
 from onewafer.server.dialects.chunks import FINISH, ChunkWriter
-from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
-from onewafer.server.dialects.measures import measures, openai_usage
+from onewafer.server.dialects.dialect import Asked, Envelope
 from onewafer.server.dialects.openai_wire import (
     Count,
     Natural,
@@ -27,11 +25,11 @@ from onewafer.server.dialects.wire import read_wire
 from onewafer.server.dialects.writing import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from onewafer.server.contract.events import CallDelta, ChosenToken, Delta, Ended, TokenLogprob
+    from onewafer.server.contract.events import ChosenToken, Delta, Ended, TokenLogprob
     from onewafer.server.contract.json_values import Json
-    from onewafer.server.dialects.gathered import Gathered, GatheredAnswer
+    from onewafer.server.dialects.gathered import GatheredAnswer
 
 USUAL_MAX_TOKENS = 16
 """Tokens of an answer whose request names no limit, as OpenAI has it."""
@@ -138,31 +136,19 @@ class CompletionWriter(ChunkWriter):
     """Writes completions of a text."""
 
     def __init__(self, request: CompletionRequest, envelope: Envelope) -> None:
-        options = request.stream_options
         num_answers = len(request.read_prompts()) * (request.n or 1)
         self._with_logprobs = request.logprobs is not None
         self._logprobs = [_TextLogprobs() for _ in range(num_answers)]
-        self._identity: dict[str, Json] = {
-            "id": f"cmpl-{envelope.id}",
-            "object": "text_completion",
-            "created": int(envelope.created),
-            "model": request.model,
-            "system_fingerprint": envelope.fingerprint(request.model),
-        }
         super().__init__(
             envelope,
-            self._identity,
+            prefix="cmpl",
+            kinds=("text_completion", "text_completion"),
+            model=request.model,
+            options=request.stream_options,
             num_answers=num_answers,
-            with_usage=options is not None and bool(options.include_usage),
         )
 
-    def opening(self, answer: int) -> str:
-        """Return nothing: a text has no speaker."""
-        del answer
-        return ""
-
     def text(self, event: Delta) -> str:
-        """Return more text, with the probabilities of its tokens."""
         if not event.text and not event.logprobs:
             return ""
         logprobs = "null"
@@ -170,25 +156,10 @@ class CompletionWriter(ChunkWriter):
             logprobs = to_json(self._logprobs[event.answer].write(event.logprobs))
         return _choice(event.answer, to_json(event.text), logprobs=logprobs)
 
-    def call(self, event: CallDelta) -> str:
-        """Refuse: a text has no tools."""
-        raise AssertionError(event)
-
     def closing(self, event: Ended) -> str:
-        """Return why an answer ends."""
         return _choice(event.answer, '""', finish=f'"{FINISH[event.reason]}"')
 
-    def whole(self, gathered: Gathered) -> Mapping[str, Json]:
-        """Return all answers."""
-        completed = gathered.completed
-        return {
-            **self._identity,
-            "choices": [self._answer(i, answer) for i, answer in enumerate(gathered.answers)],
-            "usage": openai_usage(completed.usage),
-            **measures(completed, self._envelope.created),
-        }
-
-    def _answer(self, index: int, answer: GatheredAnswer) -> dict[str, Json]:
+    def answer(self, index: int, answer: GatheredAnswer) -> dict[str, Json]:
         logprobs = self._logprobs[index].write(answer.logprobs) if self._with_logprobs else None
         return {
             "index": index,
@@ -232,18 +203,11 @@ def _shown(token: TokenLogprob) -> str:
     return token.token
 
 
-@dataclass(frozen=True, slots=True)
-class Completions(Dialect):
-    """The dialect; strict, it refuses unknown fields."""
-
-    is_strict: bool = False
-
-    def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return the generation that a request's body asks for."""
-        unknown = "forbid" if self.is_strict else "ignore"
-        request = read_wire(CompletionRequest, value, unknown=unknown)
-        return Asked(
-            generation=request.read(envelope),
-            is_streamed=bool(request.stream),
-            writer=CompletionWriter(request, envelope),
-        )
+def read_completion(value: Json, envelope: Envelope, *, is_strict: bool = False) -> Asked:
+    """Read a body; `is_strict` refuses unknown fields."""
+    request = read_wire(CompletionRequest, value, unknown="forbid" if is_strict else "ignore")
+    return Asked(
+        generation=request.read(envelope),
+        is_streamed=bool(request.stream),
+        writer=CompletionWriter(request, envelope),
+    )

@@ -1,13 +1,13 @@
-"""The interface of a dialect: it reads a body, and writes the answer."""
+"""A dialect: a function that reads a body into `Asked`, whose writer writes the answer."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from onewafer.server.contract.events import Event
     from onewafer.server.contract.failures import RequestError
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """The envelope of an answer, the same whatever its text is."""
+    """The fields of an answer that do not depend on its text."""
 
     id: str
-    """The name of the request, without the prefix of a dialect."""
+    """The id of the request, without the prefix of a dialect."""
     created: float
     """Seconds since 1970."""
     fingerprints: Mapping[str, str]
-    """Served model → version and options, as a short text."""
+    """Served model → a hash of its version and options."""
     arrival_seconds: float | None = None
-    """When the request comes in wafer time, if the client says so."""
+    """The arrival in wafer time, if the client states it."""
 
     def fingerprint(self, model: str) -> str:
         """Return the fingerprint of a model; '' if it is not served."""
@@ -35,43 +35,34 @@ class Envelope:
 
 
 class Writer(ABC):
-    """Writes the answer to one request, as events that are streamed or as a whole."""
+    """Writes the answer to one request, as a stream of server-sent events or as one body."""
 
     @abstractmethod
     def write(self, events: Sequence[Event]) -> str:
-        """Return the server-sent events that say what happened; '' if there is nothing to say.
-
-        Those of `Completed` end the stream.
-        """
+        """Return events as server-sent events, '' for none; those of `Completed` end the stream."""
 
     @abstractmethod
     def fail(self, failure: RequestError) -> str:
-        """Return the event that says why the stream breaks off."""
+        """Return the server-sent event of an error, which ends the stream."""
 
     @abstractmethod
     def whole(self, gathered: Gathered) -> Mapping[str, Json]:
-        """Return the answer to a request that is not streamed."""
+        """Return the body of an answer that is not streamed."""
 
     def ping(self) -> str:
-        """Return what keeps a silent connection open: a comment, which clients skip."""
+        """Return a server-sent comment, which keeps a silent connection open."""
         return ": ping\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A body that was read."""
+    """A parsed body."""
 
     generation: Generation
     is_streamed: bool
     writer: Writer
 
 
-class Dialect(ABC):
-    """A kind of request that is answered with text."""
-
-    @abstractmethod
-    def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return the generation that a request's body asks for.
-
-        Raises RequestError if it breaks a rule of the dialect.
-        """
+if TYPE_CHECKING:
+    Dialect: TypeAlias = Callable[[Json, Envelope], Asked]
+    """Reads a body; raises RequestError if it breaks a rule of the dialect."""

@@ -1,14 +1,17 @@
-"""Errors as OpenAI, Cerebras and Anthropic write them."""
+"""Bodies of errors in the forms of OpenAI, Cerebras and Anthropic."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from onewafer.server.contract.failures import RequestError
     from onewafer.server.contract.json_values import Json
+
+    ErrorShape: TypeAlias = Callable[[RequestError, str], Mapping[str, Json]]
+    """Returns the body of an error, from the failure and the id of the request."""
 
 _OPENAI_TYPES = {429: "rate_limit_error", 500: "server_error", 503: "service_unavailable_error"}
 _OPENAI_CODES = {401: "invalid_api_key", 404: "not_found"}
@@ -31,41 +34,29 @@ _ANTHROPIC_TYPES = {
 _INVALID = "invalid_request_error"
 
 
-class ErrorShape(Protocol):
-    """Writes an error as a dialect does."""
-
-    def __call__(self, failure: RequestError, request_id: str) -> Mapping[str, Json]:
-        """Return the body of the answer."""
-        ...
-
-
 def openai_error(failure: RequestError, request_id: str) -> Mapping[str, Json]:
-    """Return an error as OpenAI writes it: an object in the field `error`."""
+    """Return OpenAI's form: an object in the field `error`."""
     del request_id
-    return {
-        "error": {
-            "message": str(failure),
-            "type": _OPENAI_TYPES.get(failure.status, _INVALID),
-            "param": failure.param,
-            "code": failure.code or _OPENAI_CODES.get(failure.status),
-        }
-    }
+    return {"error": _openai_fields(failure)}
 
 
 def openai_error_chunk(failure: RequestError, request_id: str) -> Mapping[str, Json]:
-    """Return an error in a stream: clients of OpenAI and of Cerebras raise it."""
-    error = {
-        "id": request_id,
+    """Return the last chunk of a broken stream, which clients of OpenAI and Cerebras raise."""
+    error = {"id": request_id, **_openai_fields(failure)}
+    return {"error": error, "status_code": failure.status}
+
+
+def _openai_fields(failure: RequestError) -> Mapping[str, Json]:
+    return {
         "message": str(failure),
         "type": _OPENAI_TYPES.get(failure.status, _INVALID),
         "param": failure.param,
         "code": failure.code or _OPENAI_CODES.get(failure.status),
     }
-    return {"error": error, "status_code": failure.status}
 
 
 def cerebras_error(failure: RequestError, request_id: str) -> Mapping[str, Json]:
-    """Return an error as Cerebras writes it: flat."""
+    """Return Cerebras' form: the same fields, without an object around them."""
     del request_id
     return {
         "message": str(failure),
@@ -76,7 +67,7 @@ def cerebras_error(failure: RequestError, request_id: str) -> Mapping[str, Json]
 
 
 def anthropic_error(failure: RequestError, request_id: str) -> Mapping[str, Json]:
-    """Return an error as Anthropic writes it: `error` inside an object of the type `error`."""
+    """Return Anthropic's form: `error` inside an object of type `error`."""
     return {
         "type": "error",
         "error": {

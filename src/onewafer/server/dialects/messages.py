@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import jiter
@@ -13,16 +12,14 @@ from onewafer.server.contract.failures import RequestError
 from onewafer.server.contract.generation import (
     Conversation,
     Form,
-    FreeForm,
     Generation,
-    JsonSchema,
     Message,
     Role,
     Tool,
     ToolCall,
     Tools,
 )
-from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, Writer
+from onewafer.server.dialects.dialect import Asked, Envelope, Writer
 from onewafer.server.dialects.error_shapes import anthropic_error
 from onewafer.server.dialects.measures import measures
 from onewafer.server.dialects.openai_wire import (
@@ -32,10 +29,12 @@ from onewafer.server.dialects.openai_wire import (
     Fraction,
     FreeJson,
     Natural,
+    read_form,
     read_sampling,
     read_schema,
     read_stop,
     read_tools,
+    require_field,
 )
 from onewafer.server.dialects.wire import Wire, read_wire
 from onewafer.server.dialects.writing import to_json, to_named
@@ -147,9 +146,8 @@ class CountRequest(Wire):
         is_parallel = not choice.disable_parallel_tool_use
         match choice.type:
             case "tool":
-                if choice.name is None:
-                    raise RequestError("tool_choice.name: Field required")
-                return read_tools(tools, None, only=choice.name, is_parallel=is_parallel)
+                name = require_field(choice.name, "tool_choice.name")
+                return read_tools(tools, None, only=name, is_parallel=is_parallel)
             case "any":
                 return read_tools(tools, "required", only=None, is_parallel=is_parallel)
             case mode:
@@ -198,10 +196,8 @@ class MessagesRequest(CountRequest):
     def _read_form(self) -> Form:
         wanted = self.output_config.format if self.output_config else None
         wanted = wanted or self.output_format
-        if wanted is None:
-            return FreeForm()
         param = "output_config.format.schema"
-        return JsonSchema(read_schema(wanted.schema_, param), param)
+        return read_form(wanted and wanted.type, wanted and wanted.schema_, param)
 
 
 def _read_system(content: str | Sequence[Block] | None) -> Iterator[Message]:
@@ -222,7 +218,7 @@ def _read_turn(turn: Turn, param: str) -> Iterator[Message]:
         match block.type:
             case "tool_result":
                 text = _read_text(block.content or "", f"{place}.content")
-                call_id = _required(block.tool_use_id, f"{place}.tool_use_id")
+                call_id = require_field(block.tool_use_id, f"{place}.tool_use_id")
                 yield Message(role=Role.TOOL, text=text, call_id=call_id)
             case "tool_use":
                 calls.append(_read_call(block, place))
@@ -246,21 +242,15 @@ def _block_text(block: Block, param: str) -> str:
             f"{param}: the model reads text only, not a block of the type {block.type[:40]!r}",
             param=param,
         )
-    return _required(block.text, f"{param}.text")
+    return require_field(block.text, f"{param}.text")
 
 
 def _read_call(block: Block, param: str) -> ToolCall:
     return ToolCall(
-        id=_required(block.id, f"{param}.id"),
-        name=_required(block.name, f"{param}.name"),
+        id=require_field(block.id, f"{param}.id"),
+        name=require_field(block.name, f"{param}.name"),
         arguments=to_json(read_schema(block.input or {}, f"{param}.input")),
     )
-
-
-def _required(value: str | None, param: str) -> str:
-    if value is None:
-        raise RequestError(f"{param}: Field required", param=param)
-    return value
 
 
 def _read_tool(tool: ClientTool, param: str) -> Tool:
@@ -421,20 +411,16 @@ def _parsed(arguments: str) -> Json:
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class Messages(Dialect):
-    """The dialect."""
-
-    def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return the generation that a request's body asks for."""
-        request = read_wire(MessagesRequest, value)
-        return Asked(
-            generation=request.read(envelope),
-            is_streamed=bool(request.stream),
-            writer=MessageWriter(request, envelope),
-        )
+def read_message(value: Json, envelope: Envelope) -> Asked:
+    """Read the body of a request for an answer."""
+    request = read_wire(MessagesRequest, value)
+    return Asked(
+        generation=request.read(envelope),
+        is_streamed=bool(request.stream),
+        writer=MessageWriter(request, envelope),
+    )
 
 
 def read_counted(value: Json, envelope: Envelope) -> Generation:
-    """Return what a body of `count_tokens` asks for."""
+    """Read the body of `count_tokens`."""
     return read_wire(CountRequest, value).count(envelope)

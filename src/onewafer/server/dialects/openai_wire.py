@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import Discriminator, Field, Tag
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from onewafer.server.contract.json_values import Json
 
+_Value = TypeVar("_Value")
 MAX_ANSWERS = 128
 MAX_BIASES = 1024
 """Tokens with a bias: each costs time at every token of an answer."""
@@ -111,9 +112,14 @@ def _part_text(part: Part, param: str) -> str:
             param=param,
             code="unsupported_content",
         )
-    if text is None:
-        raise RequestError(f"{param}.text: Field required", param=f"{param}.text")
-    return text
+    return require_field(text, f"{param}.text")
+
+
+def require_field(value: _Value | None, param: str) -> _Value:
+    """Return a value; raise RequestError if the field is missing."""
+    if value is None:
+        raise RequestError(f"{param}: Field required", param=param)
+    return value
 
 
 def read_stop(stop: str | Sequence[str] | None, *, most: int = MAX_STOPS) -> tuple[str, ...]:
@@ -145,22 +151,18 @@ class ResponseFormat(Wire):
     json_schema: JsonSchemaFormat | None = None
 
 
-def read_form(wanted: ResponseFormat | None) -> Form:
-    """Return the form of an answer.
+def read_form(kind: str | None, schema: FreeJson | None, param: str) -> Form:
+    """Return the requested form of an answer; `param` is the field of the schema.
 
-    Raises RequestError if the schema is missing.
+    Raises RequestError if the form is a schema, and there is none.
     """
-    if wanted is None or wanted.type == "text":
-        return FreeForm()
-    if wanted.type == "json_object":
-        return JsonObject()
-    if wanted.json_schema is None or wanted.json_schema.schema_ is None:
-        raise RequestError(
-            "response_format.json_schema.schema: Field required",
-            param="response_format.json_schema.schema",
-        )
-    param = "response_format.json_schema.schema"
-    return JsonSchema(read_schema(wanted.json_schema.schema_, param), param)
+    match kind:
+        case None | "text":
+            return FreeForm()
+        case "json_object":
+            return JsonObject()
+        case _:
+            return JsonSchema(read_schema(require_field(schema, param), param), param)
 
 
 def read_schema(schema: FreeJson, param: str) -> Mapping[str, Json]:

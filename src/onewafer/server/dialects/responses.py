@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
@@ -11,16 +10,13 @@ from onewafer.server.contract.failures import RequestError
 from onewafer.server.contract.generation import (
     Conversation,
     Form,
-    FreeForm,
     Generation,
-    JsonObject,
-    JsonSchema,
     Message,
     Role,
     ToolCall,
     Tools,
 )
-from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
+from onewafer.server.dialects.dialect import Asked, Envelope
 from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
@@ -33,11 +29,12 @@ from onewafer.server.dialects.openai_wire import (
     Temperature,
     ToolMode,
     mode_or_choice,
+    read_form,
     read_sampling,
-    read_schema,
     read_text,
     read_tool,
     read_tools,
+    require_field,
 )
 from onewafer.server.dialects.response_writer import ResponseWriter
 from onewafer.server.dialects.wire import Wire, read_wire
@@ -217,14 +214,7 @@ class ResponsesRequest(Wire):
 
     def _read_form(self) -> Form:
         wanted = self.text.format if self.text else None
-        if wanted is None or wanted.type == "text":
-            return FreeForm()
-        if wanted.type == "json_object":
-            return JsonObject()
-        if wanted.schema_ is None:
-            raise RequestError("text.format.schema: Field required", param="text.format.schema")
-        param = "text.format.schema"
-        return JsonSchema(read_schema(wanted.schema_, param), param)
+        return read_form(wanted and wanted.type, wanted and wanted.schema_, "text.format.schema")
 
     def _read_tools(self) -> Tools:
         """Return the functions; tools that other servers run are left out."""
@@ -252,9 +242,8 @@ class ResponsesRequest(Wire):
 
 
 def _function(tool: AnyTool, param: str) -> FunctionTool:
-    if not tool.name:
-        raise RequestError(f"{param}.name: Field required", param=f"{param}.name")
-    return FunctionTool(name=tool.name, description=tool.description, parameters=tool.parameters)
+    name = require_field(tool.name or None, f"{param}.name")
+    return FunctionTool(name=name, description=tool.description, parameters=tool.parameters)
 
 
 def _add_item(turns: list[Message], item: Item, param: str) -> None:
@@ -277,23 +266,18 @@ def _add_item(turns: list[Message], item: Item, param: str) -> None:
             pass
 
 
-@dataclass(frozen=True, slots=True)
-class Responses(Dialect):
-    """The dialect."""
-
-    def read(self, value: Json, envelope: Envelope) -> Asked:
-        """Return the generation that a request's body asks for."""
-        request = read_wire(ResponsesRequest, value)
-        generation = request.read(envelope)
-        return Asked(
-            generation=generation,
-            is_streamed=bool(request.stream),
-            writer=ResponseWriter(_echoed(request, cast("Mapping[str, Json]", value)), envelope),
-        )
+def read_response(value: Json, envelope: Envelope) -> Asked:
+    """Read the body of a request for an answer."""
+    request = read_wire(ResponsesRequest, value)
+    return Asked(
+        generation=request.read(envelope),
+        is_streamed=bool(request.stream),
+        writer=ResponseWriter(_echoed(request, cast("Mapping[str, Json]", value)), envelope),
+    )
 
 
 def read_response_input(value: Json, envelope: Envelope) -> Generation:
-    """Return the request whose input is counted (`/v1/responses/input_tokens`)."""
+    """Read the body of `/v1/responses/input_tokens`."""
     return read_wire(ResponsesRequest, value).read(envelope)
 
 

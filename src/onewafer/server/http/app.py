@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -22,36 +23,34 @@ from onewafer.server.contract.failures import (
     UnavailableError,
     UnknownPathError,
 )
-from onewafer.server.dialects.chat_completions import ChatCompletions
-from onewafer.server.dialects.completions import Completions
+from onewafer.server.dialects.chat_completions import read_chat
+from onewafer.server.dialects.completions import read_completion
 from onewafer.server.dialects.error_shapes import anthropic_error, cerebras_error, openai_error
-from onewafer.server.dialects.messages import Messages, read_counted
-from onewafer.server.dialects.responses import Responses, read_response_input
+from onewafer.server.dialects.messages import read_counted, read_message
+from onewafer.server.dialects.model_list import list_models
+from onewafer.server.dialects.responses import read_response, read_response_input
 from onewafer.server.dialects.writing import to_body
 from onewafer.server.http.access_log import AccessLog
 from onewafer.server.http.body import GoneError
 from onewafer.server.http.endpoints import (
     AdvanceClock,
     CountTokens,
-    Describe,
     Generate,
-    ListModels,
-    OneModel,
     Parts,
-    SayHealth,
-    Scrape,
-    SendFile,
-    WarmUp,
+    Reply,
+    Respond,
+    describe_health,
+    describe_model,
 )
 from onewafer.server.http.exchange import Exchange, keep_exchange
 from onewafer.server.http.guard import Guard
-from onewafer.server.http.metrics import Metrics
+from onewafer.server.http.metrics import MEDIA_TYPE, Metrics
 from onewafer.server.http.open_answers import OpenAnswers
 from onewafer.server.http.openapi import to_openapi
-from onewafer.web_pages import read_page
+from onewafer.web_pages import HEADERS, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -194,25 +193,28 @@ class Entrance:
 
 
 def _routes(parts: Parts) -> Iterator[Route]:
-    strict = parts.options.is_strict
+    service, strict = parts.service, parts.options.is_strict
+    chat, completion = (partial(read, is_strict=strict) for read in (read_chat, read_completion))
     for prefix in PREFIXES:
-        yield _post(f"{prefix}/chat/completions", Generate(ChatCompletions(strict), parts))
-        yield _post(f"{prefix}/completions", Generate(Completions(strict), parts))
-        yield _post(f"{prefix}/responses", Generate(Responses(), parts))
-        yield _post(f"{prefix}/messages", Generate(Messages(), parts))
+        yield _post(f"{prefix}/chat/completions", Generate(chat, parts))
+        yield _post(f"{prefix}/completions", Generate(completion, parts))
+        yield _post(f"{prefix}/responses", Generate(read_response, parts))
+        yield _post(f"{prefix}/messages", Generate(read_message, parts))
         yield _post(f"{prefix}/messages/count_tokens", CountTokens(parts, read_counted))
         yield _post(
             f"{prefix}/responses/input_tokens",
             CountTokens(parts, read_response_input, {"object": "response.input_tokens"}),
         )
-        yield _get(f"{prefix}/models", ListModels(parts))
-        yield _get(f"{prefix}/models/{{model:path}}", OneModel(parts))
-        yield _get(f"{prefix}/tcp_warming", WarmUp())
-        yield _get(f"{prefix}/health", SayHealth(parts))
+        yield _get(f"{prefix}/models", lambda _: Reply(to_body(list_models(service.models))))
+        yield _get(f"{prefix}/models/{{model:path}}", lambda p: describe_model(parts, p["model"]))
+        # Cerebras' client opens a connection before it needs one.
+        yield _get(f"{prefix}/tcp_warming", lambda _: Reply(to_body({"status": "ok"})))
+        yield _get(f"{prefix}/health", lambda _: describe_health(parts))
     for path, file in read_page("onewafer.server.page").items():
-        yield _get(path, SendFile(file))
-    yield _get("/metrics", Scrape(parts))
-    yield _get("/openapi.json", Describe(parts, to_openapi))
+        sent = Reply(file.body, media_type=file.media_type, headers=HEADERS)
+        yield _get(path, lambda _, sent=sent: sent)
+    yield _get("/metrics", lambda _: Reply(parts.metrics.text(), media_type=MEDIA_TYPE))
+    yield _get("/openapi.json", lambda _: Reply(to_body(to_openapi(service.models))))
     yield _post("/onewafer/advance", AdvanceClock(parts))
 
 
@@ -220,8 +222,8 @@ def _generates(route: Route) -> bool:
     return isinstance(route.endpoint, Generate)
 
 
-def _get(path: str, endpoint: ASGIApp) -> Route:
-    return Route(path, endpoint, methods=("GET",))
+def _get(path: str, reply: Callable[[Mapping[str, str]], Reply]) -> Route:
+    return Route(path, Respond(reply), methods=("GET",))
 
 
 def _post(path: str, endpoint: ASGIApp) -> Route:

@@ -11,40 +11,38 @@ from pydantic import Field
 from onewafer.server.contract.failures import RequestError, UnavailableError
 from onewafer.server.contract.service import Health
 from onewafer.server.dialects.dialect import Envelope
-from onewafer.server.dialects.model_list import find_model, list_models
+from onewafer.server.dialects.model_list import find_model
 from onewafer.server.dialects.wire import Wire, read_json, read_wire
 from onewafer.server.dialects.writing import to_body
 from onewafer.server.http.answer import Answer
 from onewafer.server.http.body import read_body
-from onewafer.server.http.exchange import exchange_of
-from onewafer.server.http.metrics import MEDIA_TYPE, Metrics
-from onewafer.web_pages import HEADERS
+from onewafer.server.http.exchange import JSON, exchange_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
     from onewafer.server.contract.generation import Generation
     from onewafer.server.contract.json_values import Json
-    from onewafer.server.contract.service import ServedModel, Service
+    from onewafer.server.contract.service import Service
     from onewafer.server.dialects.dialect import Asked, Dialect
     from onewafer.server.http.exchange import Exchange
+    from onewafer.server.http.metrics import Metrics
     from onewafer.server.http.open_answers import OpenAnswers
     from onewafer.server.http.options import HttpOptions
-    from onewafer.web_pages import PageFile
 
 LARGE_BODY_BYTES = 64 * 1024
-"""Larger bodies are read in a thread: open streams do not wait for them."""
+"""Larger bodies are parsed in a thread, so that open streams do not wait for it."""
 _Value = TypeVar("_Value")
 MOST_SECONDS = 1e9
-"""About 30 years: later the clock of the served system could not tell two launches apart."""
+"""About 30 years: beyond that, float64 seconds cannot separate two launches."""
 ARRIVAL_HEADER = b"x-onewafer-arrival-seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The parts of the server that endpoints work with."""
+    """The parts of the server that endpoints use."""
 
     service: Service
     options: HttpOptions
@@ -53,7 +51,7 @@ class Parts:
 
     @property
     def health(self) -> Health:
-        """The present abilities of the server."""
+        """The health of the server."""
         return Health.DRAINING if self.open_answers.is_draining else self.service.health
 
 
@@ -65,7 +63,6 @@ class Generate:
     parts: Parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read a body and write the answer, for as long as the client is there."""
         del send
         exchange, parts = exchange_of(scope), self.parts
         check_health(parts)
@@ -75,7 +72,7 @@ class Generate:
         await parts.open_answers.run(answer, receive)
 
     def _read(self, body: bytes, exchange: Exchange) -> Asked:
-        asked = self.dialect.read(read_json(body), _envelope(exchange, self.parts.service))
+        asked = self.dialect(read_json(body), _envelope(exchange, self.parts.service))
         exchange.model = asked.generation.model
         exchange.is_streamed = asked.is_streamed
         return asked
@@ -88,10 +85,9 @@ class CountTokens:
     parts: Parts
     read: Callable[[Json, Envelope], Generation]
     kind: Mapping[str, Json] = field(default_factory=dict[str, "Json"])
-    """The envelope of the answer."""
+    """Further fields of the answer."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read a prompt and write its number of tokens."""
         del send
         exchange, parts = exchange_of(scope), self.parts
         check_health(parts)
@@ -106,112 +102,56 @@ class CountTokens:
 
 
 @dataclass(frozen=True, slots=True)
-class ListModels:
-    """Says which models are served."""
+class Reply:
+    """A whole answer."""
 
-    parts: Parts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write the list."""
-        del receive, send
-        models = self.parts.service.models
-        await exchange_of(scope).respond(200, to_body(list_models(models)))
+    body: bytes
+    status: int = 200
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
-class OneModel:
-    """Says what a model is."""
+class Respond:
+    """Answers requests without a body; `reply` gets the parameters of the path."""
 
-    parts: Parts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write the model of the path."""
-        del receive, send
-        models = self.parts.service.models
-        if not models:  # not yet
-            check_health(self.parts)
-        model = find_model(models, scope["path_params"]["model"])
-        await exchange_of(scope).respond(200, to_body(model))
-
-
-@dataclass(frozen=True, slots=True)
-class SayHealth:
-    """Says whether requests are answered: 200 if so, else 503."""
-
-    parts: Parts
+    reply: Callable[[Mapping[str, str]], Reply]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write one word."""
         del receive, send
-        health = self.parts.health
-        status = 200 if health is Health.READY else 503
-        await exchange_of(scope).respond(status, to_body({"status": health.value}))
+        reply = self.reply(scope["path_params"])
+        await exchange_of(scope).respond(
+            reply.status, reply.body, media_type=reply.media_type, headers=reply.headers
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class WarmUp:
-    """Opens a connection before it is needed, for Cerebras' client."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write nothing."""
-        del receive, send
-        await exchange_of(scope).respond(200, to_body({"status": "ok"}))
+def describe_model(parts: Parts, name: str) -> Reply:
+    """Return a model that is served, or raise UnknownModelError."""
+    models = parts.service.models
+    if not models:  # still loading
+        check_health(parts)
+    return Reply(to_body(find_model(models, name)))
 
 
-@dataclass(frozen=True, slots=True)
-class Scrape:
-    """Writes the metrics."""
-
-    parts: Parts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write all of them."""
-        del receive, send
-        await exchange_of(scope).respond(200, self.parts.metrics.text(), media_type=MEDIA_TYPE)
-
-
-@dataclass(frozen=True, slots=True)
-class Describe:
-    """Sends a document about the server that depends on its models."""
-
-    parts: Parts
-    describe: Callable[[Sequence[ServedModel]], Json]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write the document."""
-        del receive, send
-        document = self.describe(self.parts.service.models)
-        await exchange_of(scope).respond(200, to_body(document))
-
-
-@dataclass(frozen=True, slots=True)
-class SendFile:
-    """Sends a file of the chat page."""
-
-    file: PageFile
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write the file."""
-        del receive, send
-        file = self.file
-        exchange = exchange_of(scope)
-        await exchange.respond(200, file.body, media_type=file.media_type, headers=HEADERS)
+def describe_health(parts: Parts) -> Reply:
+    """Return the health of the server; status 200 if it is ready, else 503."""
+    health = parts.health
+    return Reply(to_body({"status": health.value}), 200 if health is Health.READY else 503)
 
 
 class Advance(Wire):
-    """A step of the clock of the served system."""
+    """The body of a request that advances the clock of the served system."""
 
     seconds: Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 
 
 @dataclass(frozen=True, slots=True)
 class AdvanceClock:
-    """Moves the clock of the served system on, in pace `virtual`."""
+    """Advances the clock of the served system, with `--pace virtual`."""
 
     parts: Parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the seconds and write the new time."""
         del send
         exchange = exchange_of(scope)
         body = await read_body(receive, exchange, self.parts.options)
@@ -221,12 +161,12 @@ class AdvanceClock:
 
 
 async def read_beside(read: Callable[[], _Value], num_bytes: int) -> _Value:
-    """Return what `read` makes of a body, beside the event loop if that may take long."""
+    """Return the result of `read`, called in a thread if the body is large."""
     return await asyncio.to_thread(read) if num_bytes > LARGE_BODY_BYTES else read()
 
 
 def check_health(parts: Parts) -> None:
-    """Raise UnavailableError if the server answers nothing at present."""
+    """Raise UnavailableError if the server is loading or draining."""
     match parts.health:
         case Health.LOADING:
             raise UnavailableError("the model is being loaded", code="loading")

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from onewafer.server.http.body import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from starlette.types import Receive
 
-from onewafer.server.http.body import GoneError
-
-
-class OpenAnswer(Protocol):
-    """An answer that is being written."""
-
-    async def run(self) -> None:
-        """Write it."""
-        ...
-
-    def ping(self) -> None:
-        """Begin to write something if the answer is streamed and silent."""
-        ...
-
-    def cut(self) -> None:
-        """Break it off, with a last word to the client."""
-        ...
+    from onewafer.server.http.answer import Answer
 
 
 class OpenAnswers:
@@ -37,7 +23,7 @@ class OpenAnswers:
         self.is_draining = False
         """True if new requests are refused, because the server ends."""
         self._ping_seconds = ping_seconds
-        self._answers: set[OpenAnswer] = set()
+        self._answers: set[Answer] = set()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
@@ -46,7 +32,7 @@ class OpenAnswers:
         """Answers that are being written."""
         return len(self._answers)
 
-    async def run(self, answer: OpenAnswer, receive: Receive) -> None:
+    async def run(self, answer: Answer, receive: Receive) -> None:
         """Write an answer for as long as its client is there.
 
         Raises GoneError if the client goes before the end.
