@@ -26,13 +26,13 @@ from pytorch_rows import BLOCK, RowNetwork
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from onewafer.server.contract.generation import Sampling
+from onewafer.server.contract.values import SequenceRequest
 from onewafer.server.models import TextModel, load_model
 from onewafer.server.models.byte_tokens import byte_tokenizer
 from onewafer.server.models.loading import LoadedModel
 from onewafer.server.values.building import HostOptions, build_host_values
 from onewafer.server.values.host import HostValues
 from onewafer.server.values.paged import PagedComputation
-from onewafer.server.values.values import SequenceRequest
 from onewafer.settings import available_cores
 from onewafer.terminal import progress_bar
 

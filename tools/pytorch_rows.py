@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.server.values.values import Chunk
+    from onewafer.server.contract.values import Chunk
 
 BLOCK: Final = 32
 """Tokens whose keys and values lie together."""

@@ -23,10 +23,10 @@ from onewafer.settings import read_texts_in_one_thread
 
 if TYPE_CHECKING:
     from onewafer.perf import Model, ServedSystem
+    from onewafer.server.contract.values import Values
     from onewafer.server.models import LoadedModel, TextModel
     from onewafer.server.options import ServerOptions
     from onewafer.server.values.building import BuiltValues
-    from onewafer.server.values.values import Values
     from onewafer.terminal import ProgressBar
 
 _MADE_UP_AT_A_TIME = 4_096

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.server.contract.events import Delta, Ended, Event, Reason
 from onewafer.server.contract.failures import RequestError
 from onewafer.server.contract.generation import Generation, PlainText
-from onewafer.server.values.values import Produced, SequenceRequest
+from onewafer.server.contract.values import Produced, SequenceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

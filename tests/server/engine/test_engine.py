@@ -9,10 +9,10 @@ import pytest
 from onewafer.server.contract.events import Completed, Delta, Ended, Reason, Started
 from onewafer.server.contract.failures import BrokenError, BusyError, RequestError
 from onewafer.server.contract.generation import Generation, PlainText, Sampling
+from onewafer.server.contract.values import Failed, Produced, SequenceRequest
 from onewafer.server.engine import engine as engine_file
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.requests import Asked, Pace
-from onewafer.server.values.values import Failed, Produced, SequenceRequest
 from tests.server.engine.fakes import CountingValues, Heard, NumberLanguage, Wall
 from tests.server.systems import PlainSystem
 

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.server.contract.events import CallDelta, Delta, Ended, Reason
+from onewafer.server.contract.values import Produced
 from onewafer.server.text.answers import AnswerPlan, AnswerText
 from onewafer.server.text.call_format import BARE, TAGGED
-from onewafer.server.values.values import Produced
 from tests.server.text.conftest import END, START
 
 

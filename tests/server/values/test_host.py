@@ -28,9 +28,9 @@ from transformers import (
 
 from onewafer.errors import ConfigurationError
 from onewafer.server.contract.generation import Sampling
+from onewafer.server.contract.values import SequenceRequest
 from onewafer.server.models.loading import LoadedModel
 from onewafer.server.values.building import HostOptions, build_host_values
-from onewafer.server.values.values import SequenceRequest
 from tests.server.small_models import LLAMA
 from tests.server.text.conftest import words
 

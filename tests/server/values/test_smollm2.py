@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from onewafer.server.contract.generation import Conversation, Generation, Message, Role, Sampling
+from onewafer.server.contract.values import SequenceRequest
 from onewafer.server.models import load_model
 from onewafer.server.text import Language
 from onewafer.server.values.building import HostOptions, build_host_values
-from onewafer.server.values.values import SequenceRequest
 from onewafer.terminal import ProgressBar
 from tests.server.small_models import skip_without_smollm2
 from tests.server.values.test_host import GREEDY, generate, recorded, run

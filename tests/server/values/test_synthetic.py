@@ -13,9 +13,9 @@ from onewafer.server.contract.generation import (
     Tools,
     ToolUse,
 )
+from onewafer.server.contract.values import SequenceRequest
 from onewafer.server.text import Language
 from onewafer.server.values.synthetic import MOST_A_STEP, SyntheticValues
-from onewafer.server.values.values import SequenceRequest
 from tests.server.text.conftest import END, words
 
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from onewafer.server.contract.events import Delta, Started
 from onewafer.server.contract.failures import BrokenError, BusyError, RequestError
+from onewafer.server.contract.values import Failed, SequenceRequest
 from onewafer.server.engine.release import AsTheyLeave, Release, Replayed
 from onewafer.server.engine.requests import Answer, Pace, Request
 from onewafer.server.scheduler import Arrival, Began, Finished, Timeline, Token
-from onewafer.server.values.values import Failed, SequenceRequest
 from onewafer.units import count_of
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from onewafer.perf import ServedSystem
     from onewafer.server.contract.generation import Generation, Sampling
+    from onewafer.server.contract.values import Produced, Values
     from onewafer.server.engine.mailbox import Mailbox
     from onewafer.server.engine.requests import Asked
     from onewafer.server.scheduler import Happening
     from onewafer.server.text import Language
-    from onewafer.server.values.values import Produced, Values
 
 _logger = logging.getLogger(__name__)
 _MOST_HELD = 65_536

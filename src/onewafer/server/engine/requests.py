@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.server.contract.generation import Generation
+    from onewafer.server.contract.values import SequenceRequest
     from onewafer.server.engine.mailbox import Mailbox
     from onewafer.server.scheduler import SequenceTimes
     from onewafer.server.text import AnswerText, Grammar
-    from onewafer.server.values.values import SequenceRequest
 
 
 class Pace(StrEnum):

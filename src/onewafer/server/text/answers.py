@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TypeAlias
 
+    from onewafer.server.contract.values import Produced
     from onewafer.server.text.call_format import CallFormat
     from onewafer.server.text.vocabulary import Vocabulary
-    from onewafer.server.values.values import Produced
 
     AnswerEvent: TypeAlias = Delta | CallDelta | Ended
 

@@ -52,7 +52,7 @@ class Grammar:
 
 
 class GrammarConstraint:
-    """The grammar of one answer, which knows what was chosen so far: a `values.Constraint`.
+    """The grammar of one answer, which knows what was chosen so far: a `Constraint`.
 
     An answer whose grammar becomes too complex to follow ends there.
     """

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from onewafer.errors import ConfigurationError
+from onewafer.server.contract.values import Computation
 from onewafer.server.values.host import HostValues
 from onewafer.server.values.llama import BLOCK, LlamaNetwork, qualifies
 from onewafer.server.values.paged import PagedComputation
-from onewafer.server.values.values import Computation
 from onewafer.settings import available_cores, available_memory
 from onewafer.units import format_size
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.server.contract.values import Chunk
     from onewafer.server.models import LoadedModel
-    from onewafer.server.values.values import Chunk
 
 _DEFAULT_BYTES: Final = 4 << 30
 """Bytes of keys and values where the computer does not say what it has."""

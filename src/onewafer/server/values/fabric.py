@@ -25,9 +25,9 @@ from onewafer.execution import (
     WaferOptions,
 )
 from onewafer.pytorch import SequenceRoom, open_sequences
+from onewafer.server.contract.values import Computation
 from onewafer.server.values.building import BuiltValues
 from onewafer.server.values.host import HostValues
-from onewafer.server.values.values import Computation
 from onewafer.settings import Settings
 from onewafer.terminal import quoted
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.server.contract.values import Chunk
     from onewafer.server.models import LoadedModel
-    from onewafer.server.values.values import Chunk
 
 _ROWS: Final = 16
 """Tokens of a launch: with more, a launch of one would need more memory of every PE, too."""

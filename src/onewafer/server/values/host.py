@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from onewafer.server.contract.events import Simulated
+from onewafer.server.contract.values import Chunk, Failed, Produced, Values
 from onewafer.server.values.sampling import choose, log_probabilities, most_likely
-from onewafer.server.values.values import Chunk, Failed, Produced, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from onewafer.server.values.values import Computation, SequenceRequest
+    from onewafer.server.contract.values import Computation, SequenceRequest
 
 _ROWS_BESIDE_ANSWERS: Final = 64
 """Tokens of a step while answers are written: more would let them wait."""

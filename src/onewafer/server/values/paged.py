@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from onewafer.server.contract.values import Computation
 from onewafer.server.values.llama import BLOCK, LlamaNetwork
-from onewafer.server.values.values import Computation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from onewafer.server.values.values import Chunk
+    from onewafer.server.contract.values import Chunk
 
 
 class BlockPool:

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from onewafer.server.values.values import Produced, Values
+from onewafer.server.contract.values import Produced, Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from onewafer.server.values.values import Constraint, SequenceRequest
+    from onewafer.server.contract.values import Constraint, SequenceRequest
 
 _SENTENCES: Final = (
     "A wafer keeps the weights of a model beside the elements that multiply by them.",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.server.values.values import Chunk
+    from onewafer.server.contract.values import Chunk
 
 _CLASSES: Final = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 _ROTATIONS: Final = ("default", "linear", "llama3", "yarn")
