@@ -1,8 +1,8 @@
 """ATen operations as operations of `graph`, one function an operation.
 
-In: the calls of an exported graph, in order. Out: a `GraphWriter` with the operations. What the
-wafer's data do not take part in (positions, masks, transposed weights) the host computes, now and
-whenever a call is bound; views are layouts; everything else is an operation of the graph or a form,
+In: the calls of an exported graph, in order. Out: a `GraphWriter` with the operations. The
+host computes tensors that do not depend on input data (positions, masks, transposed weights), now
+and again for each call; views are layouts; everything else is an operation of the graph or a form,
 a part of a pattern that ends in one (see `operands`).
 
 A new operation is one function with the names it serves, in the file of its family.

@@ -1,4 +1,4 @@
-"""Batch norm: with stored statistics, or with those of the batch, which stored ones follow from."""
+"""Batch norm, with running statistics (inference) or with those of the batch (training)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 _FEATURES = 1
-"""The dimension of features."""
+"""The dimension of features (channels)."""
 
 
 @lowers("batch_norm.default")
@@ -37,7 +37,7 @@ def _lower_native_batch_norm(writer: GraphWriter, call: Call) -> tuple[Operand, 
 
 
 def _normalise(writer: GraphWriter, call: Call, epsilon: float) -> Operand:
-    """Write a norm with stored mean and variance: the host makes one factor and shift of them."""
+    """Write a norm with stored mean and variance: the host folds them into a factor and a shift."""
     mean, variance = call.optional(3, "running_mean"), call.optional(4, "running_var")
     weight, bias = call.optional(1, "weight"), call.optional(2, "bias")
     if not isinstance(mean, External) or not isinstance(variance, External):
@@ -53,7 +53,7 @@ def _normalise(writer: GraphWriter, call: Call, epsilon: float) -> Operand:
 
 
 def read_features(writer: GraphWriter, call: Call) -> FeatureMaps:
-    """Return a batch of any number of spatial dimensions as rows; it does not care for maps."""
+    """Return the first argument, (batch, features, any spatial dimensions), with pixels as rows."""
     operand = call.operand(0)
     if not isinstance(operand, External):
         operand = writer.value(operand)
@@ -69,7 +69,7 @@ def read_features(writer: GraphWriter, call: Call) -> FeatureMaps:
 def norm_factors(
     variance: torch.Tensor, weight: torch.Tensor | None, epsilon: float
 ) -> torch.Tensor:
-    """Return by what a batch norm multiplies each feature, in the type of the variance."""
+    """Return the factor of each feature in a batch norm, in the dtype of the variance."""
     factors = 1 / torch.sqrt(variance.float() + epsilon)
     if weight is not None:
         factors = factors * weight.float()
@@ -79,7 +79,7 @@ def norm_factors(
 def norm_shifts(
     mean: torch.Tensor, factors: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
-    """Return what a batch norm adds to each feature then, in the type of the mean."""
+    """Return the shift of each scaled feature in a batch norm, in the dtype of the mean."""
     shifts = -mean.float() * factors.float()
     if bias is not None:
         shifts = shifts + bias.float()
@@ -99,9 +99,9 @@ def _lower_without_running(writer: GraphWriter, call: Call) -> tuple[Operand, ..
 
 @lowers("_native_batch_norm_legit_functional.default")
 def _lower_with_running(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
-    """Return the result, then twice what the running statistics become.
+    """Return the result, and the new running statistics twice: PyTorch has saved ones between.
 
-    PyTorch has two statistics for its own backward pass in the first place; they are not read.
+    Only PyTorch's own backward pass would read the saved statistics.
     """
     buffers = [call.optional(3, "running_mean"), call.optional(4, "running_var")]
     befores = [buffer for buffer in buffers if isinstance(buffer, External)]

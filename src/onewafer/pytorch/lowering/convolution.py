@@ -78,7 +78,7 @@ def _kernel_of(call: Call, weight: External, num_sides: int) -> Kernel:
 
 
 def _stack(writer: GraphWriter, weight: External, shape: Sequence[int]) -> Tensor:
-    """Return a weight (out, in, *taps) as a parameter whose first dimension is that of the taps."""
+    """Return a weight (out, in, *taps) as a parameter of this shape, with the taps first."""
     order = (*range(2, len(weight.shape)), 0, 1)
     transposed = writer.view(weight, f"{weight.name}__turned", _aten.permute.default, order)
     return writer.parameter(
@@ -87,7 +87,7 @@ def _stack(writer: GraphWriter, weight: External, shape: Sequence[int]) -> Tenso
 
 
 def join_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
-    """Return the weight of a convolution in groups as one over all features, zero across groups."""
+    """Return the weight of a grouped convolution as a dense one, with zeros across groups."""
     out, features = weight.shape[:2]
     whole = weight.new_zeros((out, groups * features, *weight.shape[2:]))
     for group in range(groups):
@@ -99,7 +99,7 @@ def join_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
 def _emit_convolution(
     writer: GraphWriter, product: Tensor, maps: FeatureMaps, weight: External, window: Window
 ) -> None:
-    """Write a convolution, or a linear operation where each pixel is its own only tap."""
+    """Write a convolution; one with a 1×1 kernel is a linear operation on pixels."""
     out, features = weight.shape[:2]
     if window == Window(window.height, window.width):
         name = f"{weight.name}__matrix"
@@ -112,7 +112,7 @@ def _emit_convolution(
 
 
 def _is_cut(image: External, kernel: Kernel) -> bool:
-    """Tell whether the kernel cuts a batch of images into patches that do not overlap."""
+    """Tell whether a kernel covers a batch of images with patches that do not overlap."""
     sides = image.shape[-len(kernel.taps) :]
     return (
         len(image.shape) == len(sides) + 2
@@ -126,7 +126,7 @@ def _is_cut(image: External, kernel: Kernel) -> bool:
 def _multiply_patches(
     writer: GraphWriter, call: Call, image: External, weight: External
 ) -> Operand:
-    """Multiply patches that do not overlap: the host cuts them out, which computes nothing."""
+    """Write a patch embedding: the host cuts the images into patches, the wafer multiplies them."""
     batch, features = image.shape[:2]
     out, taps = weight.shape[0], weight.shape[2:]
     sides = tuple(size // n for size, n in zip(image.shape[2:], taps, strict=True))
@@ -148,10 +148,10 @@ def _multiply_patches(
 def multiply_feature_maps(
     writer: GraphWriter, call: Call, operand: Operand, weight: Operand, *, bias: Operand | None
 ) -> Operand | None:
-    """Write a linear operation on whole feature maps that were flattened; None if there are none.
+    """Write a linear operation on flattened feature maps; None if the operand is something else.
 
-    It is a convolution whose kernel is as large as the feature map; the host sees the columns of
-    the weight in the order of the pixels.
+    It is a convolution whose kernel is as large as the feature map; the host brings the columns of
+    the weight into the order of the pixels.
     """
     if not isinstance(operand, Value) or not isinstance(weight, External) or operand.is_wide:
         return None
@@ -187,7 +187,7 @@ def multiply_feature_maps(
 def _sort_columns(
     writer: GraphWriter, weight: External, steps: NDArray[np.intp], features: int
 ) -> External:
-    """Return a weight whose columns are in the order in which some steps ascend, pixel by pixel."""
+    """Return a weight as (pixels, out, features), its columns sorted by ascending `steps`."""
     index = torch.tensor(np.argsort(steps).tolist())
     name = f"{weight.name}__by_place"
     sorted_ = writer.view(weight, f"{name}_sorted", torch.index_select, 1, index)

@@ -1,6 +1,6 @@
-"""Operations that stand for code of models whose cost is known and whose form is not.
+"""Operations of the namespace `onewafer`, which stand for parts of models that are only counted.
 
-`stand_ins` puts them into modules that are captured for counts; no other capture meets them.
+`stand_ins` puts them into modules that are captured for their cost; no other capture has them.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("latent_attention.default", namespace="onewafer")
 def _lower_latent_attention(writer: GraphWriter, call: Call) -> Operand:
-    """Write attention to latent vectors, which are keys and values of all heads.
+    """Write multi-head latent attention, whose keys and values are the same for all heads.
 
-    The part of the expanding weight that makes keys multiplies the queries instead, the part that
-    makes values what attention gives.
+    The weight that expands latent vectors to keys is applied to the queries instead, the one that
+    expands them to values is applied to the result of attention.
     """
     query, latent, rotated = (writer.rows(call.operand(index)) for index in range(3))
     heads, plain, values = (cast("int", call.constant(index, "", 0)) for index in range(4, 7))
@@ -88,7 +88,7 @@ def _lower_latent_attention(writer: GraphWriter, call: Call) -> Operand:
 def _parts_of_heads(
     writer: GraphWriter, call: Call, plain: int, values: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the parts of the expanding weight that make keys and values, head after head."""
+    """Return the parts of the expanding weight for keys and for values, head after head."""
     weight = call.operand(3)
     if not isinstance(weight, External):
         raise call.unsupported("its weight is computed")
@@ -107,7 +107,7 @@ def _count(
     sources: tuple[Sequence[Tensor], Sequence[Tensor]],
     flop_per_element: float,
 ) -> None:
-    """Emit an operation that reads some inputs and some parameters."""
+    """Emit an operation that is only counted; `sources` are its inputs and its parameters."""
     inputs, parameters = (tuple(tensor.name for tensor in tensors) for tensors in sources)
     name = f"onewafer.{what}"
     writer.emit(Opaque(result, name, inputs, parameters, flop_per_element, keeps_rows=True))

@@ -28,20 +28,20 @@ class RandomInput(ABC):
     """An input of a graph whose elements are drawn."""
 
     is_factor: ClassVar[bool]
-    """True if its elements only scale those of another tensor, and are 1 in an evaluation."""
+    """True if its elements only scale those of another tensor; they are 1 in evaluation mode."""
 
     name: str
     """The input of the graph."""
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    """As PyTorch's tensor lies: they decide which number is which element's."""
+    """Strides of PyTorch's tensor: numbers are drawn in the order of its memory."""
     matrix: tuple[int, int]
     """Rows and features of the input."""
     layout: Layout
-    """How the tensor lies in the input."""
+    """Element of the tensor → element of the matrix."""
 
     def draw(self, generator: torch.Generator) -> torch.Tensor:
-        """Draw the input of a call."""
+        """Draw the elements for one call."""
         numbers = torch.empty_strided(self.shape, self.strides)
         self._fill(numbers, generator)
         places = self.layout.take(np.arange(numbers.numel()).reshape(self.matrix))
@@ -66,9 +66,9 @@ class DropoutFactors(RandomInput):
     is_factor = True
 
     kept: float
-    """The share of elements."""
+    """The probability that an element is kept."""
     number: int | None = None
-    """The number of the dropout, where the wafer draws it; None: the host does."""
+    """The index of the dropout if the wafer draws its factors; None: the host does."""
 
     @property
     def is_on_wafer(self) -> bool:
@@ -77,7 +77,7 @@ class DropoutFactors(RandomInput):
 
     @property
     def threshold(self) -> int:
-        """The threshold of the graph's operation."""
+        """The threshold of the graph's `Draw`."""
         return Draw.threshold_of(1 - self.kept)
 
     def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
@@ -101,7 +101,7 @@ class NormalNumbers(RandomInput):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The draws of a call."""
+    """The random inputs of one call."""
 
     inputs: dict[str, torch.Tensor]
     """Input of the graph → its elements."""
@@ -110,7 +110,7 @@ class Drawn:
     after: torch.Tensor
     """Its state afterwards."""
     seeds: tuple[int, int] | None = None
-    """Two words that the wafer draws from; None: it draws nothing."""
+    """Seeds of the wafer's generator; None: the wafer draws nothing."""
 
     @classmethod
     def of(cls, drawn: tuple[RandomInput, ...]) -> Drawn:
@@ -126,9 +126,9 @@ class Drawn:
         return cls(inputs, before, generator.get_state(), seeds)
 
     def seeds_of(self, part: int) -> NDArray[np.int32]:
-        """Return the seeds of a sequence of the call or a part of its batch, by its index.
+        """Return the seeds of one sequence of the call, or of one part of its batch, by its index.
 
-        The launches of a sequence have the same: what they draw goes by the rows of the sequence.
+        All launches of a sequence have the same: numbers depend on the row in the sequence.
         """
         assert self.seeds is not None, "the wafer draws"  # invariant
         first, second = self.seeds

@@ -1,7 +1,7 @@
 """Dropout in training: its factors are inputs of the graph, drawn by the host.
 
-They are the numbers that PyTorch would draw, in its order and of its generator, so that values and
-what a script draws afterwards are those of plain Python.
+They are the numbers that PyTorch would draw, in its order and from its generator, so that values
+and later draws of a script are those of plain PyTorch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _lower_dropout(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("native_dropout.default")
 def _lower_native_dropout(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
-    """Lower what export makes of a dropout beside operations in place; it draws as any other."""
+    """Lower the form of dropout that export writes in a module with operations in place."""
     share = float(cast("float", call.constant(1, "p", 0.0)))
     has_mask = any(user.args[1] != 0 for user in call.node.users)
     if call.constant(2, "train", None) is not True or has_mask:
@@ -53,9 +53,9 @@ def _lower_native_dropout(writer: GraphWriter, call: Call) -> tuple[Operand, ...
 
 
 def take_dropout_out_of_place(graph: Graph) -> None:
-    """Let dropout in place give new tensors where none but its own result reads the old ones.
+    """Replace `dropout_` by `dropout` where nothing else reads the tensor that it overwrites.
 
-    What export makes of it otherwise does not say that it is one.
+    Export would decompose it into operations that no longer name the dropout.
     """
     for node in graph.nodes:
         source = node.args[0] if node.target is torch.ops.aten.dropout_.default else None
@@ -64,13 +64,13 @@ def take_dropout_out_of_place(graph: Graph) -> None:
 
 
 def _is_new(node: Node) -> bool:
-    """Return whether an operation gives a tensor that probabilities no memory with another one."""
+    """Tell whether an operation returns new memory, and no alias of an argument."""
     schema = getattr(node.target, "_schema", None)
     return schema is not None and all(found.alias_info is None for found in schema.returns)
 
 
 def _drop(writer: GraphWriter, call: Call, share: float) -> Operand:
-    """Multiply by factors that are drawn."""
+    """Multiply by drawn factors; `share` is the probability that an element is dropped."""
     operand = call.operand(0)
     like: torch.Tensor = cast("Node", call.node.args[0]).meta["val"]
     if isinstance(operand, Probabilities):

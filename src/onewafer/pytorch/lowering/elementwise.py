@@ -151,7 +151,7 @@ def _activate(
 
 
 def _narrow(writer: GraphWriter, call: Call, operand: Operand) -> Value:
-    """Return a value that is in the graph's format."""
+    """Return an operand as a value in the graph's format; refuse one converted to float32."""
     value = writer.value(operand)
     if value.is_wide:
         raise call.unsupported("a float32 step in a float16 model is not supported")
@@ -190,9 +190,9 @@ def _lower_square(writer: GraphWriter, call: Call) -> Operand:
 
 
 def _admit(writer: GraphWriter, call: Call, operand: Operand | Number) -> Operand | Number:
-    """Return an argument of the call as a value, unless it is a vector or table for others.
+    """Return an argument as a value, as a number, or as it is where it is broadcast to others.
 
-    The graph is made for the one number that a buffer or a parameter without dimensions holds now.
+    A buffer or parameter without dimensions is a number: the graph holds for its present one.
     """
     if isinstance(operand, External) and not operand.shape and operand.origin is not Origin.DATA:
         return Number(float(writer.decide(operand)))
@@ -324,9 +324,9 @@ def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: Exter
 
 
 def _sent(writer: GraphWriter, call: Call, argument: External) -> Value:
-    """Return an argument of the call as rows that are sent for each sample, broadcast by the host.
+    """Return an argument that the host broadcasts to the call's shape and sends with each call.
 
-    So comes a tensor that a module keeps and has not registered, as positions of sines.
+    A tensor that a module keeps without registering it, as a table of sines, comes this way.
     """
     if argument.tensor.requires_grad:
         raise call.unsupported(f"broadcasting {argument.shape} to {call.shape} is not supported")
@@ -477,7 +477,7 @@ def _multiply_polynomials(call: Call, left: Polynomial, right: Polynomial) -> Po
 
 
 def _simplify(polynomial: Polynomial) -> Operand:
-    """Return the value itself if it is one times the value."""
+    """Leave out terms of factor 0; return the value itself if only 1 · x remains."""
     terms = {exponent: factor for exponent, factor in polynomial.terms.items() if factor}
     return polynomial.value if terms == {1: 1.0} else Polynomial(polynomial.value, terms)
 

@@ -1,4 +1,4 @@
-"""Rows of tables, and rows that are put in front of others."""
+"""Embeddings, and concatenation of features and of rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OTHER_GRADIENTS = {
     "`scale_grad_by_freq=False`",
     "sparse": "sparse gradients are not supported; use `sparse=False`",
 }
-"""Options of a table, with what to say where they change its gradient."""
+"""Option of an embedding that changes its gradient → the reason of the refusal."""
 
 
 @lowers("embedding.default")
@@ -58,9 +58,9 @@ def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
 
 @simplifies("embedding.default")
 def _slice_table(writer: GraphWriter, call: Call) -> External | None:
-    """Return rows of a table that follow each other as a part of it; None: they are others.
+    """Return an embedding of consecutive indices as a slice of its table; None: it is none.
 
-    So learned positions are a view of their table, which gradients and steps are of.
+    So learned positions are views of their table, to which their gradients go.
     """
     table, indices = call.operand(0), call.operand(1)
     if not isinstance(table, External) or not isinstance(indices, External):
@@ -124,7 +124,7 @@ def _is_stored(part: Operand) -> bool:
 
 
 def _join_features(writer: GraphWriter, call: Call, parts: Sequence[Value]) -> Value:
-    """Put the features of computed tensors one after the other, unless heads share their rows."""
+    """Concatenate computed tensors along features; refuse those that are parts of rows."""
     rows = [writer.rows(part) for part in parts if part.tensor.shape[-1] == part.shape[-1]]
     if len(rows) < len(parts):
         raise call.unsupported("concatenating computed tensors is not supported for parts of rows")
@@ -134,7 +134,7 @@ def _join_features(writer: GraphWriter, call: Call, parts: Sequence[Value]) -> V
 
 
 def _of_one_sequence(writer: GraphWriter, call: Call, part: External) -> External:
-    """Return stored rows that are alike for all sequences, for one of them."""
+    """Return stored rows for one sequence; refuse rows that differ between sequences."""
     one = part if len(part.shape) < _SEQUENCES_RANK else of_one_sequence(writer, part)
     if one is None:
         raise call.unsupported(f"the rows of {part.name!r} differ from sequence to sequence")
@@ -163,10 +163,10 @@ def _join_rows(
     before: Sequence[External],
     after: Sequence[External],
 ) -> Shifted:
-    """Put stored rows around those of a linear operation, to which a table may be added first.
+    """Concatenate stored rows, as a class token, and the result of a linear layer.
 
-    The wafer has all rows from the start: those of the input are zero where the stored rows will
-    be, and so is their product with the weight; stored rows and bias are a table over positions.
+    The input gets rows of zeros where stored rows will be, so that their products are zero, too;
+    stored rows, bias and a table that was added are added as one table over positions.
     """
     aten, name = torch.ops.aten, call.node.name
     value, shift = shifted

@@ -27,7 +27,7 @@ _aten = torch.ops.aten
 
 @dataclass(frozen=True, slots=True)
 class FeatureMaps:
-    """FeatureMaps of several samples as a matrix."""
+    """Feature maps of several samples as a matrix (samples · pixels, features)."""
 
     tensor: Tensor
     samples: int
@@ -42,7 +42,7 @@ class FeatureMaps:
         return self.tensor.shape[1]
 
     def see(self, tensor: Tensor, sides: Sequence[int]) -> Value:
-        """Return rows of the pixels of as many samples as PyTorch sees them."""
+        """Return a matrix of pixels seen in PyTorch's order: ([samples,] features, *sides)."""
         value = see(tensor, (self.samples, *sides, tensor.shape[1]))
         rank = len(value.shape)
         order = (0, rank - 1, *range(1, rank - 1))
@@ -82,7 +82,7 @@ def to_image(writer: GraphWriter, image: External, rows: Sequence[int], features
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel, its steps and the margin before the feature map, along each spatial dimension."""
+    """Kernel size, stride, padding before the map and dilation along each spatial dimension."""
 
     taps: tuple[int, ...]
     stride: tuple[int, ...]
@@ -90,7 +90,7 @@ class Kernel:
     dilation: tuple[int, ...]
 
     def over(self, sides: Sequence[int], result_sides: Sequence[int]) -> Window:
-        """Return the window over feature maps of some sides that gives results of others."""
+        """Return the window for maps of these sides; padding after them follows from the result."""
         parts = [*zip(self.taps, self.stride, self.before, self.dilation, sides, strict=True)]
         after = [
             max(0, (result - 1) * stride + dilation * (taps - 1) + 1 - size - before)
@@ -106,6 +106,6 @@ class Kernel:
 
 
 def numbers(value: object, count: int) -> tuple[int, ...]:
-    """Return a number for each spatial dimension, from one or as many as there are."""
+    """Return one number for each spatial dimension, given one for all or one for each."""
     numbers = [value] if isinstance(value, int) else [*cast("Sequence[int]", value)]
     return tuple(numbers) * count if len(numbers) == 1 else tuple(numbers)

@@ -1,4 +1,4 @@
-"""One number a feature: learned factors and shifts, gates of whole maps, and means over rows."""
+"""One number per feature: learned factors and shifts, gates of whole maps, means over rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def apply_to_features(
     operand: Operand,
     stored: Operand,
 ) -> Value | None:
-    """Write a sum or product with one learned number a feature; None if it is something else."""
+    """Write a sum or product with one learned number per feature; None if it is something else."""
     found = _find_vector(writer, call, operand, stored)
     if found is None:
         return None
@@ -51,9 +51,9 @@ def apply_to_features(
 def _find_vector(
     writer: GraphWriter, call: Call, operand: Operand, stored: Operand
 ) -> tuple[Value, Tensor] | None:
-    """Return a value as a whole matrix, and what is stored as the vector of its features.
+    """Return a value as a whole matrix, and a parameter as a vector over its features, or None.
 
-    What depends on positions may look like it where there is only one; a parameter does not.
+    Other stored tensors are refused: a table over one position has the same shape.
     """
     if not isinstance(stored, External) or stored.origin is not Origin.PARAMETER:
         return None
@@ -75,7 +75,7 @@ def _find_vector(
 
 @lowers("addcmul.default")
 def _lower_scaled_sum(writer: GraphWriter, call: Call) -> Operand:
-    """Write `shift + value · factors · operand` where both are one number a feature."""
+    """Write `shift + value · factors · operand`; shift and factors have one number per feature."""
     factor, first, second = (call.operand(index) for index in (0, 1, 2))
     stored, operand = (first, second) if isinstance(first, External) else (second, first)
     if call.constant(3, "value", 1) != 1:
@@ -92,7 +92,7 @@ def _lower_scaled_sum(writer: GraphWriter, call: Call) -> Operand:
 def scale_feature_maps(
     writer: GraphWriter, call: Call, left: Operand, right: Operand
 ) -> Value | None:
-    """Write a product with a computed row for all places of a sample; None if it is none."""
+    """Write maps times one computed factor per sample and feature; None: it is something else."""
     if isinstance(left, External) or isinstance(right, External):
         return None
     first, second = writer.value(left), writer.value(right)
@@ -136,7 +136,7 @@ def is_of_rows(value: Value, dimension: int) -> bool:
 
 
 def _with_first_row(value: Value, reduced: Sequence[int]) -> Value | None:
-    """Return a value with the first row of each sample, if it is all that a value lacks of them."""
+    """Return a value with the first row of each sample put back; None: it lacks more or nothing."""
     num_rows, num_features = value.tensor.shape
     if len(reduced) != 1 or value.layout.offset != num_features:
         return None
@@ -151,7 +151,7 @@ def _with_first_row(value: Value, reduced: Sequence[int]) -> Value | None:
 
 
 def _subtract_share(writer: GraphWriter, mean: Tensor, row: Tensor, count: int) -> Tensor:
-    """Return the mean of all rows but one, given that of `count` rows and the one."""
+    """Return the mean of all rows but one, given the mean of all `count` rows and the one row."""
     scaled, share, result = (
         writer.result(f"{mean.name}_{what}", *mean.shape)
         for what in ("scaled", "share", "of_the_others")
@@ -163,9 +163,9 @@ def _subtract_share(writer: GraphWriter, mean: Tensor, row: Tensor, count: int) 
 
 
 def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> Operand:
-    """Write the mean of a value over dimensions that are all rows of each sample.
+    """Write the mean over all rows of each sample, given the dimensions that are rows.
 
-    The first row of each may be left out: then its share is subtracted from the mean of all.
+    If the value leaves out the first row, its share is subtracted from the mean of all rows.
     """
     value = writer.value(call.operand(0))
     if math.prod(value.shape[index] for index in dimensions) == 1:

@@ -1,4 +1,4 @@
-"""The last step of a graph: which of its rows belong together, and the parameters that it reads."""
+"""The last step of lowering: check batches, take one sequence of several, add parameters."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _with_parameters(writer: GraphWriter, graph: Graph) -> Graph:
 
 
 def _check_samples(samples: int, batches: Sequence[int], *, is_sequence: bool) -> None:
-    """Refuse inputs that are not of all samples, and positions of several."""
+    """Refuse inputs whose rows are no multiple of the samples, and token positions in samples."""
     if is_sequence and (samples > 1 or len(batches) > 1):
         msg = f"feature maps of {samples} samples with token positions are not supported"
         raise UnsupportedOperationError(msg)

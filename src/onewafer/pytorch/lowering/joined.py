@@ -32,17 +32,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JoinedLoss:
-    """How the losses of sequences become that of all of them: by a sum, which may be divided."""
+    """How the host joins the losses of several launches: by a sum, which is divided for a mean."""
 
     is_mean: bool
     targets: str | None = None
-    """The input whose rows count in a mean; None: a mean of as many means as there are sequences.
-    """
+    """The input of classes, whose rows count in a mean; None: the mean of the launches' means."""
     ignored: int = 0
     """The target value of rows that the loss ignores."""
 
     def divisor(self, inputs: Mapping[str, torch.Tensor], sequences: int) -> float:
-        """Return what the sum is divided by, in a call with these inputs."""
+        """Return the divisor of the sum in a call with these inputs."""
         if not self.is_mean:
             return 1.0
         if self.targets is None:
@@ -51,9 +50,9 @@ class JoinedLoss:
 
 
 def join_losses(operation: Operation) -> tuple[Operation, JoinedLoss]:
-    """Return a loss for one sequence, and how those of several become that of all of them.
+    """Return a loss for one launch, and how those of several launches are joined.
 
-    Raises UnsupportedOperationError if they do not.
+    Raises UnsupportedOperationError if they cannot be.
     """
     is_mean = getattr(operation, "reduction", None) is Reduction.MEAN
     match operation:
@@ -71,9 +70,9 @@ def join_losses(operation: Operation) -> tuple[Operation, JoinedLoss]:
 
 
 def part_sizes(graph: Graph) -> tuple[int, ...]:
-    """Return of how many samples the parts of a batch may be, the largest first.
+    """Return the numbers of samples that parts of a batch may have, the largest first.
 
-    Where all rows of a launch count, parts are equal; else the last one may have rows of padding.
+    Parts are equal if the graph has a loss over rows; else the last one may be padded.
     """
     samples = num_samples(graph)
     if graph.joins_rows:
@@ -82,25 +81,22 @@ def part_sizes(graph: Graph) -> tuple[int, ...]:
 
 
 def cut_batch(graph: Graph, samples: int) -> tuple[Graph, Mapping[str, JoinedLoss]]:
-    """Return the graph for so many samples of its batch, and how losses become that of all.
+    """Return the graph for so many samples of its batch, and how its losses are joined.
 
-    Raises UnsupportedOperationError if samples of different launches meet otherwise.
+    Raises UnsupportedOperationError if another operation than a loss joins samples.
     """
     found, joined = _join_all(graph)
     return with_samples(found, samples), joined
 
 
 def tile_sizes(graph: Graph) -> tuple[int, ...]:
-    """Return of how many rows the launches of a sequence may be that takes several of them.
-
-    The largest first; all launches have as many.
-    """
+    """Return the numbers of rows that equal launches of a sequence may have, largest first."""
     rows = graph.inputs[0].shape[0]
     return (*(size for size in range(rows // 2, 0, -1) if rows % size == 0),)
 
 
 def cut_sequence(graph: Graph, rows: int) -> tuple[Graph, Mapping[str, JoinedLoss]]:
-    """Return the graph for so many rows of its sequence, and how losses become that of all.
+    """Return the graph for so many rows of its sequence, and how its losses are joined.
 
     Raises UnsupportedOperationError if a row depends on rows behind it, or on the whole sequence.
     """
@@ -133,7 +129,7 @@ def _why_whole(operation: Operation) -> str | None:
 
 
 def _join_all(graph: Graph) -> tuple[Graph, Mapping[str, JoinedLoss]]:
-    """Return the graph with losses that can be added up, and how."""
+    """Return the graph with losses that can be added up, and how they are joined."""
     joined: dict[str, JoinedLoss] = {}
     operations: list[Operation] = []
     read = {name for operation in graph.operations for name in operation.activation_operands}

@@ -40,9 +40,9 @@ def _lower_linear(writer: GraphWriter, call: Call) -> Operand:
 
 
 def _order_of_rows(value: Value) -> Value | None:
-    """Return a value with its rows in the order of its matrix; None: there is nothing to order.
+    """Return a value with its rows in the order of its matrix; None: they are, or some are missing.
 
-    The value has all rows of the matrix, as where samples and tokens have changed places.
+    Rows are in another order where samples and tokens were transposed.
     """
     num_rows, num_features = value.tensor.shape
     rows = value.layout.steps(*range(len(value.shape) - 1))
@@ -54,7 +54,7 @@ def _order_of_rows(value: Value) -> Value | None:
 
 
 def _like(layout: Layout, features: int, others: int) -> Layout:
-    """Return the layout whose rows are in the order of another, with other numbers of features."""
+    """Return a layout with the same order of rows and another number of features."""
     rows = tuple(
         tuple((size, stride // features * others) for size, stride in pieces)
         for pieces in layout.dimensions[:-1]

@@ -67,7 +67,7 @@ class Trace:
         return replace(found, code=expression)
 
     def innermost(self) -> SourceLine | None:
-        """Return that line with all of its code, which needs no look at the file."""
+        """Return that line with all of its code, without reading the file."""
         frames = cast("list[tuple[str, str, str]]", _FRAME.findall(self.frames))
         for file, number, code in reversed(frames):
             if owner_of(file) is not Owner.HIDDEN:

@@ -37,7 +37,7 @@ _REDUCTIONS = {1: Reduction.MEAN, 2: Reduction.SUM}
 """PyTorch's numbers; 0 is a loss for each row or element."""
 _MATRIX = 2
 _LEAST_DELTA = 1e-30
-"""δ² and 1 / δ are f32 numbers."""
+"""The smallest δ: δ² and 1 / δ must be f32 numbers."""
 
 
 @lowers("cross_entropy_loss.default")
@@ -63,7 +63,7 @@ def _lower_likelihood(writer: GraphWriter, call: Call) -> Operand:
 
 
 def _rows(writer: GraphWriter, call: Call) -> tuple[Tensor, Tensor, str | None]:
-    """Return the rows of a loss, the indices of their classes, and the name of weights."""
+    """Return the rows of a loss, the indices of their classes, and the name of class weights."""
     value, targets = writer.value(call.operand(0)), call.operand(1)
     if not isinstance(targets, External) or targets.tensor.is_floating_point():
         raise call.unsupported("targets that are no indices of classes are not supported")
@@ -84,10 +84,10 @@ def _reduction(call: Call, index: int) -> Reduction:
 def divide_loss(
     writer: GraphWriter, call: Call, loss: Operand, divisor: Operand | Number
 ) -> DividedLoss | None:
-    """Return a loss over a tensor that may change, as a number of items; None: it is no such thing.
+    """Return a loss that the host divides, as by a tensor with a count of tokens; None: it is none.
 
-    A number, too, divides the loss of all sequences, which no launch has. Gradients do not flow to
-    a tensor that it is divided by.
+    Of several sequences no launch has the whole loss, so that the host divides by numbers, too.
+    Gradients do not flow to the divisor.
     """
     producer = writer.producer(loss.tensor) if isinstance(loss, Value) else None
     if not isinstance(loss, Value) or producer is None or not producer.joins_rows:
@@ -104,7 +104,7 @@ def divide_loss(
 
 @write.register(DividedLoss)
 def _refuse_divided(operand: DividedLoss, writer: GraphWriter) -> Value:
-    """Refuse to compute with what only the host divides."""
+    """Refuse operations on a loss that the host divides."""
     del writer
     raise FormError(operand, f"{operand.what} is supported only as a result of the module")
 
@@ -208,9 +208,9 @@ def _compare(
 
 
 def _beside(writer: GraphWriter, value: Value, target: Operand) -> Value:
-    """Return what a value is compared with; an argument gets the rows that the value has.
+    """Return the target of a loss; an argument of the call gets the layout of the value.
 
-    A value of one number for each sample may be seen without its features, as `squeeze` sees it.
+    A value of one number per sample may lack its feature dimension, as after `squeeze`.
     """
     rows = value.tensor.shape
     if (

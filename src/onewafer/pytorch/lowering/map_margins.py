@@ -59,7 +59,7 @@ def _lower_pad(writer: GraphWriter, call: Call) -> Operand:
 def thin_maps(
     writer: GraphWriter, call: Call, dimension: int, first: int, step: int
 ) -> Operand | None:
-    """Return each `step`-th row or column of feature maps; None: it is not of feature maps."""
+    """Return each `step`-th row or column of feature maps; None: the operand is something else."""
     operand = call.operand(0)
     if not isinstance(operand, Value) or len(call.shape) != _RANK or dimension < _RANK - 2:
         return None
@@ -123,7 +123,7 @@ def _last_of(taps: int, features: int, *, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _between_zeros(out: int, features: int, before: int, *, dtype: torch.dtype) -> torch.Tensor:
-    """Return a matrix (out, features) that puts features behind some of zeros."""
+    """Return a matrix (out, features) that puts `before` zeros before the features."""
     matrix = torch.zeros(out, features, dtype=dtype)
     matrix[before : before + features] = torch.eye(features, dtype=dtype)
     return matrix

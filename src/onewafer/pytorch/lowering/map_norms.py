@@ -46,7 +46,7 @@ def _normalise(
 ) -> Operand:
     """Write a norm of so many groups of features; None: each feature by itself.
 
-    Weight and bias, which may be left out, are arguments from the `first` on.
+    Weight and bias, which may be left out, are the arguments `first` and `first + 1`.
     """
     maps = read_features(writer, call)
     writer.note_samples(maps.samples)

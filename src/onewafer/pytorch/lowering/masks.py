@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 HIDES = {torch.float32: -1e30, torch.float16: -6e4}
-"""Format → a mask with less than this leaves nothing of an exponential."""
+"""Format → a mask element below this hides a key: its exponential is 0."""
 
 
 _RANK = 4
@@ -30,20 +30,20 @@ _RANK = 4
 
 
 class Visibility(IntEnum):
-    """The effect of everything that is added to the scores of an attention."""
+    """The effect of all masks that are added to attention scores."""
 
     ALL = 0
-    """Nothing: every row sees every row."""
+    """Each query sees all keys."""
     CAUSAL = 1
-    """It hides exactly what comes later."""
+    """Exactly the later keys are hidden."""
     BIASED = 2
-    """Anything else that leaves every row something to see."""
+    """Anything else that leaves each query a key."""
     NOTHING = 3
-    """It leaves a row nothing to see, or is not a number: the result is none."""
+    """All keys of a query are hidden, or an element is NaN or ∞."""
 
 
 def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, External | None]:
-    """Return what the masks of some scores do, and the bias that they are, if they must be one.
+    """Return the effect of masks on scores, and their sum as a bias where it is `BIASED`.
 
     The bias has shape (rows · heads, keys), once or for each sequence, and is added before scores
     are scaled.
@@ -65,7 +65,7 @@ def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, Externa
     if writer.for_counts:
         hides = writer.derive(f"{name}__hides", _hides_later, [*scores.masks], rows, keys)
         assert isinstance(hides, External), "a function that gives one tensor"  # invariant
-        if bool(writer.decide(hides)):  # what else it adds is little beside what a cache saves
+        if bool(writer.decide(hides)):  # other elements hardly matter beside a cache
             return Visibility.CAUSAL, None
     bias = writer.derive(
         f"{name}__bias", _bias, [*scores.masks], (heads, rows, keys), scores.scale, writer.format
@@ -75,10 +75,10 @@ def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, Externa
 
 
 def read_table(writer: GraphWriter, scores: Scores, *, may_hide: bool) -> External | None:
-    """Return what the masks of some scores add to them, by position and head; None: nothing.
+    """Return the sum of masks as a table to add to scaled scores; None: it is zero.
 
-    What they hide has a large negative number, which is refused unless it may. The table broadcasts
-    to (sequences, heads, rows, keys) and is added to scaled scores.
+    It broadcasts to (sequences, heads, rows, keys). Hidden keys have a large negative number; they
+    are refused unless `may_hide`.
     """
     if read_masks(writer, scores)[0] is Visibility.ALL:
         return None
@@ -95,7 +95,7 @@ def read_table(writer: GraphWriter, scores: Scores, *, may_hide: bool) -> Extern
 
 
 def _hides(masks: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Tell, as a tensor, whether the sum of some masks leaves nothing of any score."""
+    """Tell, as a tensor, whether masks hide a key."""
     total = _sum(masks)
     return (total < HIDES[total.dtype]).any()
 
@@ -124,7 +124,7 @@ def _visibility(masks: Sequence[torch.Tensor], rows: int, keys: int) -> torch.Te
 
 
 def _hides_later(masks: Sequence[torch.Tensor], rows: int, keys: int) -> torch.Tensor:
-    """Tell, as a tensor, whether the sum of some masks hides exactly what comes later."""
+    """Tell, as a tensor, whether masks hide exactly the later keys."""
     total = _sum(masks)
     is_hidden = total.expand(*total.shape[:-2], rows, keys) < HIDES[total.dtype]
     is_later = torch.ones(rows, keys, dtype=torch.bool, device=total.device).triu(1)

@@ -31,9 +31,9 @@ class Narrowing:
     result: Tensor
     """The tensor that has only them."""
     part: Callable[[str], str]
-    """Input or result → the one that has only them."""
+    """Name of an input or result → name of the one that has only these features."""
     stored: Callable[[str], str]
-    """Parameter with a row or a number for each feature → the one that has only theirs."""
+    """Name of a parameter with a row or number per feature → name of that for these features."""
 
 
 @singledispatch

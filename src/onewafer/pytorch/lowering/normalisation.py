@@ -148,8 +148,8 @@ def write_norm(
 ) -> Value:
     """Write a norm over the last dimension; each group of features has the same weight.
 
-    Only one of a value less its mean has a bias. Where it is trained, the weight of many groups is
-    repeated for each: PyTorch adds their gradients up.
+    Only a centred norm has a bias. A weight that may be trained is repeated for each group, and
+    PyTorch adds up the gradients of the copies.
     """
     value = norm.value
     source = writer.whole(replace(value, is_wide=False))
@@ -167,7 +167,7 @@ def write_norm(
 
 
 def _of_all(writer: GraphWriter, vector: Operand, groups: int) -> Operand:
-    """Return the vector of one group, or that of all if it may be trained, which is in float32."""
+    """Return a vector, repeated for each group if it may be trained (which takes float32)."""
     if groups == 1 or not isinstance(vector, External) or writer.format is not torch.float32:
         return vector
     if not vector.tensor.requires_grad:

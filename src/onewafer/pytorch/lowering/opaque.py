@@ -73,9 +73,9 @@ _MOVES = frozenset(
 def write_opaque(
     writer: GraphWriter, node: Node, operands: dict[Node, Operands], refusal: Refusal
 ) -> Operands:
-    """Return what a refused call gives, as results of operations that are only counted.
+    """Write a refused call as operations that are only counted, and return its results.
 
-    Forms that it reads and that have no value become such operations first; `operands` gets them.
+    Arguments that are forms without a value are written so first, into `operands`.
     """
     inputs: list[Tensor] = []
     parameters: list[str] = []
@@ -205,7 +205,7 @@ def _num_elements(value: object) -> int:
 def _arrange(
     writer: GraphWriter, name: str, shape: tuple[int, ...], rows: int | None
 ) -> tuple[Tensor, Value]:
-    """Return a tensor for a result with the rows of its operand, if it has them, and its view."""
+    """Return a matrix for a result, with the rows of its operand if possible, and its view."""
     total = math.prod(shape)
     if rows in shape:
         place = shape.index(rows)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Origin(IntEnum):
-    """The most that the elements of a tensor of the host may depend on."""
+    """The most variable of the things that the elements of a host tensor depend on."""
 
     CONSTANT = 0
     """Nothing that changes."""
@@ -53,7 +53,7 @@ class Origin(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How a tensor follows from others, on the host."""
+    """The operation that computes a tensor from others, on the host."""
 
     target: Target
     args: tuple[object, ...]
@@ -117,11 +117,11 @@ class External:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A tensor that the host has, whose elements a graph was made for."""
+    """A host tensor for whose elements the graph was specialised."""
 
     external: External
     elements: torch.Tensor
-    """As they were: a copy, for whoever holds the tensor may write into it."""
+    """A copy of the elements at the time of the capture."""
 
     def holds(self, leaves: Sequence[object], known: dict[int, torch.Tensor]) -> bool:
         """Tell whether the tensor has the same elements in a call with these leaves."""
@@ -142,7 +142,7 @@ class Item:
 
 
 def compute(step: Step, find: Callable[[External], torch.Tensor]) -> Any:  # noqa: ANN401  # of a target
-    """Return what a step gives for the tensors that its externals stand for."""
+    """Run a step on the tensors that its externals stand for."""
     assert callable(step.target), "only functions are lowered"  # invariant
 
     def resolve(leaf: object) -> object:
@@ -155,7 +155,7 @@ def compute(step: Step, find: Callable[[External], torch.Tensor]) -> Any:  # noq
 def derive(
     name: str, target: Target, *args: object, **kwargs: object
 ) -> External | tuple[External, ...] | None:
-    """Return the external, or the several, that an operation gives for others; None for none."""
+    """Apply an operation to externals; return its one or several results, or None."""
     step = Step(target, args, kwargs)
     found: object = compute(step, lambda external: external.tensor)
     origin = origin_of(args, kwargs)
@@ -199,7 +199,7 @@ class Value:
         return bool(strides) and all(stride and stride % num_features == 0 for stride in strides)
 
     def count_groups(self) -> int:
-        """Return how many groups of features this whole value has; its last dimension is one."""
+        """Return the number of groups of features in a row; the last dimension is one group."""
         features, last = self.shape[-1], self.layout.dimensions[-1]
         strides = [stride for pieces in self.layout.dimensions[:-1] for _, stride in pieces]
         if last not in ((), ((features, 1),)) or any(stride % features for stride in strides):
@@ -301,7 +301,7 @@ class Normalised:
 
 @dataclass(frozen=True, slots=True)
 class Partners:
-    """A value with the other of its pair in each feature's place, negated in that of the first."""
+    """A value with each pair of features (a, b) replaced by (−b, a)."""
 
     value: Value
     swapped: int
@@ -326,7 +326,7 @@ class PositionProduct:
 
     value: Value
     swapped: int | None
-    """The value of the partners; None: the value itself."""
+    """`Partners.swapped` if partners are multiplied; None: the value itself is."""
     table: External
     """A table that broadcasts to the shape of the value."""
     factor: float = 1.0
@@ -391,7 +391,7 @@ class Probabilities:
 
     scores: Scores
     factors: str | None = None
-    """The input of the graph that they are multiplied by: what a dropout keeps."""
+    """The input of the graph with the dropout factors that they are multiplied by."""
     what = "a matrix of attention weights"
 
     @property
@@ -402,7 +402,7 @@ class Probabilities:
 
 @dataclass(frozen=True, slots=True)
 class DividedLoss:
-    """A loss over a tensor of one element: the host divides, and only if it is a result."""
+    """A loss divided by a tensor of one element: the host divides, and only a result."""
 
     loss: Value
     divisor: External
@@ -416,16 +416,16 @@ class DividedLoss:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running statistic of batches, as it is after one more."""
+    """A running statistic of a batch norm after this batch."""
 
     buffer: External
     """The statistic before it."""
     found: Tensor
     """The statistic of the batch, which the graph computes."""
     momentum: float
-    """The weight of the batch's own."""
+    """The weight of the batch's statistic."""
     correction: float
-    """The factor of the batch's own statistics."""
+    """The factor of the batch's statistic, n / (n − 1) for a variance of n rows."""
     what = "a running statistic of batches"
 
 
@@ -452,7 +452,7 @@ Operand = External | Value | Form
 
 
 class FormError(UnsupportedOperationError):
-    """A form stands where a value must."""
+    """A form is used where a value is needed."""
 
     def __init__(self, form: Form, reason: str | None = None) -> None:
         """Say why it cannot be computed alone; None: no operation gives it."""

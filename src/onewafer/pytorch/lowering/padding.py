@@ -65,7 +65,7 @@ class _Padding:
         self._writer = writer
         self._rows = rows
         self._valid = {tensor.name: tensor.shape[0] for tensor in graph.inputs}
-        """Rows of each tensor that mean something."""
+        """Rows of each tensor before its padding."""
         self._padded = {tensor.name for tensor in graph.inputs}
         """Tensors that have `rows` rows."""
 
@@ -130,7 +130,7 @@ class _Padding:
             raise UnsupportedOperationError(msg, self._writer.place_of(operation.result.name))
 
     def _without_keys_behind(self, operation: Attention) -> Attention:
-        """Return an attention that sees no key behind the sequence."""
+        """Return an attention in which keys behind the sequence are hidden."""
         rows, keys = self._valid[operation.query], self._valid[operation.key]
         if operation.is_causal or (operation.bias is None and keys == self._rows):
             return operation

@@ -1,4 +1,4 @@
-"""Pools: the largest and the mean over the pixels that a kernel covers."""
+"""Max pools and average pools."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def _take_averages(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
 
 
 def _count_pixels(window: Window, kernel: Kernel, *, counts_margins: bool) -> NDArray[np.intp]:
-    """Return how many pixels are counted for each pixel of the result.
+    """Return the divisor of each pixel of the result: how many pixels its kernel counts.
 
-    Those of a margin may be counted, but none that a kernel has beyond it, behind the map.
+    Padding counts if `counts_margins`; a part of the kernel beyond the padding never does.
     """
     if not counts_margins:
         return (window.sources() >= 0).sum(axis=-1).reshape(-1)
@@ -123,10 +123,10 @@ def _average_adaptively(writer: GraphWriter, call: Call, num_sides: int) -> Oper
 def _average(
     writer: GraphWriter, call: Call, maps: FeatureMaps, window: Window, counts: NDArray[np.intp]
 ) -> Operand:
-    """Write a mean over the pixels of a window, each of which has a divisor.
+    """Write an average pool; `counts` are the divisors of the pixels of the result.
 
-    Where divisors differ, as at the borders of maps, all sums are divided by the largest one, and
-    then those of other pixels multiplied.
+    Where these differ, as at the borders of maps, all sums are divided by the largest divisor, and
+    those with a smaller one are scaled up.
     """
     pixels = window.num_result_pixels
     sides = call.shape[-len(maps.sides) :]

@@ -1,4 +1,4 @@
-"""Tables that have a row for every position: the rows of a launch, arranged as a value is."""
+"""Tables with a row for each token position, added to a value or multiplied with it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _position_rows(writer: GraphWriter, table: External, value: Value) -> Tensor
 
 
 def _num_sequences(value: Value, table: tuple[int, ...]) -> int:
-    """Return of how many sequences a value's rows are if a table is alike for all of them."""
+    """Return the number of sequences in a value's rows; 1 if the table differs between them."""
     num_rows, num_features = value.tensor.shape
     if len(value.shape) <= MATRIX_DIMENSIONS:
         return 1

@@ -41,7 +41,7 @@ def multiply(
 def name_product(
     writer: GraphWriter, call: Call, shape: tuple[int, int], *, bias: Operand | None
 ) -> Tensor:
-    """Return what a product (rows, features) of a call is written to; a bias may follow."""
+    """Return the tensor for a product (rows, features); with a bias it is not the call's result."""
     name = call.node.name
     return writer.result(name if bias is None else f"{name}_product", *shape)
 
@@ -90,7 +90,7 @@ def multiply_tensors(writer: GraphWriter, name: str, left: Value, right: Value) 
 
 
 def _refuse_counts(writer: GraphWriter, what: str) -> None:
-    """Let graphs for counts, whose rows are any number, have something opaque instead."""
+    """Refuse in a graph for counts, which is asked for any number of rows: it gets `Opaque`."""
     if writer.for_counts:
         raise UnsupportedOperationError(f"{what} is counted as PyTorch does it")
 

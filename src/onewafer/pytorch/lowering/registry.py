@@ -1,4 +1,4 @@
-"""Which function lowers which ATen operation, and what such a function gets.
+"""The registry of the functions that lower ATen operations, and the `Call` that they get.
 
 A new operation is one function with the names it serves; nothing else changes.
 """
@@ -45,7 +45,7 @@ _OF_MASKS = frozenset(
     f"aten.{name}"
     for name in ("add.Tensor", "where.self", "where.ScalarOther", "masked_fill.Scalar")
 )
-"""The operation that joins masks of a call with learned biases: by head, query and key."""
+"""Operations that join an attention mask with a learned bias (heads, queries, keys)."""
 _MASK_RANK = 4
 
 
@@ -156,9 +156,10 @@ _TAKES_ROTATED: set[str] = set()
 def lowers(
     *names: str, is_view: bool = False, takes_rotated: bool = False, namespace: str = "aten"
 ) -> Callable[[_Lowering], _Lowering]:
-    """Register a function for operations of PyTorch; views of arguments are taken on the host.
+    """Register a function for operations of PyTorch.
 
-    Rotations are written before other operations see them, unless they take them as forms.
+    The host computes views of arguments. `Rotated` operands are written before the function gets
+    them, unless it `takes_rotated`.
     """
 
     def register(lowering: _Lowering) -> _Lowering:
@@ -283,9 +284,10 @@ def _get_item(call: Call) -> Operand:
 
 
 def _is_for_host(call: Call) -> bool:
-    """Tell whether the host computes a call: whatever the wafer's data do not take part in.
+    """Tell whether the host computes a call: it has no operand of the wafer and no input data.
 
-    What arguments and parameters are joined for is the wafer's, but for masks.
+    Views of input data are the host's, too; calls that join indices or lengths of the call with
+    parameters are the wafer's, except for masks.
     """
     sources = [call.operands[node] for node in _sources(call)]
     origins = {source.origin for source in sources if isinstance(source, External)}
@@ -299,7 +301,7 @@ def _is_for_host(call: Call) -> bool:
 
 
 def _orders_data(call: Call) -> bool:
-    """Tell whether a call is another order of an argument's rows, and of nothing else."""
+    """Tell whether a call only permutes the rows of an input."""
     if call.name not in _ORDERS or len(call.shape) <= MATRIX_DIMENSIONS:
         return False
     (source,) = [call.operands[node] for node in _sources(call)]
@@ -316,7 +318,7 @@ _ANY_STRIDES = {
     "aten.view.default": torch.ops.aten.reshape.default,
     "aten._unsafe_view.default": torch.ops.aten.reshape.default,
 }
-"""Views of what PyTorch had copied before, where a copy is nothing here."""
+"""Views that PyTorch can take of a contiguous copy only → the same for any strides."""
 
 
 def _compute_on_host(writer: GraphWriter, call: Call) -> Operands | None:

@@ -39,7 +39,7 @@ _PAIR = 2
 
 
 def swap_halves(call: Call, parts: Sequence[Operand], dimension: int) -> Partners | None:
-    """Return the value whose negated second half and first half these parts are, if they are."""
+    """Return `Partners` if the parts are the negated second and the first half of a value."""
     found = _negated_and_plain(parts)
     if found is None or dimension != len(call.shape) - 1:
         return None
@@ -54,7 +54,7 @@ def swap_halves(call: Call, parts: Sequence[Operand], dimension: int) -> Partner
 def stack_neighbours(
     call: Call, parts: Sequence[Operand], dimension: int
 ) -> StackedPartners | None:
-    """Return the value whose negated odd and even features these parts are, if they are."""
+    """Return `Partners` if the parts are the negated odd and the even features of a value."""
     found = _negated_and_plain(parts)
     if found is None or dimension != len(call.shape) - 1:
         return None
@@ -71,7 +71,7 @@ def stack_neighbours(
 
 
 def _negated_and_plain(parts: Sequence[Operand]) -> tuple[Value, Value, float] | None:
-    """Return two parts of one matrix, and a factor: they are its multiples, the first negated."""
+    """Return (a, b, c) if the parts are −c · a and c · b, and a and b are of one matrix."""
     match parts:
         case [Polynomial(negated, minus), Value() | Polynomial() as other] if {*minus} == {1}:
             pass
@@ -91,7 +91,7 @@ def _multiple_of(operand: Value | Polynomial) -> tuple[Value, float]:
 
 
 def _join(first: Value, second: Value) -> Layout | None:
-    """Return the layout whose beginning and end along the last dimension two others are."""
+    """Return the layout of parts that are adjacent along the last dimension; None: they are not."""
     *rest, last = first.layout.dimensions
     begin, end = first.shape[-1], second.shape[-1]
     if last not in ((), ((begin, 1),)):
@@ -105,7 +105,7 @@ def _join(first: Value, second: Value) -> Layout | None:
 def times_table(
     call: Call, operand: Value | Polynomial | Partners, table: External
 ) -> PositionProduct:
-    """Note a product with a table whose rows depend on the position only."""
+    """Return the form of a product with a table whose rows depend on the position only."""
     match operand:
         case Partners(value, swapped, factor):
             pass
@@ -169,7 +169,7 @@ def join_halves(
 def extend(
     writer: GraphWriter, call: Call, parts: Sequence[Operand], dimension: int
 ) -> Rotated | None:
-    """Return the rotation of whole heads whose rotated beginnings and other features these are."""
+    """Return the rotation of whole heads, given their rotated beginnings and the other features."""
     match parts:
         case [Rotated(value, swapped, cosine, sine), Value() as rest]:
             pass

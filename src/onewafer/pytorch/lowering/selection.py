@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 MOST_ELEMENTS = 64
-"""Elements of a row that the wafer finds: one after the other, a pass over the row for each."""
+"""The most elements of a row that the wafer finds, with one pass over the row for each."""
 
 
 @lowers("argmax.default")
@@ -72,7 +72,7 @@ class _Found:
         return self._see(self.result)
 
     def elements(self, writer: GraphWriter) -> Value:
-        """Write the lookup of the elements, which is left out if it is not read."""
+        """Write the gather of the elements, which the graph drops if nothing reads it."""
         taken = writer.result(f"{self.result.name}_elements", *self.result.shape)
         writer.emit(Gather(taken, self.rows.name, self.result.name))
         return replace(self._see(taken), is_wide=self.value.is_wide)

@@ -38,8 +38,8 @@ _ELEMENTWISE = frozenset(
 def of_one_sequence(writer: GraphWriter, external: External) -> External | None:
     """Return a tensor of the host for the first sequence if it is alike for all; else None.
 
-    Alike is what was made from one by repetition, whatever its elements are, and what follows from
-    nothing else.
+    It is alike if it was made by repeating the tensor of one sequence, or is computed from such
+    tensors alone; elements are not compared.
     """
     step = external.step
     if external.shape[0] == 1:
@@ -72,7 +72,7 @@ def of_one_sequence(writer: GraphWriter, external: External) -> External | None:
 
 
 def take_one_sequence(graph: Graph, sequences: int) -> tuple[Graph, Mapping[str, JoinedLoss]]:
-    """Return the graph for one sequence, given one whose rows are several; and its losses.
+    """Return the graph for one sequence, given that of several, and how its losses are joined.
 
     Raises UnsupportedOperationError if a table has positions of all sequences.
     """

@@ -80,7 +80,7 @@ def _repeat_heads(call: Call, query: Value, source: Value) -> Value:
 def multiply_values(
     writer: GraphWriter, call: Call, left: Operand, right: Operand
 ) -> Operand | None:
-    """Return what a product of two tensors is in an attention; None if neither is stored."""
+    """Return the scores or the attention that a product of two tensors is; None: it is neither."""
     left, factor = _unscaled(left)
     match left, right:
         case Probabilities(), Value():
@@ -95,7 +95,7 @@ def multiply_values(
 
 
 def _unscaled(operand: Operand) -> tuple[Operand, float]:
-    """Return what an operand is a multiple of, and the factor; others as they are."""
+    """Return x and c of a multiple c · x; another operand with the factor 1."""
     match operand:
         case Polynomial(value, terms) if list(terms) == [1]:
             return value, terms[1]

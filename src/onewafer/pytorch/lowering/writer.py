@@ -59,7 +59,7 @@ _ROWS_IN_ANOTHER_ORDER = (
 
 
 def _is_transposed(rows: Indices) -> bool:
-    """Tell whether rows are those of a matrix of rows, column by column."""
+    """Tell whether row numbers go through a matrix of numbers column by column."""
     step = int(rows[1]) if len(rows) > 1 else 0
     if step < 1 or len(rows) % step:
         return False
@@ -83,7 +83,7 @@ class GraphWriter:
     dtype: DataType | None
     """None: that of the tensors, which must then have one."""
     for_counts: bool = False
-    """True if the graph is only counted: it then has operations without a form, too."""
+    """True if the graph is only counted: it may then have `Opaque` operations."""
     keeps_order: bool = False
     """True if arguments are sent with their rows in the order that they have in memory, though
     the module looks at them in another."""
@@ -93,13 +93,13 @@ class GraphWriter:
     """Graph input → a tensor of its shape."""
     parameters: dict[str, External] = field(default_factory=dict[str, External])
     decided: dict[int, Decision] = field(default_factory=dict[int, Decision])
-    """By the identity of tensors whose elements the graph depends on: it holds for equal ones."""
+    """By identity, host tensors for whose elements the graph was specialised."""
     on_host: list[str] = field(default_factory=list[str])
     """The work of the host on an argument before the wafer begins."""
     sequences: int | None = None
     """How many sequences the rows are, one after the other; None: no operation has asked."""
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
-    """Outputs that are a loss of each sequence."""
+    """Output that is a loss of each launch → how these are joined."""
     divisors: dict[str, External] = field(default_factory=dict[str, External])
     """Outputs that are losses → what the host divides them by."""
     drawn: list[RandomInput] = field(default_factory=list["RandomInput"])
@@ -115,12 +115,12 @@ class GraphWriter:
     _operations: dict[str, Operation] = field(default_factory=dict[str, "Operation"])
     """By the name of the result, in their order."""
     traces: dict[str, Trace] = field(default_factory=dict[str, "Trace"])
-    """Result → where the call comes from that it was written for."""
+    """Result → the source of its call."""
     _outputs: list[str] = field(default_factory=list[str])
     _derived: dict[tuple[object, ...], External | tuple[External, ...] | None] = field(
         default_factory=dict[tuple[object, ...], "External | tuple[External, ...] | None"]
     )
-    """Results of the host, by operation and operands; those are kept, so identities hold."""
+    """Results of the host, by operation and operands; all are kept alive, so that ids hold."""
     _computed: dict[int, tuple[Form, Value]] = field(
         default_factory=dict[int, tuple["Form", Value]]
     )
@@ -275,7 +275,7 @@ class GraphWriter:
     def derive(
         self, name: str, target: Target, *args: object, **kwargs: object
     ) -> External | tuple[External, ...] | None:
-        """Return what the host computes of externals, with a name; once for equal operations."""
+        """Apply a host operation to externals; equal operations are computed once."""
         leaves, structure = pytree.tree_flatten((args, kwargs))
         key = target, str(structure), *(_identify(leaf) for leaf in cast("list[object]", leaves))
         if key not in self._derived:
@@ -283,20 +283,20 @@ class GraphWriter:
         return self._derived[key]
 
     def filled(self, number: float, size: int) -> External:
-        """Return the vector that stands for a weight or bias that an operation does not have."""
+        """Return a vector of one number, for a weight or bias that a call leaves out."""
         name = f"{size}_times_{number:g}"
         found = self.derive(name, torch.full, (size,), number, dtype=self.format)
         assert isinstance(found, External), "full gives one tensor"  # invariant
         return found
 
     def view(self, external: External, name: str, target: Target, *args: object) -> External:
-        """Return what an operation that gives one tensor makes of an external."""
+        """Apply a host operation that gives one tensor to an external."""
         found = self.derive(name, target, external, *args)
         assert isinstance(found, External), "the operation gives one tensor"  # invariant
         return found
 
     def decide(self, external: External) -> torch.Tensor:
-        """Return the elements of a tensor, on which the graph may depend from now on."""
+        """Return the elements of a host tensor, and specialise the graph for them."""
         if external.origin is Origin.DATA:
             raise UnsupportedOperationError(
                 f"it depends on the elements of the argument {external.name!r}"
