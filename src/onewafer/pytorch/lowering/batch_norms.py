@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import BatchMean, BatchNorm, BatchVariance, ScaleFeatures
-from onewafer.pytorch.lowering.feature_maps import FeatureMaps, to_image
+from onewafer.pytorch.lowering.feature_maps import FeatureMaps, read_pixels
 from onewafer.pytorch.lowering.operands import External, Running
 from onewafer.pytorch.lowering.products import add_bias
 from onewafer.pytorch.lowering.registry import lowers
@@ -18,15 +18,12 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
 
-_FEATURES = 1
-"""The dimension of features (channels)."""
-
 
 @lowers("batch_norm.default")
 def _lower_batch_norm(writer: GraphWriter, call: Call) -> Operand:
     epsilon = cast("float", call.constant(7, "eps", 1e-5))
     if call.constant(5, "training", default=False):  # without running statistics
-        return _normalise_batch(writer, call, read_features(writer, call), epsilon)
+        return _normalise_batch(writer, call, read_pixels(writer, call), epsilon)
     return _normalise(writer, call, epsilon)
 
 
@@ -45,25 +42,11 @@ def _normalise(writer: GraphWriter, call: Call, epsilon: float) -> Operand:
     name = call.node.name
     factors = writer.view(variance, f"{name}__factors", norm_factors, weight, epsilon)
     shifts = writer.view(mean, f"{name}__shifts", norm_shifts, factors, bias)
-    maps = read_features(writer, call)
+    maps = read_pixels(writer, call)
     scaled = writer.result(f"{name}_scaled", *maps.tensor.shape)
     factor = writer.parameter(factors, "weight")
     writer.emit(ScaleFeatures(scaled, maps.tensor.name, factor.name))
     return maps.see(add_bias(writer, call, scaled, shifts), maps.sides)
-
-
-def read_features(writer: GraphWriter, call: Call) -> FeatureMaps:
-    """Return the first argument, (batch, features, any spatial dimensions), with pixels as rows."""
-    operand = call.operand(0)
-    if not isinstance(operand, External):
-        operand = writer.value(operand)
-    shape = operand.shape
-    rows = [index for index in range(len(shape)) if index != _FEATURES]
-    if isinstance(operand, External):
-        tensor = to_image(writer, operand, rows, _FEATURES)
-    else:
-        tensor = writer.matrix(operand, rows, (_FEATURES,))
-    return FeatureMaps(tensor, shape[0], shape[2:], is_batch=True)
 
 
 def norm_factors(
@@ -94,7 +77,7 @@ def _lower_without_running(writer: GraphWriter, call: Call) -> tuple[Operand, ..
     if not call.constant(3, "training", default=False):
         raise call.unsupported("batch norm without running statistics is not supported")
     epsilon = cast("float", call.constant(5, "eps", 1e-5))
-    return (_normalise_batch(writer, call, read_features(writer, call), epsilon),)
+    return (_normalise_batch(writer, call, read_pixels(writer, call), epsilon),)
 
 
 @lowers("_native_batch_norm_legit_functional.default")
@@ -108,7 +91,7 @@ def _lower_with_running(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
     if len(befores) < len(buffers):
         raise call.unsupported("a batch norm that a call comes to twice is not supported")
     momentum = cast("float", call.constant(6, "momentum", 0.1))
-    maps, name = read_features(writer, call), call.node.name
+    maps, name = read_pixels(writer, call), call.node.name
     rows, features = maps.tensor.shape
     mean, variance = (writer.result(f"{name}_{what}", 1, features) for what in ("mean", "variance"))
     writer.emit(BatchMean(mean, maps.tensor.name))

@@ -9,7 +9,13 @@ import numpy as np
 import torch
 
 from onewafer.graph import Convolution, DepthwiseConvolution, Linear, Tensor, Window
-from onewafer.pytorch.lowering.feature_maps import FeatureMaps, Kernel, numbers, read_feature_maps
+from onewafer.pytorch.lowering.feature_maps import (
+    FeatureMaps,
+    Kernel,
+    count_sides,
+    numbers,
+    read_feature_maps,
+)
 from onewafer.pytorch.lowering.operands import External, Value, see
 from onewafer.pytorch.lowering.products import add_bias, multiply, name_product
 from onewafer.pytorch.lowering.registry import lowers
@@ -26,17 +32,9 @@ if TYPE_CHECKING:
 _aten = torch.ops.aten
 
 
-@lowers("conv2d.default", "conv2d.padding")
-def _lower_conv2d(writer: GraphWriter, call: Call) -> Operand:
-    return _convolve(writer, call, 2)
-
-
-@lowers("conv1d.default", "conv1d.padding")
-def _lower_conv1d(writer: GraphWriter, call: Call) -> Operand:
-    return _convolve(writer, call, 1)
-
-
-def _convolve(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
+@lowers("conv2d.default", "conv2d.padding", "conv1d.default", "conv1d.padding")
+def _lower_convolution(writer: GraphWriter, call: Call) -> Operand:
+    num_sides = count_sides(call)
     weight, groups = call.operand(1), cast("int", call.constant(6, "groups", 1))
     if not isinstance(weight, External):
         raise call.unsupported(

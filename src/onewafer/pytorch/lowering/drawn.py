@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from onewafer.graph import Draw
+from onewafer.pytorch.lowering.operands import External, Origin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.pytorch.lowering.layout import Layout
+    from onewafer.pytorch.lowering.writer import GraphWriter
 
 _HALF = 1 << 31
 DRAWN = "drawing what dropout keeps"
@@ -81,7 +83,6 @@ class DropoutFactors(RandomInput):
         return Draw.threshold_of(1 - self.kept)
 
     def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
-        """Draw what is kept."""
         if self.kept:
             numbers.bernoulli_(self.kept, generator=generator).div_(self.kept)
         else:  # PyTorch draws no number
@@ -95,7 +96,6 @@ class NormalNumbers(RandomInput):
     is_factor = False
 
     def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
-        """Draw them."""
         numbers.normal_(generator=generator)
 
 
@@ -133,3 +133,20 @@ class Drawn:
         assert self.seeds is not None, "the wafer draws"  # invariant
         first, second = self.seeds
         return np.array([[first, second ^ part, 1]], np.int32)
+
+
+def draw_factors(
+    writer: GraphWriter,
+    name: str,
+    layout: Layout,
+    matrix: tuple[int, int],
+    strides: tuple[int, ...],
+    *,
+    kept: float,
+) -> str:
+    """Declare the factors of a dropout as an input of the graph; return its name.
+
+    `layout` maps elements of PyTorch's tensor to those of the `matrix`; `strides` are the tensor's.
+    """
+    factors = DropoutFactors(name, layout.shape, strides, matrix, layout, kept)
+    return writer.draw(factors, External(name, torch.ones(matrix), Origin.DATA), DRAWN).name

@@ -12,7 +12,7 @@ import torch
 from torch.fx import Node
 
 from onewafer.graph import Multiply
-from onewafer.pytorch.lowering.drawn_factors import draw_factors
+from onewafer.pytorch.lowering.drawn import draw_factors
 from onewafer.pytorch.lowering.operands import Probabilities, Value
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import drop_probabilities

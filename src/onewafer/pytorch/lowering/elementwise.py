@@ -48,6 +48,9 @@ from onewafer.pytorch.lowering.softmax import add_mask
 from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.graph import Operation
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
@@ -68,10 +71,7 @@ def _is_close(left: float, right: float) -> bool:
 
 @lowers("relu.default")
 def _lower_relu(writer: GraphWriter, call: Call) -> Operand:
-    source = writer.whole(_narrow(writer, call, call.operand(0)))
-    result = writer.result(call.node.name, *source.tensor.shape)
-    writer.emit(Relu(result, source.tensor.name))
-    return Value(result, source.layout)
+    return _apply(writer, call, call.operand(0), Relu)
 
 
 @lowers("softplus.default")
@@ -85,20 +85,17 @@ def _lower_softplus(writer: GraphWriter, call: Call) -> Operand:
             f"softplus with beta={beta:g} and threshold={threshold:g} is not supported; beta "
             "must be finite and not 0, the threshold at least 0"
         )
-    source = writer.whole(_narrow(writer, call, call.operand(0)))
-    result = writer.result(call.node.name, *source.tensor.shape)
-    writer.emit(Softplus(result, source.tensor.name, beta, threshold))
-    return Value(result, source.layout)
+    return _apply(writer, call, call.operand(0), Softplus, beta, threshold)
 
 
 @lowers("silu.default")
 def _lower_silu(writer: GraphWriter, call: Call) -> Operand:
-    return _activate(writer, call, call.operand(0), ActivationFunction.SILU)
+    return _apply(writer, call, call.operand(0), Activation, ActivationFunction.SILU)
 
 
 @lowers("sigmoid.default")
 def _lower_sigmoid(writer: GraphWriter, call: Call) -> Operand:
-    return _activate(writer, call, call.operand(0), ActivationFunction.SIGMOID)
+    return _apply(writer, call, call.operand(0), Activation, ActivationFunction.SIGMOID)
 
 
 @lowers("gelu.default")
@@ -110,7 +107,7 @@ def _lower_gelu(writer: GraphWriter, call: Call) -> Operand:
             function = ActivationFunction.GELU_TANH
         case other:
             raise call.unsupported(f"approximate={other!r} is not supported; use 'none' or 'tanh'")
-    return _activate(writer, call, call.operand(0), function)
+    return _apply(writer, call, call.operand(0), Activation, function)
 
 
 @lowers("tanh.default")
@@ -120,15 +117,12 @@ def _lower_tanh(writer: GraphWriter, call: Call) -> Operand:
         first, third = operand.terms[1], operand.terms[3]
         if _is_close(first, _ROOT) and _is_close(third, _ROOT * _CUBE_FACTOR):
             return Gate(operand.value, ActivationFunction.GELU_TANH)
-    return _activate(writer, call, operand, ActivationFunction.TANH)
+    return _apply(writer, call, operand, Activation, ActivationFunction.TANH)
 
 
 @lowers("exp.default")
 def _lower_exp(writer: GraphWriter, call: Call) -> Operand:
-    source = writer.whole(_narrow(writer, call, call.operand(0)))
-    result = writer.result(call.node.name, *source.tensor.shape)
-    writer.emit(Exp(result, source.tensor.name))
-    return Value(result, source.layout)
+    return _apply(writer, call, call.operand(0), Exp)
 
 
 @lowers("erf.default")
@@ -141,12 +135,17 @@ def _lower_erf(writer: GraphWriter, call: Call) -> Operand:
             raise call.unsupported("erf is supported only as a part of GELU, as erf(x / √2)")
 
 
-def _activate(
-    writer: GraphWriter, call: Call, operand: Operand, function: ActivationFunction
+def _apply(
+    writer: GraphWriter,
+    call: Call,
+    operand: Operand,
+    kind: Callable[..., Operation],
+    *options: object,
 ) -> Value:
+    """Write an operation on each element of an operand."""
     source = writer.whole(_narrow(writer, call, operand))
     result = writer.result(call.node.name, *source.tensor.shape)
-    writer.emit(Activation(result, source.tensor.name, function))
+    writer.emit(kind(result, source.tensor.name, *options))
     return Value(result, source.layout)
 
 
@@ -358,15 +357,10 @@ def _combine(
         writer.whole(replace(v, layout=v.layout.expand(call.shape))) for v in (first, second)
     )
     if (first.layout, first.tensor.shape) != (second.layout, second.tensor.shape):
-        first, second = (_canonical(writer, call, value) for value in (first, second))
+        first, second = (see(writer.rows(value), call.shape) for value in (first, second))
     result = writer.result(call.node.name, *first.tensor.shape)
     writer.emit(kind(result, first.tensor.name, second.tensor.name))
     return Value(result, first.layout)
-
-
-def _canonical(writer: GraphWriter, call: Call, value: Value) -> Value:
-    """Return a value whose matrix has the last dimension as features."""
-    return see(writer.rows(value), call.shape)
 
 
 # --- products ----------------------------------------------------------------------------------
@@ -453,7 +447,7 @@ def _close_gate(writer: GraphWriter, call: Call, factor: Value | Polynomial, gat
         raise call.unsupported(
             f"{gate.what} is supported only as a factor of the x that it is computed from"
         )
-    result = _activate(writer, call, gate.value, gate.function)
+    result = _apply(writer, call, gate.value, Activation, gate.function)
     return _simplify(Polynomial(result, {1: 2 * polynomial.terms[1]}))
 
 

@@ -197,6 +197,5 @@ def _join_rows(
         middle = writer.view(bias, f"{name}__bias", aten.expand.default, shape)
     if shift is not None:
         middle = writer.view(middle, f"{name}__shifted", aten.add.Tensor, shift)
-    table = writer.derive(f"{name}__table", aten.cat.default, [*before, middle, *after], -2)
-    assert isinstance(table, External), "cat gives one tensor"  # invariant
+    table = writer.tensor(f"{name}__table", aten.cat.default, [*before, middle, *after], -2)
     return Shifted(see(result, call.shape), table)

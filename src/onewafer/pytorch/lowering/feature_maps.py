@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import Tensor, Window
-from onewafer.pytorch.lowering.operands import External, Value, see
+from onewafer.pytorch.lowering.operands import External, Value, see_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,41 +43,40 @@ class FeatureMaps:
 
     def see(self, tensor: Tensor, sides: Sequence[int]) -> Value:
         """Return a matrix of pixels seen in PyTorch's order: ([samples,] features, *sides)."""
-        value = see(tensor, (self.samples, *sides, tensor.shape[1]))
-        rank = len(value.shape)
-        order = (0, rank - 1, *range(1, rank - 1))
-        layout = value.layout.permute(order)
-        return Value(tensor, layout if self.is_batch else layout.select(0, 0))
+        shape = (self.samples, tensor.shape[1], *sides)
+        value = see_in_order(tensor, shape, [0, *range(2, len(shape)), 1])
+        return value if self.is_batch else Value(tensor, value.layout.select(0, 0))
 
 
 def read_feature_maps(writer: GraphWriter, call: Call, num_sides: int) -> FeatureMaps:
     """Return the first argument of a call as feature maps with so many spatial dimensions."""
     operand = call.operand(0)
+    shape = operand.shape if isinstance(operand, External) else writer.value(operand).shape
+    if len(shape) not in (num_sides + 1, num_sides + 2):
+        raise call.unsupported(f"an operand of shape {shape} is not a batch of feature maps")
+    maps = read_pixels(writer, call, len(shape) - num_sides - 1)
+    writer.note_samples(maps.samples)
+    return maps
+
+
+def read_pixels(writer: GraphWriter, call: Call, features: int = 1) -> FeatureMaps:
+    """Return the first argument, ([batch,] features, *sides), with the pixels as rows.
+
+    The host transposes an argument of the call.
+    """
+    operand = call.operand(0)
     if not isinstance(operand, External):
         operand = writer.value(operand)
     shape = operand.shape
-    if len(shape) not in (num_sides + 1, num_sides + 2):
-        raise call.unsupported(f"an operand of shape {shape} is not a batch of feature maps")
-    is_batch = len(shape) == num_sides + 2
-    features = len(shape) - num_sides - 1
-    dimensions = [index for index in range(len(shape)) if index != features]
+    pixels = [index for index in range(len(shape)) if index != features]
     if isinstance(operand, External):
-        tensor = to_image(writer, operand, dimensions, features)
+        name, order = operand.name, (*pixels, features)
+        last = writer.view(operand, f"{name}__turned", _aten.permute.default, order)
+        matrix = (math.prod(last.shape[:-1]), last.shape[-1])
+        tensor = writer.rows(writer.view(last, f"{name}__pixels", _aten.reshape.default, matrix))
     else:
-        tensor = writer.matrix(operand, dimensions, (features,))
-    samples = shape[0] if is_batch else 1
-    writer.note_samples(samples)
-    return FeatureMaps(tensor, samples, shape[features + 1 :], is_batch)
-
-
-def to_image(writer: GraphWriter, image: External, rows: Sequence[int], features: int) -> Tensor:
-    """Return an argument with one dimension as features; the host puts it last."""
-    transposed = writer.view(
-        image, f"{image.name}__turned", _aten.permute.default, (*rows, features)
-    )
-    shape = (math.prod(transposed.shape[:-1]), transposed.shape[-1])
-    pixels = writer.view(transposed, f"{image.name}__pixels", _aten.reshape.default, shape)
-    return writer.rows(pixels)
+        tensor = writer.matrix(operand, pixels, (features,))
+    return FeatureMaps(tensor, shape[0] if features else 1, shape[features + 1 :], features == 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +102,11 @@ class Kernel:
             after.insert(0, 0)
         taps, stride, before, dilation, size = zip(*parts, strict=True)
         return Window(*size, *taps, *stride, *before, *after, *dilation)
+
+
+def count_sides(call: Call) -> int:
+    """Return the spatial dimensions that an operation has in its name: 1 for `conv1d`."""
+    return 1 if "1d" in call.name else 2
 
 
 def numbers(value: object, count: int) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from onewafer.graph import (
     Tensor,
 )
 from onewafer.pytorch.lowering.layout import Layout
-from onewafer.pytorch.lowering.operands import External, Origin, Value, see
+from onewafer.pytorch.lowering.operands import External, Origin, Value, see_in_order
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ def scale_feature_maps(
     result = writer.result(call.node.name, *rows.shape)
     size = rows.shape[0] // num_samples
     writer.emit(ScaleFeatureMaps(result, rows.name, factors.name, size))
-    order = samples + places + features
-    seen = see(result, [maps.shape[index] for index in order])
-    return Value(result, seen.layout.permute([order.index(index) for index in range(rank)]))
+    return see_in_order(result, maps.shape, samples + places + features)
 
 
 def reduces_rows(writer: GraphWriter, operand: Operand, dimensions: Sequence[int]) -> bool:
@@ -191,9 +189,8 @@ def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> 
         split = len(samples)
         row = writer.matrix(first, kept_now[:split], kept_now[split:])
         result = _subtract_share(writer, result, row, num_rows)
-    order = samples + features
-    seen = see(result, [value.shape[index] for index in order])
-    layout = seen.layout.permute([order.index(index) for index in kept])
-    found = layout.reshape(call.shape)  # which may keep the dimensions with a size of 1
+    order = [kept.index(index) for index in samples + features]
+    seen = see_in_order(result, [value.shape[index] for index in kept], order)
+    found = seen.layout.reshape(call.shape)  # which may keep the dimensions with a size of 1
     assert found is not None, "dimensions of size 1 cut nothing"  # invariant
     return Value(result, found)

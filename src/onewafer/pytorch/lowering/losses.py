@@ -162,8 +162,8 @@ def _lower_binary_logits(writer: GraphWriter, call: Call) -> Operand:
         return _compare(writer, call, LossFunction.BINARY_LOGITS, 4)
     features = value.shape[-1]
     if isinstance(weights, External) and weights.shape in ((), (1,), (1, features)):
-        weights = writer.derive(f"{weights.name}_row", _as_row, weights, features)
-    row = writer.parameter(cast("Operand", weights), "vector of weights")
+        weights = writer.view(weights, f"{weights.name}_row", _as_row, features)
+    row = writer.parameter(weights, "vector of weights")
     if row.shape != (features,):
         raise call.unsupported(
             f"`pos_weight` of shape {row.shape} is not supported; it must have a number, or one "

@@ -12,13 +12,13 @@ import torch
 
 from onewafer.graph import DepthwiseConvolution, Linear
 from onewafer.pytorch.lowering.feature_maps import FeatureMaps, Kernel, read_feature_maps
-from onewafer.pytorch.lowering.operands import External, Value
+from onewafer.pytorch.lowering.operands import Value
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.graph import Tensor, Window
+    from onewafer.graph import Window
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
@@ -81,12 +81,11 @@ def thin_maps(
 def _take_pixels(writer: GraphWriter, name: str, maps: FeatureMaps, window: Window) -> FeatureMaps:
     """Write the pixels at the last taps of a window; zeros where they are outside the maps."""
     shape = (window.num_taps, maps.features)
-    weights = writer.derive(
-        f"last_of_{shape[0]}_by_{shape[1]}", _last_of, *shape, dtype=writer.format
-    )
+    name_of_weights = f"last_of_{shape[0]}_by_{shape[1]}"
+    weights = writer.tensor(name_of_weights, _last_of, *shape, dtype=writer.format)
     rows = maps.samples * window.num_result_pixels
     result = writer.result(name, rows, maps.features)
-    weight = _parameter(writer, weights)
+    weight = writer.parameter(weights, "weight")
     writer.emit(DepthwiseConvolution(result, maps.tensor.name, weight.name, window))
     sides = (window.result_height, window.result_width)
     return FeatureMaps(result, maps.samples, sides, maps.is_batch)
@@ -97,7 +96,7 @@ def _add_features(
 ) -> FeatureMaps:
     """Write maps with features of zeros before and behind theirs."""
     features = before + maps.features + behind
-    matrix = writer.derive(
+    matrix = writer.tensor(
         f"{before}_before_{maps.features}_of_{features}",
         _between_zeros,
         features,
@@ -106,13 +105,8 @@ def _add_features(
         dtype=writer.format,
     )
     result = writer.result(name, maps.tensor.shape[0], features)
-    writer.emit(Linear(result, maps.tensor.name, _parameter(writer, matrix).name))
+    writer.emit(Linear(result, maps.tensor.name, writer.parameter(matrix, "weight").name))
     return FeatureMaps(result, maps.samples, maps.sides, maps.is_batch)
-
-
-def _parameter(writer: GraphWriter, constant: object) -> Tensor:
-    assert isinstance(constant, External), "a function of numbers gives one tensor"  # invariant
-    return writer.parameter(constant, "weight")
 
 
 def _last_of(taps: int, features: int, *, dtype: torch.dtype) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import GroupNorm, ScalePixels, ShiftPixels
-from onewafer.pytorch.lowering.batch_norms import read_features
+from onewafer.pytorch.lowering.feature_maps import read_pixels
 from onewafer.pytorch.lowering.operands import External
 from onewafer.pytorch.lowering.registry import lowers
 
@@ -48,7 +48,7 @@ def _normalise(
 
     Weight and bias, which may be left out, are the arguments `first` and `first + 1`.
     """
-    maps = read_features(writer, call)
+    maps = read_pixels(writer, call)
     writer.note_samples(maps.samples)
     features, rows = maps.features, maps.tensor.shape[0]
     weight = call.optional(first, "weight") or writer.filled(1.0, features)
@@ -65,7 +65,7 @@ def normalise_samples(writer: GraphWriter, call: Call) -> Operand:
 
     Its weight and bias have a number for each feature of each pixel.
     """
-    maps = read_features(writer, call)
+    maps = read_pixels(writer, call)
     writer.note_samples(maps.samples)
     features, pixels = maps.features, maps.tensor.shape[0] // maps.samples
     ones, zeros = writer.filled(1.0, features), writer.filled(0.0, features)

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.pytorch.lowering.operands import External
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.pytorch.lowering.operands import Scores
+    from onewafer.pytorch.lowering.operands import External, Scores
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 HIDES = {torch.float32: -1e30, torch.float16: -6e4}
@@ -53,8 +52,7 @@ def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, Externa
     _, heads, rows, _ = scores.query.shape
     keys = scores.key.shape[2]
     name = "__and__".join(mask.name for mask in scores.masks)
-    kind = writer.derive(f"{name}__kind", _visibility, [*scores.masks], rows, keys)
-    assert isinstance(kind, External), "a function that gives one tensor"  # invariant
+    kind = writer.tensor(f"{name}__kind", _visibility, [*scores.masks], rows, keys)
     visibility = Visibility(int(writer.decide(kind)))
     if visibility is Visibility.NOTHING:
         raise UnsupportedOperationError(
@@ -63,14 +61,12 @@ def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, Externa
     if visibility is not Visibility.BIASED:
         return visibility, None
     if writer.for_counts:
-        hides = writer.derive(f"{name}__hides", _hides_later, [*scores.masks], rows, keys)
-        assert isinstance(hides, External), "a function that gives one tensor"  # invariant
+        hides = writer.tensor(f"{name}__hides", _hides_later, [*scores.masks], rows, keys)
         if bool(writer.decide(hides)):  # other elements hardly matter beside a cache
             return Visibility.CAUSAL, None
-    bias = writer.derive(
+    bias = writer.tensor(
         f"{name}__bias", _bias, [*scores.masks], (heads, rows, keys), scores.scale, writer.format
     )
-    assert isinstance(bias, External), "a function that gives one tensor"  # invariant
     return visibility, bias
 
 
@@ -83,15 +79,12 @@ def read_table(writer: GraphWriter, scores: Scores, *, may_hide: bool) -> Extern
     if read_masks(writer, scores)[0] is Visibility.ALL:
         return None
     name = "__and__".join(mask.name for mask in scores.masks)
-    hides = writer.derive(f"{name}__hides", _hides, [*scores.masks])
-    assert isinstance(hides, External), "a function that gives one tensor"  # invariant
+    hides = writer.tensor(f"{name}__hides", _hides, [*scores.masks])
     if not may_hide and bool(writer.decide(hides)):
         raise UnsupportedOperationError(
             "attention scores with a mask of -inf are supported only in a softmax"
         )
-    table = writer.derive(f"{name}__table", _table, [*scores.masks], writer.format)
-    assert isinstance(table, External), "a function that gives one tensor"  # invariant
-    return table
+    return writer.tensor(f"{name}__table", _table, [*scores.masks], writer.format)
 
 
 def _hides(masks: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Opaque
 from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
-from onewafer.pytorch.lowering.operands import External, Origin, Value, see
+from onewafer.pytorch.lowering.operands import External, Origin, Value, see, see_in_order
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -89,7 +90,7 @@ def write_opaque(
             case _:
                 pass  # indices and masks of the host are not counted
     read = tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(parameters))
-    kind = _Kind(node, *read, str(refusal))
+    kind = _OpaqueCall(node, *read, str(refusal))
     found: object = node.meta["val"]
     if isinstance(found, torch.Tensor):
         return kind.write(writer, found, kind.num_flop())
@@ -123,25 +124,19 @@ def _resolve(writer: GraphWriter, source: Node, operands: dict[Node, Operands]) 
         return None if isinstance(made, tuple) else made
 
 
-class _Kind:
+@dataclass(frozen=True, slots=True)
+class _OpaqueCall:
     """One call of an operation that a graph does not have."""
 
-    def __init__(
-        self, node: Node, inputs: tuple[Tensor, ...], parameters: tuple[str, ...], refusal: str
-    ) -> None:
-        self._node = node
-        self._inputs = inputs
-        self._parameters = parameters
-        self._refusal = refusal
-
-    @property
-    def _name(self) -> str:
-        return str(self._node.target)
+    node: Node
+    inputs: tuple[Tensor, ...]
+    parameters: tuple[str, ...]
+    refusal: str
 
     @property
     def _is_view(self) -> bool:
         """True if the result is a view of its argument."""
-        schema = getattr(self._node.target, "_schema", None)
+        schema = getattr(self.node.target, "_schema", None)
         aliases = [] if schema is None else [value.alias_info for value in schema.returns]
         return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
 
@@ -149,35 +144,35 @@ class _Kind:
         """Emit the operation for one of the results; one without elements costs nothing."""
         if not found.numel():
             empty = torch.empty(tuple(found.shape), dtype=found.dtype)
-            return External(self._node.name, empty, Origin.BUFFER)
-        rows = self._inputs[0].shape[0] if self._inputs else None
-        result, value = _arrange(writer, self._node.name, tuple(found.shape), rows)
+            return External(self.node.name, empty, Origin.BUFFER)
+        rows = self.inputs[0].shape[0] if self.inputs else None
+        result, value = _arrange(writer, self.node.name, tuple(found.shape), rows)
         writer.emit(
             Opaque(
                 result,
-                self._name,
-                tuple(tensor.name for tensor in self._inputs),
-                self._parameters,
+                str(self.node.target),
+                tuple(tensor.name for tensor in self.inputs),
+                self.parameters,
                 flop / result.num_elements,
                 keeps_rows=result.shape[0] == rows,
                 is_view=self._is_view,
-                refusal=self._refusal,
+                refusal=self.refusal,
             )
         )
         return value
 
     def num_flop(self) -> float:
         """Return the floating point operations: PyTorch's count, or one for each element."""
-        packet = self._name.rpartition(".")[0]
+        packet = str(self.node.target).rpartition(".")[0]
         if packet in _MOVES or self._is_view:
             return 0.0
         with FlopCounterMode(display=False) as counter:
-            _call_without_elements(self._node)
+            _call_without_elements(self.node)
         counted = counter.get_total_flops()
         if counted:
             return float(counted)
-        sources = [_num_elements(node.meta.get("val")) for node in self._node.all_input_nodes]
-        return float(max([_num_elements(self._node.meta["val"]), *sources]))
+        sources = [_num_elements(node.meta.get("val")) for node in self.node.all_input_nodes]
+        return float(max([_num_elements(self.node.meta["val"]), *sources]))
 
 
 def _call_without_elements(node: Node) -> None:
@@ -211,15 +206,10 @@ def _arrange(
         place = shape.index(rows)
         others = [index for index in range(len(shape)) if index != place]
         result = writer.result(name, shape[place], total // shape[place])
-        seen = see(result, [shape[index] for index in (place, *others)])
-        back = [(place, *others).index(index) for index in range(len(shape))]
-        return result, Value(result, seen.layout.permute(back))
+        return result, see_in_order(result, shape, [place, *others])
     if _is_on_feature_maps(shape, rows):
-        batch, features, *sides = shape
-        result = writer.result(name, total // features, features)
-        seen = see(result, [batch, *sides, features])
-        last = len(shape) - 1
-        return result, Value(result, seen.layout.permute([0, last, *range(1, last)]))
+        result = writer.result(name, total // shape[1], shape[1])
+        return result, see_in_order(result, shape, [0, *range(2, len(shape)), 1])
     if rows is not None and rows in accumulate(shape, operator.mul) and total > rows:
         result = writer.result(name, rows, total // rows)
     else:

@@ -215,6 +215,12 @@ def see(tensor: Tensor, shape: Sequence[int]) -> Value:
     return Value(tensor, layout)
 
 
+def see_in_order(tensor: Tensor, shape: Sequence[int], order: Sequence[int]) -> Value:
+    """Return a matrix seen with a shape whose dimensions its elements go over in some order."""
+    seen = see(tensor, [shape[index] for index in order])
+    return Value(tensor, seen.layout.permute([order.index(index) for index in range(len(shape))]))
+
+
 @dataclass(frozen=True, slots=True)
 class Polynomial:
     """A sum of powers of a value's elements, each with a factor."""

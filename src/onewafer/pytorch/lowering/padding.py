@@ -138,9 +138,7 @@ class _Padding:
         if operation.bias is None:
             name = f"{heads}_heads_{rows}_by_{keys}"
             zeros = torch.zeros(rows * heads, keys, dtype=writer.format)
-            found = writer.derive(name, torch.clone, External(name, zeros, Origin.CONSTANT))
-            assert isinstance(found, External), "a copy is one tensor"  # invariant
-            bias = found
+            bias = writer.tensor(name, torch.clone, External(name, zeros, Origin.CONSTANT))
         else:
             bias = writer.parameters[operation.bias]
         hidden = HIDES[writer.format]

@@ -14,8 +14,13 @@ from onewafer.graph import (
     ScalePixels,
     Window,
 )
-from onewafer.pytorch.lowering.feature_maps import FeatureMaps, Kernel, numbers, read_feature_maps
-from onewafer.pytorch.lowering.operands import External
+from onewafer.pytorch.lowering.feature_maps import (
+    FeatureMaps,
+    Kernel,
+    count_sides,
+    numbers,
+    read_feature_maps,
+)
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
@@ -26,17 +31,9 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 
-@lowers("max_pool2d.default")
-def _lower_max_pool2d(writer: GraphWriter, call: Call) -> Operand:
-    return _take_largest(writer, call, 2)
-
-
-@lowers("max_pool1d.default")
-def _lower_max_pool1d(writer: GraphWriter, call: Call) -> Operand:
-    return _take_largest(writer, call, 1)
-
-
-def _take_largest(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
+@lowers("max_pool2d.default", "max_pool1d.default")
+def _lower_max_pool(writer: GraphWriter, call: Call) -> Operand:
+    num_sides = count_sides(call)
     maps = read_feature_maps(writer, call, num_sides)
     dilation = numbers(call.constant(4, "dilation", 1), num_sides)
     kernel = _pool_kernel(call, num_sides, dilation)
@@ -55,17 +52,9 @@ def _pool_kernel(call: Call, num_sides: int, dilation: tuple[int, ...]) -> Kerne
     return Kernel(taps, numbers(stride, num_sides), before, dilation)
 
 
-@lowers("avg_pool2d.default")
-def _lower_average_pool2d(writer: GraphWriter, call: Call) -> Operand:
-    return _take_averages(writer, call, 2)
-
-
-@lowers("avg_pool1d.default")
-def _lower_average_pool1d(writer: GraphWriter, call: Call) -> Operand:
-    return _take_averages(writer, call, 1)
-
-
-def _take_averages(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
+@lowers("avg_pool2d.default", "avg_pool1d.default")
+def _lower_average_pool(writer: GraphWriter, call: Call) -> Operand:
+    num_sides = count_sides(call)
     maps = read_feature_maps(writer, call, num_sides)
     kernel = _pool_kernel(call, num_sides, (1,) * num_sides)
     window = kernel.over(maps.sides, call.shape[-num_sides:])
@@ -96,17 +85,11 @@ def _count_pixels(window: Window, kernel: Kernel, *, counts_margins: bool) -> ND
     return np.outer(rows, columns).reshape(-1)
 
 
-@lowers("adaptive_avg_pool2d.default", "_adaptive_avg_pool2d.default")
-def _lower_adaptive_average_pool2d(writer: GraphWriter, call: Call) -> Operand:
-    return _average_adaptively(writer, call, 2)
-
-
-@lowers("adaptive_avg_pool1d.default")
-def _lower_adaptive_average_pool1d(writer: GraphWriter, call: Call) -> Operand:
-    return _average_adaptively(writer, call, 1)
-
-
-def _average_adaptively(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
+@lowers(
+    "adaptive_avg_pool2d.default", "_adaptive_avg_pool2d.default", "adaptive_avg_pool1d.default"
+)
+def _lower_adaptive_average_pool(writer: GraphWriter, call: Call) -> Operand:
+    num_sides = count_sides(call)
     maps = read_feature_maps(writer, call, num_sides)
     sides = call.shape[-num_sides:]
     if any(size % result for size, result in zip(maps.sides, sides, strict=True)):
@@ -143,16 +126,14 @@ def _average(
     shape = (window.num_taps, maps.features)
     share = 1 / divisor
     name = f"{shape[0]}_by_{shape[1]}_times_{share:g}"
-    shares = writer.derive(name, torch.full, shape, share, dtype=writer.format)
-    assert isinstance(shares, External), "full gives one tensor"  # invariant
+    shares = writer.tensor(name, torch.full, shape, share, dtype=writer.format)
     weight = writer.parameter(shares, "weight")
     writer.emit(DepthwiseConvolution(result, maps.tensor.name, weight.name, window))
     if is_alike:
         return maps.see(result, sides)
-    found = writer.derive(
+    found = writer.tensor(
         f"{call.node.name}__factors", _repeat_pixels, factors.tolist(), maps.features, writer.format
     )
-    assert isinstance(found, External), "it gives one tensor"  # invariant
     scaled = writer.result(call.node.name, *result.shape)
     writer.emit(ScalePixels(scaled, result.name, writer.parameter(found, "factors").name, pixels))
     return maps.see(scaled, sides)

@@ -16,13 +16,11 @@ from onewafer.pytorch.lowering.operands import (
     Scores,
     Shifted,
     Value,
-    see,
+    see_in_order,
 )
 from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from onewafer.graph import Tensor
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
@@ -85,7 +83,7 @@ def multiply_tensors(writer: GraphWriter, name: str, left: Value, right: Value) 
     result = writer.result(name, left_matrix.shape[0], count * sizes[-1])
     operands = left_matrix.name, right_matrix.name
     writer.emit(BatchedMatmul(result, *operands, count, sizes[first], is_transposed))
-    seen = _see(result, sizes, [*samples, first, *groups, second])
+    seen = see_in_order(result, sizes, [*samples, first, *groups, second])
     return replace(seen, is_wide=left.is_wide or right.is_wide)
 
 
@@ -93,13 +91,6 @@ def _refuse_counts(writer: GraphWriter, what: str) -> None:
     """Refuse in a graph for counts, which is asked for any number of rows: it gets `Opaque`."""
     if writer.for_counts:
         raise UnsupportedOperationError(f"{what} is counted as PyTorch does it")
-
-
-def _see(matrix: Tensor, shape: Sequence[int], order: Sequence[int]) -> Value:
-    """See a matrix whose elements go over the dimensions of a shape in some order."""
-    seen = see(matrix, [shape[index] for index in order])
-    back = [order.index(index) for index in range(len(shape))]
-    return replace(seen, layout=seen.layout.permute(back))
 
 
 @write.register(Scores)

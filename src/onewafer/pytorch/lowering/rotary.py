@@ -159,11 +159,10 @@ def join_halves(
     if others != expected or whole is None or one.is_wide != other.is_wide:
         return None
     tables = (
-        writer.derive(f"{table.name}__twice", torch.ops.aten.cat.default, [table, table], -1)
+        writer.tensor(f"{table.name}__twice", torch.ops.aten.cat.default, [table, table], -1)
         for table in (cosine, sine)
     )
-    both = [table for table in tables if isinstance(table, External)]
-    return Rotated(replace(one, layout=whole), _PAIR * one.shape[-1], both[0], both[1])
+    return Rotated(replace(one, layout=whole), _PAIR * one.shape[-1], *tables)
 
 
 def extend(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from onewafer.graph import DataType, Gather, Tensor, TopIndices
-from onewafer.pytorch.lowering.operands import Value, see
+from onewafer.pytorch.lowering.operands import see_in_order
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
     import torch
 
-    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.operands import Operand, Value
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
 
@@ -79,11 +79,10 @@ class _Found:
 
     def _see(self, matrix: Tensor) -> Value:
         """See a matrix whose rows go over all dimensions but one, which its features are."""
-        shape = self.value.shape
+        shape = [*self.value.shape]
+        shape[self.dimension] = matrix.shape[1]
         order = [*_without(self.dimension, len(shape)), self.dimension]
-        seen = see(matrix, [*(shape[index] for index in order[:-1]), matrix.shape[1]])
-        back = [order.index(index) for index in range(len(shape))]
-        return replace(seen, layout=seen.layout.permute(back))
+        return see_in_order(matrix, shape, order)
 
 
 def _find(writer: GraphWriter, call: Call, dimension: int, count: int) -> _Found:

@@ -66,9 +66,7 @@ def of_one_sequence(writer: GraphWriter, external: External) -> External | None:
         if one is None:
             return None
         operands[index] = one
-    found = writer.derive(external.name, step.target, *operands, **step.kwargs)
-    assert isinstance(found, External), "these operations give one tensor"  # invariant
-    return found
+    return writer.tensor(external.name, step.target, *operands, **step.kwargs)
 
 
 def take_one_sequence(graph: Graph, sequences: int) -> tuple[Graph, Mapping[str, JoinedLoss]]:

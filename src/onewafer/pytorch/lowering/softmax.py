@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import Attention
-from onewafer.pytorch.lowering.drawn_factors import draw_factors
+from onewafer.pytorch.lowering.drawn import draw_factors
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.masks import HIDES, Visibility, read_masks
 from onewafer.pytorch.lowering.operands import (
@@ -164,34 +164,34 @@ def _lower_softmax(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("masked_fill.Scalar", "masked_fill.Tensor")
 def _lower_masked_fill(writer: GraphWriter, call: Call) -> Operand:
-    scores, hidden, fill = call.operand(0), call.operand(1), call.operand_or_number(2)
-    if not isinstance(scores, Scores) or not isinstance(hidden, External):
-        raise call.unsupported(
-            "masking is supported only for attention scores, with a mask from outside"
-        )
-    _check_fill(writer, call, fill)
-    seen = writer.view(hidden, f"{hidden.name}__seen", torch.logical_not)
-    return add_mask(writer, call, scores, seen)
+    return _mask_scores(writer, call, call.operand(0), call.operand(1), hides=True)
 
 
 @lowers("where.self", "where.ScalarOther")
 def _lower_where(writer: GraphWriter, call: Call) -> Operand:
-    seen, scores, fill = call.operand(0), call.operand(1), call.operand_or_number(2)
-    if not isinstance(scores, Scores) or not isinstance(seen, External):
+    return _mask_scores(writer, call, call.operand(1), call.operand(0), hides=False)
+
+
+def _mask_scores(
+    writer: GraphWriter, call: Call, scores: Operand, mask: Operand, *, hides: bool
+) -> Scores:
+    """Return scores with one more mask, which is true where it hides keys, or where not.
+
+    Argument 2 replaces hidden scores; a number that does not hide the key is refused.
+    """
+    fill = call.operand_or_number(2)
+    if not isinstance(scores, Scores) or not isinstance(mask, External):
         raise call.unsupported(
             "masking is supported only for attention scores, with a mask from outside"
         )
-    _check_fill(writer, call, fill)
-    return add_mask(writer, call, scores, seen)
-
-
-def _check_fill(writer: GraphWriter, call: Call, fill: Operand | Number) -> None:
-    """Refuse a fill value that does not hide the key whose score it replaces."""
     if isinstance(fill, External) and fill.origin is not Origin.DATA:
         largest = writer.view(fill, f"{fill.name}__largest", torch.max)
         fill = Number(float(writer.decide(largest)))
     if not isinstance(fill, Number) or not fill.value < HIDES[call.dtype]:
         raise call.unsupported("the fill value does not hide a key; use -inf")
+    if hides:
+        mask = writer.view(mask, f"{mask.name}__seen", torch.logical_not)
+    return add_mask(writer, call, scores, mask)
 
 
 def add_mask(writer: GraphWriter, call: Call, scores: Scores, mask: External) -> Scores:

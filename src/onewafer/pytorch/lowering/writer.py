@@ -25,6 +25,7 @@ from onewafer.pytorch.lowering.operands import (
     Value,
     derive,
     see,
+    see_in_order,
 )
 
 if TYPE_CHECKING:
@@ -199,10 +200,7 @@ class GraphWriter:
         rows = [index for index, row in enumerate(is_row) if row]
         features = [index for index, row in enumerate(is_row) if not row]
         tensor = self.matrix(value, rows, features)
-        order = rows + features
-        seen = see(tensor, [value.shape[index] for index in order])
-        back = [order.index(dimension) for dimension in range(len(order))]
-        return Value(tensor, seen.layout.permute(back))
+        return see_in_order(tensor, value.shape, rows + features)
 
     def _input(self, external: External) -> Value:
         if not external.shape:
@@ -285,15 +283,17 @@ class GraphWriter:
     def filled(self, number: float, size: int) -> External:
         """Return a vector of one number, for a weight or bias that a call leaves out."""
         name = f"{size}_times_{number:g}"
-        found = self.derive(name, torch.full, (size,), number, dtype=self.format)
-        assert isinstance(found, External), "full gives one tensor"  # invariant
+        return self.tensor(name, torch.full, (size,), number, dtype=self.format)
+
+    def tensor(self, name: str, target: Target, *args: object, **kwargs: object) -> External:
+        """Apply a host operation that gives one tensor, as `derive` does."""
+        found = self.derive(name, target, *args, **kwargs)
+        assert isinstance(found, External), "the operation gives one tensor"  # invariant
         return found
 
     def view(self, external: External, name: str, target: Target, *args: object) -> External:
         """Apply a host operation that gives one tensor to an external."""
-        found = self.derive(name, target, external, *args)
-        assert isinstance(found, External), "the operation gives one tensor"  # invariant
-        return found
+        return self.tensor(name, target, external, *args)
 
     def decide(self, external: External) -> torch.Tensor:
         """Return the elements of a host tensor, and specialise the graph for them."""
