@@ -5,8 +5,8 @@ capture) → `training` (what follows what) with `autograd` (a call as a node of
 `hooks` (losses and optimizers of a script) → `calls` (one call and its launches) → `modules` and
 `programs` (which program, its entries) → `steps`, `optimizers`, `places`, `pieces` (the step of
 parameters that are on the wafer). `losses` has the losses that it can take. Where the host has the
-values, `following` looks what a step counts, and `repeats` recognises
-the next ones like it, by what `known` has of them.
+values, `following` measures what a step counts, and `repeats` recognises later steps like it by
+what `known` has of them.
 """
 
 from onewafer.pytorch.training.admission import Admission

@@ -1,9 +1,9 @@
-"""Gradients that a backward pass adds to those of the passes before, where these lie on the wafer.
+"""Gradient accumulation: a backward pass on the wafer adds to the gradients of earlier passes.
 
-A backward pass on the wafer adds to what is there, or clears it first. What it adds up in the
-memory of a PE is rounded there; PyTorch is given the difference, adds that to `.grad`, and when its
-pass is over, `.grad` gets the elements of the wafer. Of a parameter whose gradients are seen by
-hooks, and of those that something else has changed, the host adds them up: the wafer clears.
+A backward pass on the wafer adds to the gradients there, or clears them first. Sums are rounded in
+the memory of a PE: PyTorch gets the difference and adds it to `.grad`, and when its pass is over,
+`.grad` is set to the elements of the wafer. Where hooks see a gradient, or something else has
+changed it, the host adds and the wafer clears.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ENGINE: Any = torch.autograd.Variable._execution_engine  # noqa: SLF001  # pyri
 
 
 class Accumulation:
-    """The gradients that one backward pass adds to, if it does."""
+    """The gradients on the wafer that one backward pass adds to, if it adds to any."""
 
     def __init__(self, places: ParameterPlaces) -> None:
         self._places = places
@@ -43,20 +43,20 @@ class Accumulation:
 
     @classmethod
     def decided(cls, places: ParameterPlaces, *, adds: bool) -> Accumulation:
-        """Return that of a backward pass that is over."""
+        """Return the accumulation of a pass that is over, which added to gradients or did not."""
         found = cls(places)
         found._decided = adds
         return found
 
     @property
     def adds(self) -> bool:
-        """True if it does."""
+        """True if the pass adds to gradients on the wafer."""
         return self._program is not None
 
     def begin(self, bound: Mapping[str, torch.Tensor], program: TrainingProgram) -> bool:
         """Tell whether a backward pass adds to gradients that a program has.
 
-        It is that of a call with such parameters, by their names, all of which need a gradient.
+        `bound` are the parameters of its call by name, all of which need a gradient.
         """
         if self._decided is not None:
             return self._decided
@@ -87,7 +87,7 @@ class Accumulation:
         return program.loaded.has(arrays)
 
     def take(self, found: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """Return what PyTorch is to add, given the gradients that the wafer has, by their names."""
+        """Return the gradients that PyTorch is to add, given those of the wafer, by name."""
         if self._program is None:
             return found
         added = dict(found)
@@ -102,7 +102,7 @@ class Accumulation:
         return added
 
     def note(self) -> None:
-        """Let the sums of the host, which has the values, stand for those on the wafer."""
+        """Note the sums of the host as those on the wafer when the pass is over."""
         if self._program is not None:
             for parameter, cut in self._cuts.items():
                 gradient = _gradient(parameter)
@@ -139,12 +139,12 @@ def _is_added_by_pytorch(parameter: torch.Tensor) -> bool:
 
 
 def _at_end(then: Callable[[], None]) -> None:
-    """Do something when the backward pass that runs is over."""
+    """Call a function when the backward pass that runs is over."""
     _ENGINE.queue_callback(then)
 
 
 def _replace(parameter: torch.Tensor, sum_: torch.Tensor, total: torch.Tensor) -> None:
-    """Let a gradient be what the wafer has, if it is the sum that was expected."""
+    """Set a gradient to the elements of the wafer, if it is the sum that was expected."""
     gradient = parameter.grad
     if gradient is not None and is_same(to_numpy(gradient), to_numpy(sum_)):
         gradient.data.copy_(total)

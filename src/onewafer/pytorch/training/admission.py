@@ -1,4 +1,4 @@
-"""Which calls that need a gradient are tried on the wafer, and how their code is captured."""
+"""The choice of the calls with gradients that are tried on the wafer, and their capture."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _GLOBAL_BACKWARD_HOOKS: tuple[dict[int, object], ...] = tuple(
     for name in _BACKWARD_HOOKS
 )
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
-"""Classes that share a model out over devices."""
+"""Classes that distribute a model over devices."""
 
 
 class Admission:
     """The captures of calls that need a gradient."""
 
     def __init__(self, run: Run, options: WaferOptions, training: Training) -> None:
-        """Take what runs a captured call, and what follows it."""
+        """Take the function that runs captured calls, and the training that learns of results."""
         self._run, self._options, self._training = run, options, training
         self._attempts = Attempts()
         self._calls: weakref.WeakKeyDictionary[
@@ -93,7 +93,7 @@ class Admission:
 
 
 def _flow(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[object, ...]:
-    """Return which arguments gradients flow to, and whether further: Dynamo asks for both."""
+    """Return `requires_grad` and `is_leaf` of each tensor argument, which Dynamo's guards have."""
     leaves = cast("list[object]", pytree.tree_leaves((args, dict(kwargs))))
     return tuple(
         (leaf.requires_grad, leaf.is_leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)
@@ -101,7 +101,7 @@ def _flow(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[objec
 
 
 def _check_surroundings() -> None:
-    """Refuse what sees or changes the graph of autograd."""
+    """Refuse calls inside of anything that sees or changes the graph of autograd."""
     if dynamo_config.disable:
         raise SurroundingsError("Dynamo, which captures calls, is disabled")
     if has_hooks_of_saved_tensors():
@@ -115,7 +115,7 @@ def _check_surroundings() -> None:
 
 
 def _check_module(module: torch.nn.Module) -> None:
-    """Refuse modules whose code does in training what a graph does not say."""
+    """Refuse modules that do more in training than a graph says: wrappers and backward hooks."""
     if type(module).__name__ in _WRAPPERS:
         name = type(module).__name__
         raise SurroundingsError(f"{name} shares the module out over devices")
@@ -132,7 +132,7 @@ def _check_module(module: torch.nn.Module) -> None:
 def _sees_nodes(module: torch.nn.Module) -> bool:
     """Tell whether hooks of a module see the node of autograd that its result comes from.
 
-    A part on the wafer would be that node, or in its place.
+    The node of a part on the wafer would take its place.
     """
     attributes = vars(module)
     return bool(attributes.get("_backward_hooks")) and not attributes["_is_full_backward_hook"]

@@ -1,4 +1,4 @@
-"""Calls as nodes of autograd's graph: what a backward pass asks of the wafer, or of the host.
+"""Calls as nodes of autograd's graph, whose backward passes the wafer or the host computes.
 
 To a script, a call is one node, whose result and gradients are ordinary tensors. Hooks,
 `retain_graph` and edits between the passes are autograd's own business, which sees a node as any
@@ -31,7 +31,7 @@ Context = Any
 
 
 class Launcher(Protocol):
-    """The launcher of nodes: it launches for them, or accounts for it."""
+    """Runs the passes of nodes on the wafer, or accounts for those that the host computes."""
 
     def launch(self, call: TrainingCall) -> Tensors:
         """Return the results of a call, computed on the wafer."""
@@ -52,7 +52,7 @@ class Launcher(Protocol):
         leaves: Sequence[torch.Tensor],
         compute: Callable[[], Given],
     ) -> Given:
-        """Return what `compute` gives, the gradients of leaves, and account for it."""
+        """Return the gradients of leaves that `compute` gives, and account for launches."""
         ...
 
     def differentiate(
@@ -61,9 +61,9 @@ class Launcher(Protocol):
         compute: Callable[[], Given],
         refusal: UnsupportedOperationError | None = None,
     ) -> Given:
-        """Return what `compute` gives, gradients by the host because of a refusal.
+        """Return the gradients that `compute` gives on the host because of a refusal.
 
-        Without one, they can be differentiated again.
+        Without one, it is because they can be differentiated again.
         """
         ...
 
@@ -72,12 +72,12 @@ _AUTOGRAD: Any = vars(sys.modules["torch._C"])["_autograd"]  # no public name
 
 
 def has_hooks_of_saved_tensors() -> bool:
-    """Tell whether what a backward pass needs is packed by someone, as `checkpoint` does."""
+    """Tell whether hooks of saved tensors are in place, as those of `checkpoint`."""
     return _AUTOGRAD._top_saved_tensors_default_hooks(True) is not None  # noqa: SLF001, FBT003
 
 
 def _keeps_graph() -> bool:
-    """Tell whether the backward pass that runs may be asked for again."""
+    """Tell whether the backward pass that runs keeps its graph, so that it may run again."""
     return bool(_AUTOGRAD._get_current_graph_task_keep_graph())  # noqa: SLF001
 
 
@@ -90,19 +90,19 @@ def recording() -> Generator[None]:
 
 @dataclass(slots=True)
 class _HostGraph:
-    """Results of the host, as a graph of autograd of its own."""
+    """Results of the host with a graph of autograd of their own."""
 
     leaves: Sequence[object]
-    """Where it begins: for each tensor of the script, one that may have the same memory."""
+    """An alias of each tensor of the script that needs a gradient; others as they are."""
     results: Tensors
     is_shared: bool = False
-    """True if the graph of its gradients has been asked for, which has this one inside."""
+    """True if gradients of its gradients may follow, whose graph contains this one."""
 
     @classmethod
     def of(
         cls, compute: Callable[[Sequence[object]], Tensors], leaves: Sequence[object]
     ) -> _HostGraph:
-        """Return the graph of what is computed from leaves."""
+        """Compute results from leaves, and return their graph."""
         with recording():
             own = [_alias(leaf) for leaf in leaves]
             return cls(own, compute(own))
@@ -110,7 +110,7 @@ class _HostGraph:
     def differentiate(
         self, needed: Sequence[bool], gradients: Given, *, creates_graph: bool = False
     ) -> Given:
-        """Return gradients of the leaves that are needed, of these alone."""
+        """Return the gradients of the leaves that are needed, without places for the others."""
         pairs = [
             (result, gradient)
             for result, gradient in zip(self.results, gradients, strict=True)
@@ -129,7 +129,7 @@ class _HostGraph:
     def differentiate_again(self, leaves: Sequence[object], gradients: Given) -> Given:
         """Return gradients of the script's leaves that can be differentiated.
 
-        As gradients flow to what the gradients of results are made from, these are leaves, too.
+        The gradients of results are leaves, too, as second derivatives flow to them.
         """
         needed = [isinstance(leaf, torch.Tensor) and leaf.requires_grad for leaf in leaves]
         own: list[Any] = [_alias(gradient) for gradient in gradients]
@@ -148,7 +148,7 @@ class _GradientsOnHost(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, graph: _HostGraph, *leaves: object) -> Tensors:
-        """Hand them on: they have been computed."""
+        """Return the gradients, which have been computed before."""
         ctx.graph, ctx.leaves = graph, leaves
         are_differentiable = [result.requires_grad for result in graph.results]
         return _as_results(ctx, graph.results, are_differentiable)
@@ -192,8 +192,8 @@ class CallOnHost(torch.autograd.Function):
 class CallOnWafer(torch.autograd.Function):
     """A call whose values the wafer computes.
 
-    Its operands are those of the graph, which gradients are of, and behind them the leaves of the
-    arguments, which only gradients to be differentiated again are of.
+    Its operands are those of the graph, to which the wafer gives gradients, and behind them the
+    leaves of the arguments, to which only the host gives gradients.
     """
 
     @staticmethod
@@ -205,7 +205,7 @@ class CallOnWafer(torch.autograd.Function):
         ctx.training, ctx.call, ctx.num_bound = training, call, len(bound)
         ctx.leaves = operands[len(bound) :]
         results = training.launch(call)
-        # As PyTorch does, so that its errors of operands that were changed are right.
+        # Saved as PyTorch saves them, so that it reports operands that were changed.
         read = call.operands_of_backward()
         ctx.save_for_backward(*read)
         ctx.kept = _keep(ctx.leaves, read)
@@ -246,13 +246,13 @@ class LossOnWafer(torch.autograd.Function):
     ) -> torch.Tensor:
         """Launch the loss."""
         ctx.training, ctx.taken = training, taken
-        # As PyTorch does, which tells of a target that was changed.
+        # Saved as PyTorch saves them, so that it reports a target that was changed.
         ctx.save_for_backward(value, *taken.taken.given)
         return value.new_tensor(training.launch_loss(taken))
 
     @staticmethod
     def backward(ctx: Context, *gradients: torch.Tensor | None) -> Given:
-        """Return the gradient of the result, which the call knows when it gets there."""
+        """Return the gradient of the result, and let the call know it."""
         value: torch.Tensor = ctx.saved_tensors[0]
         taken, (seed,) = cast("LossOfCall", ctx.taken), gradients
         if seed is None:
@@ -271,7 +271,7 @@ def _apply(function: type[torch.autograd.Function], *operands: object) -> Any:  
 
 
 def _keep(leaves: Sequence[object], watched: Iterable[torch.Tensor]) -> list[object]:
-    """Return leaves as they are, copies of those whose changes autograd does not see."""
+    """Return leaves, with copies of those whose later changes autograd would not see."""
     seen = {tensor.untyped_storage().data_ptr() for tensor in watched}
     return [
         leaf.detach().clone().requires_grad_(leaf.requires_grad)

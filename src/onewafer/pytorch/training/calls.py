@@ -1,7 +1,6 @@
 """One call of a module that is trained: its forward pass, its loss, its backward pass.
 
-What a launch needs is sent again where another call has taken its place on the wafer meanwhile: the
-forward pass is then launched once more.
+If another call has overwritten its activations on the wafer, the forward pass is launched again.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Programs(Protocol):
         ...
 
     def usual_loss_of(self, call: TrainingCall) -> Loss | None:
-        """Return the loss that usually follows; the host takes one of several launches."""
+        """Return the loss that usually follows; None for several launches: the host takes it."""
         ...
 
     @property
@@ -86,7 +85,7 @@ class Programs(Protocol):
         ...
 
     def note_place(self, call: TrainingCall, program: TrainingProgram) -> None:
-        """Note where the gradients of a call's parameters are."""
+        """Note the program that has the gradients of a call's parameters."""
         ...
 
 
@@ -96,7 +95,7 @@ class TakenLoss:
 
     loss: Loss
     layout: Layout
-    """How the tensor that it was taken of lies in the output."""
+    """The layout of the tensor that it was taken of, in the output."""
     target: torch.Tensor
     weights: torch.Tensor | None = None
     """The weights of classes or features."""
@@ -111,7 +110,7 @@ class TakenLoss:
         return replace(self, target=target)
 
     def stored(self) -> Arrays:
-        """Return what of it stays on the wafer, by names in the graph."""
+        """Return the arrays of the loss that stay on the wafer, by name in the graph."""
         return self.loss.store(self.weights)
 
 
@@ -121,31 +120,31 @@ class TrainingCall:
     def __init__(
         self, trained: Programs, call: CapturedCall, compute: Callable[..., object]
     ) -> None:
-        """Take the call, and what computes it on the host from the leaves of its arguments."""
+        """Take the call, and the function that computes it from its leaves on the host."""
         self.trained = trained
         self.call = call
         self.rows = count_samples(call)
         self._compute = compute
         self.loss: TakenLoss | None = None
         self._program: TrainingProgram | None = None
-        """Where it was launched last."""
+        """The program that it was launched on last."""
         self._compared: TrainingProgram | None = None
-        """Where its loss was launched last."""
+        """The program that its loss was launched on last."""
         self._has_gone_back = False
         self._watched: tuple[LossOfCall, torch.Tensor] | None = None
-        """The loss that the host has taken, and what it has taken it of."""
+        """The loss that the host has taken, and the tensor that it was taken of."""
         self.steps: tuple[Step, ...] | None = None
         """The steps that its optimizers will take; None: not asked for yet."""
         self._handed: tuple[torch.Tensor, int, float] | None = None
-        """The gradient of an output that the loss gave, its version, and that of the loss."""
+        """The gradient of an output by the loss, its version, and the gradient of the loss."""
         self.bound: Mapping[str, torch.Tensor] = {**call.inputs, **call.parameters}
         """The operands of the graph, as the script has them."""
         self.wanted = tuple(name for name, tensor in self.bound.items() if tensor.requires_grad)
         self._again: CapturedCall | None = None
-        """The call with copies of what may change; None: nothing was copied, or may."""
+        """The call with copies of operands that the script may change; None: none were made."""
 
     def cut(self, capture: Capture) -> None:
-        """Let it be in several launches, as a capture says."""
+        """Split the call into the launches of another capture."""
         self.call = replace(self.call, capture=capture)
 
     @property
@@ -177,13 +176,13 @@ class TrainingCall:
         return (*tensors.values(),)
 
     def compute_again(self, leaves: Sequence[object]) -> tuple[torch.Tensor, ...]:
-        """Return the same results once more: nothing else changes."""
+        """Compute the same results once more, without any other effect."""
         with self._drawing_again(), self._leaving_buffers():
             return self.compute(leaves)
 
     @contextmanager
     def _drawing_again(self) -> Generator[None]:
-        """Let what the call draws be the same numbers inside, and go on as if none were drawn."""
+        """Draw the numbers of the call again inside, and restore the generator afterwards."""
         drawn, generator = self.call.drawn, torch.default_generator
         if drawn is None:
             yield
@@ -198,13 +197,13 @@ class TrainingCall:
 
     @contextmanager
     def _leaving_buffers(self) -> Generator[None]:
-        """Let the buffers that a call writes be as they were, for it has been made before."""
+        """Restore the buffers that a call writes: it has written them before."""
         buffers = [(write.buffer, write.buffer.clone()) for write in self.call.written]
         try:
             yield
         finally:
             for buffer, before in buffers:
-                buffer.data.copy_(before)  # as PyTorch writes them: it is no edit of an operand
+                buffer.data.copy_(before)  # `.data`: it is no edit of an operand
 
     # --- launches ------------------------------------------------------------------------------
 
@@ -222,7 +221,7 @@ class TrainingCall:
         return self.call.graph.tensor(name), self.places[name].layout
 
     def are_differentiable(self) -> list[bool]:
-        """Tell which results depend on what gradients are wanted of."""
+        """Tell for each result whether it depends on an operand that gets a gradient."""
         found = {*self.wanted}
         for operation in self.call.graph.operations:
             operands = (*operation.activation_operands, *operation.parameter_operands)
@@ -231,7 +230,7 @@ class TrainingCall:
         return [name in found for name in self.places]
 
     def usually_seeded(self) -> tuple[str, ...]:
-        """Return the outputs that a script goes back from: losses, or all where there are none."""
+        """Return the outputs at which backward passes begin: losses, or all if there is none."""
         differentiable = zip(self.places, self.are_differentiable(), strict=True)
         found = [name for name, is_one in differentiable if is_one]
         operations = self.call.graph.operations
@@ -266,7 +265,7 @@ class TrainingCall:
         return tuple(place.build(outputs[name]) for name, place in self.places.items())
 
     def account(self, values: Sequence[torch.Tensor]) -> None:
-        """Account for the forward pass, unless that was done; the host has its results."""
+        """Account for the forward pass that the host has computed, unless that was done."""
         if self._program is None:
             program = self.trained.program(self, self.trained.usual_loss_of(self))
             with program.loaded.alone():
@@ -288,7 +287,7 @@ class TrainingCall:
             host = {taken.loss.result: value.detach().reshape(1, 1).numpy(force=True)}
         targets = partial(self._targets, taken, program)
         with program.loaded.alone():
-            program.loaded.keep(taken.stored())  # a program whose parameters lack is not simulated
+            program.loaded.keep(taken.stored())  # not simulated without its parameters
             self._hold(program, values)
             found = program.loss(targets, lambda: host, rows=self.rows, before=self._compared)
         self._compared = program
@@ -297,11 +296,11 @@ class TrainingCall:
         return found
 
     def watch(self, loss: LossOfCall, value: torch.Tensor) -> None:
-        """Note the loss that the host has taken of a value, which the backward pass is to be of."""
+        """Note the loss that the host has taken of a value: backward passes should begin there."""
         self._watched = loss, value.detach()
 
     def hand_on(self, gradient: torch.Tensor, seed: float) -> None:
-        """Note the gradient of an output that follows from that of the loss, the `seed`."""
+        """Note the gradient of an output that the loss gives for its own gradient, the `seed`."""
         self._handed = gradient, version_of(gradient), seed
 
     def backward(
@@ -314,9 +313,9 @@ class TrainingCall:
     ) -> dict[str, Array]:
         """Launch the backward pass; return the gradients of inputs and parameters by name.
 
-        Those of parameters are sums with the ones before if the pass is `adding` to these. `flop`
-        is what the host has computed for the same: then it has the gradients, and the `values` of
-        the forward pass if that was not launched yet.
+        If the pass is `adding`, those of parameters are sums with the gradients before. `flop` is
+        the work of the host for the same pass: then it has the gradients, and the `values` of the
+        forward pass if that was not launched yet.
         """
         seed = self._seed(gradients, is_sure=flop is not None)
         taken = self.loss if seed is not None else None
@@ -365,11 +364,11 @@ class TrainingCall:
         return taken.loss.targets(taken.target, program.plan.rows, taken.layout)
 
     def _num_rows(self, name: str) -> int | None:
-        """Return how many rows of a gradient are the call's; None: it has no rows of a launch."""
+        """Return the rows of an input's gradient without padding; None for a parameter."""
         return len(self.call.inputs[name]) if name in self.call.inputs else None
 
     def _hold(self, program: TrainingProgram, values: Sequence[torch.Tensor] = ()) -> Arrays:
-        """See to it that a program has the activations of this call."""
+        """Launch the forward pass, unless the program still has the activations of this call."""
         if program.holds(self):
             return {}
         host = HostOutputs(self.call, self._restored(values)) if values else None
@@ -390,7 +389,7 @@ class TrainingCall:
         ]
 
     def _seed(self, gradients: Gradients, *, is_sure: bool) -> float | None:
-        """Return the gradient of the loss if the others follow from it; None: they are given."""
+        """Return the gradient of the loss if all others follow from it; else None."""
         if self.loss is None:
             return None
         if is_sure:
@@ -404,7 +403,7 @@ class TrainingCall:
         return seed if version_of(gradient) == version else None
 
     def _is_of_loss(self, gradients: Gradients) -> bool:
-        """Tell whether gradients are those of the loss that the host has taken, and of no other."""
+        """Tell whether gradients come from the loss that the host has taken, and from no other."""
         if self._watched is None:
             return True
         loss, value = self._watched
@@ -455,9 +454,9 @@ class LossOfCall:
     call: TrainingCall
     taken: TakenLoss
     on_host: Callable[[torch.Tensor], torch.Tensor]
-    """Computes it there."""
+    """Computes the loss on the host."""
     source: torch.Tensor | None = None
-    """The result that it is taken of, if that is not the argument of its function."""
+    """The result of the call, if the loss function got its log-softmax instead."""
 
     def differentiate(
         self, value: torch.Tensor, seed: torch.Tensor, *, create_graph: bool
@@ -477,7 +476,7 @@ def _are_proportional(one: Array, other: Array) -> bool:
 
 
 def _nothing(first: int, count: int) -> Arrays:
-    """Return that the host has no outputs."""
+    """Return no outputs, where the host has none."""
     del first, count
     return {}
 

@@ -1,7 +1,7 @@
-"""Gradients clipped on the wafer: `clip_grad_norm_` and `clip_grad_value_`, where they lie.
+"""Gradient clipping on the wafer: `clip_grad_norm_` and `clip_grad_value_`.
 
-Of a norm, the wafer gives the sum of squares, and the host, which has the norm to return, the
-factor: a number each way. What is not on the wafer is added and changed by the host.
+For a norm, the wafer gives the sum of squares, and the host computes the norm and sends the factor.
+Gradients that are not on the wafer are added to the sum and clipped by the host.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Clipped:
         places: ParameterPlaces,
         refuse: Callable[[UnsupportedOperationError], object],
     ) -> Clipped:
-        """Return where the gradients of parameters are.
+        """Sort the gradients of parameters by where they are.
 
         `refuse` gets the reason for those that are on the wafer, but are not clipped there.
         """

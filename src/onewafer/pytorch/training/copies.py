@@ -1,4 +1,4 @@
-"""Elements of tensors as they were: edits through `.data` or NumPy are seen by nothing else."""
+"""Copies of tensors, which show edits through `.data` or NumPy: nothing else does."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 SMALL = 1 << 16
-"""Elements of which bytes are compared in less time than PyTorch takes to begin."""
+"""The most elements whose bytes are compared in less time than a call of PyTorch takes."""
 _ADDRESS = methodcaller("data_ptr")
 
 
 class Copy:
-    """A tensor as it was noted."""
+    """A tensor, and a copy of its elements."""
 
     __slots__ = ("_elements", "address", "noted", "now", "tensor")
 
     def __init__(self, tensor: torch.Tensor) -> None:
-        """Take the tensor; nothing is noted yet."""
+        """Take the tensor; nothing is copied yet."""
         self.tensor = tensor
         self.address = -1
-        """Where its elements are."""
+        """The address of its elements when they were copied."""
         self.now: memoryview | None = None
-        """These elements, where bytes are compared; None: PyTorch compares."""
+        """The memory of the tensor, where bytes are compared; None: PyTorch compares."""
         self.noted: Any = bytearray()
-        """The bits that they had, in that case."""
+        """The copied bytes in that case."""
         self._elements: torch.Tensor | None = None
-        """The tensors that they were, in the other case."""
+        """The copied tensor in the other case."""
 
     def take(self) -> None:
-        """Note the elements of now."""
+        """Copy the present elements."""
         tensor = self.tensor
         if tensor.data_ptr() != self.address:
             self.address, self._elements = tensor.data_ptr(), None
@@ -50,7 +50,7 @@ class Copy:
             self._elements.copy_(tensor.detach())
 
     def is_same(self) -> bool:
-        """Tell whether the tensor has the elements that were noted."""
+        """Tell whether the tensor still has the copied elements."""
         if self.tensor.data_ptr() != self.address:
             return False
         if self.now is not None:
@@ -58,7 +58,7 @@ class Copy:
         return self._elements is not None and torch.equal(self.tensor, self._elements)
 
     def elements(self) -> torch.Tensor:
-        """Return the elements that were noted."""
+        """Return the copied elements."""
         if self._elements is not None:
             return self._elements
         noted = torch.frombuffer(bytearray(self.noted), dtype=self.tensor.dtype)
@@ -66,10 +66,10 @@ class Copy:
 
 
 class Copies:
-    """Tensors as they were noted, compared without a word of Python for each."""
+    """Tensors and copies of their elements, compared without a loop in Python."""
 
     def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Take the tensors; nothing is noted yet."""
+        """Take the tensors; nothing is copied yet."""
         self._by_id = {id(tensor): Copy(tensor) for tensor in tensors}
         self._large: list[Copy] = []
         self._small: list[torch.Tensor] = []
@@ -79,13 +79,13 @@ class Copies:
         self._now: list[memoryview] = []
 
     def take(self) -> None:
-        """Note the elements of now."""
+        """Copy the present elements."""
         for copy in self._by_id.values():
             copy.take()
         self._sort()
 
     def take_some(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Note the elements of now of some tensors; others than those taken are passed over."""
+        """Copy the elements of some of the tensors; unknown tensors are passed over."""
         for tensor in tensors:
             copy = self._by_id.get(id(tensor))
             if copy is not None:
@@ -104,24 +104,24 @@ class Copies:
         self._now = [copy.now for copy in small if copy.now is not None]
 
     def are_same(self) -> bool:
-        """Tell whether the tensors have the elements that were noted."""
+        """Tell whether all tensors still have the copied elements."""
         if [*map(_ADDRESS, self._small)] != self._addresses:
             return False
         return all(map(eq, self._noted, self._now)) and all(copy.is_same() for copy in self._large)
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return a tensor as it was noted last."""
+        """Return the copy of a tensor."""
         return self._by_id[id(tensor)].elements()
 
 
 class Zeros:
-    """Tensors that were 0 when they were looked at last; a look at all elements takes long."""
+    """A cache of the tensors that are 0, since reading all elements takes long."""
 
     def __init__(self) -> None:
         """Know no tensor yet."""
         self._known: Sequence[torch.Tensor] = ()
         self._large: Sequence[torch.Tensor] = ()
-        """Those among them of which there are no copies."""
+        """The large ones, which are not copied."""
         self._copies = Copies(())
 
     def among(self, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:

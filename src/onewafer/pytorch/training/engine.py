@@ -1,9 +1,8 @@
-"""A backward pass like one before, begun without what PyTorch asks first.
+"""A repeated backward pass, begun without the checks of `Tensor.backward`.
 
-`Tensor.backward` looks at its arguments for as long as a small product takes. What it would find is
-known here, so that autograd's engine is called at once. The engine computes with dense tensors of
-the CPU; only hooks of the script may make others. These are Python code, which a mode of PyTorch
-sees, as no operation of the engine itself.
+These take as long as a small product. Their results are known here, so that autograd's engine is
+called at once. The engine computes with dense tensors of the CPU; only hooks of the script may make
+others. Hooks are Python code, which a mode of PyTorch sees; it sees no operation of the engine.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def _if_own(function: Callable[..., None], file: str | None) -> Callable[..., None] | None:
-    """Return a function if PyTorch has it in a file; None: a script had replaced it before us."""
+    """Return a function if it is the one of PyTorch's file; None: a script has replaced it."""
     code = getattr(function, "__code__", None)
     return function if code is not None and code.co_filename == file else None
 
@@ -46,9 +45,9 @@ _ALONE = (False, False, ())
 
 
 def can_begin_at(tensor: torch.Tensor, original: Callable[..., None]) -> bool:
-    """Tell whether a backward pass of a tensor is the engine's alone, with a gradient of 1.
+    """Tell whether the engine may be called for a backward pass of a tensor, with a gradient of 1.
 
-    `original` is what `Tensor.backward` was when a session has begun.
+    `original` is `Tensor.backward` as it was when the session began.
     """
     is_pytorchs = original is _OF_TENSORS and torch.autograd.backward is _BACKWARD
     if not is_pytorchs or type(tensor) is not torch.Tensor or tensor.numel() != 1:
@@ -59,7 +58,7 @@ def can_begin_at(tensor: torch.Tensor, original: Callable[..., None]) -> bool:
 
 
 def go_back(tensor: torch.Tensor) -> None:
-    """Compute the backward pass of a tensor, of which no FLOP are counted."""
+    """Run the backward pass of a tensor without counting its FLOP."""
     seed = torch.ones_like(tensor)
     before = flop.pause(is_dense=True)
     try:
@@ -71,7 +70,7 @@ def go_back(tensor: torch.Tensor) -> None:
 
 @contextmanager
 def outside() -> Generator[None]:
-    """Let calls of modules by hooks be what they are elsewhere: Dynamo's guards see modes."""
+    """Leave our mode for calls of modules by hooks, since Dynamo's guards would see it."""
     if _get_current_function_mode() is not _CODE_OF_HOOKS:
         yield
         return
@@ -80,7 +79,7 @@ def outside() -> Generator[None]:
 
 
 class _CodeOfHooks(TorchFunctionMode):
-    """Lets what the code of hooks calls be of any device and layout."""
+    """Lets the code of hooks use tensors of any device and layout."""
 
     def __torch_function__(
         self,

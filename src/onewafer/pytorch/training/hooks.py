@@ -60,10 +60,10 @@ def note_other_step(optimizer: torch.optim.Optimizer, *_: object) -> None:
 
 
 class _Nesting(threading.local):
-    """Where this thread is."""
+    """The state of a thread."""
 
     is_stepping = False
-    """True if it is inside a step that was offered: what that calls is a part of it."""
+    """True inside a step that was offered: steps that it calls are parts of it."""
 
 
 def _current() -> Training | None:
@@ -78,7 +78,7 @@ def _replace_loss(kind: str) -> Callable[[Function], Function]:
         def take_loss(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
             return offer(kind, original, args, options)
 
-        # TorchScript reads the source of the original, and looks names up where ours looks them up.
+        # TorchScript reads the source of the original, and looks up its names in our globals.
         offer = _offer_loss
         namespace: dict[str, Any] = original.__globals__
         ours = FunctionType(
@@ -103,7 +103,7 @@ def _offer_loss(
 
 
 def _replace_log_softmax(original: Function) -> Function:
-    """Let what is taken of logarithms of shares be taken of what they are made from."""
+    """Note inputs of `log_softmax`, of which the wafer takes the losses of its results."""
 
     def log_softmax(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
         result = compute(*args, **options)
@@ -177,7 +177,7 @@ def _replace_value_clipping(original: Function) -> Function:
 
 
 def _find_gradients(parameters: Parameters) -> tuple[Training | None, Sequence[torch.Tensor]]:
-    """Return who trains, and parameters, each once; None: PyTorch clips their gradients."""
+    """Return the training, None if PyTorch is to clip, and the parameters as a sequence."""
     if isinstance(parameters, torch.Tensor):
         parameters = [parameters]
     training = None if torch.compiler.is_compiling() else _current()
@@ -227,7 +227,7 @@ def _replace_zeroing(original: Function) -> Function:
 
 
 def _replace_backward(original: Function) -> Function:
-    """Let a backward pass be one of a step like ones before, which begins at its loss."""
+    """Let a backward pass without arguments be repeated, if it is one of a known step."""
 
     @functools.wraps(original)
     def backward(tensor: torch.Tensor, *args: Any, **options: Any) -> None:  # noqa: ANN401  # as in torch

@@ -1,4 +1,4 @@
-"""Known steps: how a step that was followed before looks, so that another one is recognised.
+"""Known steps: what was recorded of a step, so that a later one like it is recognised.
 
 The guards of a capture see the code and the shapes of a call. The rest is here: hooks, modules and
 parameters by their identity, elements of parameters, the loss, and the options of an optimizer.
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.programs import TrainingProgram
 
 _SEEN = ("amsgrad", "differentiable", "nesterov", "decoupled_weight_decay", "momentum")
-"""Options of a group that decide which step it takes, or whether the wafer can."""
+"""Options of a parameter group that decide its kind of step, or that the wafer takes none."""
 
 
 _HELD = ("_modules", "_parameters", "_buffers")
 _FORBIDDEN = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-"""Hooks that would see, or change, what the wafer does not compute one by one."""
+"""Hooks that would see or change values that the wafer does not compute separately."""
 _MISSING = object()
 _FORWARD: Callable[[type[torch.nn.Module]], object] = attrgetter("forward")
 
 
 class _Structure:
-    """A module and those inside it, as they were, compared without a word of Python for each.
+    """A snapshot of a module and those inside it, compared without a loop in Python.
 
-    Not the outermost module itself is kept: it may go when the script has no use for it.
+    It holds no reference to the outermost module, which the script may drop.
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
@@ -73,7 +73,7 @@ class _Structure:
 
 
 class KnownModule:
-    """A module whose steps have been followed, with copies of what is on the wafer."""
+    """A module whose steps have been followed, with copies of its parameters and buffers."""
 
     def __init__(self, module: torch.nn.Module, written: Iterable[torch.Tensor]) -> None:
         """Take the module, and the buffers that its calls write."""
@@ -82,7 +82,7 @@ class KnownModule:
         tensors = (*module.parameters(), *module.buffers())
         self._copies = Copies(tensor for tensor in tensors if id(tensor) not in changed)
         self._num_sent = -1
-        """Tensors that its program had been sent when the copies were made."""
+        """The number of tensors that its program had been sent when the copies were made."""
         self.passes: list[KnownPass] = []
         self.clips: dict[tuple[str, Rows], Deed] = {}
         """Clipping by a function, of the gradients of such passes."""
@@ -90,12 +90,12 @@ class KnownModule:
         self.hits = self.misses = 0
         """Passes that were repeated to their end, and those that went on otherwise."""
         self.is_over = False
-        """True if its passes go on otherwise too often: all of them are followed."""
+        """True if its passes went on otherwise too often: all later ones are followed."""
 
     def find(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> KnownPass | None:
-        """Return the pass that begins with a call; None: it has to be followed."""
+        """Return the known pass that begins with a call; None: the call has to be followed."""
         if not self.passes:
             return None
         arguments = {"module": module, "args": args, "kwargs": kwargs}
@@ -118,16 +118,16 @@ class KnownModule:
         return any(known.program is program for known in self.passes)
 
     def note(self, program: TrainingProgram) -> None:
-        """Note that the program has the parameters of now."""
+        """Copy the parameters, which the program has now."""
         self._copies.take()
         self._num_sent = program.loaded.record.num_sent
 
     def note_stepped(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Note what a step has made of some parameters, on the wafer, too."""
+        """Copy some parameters after a step, which the wafer has, too."""
         self._copies.take_some(parameters)
 
     def copy_of(self, parameter: torch.Tensor) -> torch.Tensor:
-        """Return a parameter as it was noted last."""
+        """Return the copy of a parameter."""
         return self._copies.of(parameter)
 
 
@@ -151,7 +151,7 @@ class LossSignature:
     def of(
         cls, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]
     ) -> LossSignature | None:
-        """Return the look of a call of a loss; None: it has none."""
+        """Return the signature of a call of a loss; None: its tensors are not plain ones."""
         target = target_of(args, options)
         others = {name: option for name, option in options.items() if name != "target"}
         seen = (*args[2:], *others.values())
@@ -193,7 +193,7 @@ class LossSignature:
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """A tensor that is an argument."""
+    """The identity of a tensor that is an argument."""
 
     number: int
 
@@ -203,7 +203,7 @@ def _identify(option: object) -> object:
 
 
 def target_of(args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  # of a script
-    """Return what a loss compares its first argument with."""
+    """Return the target among the arguments of a loss."""
     return args[1] if len(args) > 1 else options.get("target")
 
 
@@ -275,7 +275,7 @@ class Source:
 
 @dataclass(slots=True, eq=False)
 class Deed:
-    """Something that was followed, and that is done again: a pass, clipping, a step."""
+    """A pass, clipping or a step that was followed and is repeated, with its counts."""
 
     tallies: tuple[tuple[TrainingProgram, Tally], ...]
     """The counts of the step, by program."""
@@ -306,7 +306,7 @@ class KnownPass:
     sources: tuple[Source, ...]
     """Where the arguments of the graph come from."""
     seeded: int
-    """Which leaf of the module's result the backward pass begins at."""
+    """The index of the leaf of the module's result at which the backward pass begins."""
     names: tuple[str | None, ...]
     """The outputs of the graph that the leaves of the result are."""
     signature: LossSignature | None
@@ -336,7 +336,7 @@ class KnownPass:
         self.ids = frozenset(map(id, self.parameters))
 
     def goes_as(self, other: KnownPass) -> bool:
-        """Tell whether another pass is the same, but perhaps for what it adds to."""
+        """Tell whether another pass differs at most in adding to gradients."""
         if self.capture is not other.capture or self.program is not other.program:
             return False
         mine, others = (
@@ -371,7 +371,7 @@ class KnownStep:
 
 
 def leaves_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Sequence[object]:
-    """Return what the arguments of a call are made of."""
+    """Return the leaves of the arguments of a call."""
     if not kwargs and all(isinstance(arg, torch.Tensor) for arg in args):
         return args  # as it is nearly always
     return cast("list[object]", pytree.tree_leaves((args, dict(kwargs))))

@@ -1,7 +1,7 @@
-"""Steps of optimizers, and what PyTorch puts around them: a label for profilers, and hooks.
+"""Steps of optimizers without the wrapper of PyTorch, which labels them and calls hooks.
 
-With neither a profiler nor a hook, it does nothing, and takes as long as a step of several small
-parameters. `zero_grad` has such a label, too.
+With neither a profiler nor a hook, the wrapper does nothing, and takes as long as a step of several
+small parameters. `zero_grad` has such a label, too.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _FILE = inspect.getfile(torch.optim.Optimizer)
 
 
 def label(kinds: Iterable[type[torch.optim.Optimizer]]) -> None:
-    """Let PyTorch's label be around the steps of classes now, not at their first optimizers.
+    """Wrap the steps of classes in PyTorch's label now, not when their first optimizer is made.
 
-    Then it is inside of what is put in place of a step. Every class gets a step of its own: one
-    that has not inherits what is put in place of another class' step.
+    So the label is inside of our replacement of a step. Every class gets a step of its own, lest it
+    inherit the replacement of another class' step.
     """
     for kind in kinds:
         step: Any = kind.step
@@ -46,10 +46,7 @@ def label(kinds: Iterable[type[torch.optim.Optimizer]]) -> None:
 
 
 def unlabelled(step: Step) -> Step:
-    """Return a step that is the same if an optimizer has no hooks, without the label if it can be.
-
-    A profiler that runs gets the label.
-    """
+    """Return a step for optimizers without hooks, labelled only while a profiler runs."""
     if getattr(step, "__code__", None) is not _LABELLED:
         return step  # a script has replaced it
     inside: Step = vars(step)["__wrapped__"]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _IGNORED = -100
 """The target of rows that do not count, unless a script chooses another one."""
 _LEAST_DELTA = 1e-30
-"""δ² and 1 / δ are f32 numbers."""
+"""The smallest δ: δ² and 1 / δ must be f32 numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Loss(ABC):
     """A loss with its options, of one output of a model."""
 
     needs_all_rows: ClassVar[bool] = False
-    """True if every row of a launch counts: a batch has exactly so many."""
+    """True if every row of a launch counts, so that launches cannot be padded."""
 
     output: str
     """The output of the graph that is compared."""
@@ -78,7 +78,7 @@ class Loss(ABC):
         return None
 
     def store(self, weights: torch.Tensor | None) -> dict[str, Array]:
-        """Return what of it stays on the wafer, by names in the graph."""
+        """Return the arrays of the loss that stay on the wafer, by name in the graph."""
         if weights is None or self.weights is None:
             return {}
         return {self.weights: to_numpy(weights)}
@@ -98,7 +98,7 @@ class Loss(ABC):
 
     @abstractmethod
     def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
-        """Return what the output is compared with, for a launch of so many rows.
+        """Return the targets for a launch of so many rows.
 
         The layout is that of the script's tensor, which is the output or a view of it.
         """
@@ -108,7 +108,7 @@ class Loss(ABC):
         """Return the input of targets for an output."""
 
     def _parameters_of(self, source: Tensor) -> tuple[Tensor, ...]:
-        """Return what the loss has of its own that stays on the wafer."""
+        """Return the loss' own parameters in the graph."""
         del source
         return ()
 
@@ -197,7 +197,7 @@ class ClassLoss(Loss):
 
 @dataclass(frozen=True, slots=True)
 class LikelihoodLoss(ClassLoss):
-    """The negative likelihood of logarithms, with the indices of classes."""
+    """The negative log-likelihood of log-probabilities, with the indices of classes."""
 
     @classmethod
     def _names(cls) -> Mapping[str, object]:
@@ -210,7 +210,7 @@ class LikelihoodLoss(ClassLoss):
 
 @dataclass(frozen=True, slots=True)
 class OfElements(Loss):
-    """The mean, or the sum, of a function of each element and of what it should be."""
+    """The mean, or the sum, of a function of each element and its target."""
 
     needs_all_rows = True
     function: ClassVar[LossFunction]
@@ -260,7 +260,7 @@ class OfElements(Loss):
         return f"{self.output}.weights" if self.num_weights else None
 
     def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
-        """Return the wanted elements."""
+        """Return the targets in the layout of the output."""
         values = to_numpy(target)
         found = np.empty((rows, values.size // rows), values.dtype)
         places = layout.take(np.arange(found.size).reshape(found.shape))
@@ -338,7 +338,7 @@ class SmoothLoss(HuberLoss):
 
 @dataclass(frozen=True, slots=True)
 class BinaryLoss(OfElements):
-    """Binary cross entropy of shares."""
+    """Binary cross entropy of probabilities."""
 
     function = LossFunction.BINARY
 
@@ -398,7 +398,7 @@ class BinaryLogitsLoss(OfElements):
 
 @dataclass(frozen=True, slots=True)
 class DivergenceLoss(OfElements):
-    """The divergence of logarithms of shares from shares."""
+    """The Kullback-Leibler divergence of log-probabilities from target probabilities."""
 
     function = LossFunction.DIVERGENCE
 
@@ -424,7 +424,7 @@ class DivergenceLoss(OfElements):
 
 @dataclass(frozen=True, slots=True)
 class LogDivergenceLoss(OfElements):
-    """The divergence of logarithms of shares from others."""
+    """The Kullback-Leibler divergence of log-probabilities from those of the target."""
 
     function = LossFunction.LOG_DIVERGENCE
 
@@ -440,7 +440,7 @@ KINDS: Mapping[str, type[ClassLoss | OfElements]] = {
     "binary_cross_entropy": BinaryLoss,
     "binary_cross_entropy_with_logits": BinaryLogitsLoss,
 }
-"""Function of `torch.nn.functional` → what it becomes."""
+"""Function of `torch.nn.functional` → its loss."""
 
 
 def guess_loss(graph: Graph, results: Collection[str]) -> Loss | None:

@@ -58,10 +58,10 @@ class TrainedModule:
         places: ParameterPlaces,
         guesses_loss: bool = True,
     ) -> None:
-        """Take the wafer, how programs are placed on it and loaded, and what else trains.
+        """Take the wafer, the options and the loader of programs, and the session's optimizers.
 
-        The first call is one that a loss follows if it `guesses_loss`, as a part of a module does
-        not.
+        If it `guesses_loss`, the first call is expected to be followed by a loss, as that of a part
+        of a module is not.
         """
         self.name = name
         """The class of the module."""
@@ -70,26 +70,26 @@ class TrainedModule:
         self._placed: dict[Plan, tuple[Gradients, Placed] | UnsupportedOperationError] = {}
         self._programs: dict[Plan, TrainingProgram] = {}
         self.usual_loss: Loss | None = None
-        """The loss that was taken last; None: none has been, or the script has another one."""
+        """The loss that was taken last; None: none was, or the wafer does not have it."""
         self.takes_losses = True
-        """True if the wafer takes losses: not if several are added up for one result."""
+        """True if the wafer takes losses; False once a script added up several for one result."""
         self.knows_loss = not guesses_loss
-        """True if any call has been followed so far."""
+        """True if `usual_loss` is known, and not guessed."""
         self._known: weakref.WeakKeyDictionary[Capture, dict[_Key, TrainingProgram]] = (
             weakref.WeakKeyDictionary()
         )
-        """The programs by what led to them, found without comparing graphs."""
+        """Programs by capture and key of a call, found without comparing graphs."""
         self._inference: weakref.WeakKeyDictionary[Capture, ModuleProgram | None] = (
             weakref.WeakKeyDictionary()
         )
-        """The program that computes without a gradient, as a part of one of these."""
+        """Capture of a call without gradients → the forward pass of a training program for it."""
         self._cut: weakref.WeakKeyDictionary[Capture, Capture] = weakref.WeakKeyDictionary()
-        """Captures whose batches take several launches, as they are cut."""
+        """Capture whose batch takes several launches → the same, cut into these."""
         self._room = Room(self._find, architecture, options)
 
     @property
     def programs(self) -> Collection[TrainingProgram]:
-        """All of them."""
+        """All programs of the module."""
         return self._programs.values()
 
     def check(self, call: TrainingCall) -> None:
@@ -138,7 +138,7 @@ class TrainedModule:
             return
 
     def _fit_sequence(self, call: TrainingCall, refusal: TooLargeError, plan: Plan) -> None:
-        """Find a program for a call whose sequences do not fit a launch, in as few as they fit."""
+        """Find a program for a call whose sequences take several launches, as few as possible."""
         whole = call.call.capture
         sizes = tile_sizes(whole.graph)
         low, found = 0, None
@@ -175,7 +175,7 @@ class TrainedModule:
         return cut
 
     def usual_loss_of(self, call: TrainingCall) -> Loss | None:
-        """Return the loss that usually follows; the host takes one of several launches."""
+        """Return the loss that usually follows; None for several launches: the host takes it."""
         return self.usual_loss if call.call.capture.sequences == 1 else None
 
     def usual_program(self, call: TrainingCall) -> TrainingProgram:
@@ -193,10 +193,10 @@ class TrainedModule:
     def program(
         self, call: TrainingCall, loss: Loss | None, seeded: tuple[str, ...] | None = None
     ) -> TrainingProgram:
-        """Return the program for a call and its loss; None: it is given gradients.
+        """Return the program for a call and its loss; without one, it takes gradients of outputs.
 
-        Those are of the `seeded` outputs, of what scripts usually go back from if None. Raises
-        UnsupportedOperationError if there is none.
+        These are the `seeded` outputs; None: those at which backward passes usually begin. Raises
+        UnsupportedOperationError if the wafer can have no such program.
         """
         known, key = self._known_of(call), self._key(call, loss, seeded)
         if key not in known:
@@ -222,13 +222,13 @@ class TrainedModule:
     def note_other_gradients(self) -> None:
         """Note that the gradients of a call's results were not those of its loss alone.
 
-        The wafer is then given them, from now on at once: the loss would be taken for nothing.
+        From now on the wafer is given these gradients, and takes no loss in vain.
         """
         self.takes_losses = False
         self.note_loss(None)
 
     def note_place(self, call: TrainingCall, program: TrainingProgram) -> None:
-        """Note where the gradients of a call's parameters are."""
+        """Note the program that has the gradients of a call's parameters."""
         bound = {n: tensor for n, tensor in call.call.parameters.items() if n in program.by_name}
         cuts = find_cuts(bound)
         for parameter, cut in cuts.items():
@@ -237,9 +237,9 @@ class TrainedModule:
             program.loaded.note_on_host("stepping parameters that weights are computed from")
 
     def inference_program(self, captured: Capture) -> ModuleProgram | None:
-        """Return what computes a graph with parameters that are on the wafer for training.
+        """Return a program that computes a graph with the parameters of a training program.
 
-        None: no program trains a model that is the same but for its number of rows.
+        None: no program trains the same model, whatever its number of rows.
         """
         if captured not in self._inference:
             self._inference[captured] = self._find_inference(captured)

@@ -42,9 +42,9 @@ class Stepped:
 
 
 def read_groups(optimizer: torch.optim.Optimizer, cuts: Mapping[int, Cut]) -> tuple[Stepped, ...]:
-    """Return the groups of an optimizer, without those that have none of some parameters.
+    """Return the groups of an optimizer that have parameters in a program.
 
-    `cuts` are those of parameters in a program, by their `id`. Raises UnsupportedOperationError
+    `cuts` are those of the program's parameters, by their `id`. Raises UnsupportedOperationError
     for an optimizer that the wafer cannot step.
     """
     found: list[Stepped] = []
@@ -102,7 +102,7 @@ _READERS: dict[type[torch.optim.Optimizer], Callable[[Options], Optimizer]] = {
     torch.optim.Adam: _read_adam,
     torch.optim.AdamW: _read_adamw,
 }
-"""Exact class → what reads the options of a group."""
+"""Exact class → the reader of the options of a group."""
 STEPPED = (*_READERS,)
 """The classes of optimizers whose steps the wafer can take."""
 
@@ -113,17 +113,17 @@ class Optimizers:
     def __init__(self) -> None:
         self._known: list[weakref.ref[torch.optim.Optimizer]] = []
         self.version = 0
-        """Another one if the steps of parameters may be others'."""
+        """A number that changes when another optimizer may step the parameters."""
 
     def note(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note an optimizer that there is."""
+        """Note an optimizer, as the latest one."""
         before = [known() for known in self._known]
         if before and before[-1] is optimizer:
             return
         own, is_known = _parameters_of(optimizer), optimizer in before
         later = before[before.index(optimizer) + 1 :] if is_known else []
         if not is_known or any(one and own & _parameters_of(one) for one in later):
-            self.version += 1  # else those that take turns have other parameters
+            self.version += 1  # else optimizers take turns, each with its own parameters
         self._known = [weakref.ref(one) for one in before if one not in (None, optimizer)]
         self._known.append(weakref.ref(optimizer))
 
@@ -208,7 +208,7 @@ class States:
         return 1 if any(state.get(name) is None for name in self._names.values()) else 2
 
     def arrays(self, parameters: Mapping[torch.nn.Parameter, Cut]) -> Arrays:
-        """Return what is kept, by the names in a program; zeros where there is nothing yet."""
+        """Return the state by names in a program, zeros where there is none yet."""
         return {
             moment_of(name, arena): array
             for parameter, cut in parameters.items()
@@ -221,7 +221,7 @@ class States:
         return torch.zeros_like(parameter) if found is None else found
 
     def write(self, parameters: Mapping[torch.nn.Parameter, Cut], arrays: Arrays) -> None:
-        """Write what a step has made of parameters and of what is kept of them."""
+        """Write the parameters and the state after a step on the wafer."""
         with torch.no_grad():
             for parameter, cut in parameters.items():
                 cut.write(parameter, arrays)

@@ -1,6 +1,6 @@
 """Parameters of a script as those of a program, which may be views of them: thirds, or transposed.
 
-A step on the wafer is one of whole parameters: their pieces have each element once.
+The wafer steps whole parameters only, whose pieces have each element once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Piece:
     """A parameter of a program: some elements of one of the script's."""
 
     name: str
-    """The program's."""
+    """The name in the program."""
     size: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
@@ -42,7 +42,7 @@ class Cut:
     """The pieces of one parameter of a script, which have each of its elements once."""
 
     stride: tuple[int, ...]
-    """How the parameter lies in memory."""
+    """The strides of the parameter."""
     pieces: tuple[Piece, ...]
 
     @property
@@ -68,10 +68,10 @@ class Cut:
 
 
 def find_cuts(bound: Mapping[str, torch.Tensor]) -> dict[torch.Tensor, Cut]:
-    """Return how parameters of a script are cut, given those of a program by name.
+    """Return the cut of each parameter of a script, given the parameters of a program by name.
 
-    Parameters that are not whole in the program are left out, as those that it computes with only
-    after the script has.
+    Parameters of which the program has only some elements, or tensors computed from them, are left
+    out.
     """
     found: defaultdict[torch.Tensor, list[Piece]] = defaultdict(list)
     for name, tensor in bound.items():

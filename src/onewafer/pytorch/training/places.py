@@ -23,9 +23,9 @@ _uncounted = count(-1, -1)
 gradient_of: Callable[[torch.Tensor], torch.Tensor | None] = attrgetter("grad")
 """Returns the gradient that a parameter has."""
 changes_gradient: Callable[[torch.Tensor], object] = attrgetter("_backward_hooks")
-"""Returns what may give another gradient in place of that of a parameter, if there is anything."""
+"""Returns the hooks that may replace the gradient of a parameter, if there are any."""
 sees_gradient: Callable[[torch.Tensor], object] = attrgetter("_post_accumulate_grad_hooks")
-"""Returns what sees the gradient that a parameter has then."""
+"""Returns the hooks that see the gradient of a parameter afterwards, if there are any."""
 
 
 def version_of(tensor: torch.Tensor) -> int:
@@ -50,18 +50,18 @@ def versions_of(tensors: Sequence[torch.Tensor]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class ParameterPlace:
-    """The place of a parameter."""
+    """The place of a parameter and its gradient on the wafer."""
 
     program: TrainingProgram
     cut: Cut
     """The parameter's pieces in the program."""
     gradient: torch.Tensor | None = None
-    """Results of the host whose values stand for those of the wafer; None: the wafer computed."""
+    """The gradient of the host that stands for the wafer's; None: the wafer computed it."""
     version: int = 0
     """The version of the gradient, as it was."""
 
     def has_gradient_of(self, parameter: torch.Tensor) -> bool:
-        """Tell whether the gradient on the wafer is that of the host, where that has values."""
+        """Tell whether a parameter still has the host's gradient that stands for the wafer's."""
         known, found = self.gradient, parameter.grad
         if known is None or found is None:
             return False
@@ -78,7 +78,7 @@ class ParameterPlaces:
     def __init__(self) -> None:
         self._places = cast("MutableMapping[torch.Tensor, ParameterPlace]", WeakIdKeyDictionary())
         self._stepped = cast("MutableMapping[torch.Tensor, TrainingProgram]", WeakIdKeyDictionary())
-        """Where the last step of a parameter was taken."""
+        """Parameter → the program that took its last step."""
 
     def note(
         self,
@@ -92,7 +92,7 @@ class ParameterPlaces:
         self._places[parameter] = ParameterPlace(program, cut, gradient, version)
 
     def note_step(self, parameter: torch.Tensor, program: TrainingProgram) -> None:
-        """Note that a program has taken a step of a parameter, and has what is kept of it."""
+        """Note that a program has taken a step of a parameter, and has its optimizer's state."""
         self._stepped[parameter] = program
 
     def has_moved(self, parameter: torch.Tensor, program: TrainingProgram) -> bool:
@@ -104,11 +104,11 @@ class ParameterPlaces:
         return self._places.get(parameter)
 
     def names_of(self, program: TrainingProgram) -> frozenset[str]:
-        """Return what parameters of the script are called in the program that they are in."""
+        """Return the names in a program of the parameters that are there."""
         places = [place for place in self._places.values() if place.program is program]
         return frozenset(name for place in places for name in place.cut.names)
 
 
 def has_hooks(parameter: torch.Tensor) -> bool:
-    """Tell whether something else sees, or changes, the gradient of a parameter."""
+    """Tell whether hooks see or change the gradient of a parameter."""
     return bool(changes_gradient(parameter) or sees_gradient(parameter))

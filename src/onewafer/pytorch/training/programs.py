@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a program."""
+    """The plan of a training program: everything that it is made from."""
 
     graph: Graph
     """The model, with the rows of a launch."""
@@ -76,7 +76,7 @@ class Plan:
 
     @property
     def trained(self) -> Trained:
-        """The facts that its graph does not say."""
+        """The facts for placing it that its graph does not have."""
         return Trained(len(self.graph.operations), self.steps, self.context)
 
     @property
@@ -93,7 +93,7 @@ class Plan:
 
     @property
     def evaluated(self) -> Graph:
-        """The model as an evaluation has it."""
+        """The model in evaluation mode, without the factors of dropouts."""
         return without_factors(self.graph, self.drawn)
 
     def gives_more_than(self, other: Plan) -> bool:
@@ -121,7 +121,7 @@ class TrainingProgram:
         self._serial = 0
         backward = gradients.graph.operations[gradients.num_forward :]
         self._backward_flop: dict[tuple[str, ...], float] = {}
-        """FLOP of a backward pass for each sample, by what gradients are wanted of."""
+        """Operands that get gradients → FLOP of a backward pass for each sample."""
         self.operands_of_backward = frozenset(
             name
             for operation in backward
@@ -136,13 +136,13 @@ class TrainingProgram:
         """Cycles of all launches up to the last step."""
         stored = {tensor.name for tensor in plan.graph.parameters}
         self.parameters = frozenset(name for name in self.by_name if name in stored)
-        """Those whose gradients it gives."""
+        """The parameters whose gradients it gives."""
         self._parameter_gradients = {self.by_name[name] for name in self.parameters}
         if not loaded.leaves_values_to_host:
             self._note_beginning()
 
     def _note_beginning(self) -> None:
-        """Note that what an optimizer keeps begins with 0."""
+        """Note that the states of optimizers on the wafer begin with 0."""
         shapes = {tensor.name: tensor.shape for tensor in self.plan.graph.parameters}
         self.loaded.adopt(
             {
@@ -186,8 +186,8 @@ class TrainingProgram:
     ) -> Arrays:
         """Launch the forward pass of a call; return its outputs, none if the host has them.
 
-        The call has been launched `before` on a program: if it is this one, the pass is made again;
-        if it is another one, the call is of this one from now on.
+        `before` is the program that the call was launched on before: if it is this one, the pass is
+        counted as repeated; another one hands its counts of the call over to this one.
         """
         loaded, rows = self.loaded, count_samples(call)
         self._holder = None  # until it is done: it may be interrupted
@@ -214,7 +214,7 @@ class TrainingProgram:
         rows: int,
         flop: int,
     ) -> None:
-        """Count what is done of a call, and was done `before` on a program, if it was."""
+        """Count launches for a call; the program `before` counted the same before, if any did."""
         if before is self:
             self.loaded.record.count_again(phase, launches)
             return
@@ -223,10 +223,7 @@ class TrainingProgram:
             before.loaded.record.give_up(phase, rows, flop)
 
     def _join(self, parts: Sequence[CapturedCall], arrays: Sequence[Array]) -> Array:
-        """Return the rows of the parts of a call, without those that a launch has beyond its part.
-
-        Where all rows of a launch count, there are no such.
-        """
+        """Return the rows of all parts of a call, without the rows that pad launches."""
         return np.concatenate(
             [
                 array
@@ -256,7 +253,7 @@ class TrainingProgram:
     ) -> float | None:
         """Launch the loss; return it, None if the host has it.
 
-        It has been launched `before` on a program, as in `forward`.
+        `before` is as in `forward`.
         """
         loss = self.plan.loss
         assert loss is not None, "it is asked for the loss that it has"  # invariant
@@ -279,13 +276,12 @@ class TrainingProgram:
     ) -> Arrays:
         """Launch the backward pass; return gradients by their names in the graph.
 
-        The call's gradients are `wanted` of these parameters and inputs, the program may give more.
+        The call needs the `wanted` gradients of parameters and inputs; the program may give more.
         If it `adds`, those of parameters are sums with the ones that are on the wafer.
 
-        There are seeds for each part of the call, the last of which may have its activations on the
-        wafer; the forward pass of the others is launched again. Parts of a sequence go back from
-        the last one to the first. `flop` is what the host has
-        computed for the same, if it has.
+        There are seeds for each part of the call, from the last of which it goes back to the first.
+        The last one may still have its activations on the wafer; the forward pass of the others is
+        launched again. `flop` is the work of the host for the same pass, if it has computed it.
         """
         is_held = self.holds(holder)
         self._holder = None  # its activations make room for gradients
@@ -356,7 +352,7 @@ class TrainingProgram:
         return NORM in self._entries
 
     def update(self, index: int, numbers: Array) -> Arrays:
-        """Launch the step with an index in the plan; return parameters and what is kept of them."""
+        """Launch the step with an index in the plan; return parameters and optimizer states."""
         entry, name = names_of_update(index)
         launched = self._launch(entry, lambda: {name: numbers})
         is_first, rows = self._rows_since_step > 0, max(1, self._rows_since_step)
@@ -377,7 +373,7 @@ class TrainingProgram:
         self._cycles = self.loaded.record.elapsed_cycles
 
     def describe_repeated(self, steps: int, rows: int, cycles: int, loss: float | None) -> str:
-        """Return how far a loop is whose last `steps` are not accounted for yet.
+        """Return the progress of a loop whose last `steps` are not accounted for yet.
 
         Rows, cycles and loss are those of the last one; the loss is None if it is gone.
         """
@@ -393,7 +389,7 @@ class TrainingProgram:
     def note_rows(self, rows: int, *, is_stepped: bool = False) -> None:
         """Note the rows of backward passes that were accounted for with others.
 
-        They come after a step that was, too, if it `is_stepped`.
+        If it `is_stepped`, a step before them was accounted for, too.
         """
         self._rows_since_step = rows + (0 if is_stepped else self._rows_since_step)
 

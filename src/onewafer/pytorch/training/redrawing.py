@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Redrawing(TorchDispatchMode):
-    """Inside, dropouts of a call keep what they have kept on the wafer; the host draws others.
+    """A mode in which dropouts keep the elements that they kept on the wafer, where that drew.
 
     PyTorch fills a tensor with ones and zeros for each dropout, in the order in which the capture
     has them, and divides it by the share that is kept.

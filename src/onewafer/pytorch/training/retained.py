@@ -27,7 +27,7 @@ def gradients_of(parameters: Sequence[torch.Tensor]) -> list[torch.Tensor] | Non
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """The gradients of some parameters, as they were."""
+    """The gradients of some parameters with their versions, which show changes."""
 
     parameters: Sequence[torch.Tensor]
     tensors: Sequence[torch.Tensor]
@@ -35,17 +35,17 @@ class Gradients:
 
     @classmethod
     def of(cls, parameters: Sequence[torch.Tensor], tensors: Sequence[torch.Tensor]) -> Gradients:
-        """Return the gradients of parameters of now, which are these tensors."""
+        """Note these tensors as the gradients of parameters, with their present versions."""
         return cls(parameters, tensors, versions_of(tensors))
 
     def are_same(self) -> bool:
-        """Tell whether the parameters have these gradients, and nothing has changed them."""
+        """Tell whether the parameters still have these gradients, unchanged."""
         if not all(map(is_, map(gradient_of, self.parameters), self.tensors)):
             return False
         return versions_of(self.tensors) == self.versions
 
     def follow(self, before: Gradients) -> bool:
-        """Tell whether these are what others became by one addition to each of them."""
+        """Tell whether these are the gradients `before` after one addition to each of them."""
         if self.parameters is not before.parameters:
             return False
         are_same = all(map(is_, self.tensors, before.tensors))
@@ -57,7 +57,7 @@ class Gradients:
         return next(((one, version) for known, one, version in found if known is parameter), None)
 
     def has(self, parameter: torch.Tensor) -> bool:
-        """Tell whether a parameter has its gradient of these, and nothing has changed it."""
+        """Tell whether a parameter still has its one of these gradients, unchanged."""
         tensor, version = self.find(parameter) or (None, 0)
         return tensor is not None and parameter.grad is tensor and version_of(tensor) == version
 
@@ -67,13 +67,13 @@ _NONE = Gradients((), (), [])
 
 @dataclass(slots=True, eq=False)
 class RetainedGradients:
-    """The gradients of one program, which it has, too, as long as they are unchanged."""
+    """Gradients of one program's parameters; while they are unchanged, the wafer has them, too."""
 
     owner: KnownModule
     program: TrainingProgram
     cuts: Mapping[torch.Tensor, Cut]
     gradients: Gradients = _NONE
-    """As the wafer has them."""
+    """The gradients that the wafer has."""
     ids: frozenset[int] = field(default=frozenset())
     """The identities of their parameters."""
     unfollowed_rows: int = 0
@@ -89,7 +89,7 @@ class RetainedGradients:
         cuts: Mapping[torch.Tensor, Cut],
         places: ParameterPlaces,
     ) -> RetainedGradients | None:
-        """Return the gradients that passes have given which were followed; None: it has others."""
+        """Return the gradients of passes that were followed; None: the wafer has others."""
         retained = cls(owner, program, cuts)
         for parameter in cuts:
             place = places.find(parameter)
@@ -108,7 +108,7 @@ class RetainedGradients:
         return self.unfollowed_rows + (0 if self.is_stepped else self.program.rows_since_step)
 
     def note(self) -> None:
-        """Note the gradients of now."""
+        """Note the present gradients."""
         found = (*(parameter for parameter in self.cuts if parameter.grad is not None),)
         self.take(Gradients.of(found, gradients_of(found) or ()), frozenset(map(id, found)))
 
@@ -129,7 +129,7 @@ class RetainedGradients:
         return len(self.ids) == len(self.cuts) and self.gradients.are_same()
 
     def settle(self, places: ParameterPlaces) -> None:
-        """Let them be gradients that were followed, and changed since if they were."""
+        """Note in `places` that the wafer has the gradients that are unchanged, as if followed."""
         for parameter, cut in self.cuts.items():
             gradient = parameter.grad if self.gradients.has(parameter) else None
             places.note(parameter, self.program, cut, gradient)

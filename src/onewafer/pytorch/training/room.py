@@ -1,4 +1,4 @@
-"""Remedies where a module in training does not fit: each is laid out, nothing is guessed.
+"""Remedies for a module in training that does not fit: each is tried by placing it.
 
 `mesh.verify` names bytes by arena and a rectangle, where the whole batch is one launch. Here are
 the others: launches of a part of the batch, a smaller batch where it cannot be cut, a shorter
@@ -28,17 +28,17 @@ _RECTANGLE = re.compile(r"use a rectangle of at least (\d+×\d+) PEs")
 
 
 class Room:
-    """A configuration that has room on the wafer."""
+    """The search for a configuration that has room on the wafer."""
 
     def __init__(
         self, place: Callable[[Plan], object], architecture: Architecture, options: WaferOptions
     ) -> None:
-        """Take what lays a plan out so, or raises UnsupportedOperationError."""
+        """Take the function that places a plan, or raises UnsupportedOperationError."""
         self._place, self._architecture, self._options = place, architecture, options
         self._in_groups: dict[Plan, TooLargeError | None] = {}
 
     def in_groups(self, error: TooLargeError, plan: Plan) -> TooLargeError:
-        """Return the error of a batch that has room in groups of samples; else the one it has."""
+        """Return the error that names groups of samples with room for a batch; else its own."""
         if plan not in self._in_groups:
             self._in_groups[plan] = refuse_outside_of_groups(
                 plan.derive(), plan.trained, self._architecture, self._options

@@ -43,7 +43,7 @@ class Part:
 
     program: TrainingProgram
     index: int
-    """Which of the program's steps it is."""
+    """The index among the program's steps."""
     places: Mapping[torch.nn.Parameter, ParameterPlace]
     states: States
     numbers: NDArray[Any]
@@ -100,9 +100,9 @@ def gradients_of(program: TrainingProgram, places: _Places) -> Arrays:
 def account_gradients(
     program: TrainingProgram, parameters: _Places, places: ParameterPlaces
 ) -> None:
-    """Account for gradients that the host, which has the values, has changed since they came.
+    """Account for sending the gradients that the host has changed since the wafer had them.
 
-    They are sent, and are then on the wafer: a pass before they are zeroed adds to them.
+    They are on the wafer then: a pass before they are zeroed adds to them.
     """
     stale: dict[torch.Tensor, ParameterPlace] = {
         parameter: place
@@ -115,7 +115,7 @@ def account_gradients(
 
 
 def _send(program: TrainingProgram, arrays: Arrays) -> None:
-    """Account for tensors that are sent, whatever is on the wafer."""
+    """Account for sending tensors, even if the wafer has them."""
     program.loaded.keep(arrays, {name: next(_VERSIONS) for name in arrays})
 
 
@@ -164,7 +164,7 @@ def _part(
 
 
 def has_hooks(optimizer: torch.optim.Optimizer) -> bool:
-    """Tell whether hooks of others see a step."""
+    """Tell whether hooks, other than ours, see the step of an optimizer."""
     own = vars(optimizer)
     if own.get("_optimizer_step_pre_hooks") or own.get("_optimizer_step_post_hooks"):
         return True

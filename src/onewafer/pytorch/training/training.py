@@ -72,14 +72,14 @@ class Training:
         *,
         leaves_values_to_host: bool,
     ) -> None:
-        """Take where work of the host is counted.
+        """Take the ledger of the host's work.
 
-        The others are entered: while the wafer is at work, and around calls for the host. `refuse`
-        makes the refusal of an error of ours.
+        `working` is entered while the wafer works, `calls_on_host` around calls for the host;
+        `refuse` makes a refusal of an error of ours.
         """
         self._refuse = refuse
         self._broken: UnsupportedOperationError | None = None
-        """Why nothing is trained any more: an error of ours; None: there was none."""
+        """The error of ours that has ended training on the wafer; None: there was none."""
         self._host, self._working, self._calls_on_host = host, working, calls_on_host
         self._leaves_values_to_host = leaves_values_to_host
         self.optimizers = Optimizers()
@@ -87,16 +87,16 @@ class Training:
         self.repeats = Repeats(host, self)
         """Steps that are repeated, where the host has the values."""
         self.following = Following(self.repeats, self.optimizers)
-        """The step that is followed, there, until it is known."""
+        """Steps that are followed there until they are known."""
         self.num_losses = 0
         """Losses that the wafer has taken."""
         self._results = cast("MutableMapping[torch.Tensor, _Result]", WeakIdKeyDictionary())
         self._logarithms = cast(
             "MutableMapping[torch.Tensor, tuple[torch.Tensor, int, int]]", WeakIdKeyDictionary()
         )
-        """Logarithms of shares → what they are made from, and the versions of both."""
+        """Result of log-softmax → its source, and the versions of both."""
         self._pending: tuple[TrainingCall, Tensors] | None = None
-        """A call that is not accounted for yet: what follows decides which program it is of."""
+        """A call that is not accounted for yet: the loss that follows decides its program."""
         self._lock = threading.RLock()
 
     # --- calls ---------------------------------------------------------------------------------
@@ -135,25 +135,25 @@ class Training:
             self._results[tensor] = _Result(call, name, version_of(tensor))
 
     def outputs_in(self, result: object) -> Iterator[str | None]:
-        """Yield the outputs that the leaves of a module's result are; None: it is another one."""
+        """Yield the output that each leaf of a module's result is; None: it is no output."""
         for leaf in cast("list[object]", pytree.tree_leaves(result)):
             found = self._results.get(leaf) if isinstance(leaf, torch.Tensor) else None
             yield None if found is None else found.name
 
     def resume(self, call: TrainingCall, results: Mapping[str, torch.Tensor]) -> None:
-        """Go on after a call that nothing has followed; these are its results that there are."""
+        """Go on after a call that was not followed, given its results that still exist."""
         self._note_results(call, results)
         values = [results[name].detach() for name in call.places if name in results]
         self._pending = call, (*values,) if len(values) == len(call.places) else ()
 
     def resume_loss(self, call: TrainingCall, taken: TakenLoss, value: torch.Tensor) -> None:
-        """Go on after a loss of such a call."""
+        """Go on after a loss of a call that was not followed."""
         self._account(lambda: self._account_loss(call, taken, value))
 
     def resume_backward(
         self, call: TrainingCall, gradients: Gradients, *, adds: bool, flop: int
     ) -> None:
-        """Go on after a backward pass of such a call, in which the host has computed these FLOP."""
+        """Go on after a backward pass that was not followed; `flop` is the host's work in it."""
         own, adding = self._take_pending(call), Accumulation.decided(self.places, adds=adds)
         self._account(lambda: call.backward(gradients, adding, values=own, flop=flop))
 
@@ -235,7 +235,7 @@ class Training:
             return None
         value, rest = args[0], args[1:]
         source = self._source_of(value) if kind == "nll_loss" else None
-        if source is not None:  # the likelihood of logarithms is the cross entropy of their source
+        if source is not None:  # its likelihood is the cross entropy of the source
             kind, value = "cross_entropy", source
         result = self._results.get(_whole(value))
         is_new = result is not None and result.call.loss is None
@@ -262,14 +262,14 @@ class Training:
         return LossOfCall(result.call, taken, compute, source)
 
     def note_logarithms(self, source: torch.Tensor, result: torch.Tensor, dim: int) -> None:
-        """Note a tensor of logarithms of shares, and the result of a call that it is made from."""
+        """Note the result of a log-softmax whose source is the result of a call."""
         if self.repeats.is_of_live(_whole(source)):
             self.repeats.settle()
         if _whole(source) in self._results and dim % source.dim() == source.dim() - 1:
             self._logarithms[result] = source, version_of(source), version_of(result)
 
     def _source_of(self, logarithms: torch.Tensor) -> torch.Tensor | None:
-        """Return what logarithms of shares are made from, if neither has changed since."""
+        """Return the source of a log-softmax, if neither has changed since."""
         source, *versions = self._logarithms.get(logarithms, (None, 0, 0))
         if source is None or versions != [version_of(source), version_of(logarithms)]:
             return None
@@ -284,7 +284,7 @@ class Training:
         leaves: Sequence[torch.Tensor],
         compute: Callable[[], Gradients],
     ) -> Gradients:
-        """Return what `compute` gives, the gradients of leaves, and account for it as launches."""
+        """Return the gradients of leaves that `compute` gives, and account for launches."""
         if self._broken is not None:
             return compute()
         with self._host.doing(HostWork()) as work:
@@ -323,9 +323,9 @@ class Training:
         compute: Callable[[], Gradients],
         refusal: UnsupportedOperationError | None = None,
     ) -> Gradients:
-        """Return what `compute` gives, gradients by the host because of a refusal.
+        """Return the gradients that `compute` gives on the host because of a refusal.
 
-        Without one, they can be differentiated again.
+        Without one, it is because they can be differentiated again.
         """
         why = refusal.refusal if refusal else _AGAIN
         work = self._count(
@@ -345,9 +345,9 @@ class Training:
         refusal: UnsupportedOperationError | None,
         must_be_finite: bool,
     ) -> torch.Tensor:
-        """Clip gradients so that their norm is at most so much; return what it was.
+        """Clip gradients so that their norm is at most `most`; return their norm before.
 
-        `on_host` does so there, because of a refusal if there is one.
+        `on_host` clips them on the host, as it must if there is a refusal.
         """
         if refusal is None and self.repeats.clip("clip_grad_norm_", parameters):
             norm = on_host()
@@ -369,7 +369,7 @@ class Training:
         bound: float,
         on_host: Callable[[], None],
     ) -> None:
-        """Bound the elements of gradients; `on_host` does so there."""
+        """Bound the elements of gradients; `on_host` bounds them on the host."""
         if self.repeats.clip("clip_grad_value_", parameters):
             on_host()
             self.repeats.note_clipped()
@@ -411,7 +411,7 @@ class Training:
     def step(
         self, optimizer: torch.optim.Optimizer, on_host: Callable[[], object], *, has_closure: bool
     ) -> object:
-        """Take a step that is not known; `on_host` takes it there, and asks its closure."""
+        """Take a step that is not known; `on_host` takes it on the host and calls its closure."""
         self.optimizers.note(optimizer)
         if has_closure:
             result = on_host()
@@ -461,7 +461,7 @@ class Training:
             yield
 
     def _account(self, launch: Callable[[], object], work: HostWork | None = None) -> None:
-        """Account for launches of what the host computes: nothing of it is the script's matter."""
+        """Account for launches of what the host computes; errors are counted, not raised."""
         try:
             with leaving_turn(), self._lock, self._host.computing_for_wafer(), torch.no_grad():
                 launch()
@@ -510,7 +510,7 @@ _AGAIN = Refusal("gradients of gradients (`create_graph`)")
 
 
 def name_of(call: TrainingCall) -> str:
-    """Return the name of what was called."""
+    """Return the name of the module that was called."""
     return call.trained.name
 
 
@@ -532,7 +532,7 @@ def _without_gradients(parameters: Sequence[torch.Tensor]) -> Generator[None]:
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor that another one has all elements of, in the same order."""
+    """Return the base of a view that has all its elements in their order, else the tensor."""
     base = tensor._base  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
     if base is None or base.numel() != tensor.numel():
         return tensor
