@@ -138,7 +138,7 @@ class _HostGraph:
         self.is_shared = True
         results = tuple(tensor for tensor in found if tensor is not None)
         graph = _HostGraph([*self.leaves, *own], results, is_shared=True)
-        made = iter(_apply(_GradientsOnHost, graph, *leaves, *gradients))
+        made = iter(apply(_GradientsOnHost, graph, *leaves, *gradients))
         every = iter([None if tensor is None else next(made) for tensor in found])
         return (*(next(every) if is_needed else None for is_needed in needed),)
 
@@ -266,7 +266,8 @@ class LossOnWafer(torch.autograd.Function):
         return None, None, found
 
 
-def _apply(function: type[torch.autograd.Function], *operands: object) -> Any:  # noqa: ANN401  # of a function
+def apply(function: type[torch.autograd.Function], *operands: object) -> Any:  # noqa: ANN401  # of a function
+    """Return the results of a node for some operands."""
     return function.apply(*operands)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # partly typed
 
 

@@ -78,15 +78,12 @@ class Programs(Protocol):
 
     def note_loss(self, loss: Loss | None) -> None:
         """Note the loss that a call was followed by."""
-        ...
 
     def note_other_gradients(self) -> None:
         """Note that the gradients of a call's results were not those of its loss alone."""
-        ...
 
     def note_place(self, call: TrainingCall, program: TrainingProgram) -> None:
         """Note the program that has the gradients of a call's parameters."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +120,12 @@ class TrainingCall:
         """Take the call, and the function that computes it from its leaves on the host."""
         self.trained = trained
         self.call = call
-        self.rows = count_samples(call)
-        self._compute = compute
+        self.num_rows = count_samples(call)
+        """Tokens or samples."""
+        self.compute_graph = compute
+        """The function that computes the call on the host from the leaves of its arguments."""
         self.loss: TakenLoss | None = None
-        self._program: TrainingProgram | None = None
+        self.program: TrainingProgram | None = None
         """The program that it was launched on last."""
         self._compared: TrainingProgram | None = None
         """The program that its loss was launched on last."""
@@ -147,27 +146,12 @@ class TrainingCall:
         """Split the call into the launches of another capture."""
         self.call = replace(self.call, capture=capture)
 
-    @property
-    def program(self) -> TrainingProgram | None:
-        """The program that it was launched on last."""
-        return self._program
-
-    @property
-    def compute_graph(self) -> Callable[..., object]:
-        """The function that computes it on the host from the leaves of its arguments."""
-        return self._compute
-
-    @property
-    def num_rows(self) -> int:
-        """Tokens or samples."""
-        return count_samples(self.call)
-
     # --- values of the host --------------------------------------------------------------------
 
     def compute(self, leaves: Sequence[object]) -> tuple[torch.Tensor, ...]:
         """Return the results that the wafer has, computed by the host."""
         with errors_of_script():
-            result = self._compute(*leaves)
+            result = self.compute_graph(*leaves)
         found = cast("list[object]", pytree.tree_leaves(result))
         tensors: dict[str, torch.Tensor] = {}
         for leaf, place in zip(found, self.call.results, strict=True):
@@ -243,9 +227,8 @@ class TrainingCall:
         Autograd sees when one of the former changes; the script may change the latter, and the
         forward pass may have to be launched again.
         """
-        program = self._program
-        assert program is not None, "it was launched"  # invariant
-        read = program.operands_of_backward
+        assert self.program is not None, "it was launched"  # invariant
+        read = self.program.operands_of_backward
         call = self.call
         inputs, parameters = ({**given} for given in (call.inputs, call.parameters))
         for given in (inputs, parameters):
@@ -266,7 +249,7 @@ class TrainingCall:
 
     def account(self, values: Sequence[torch.Tensor]) -> None:
         """Account for the forward pass that the host has computed, unless that was done."""
-        if self._program is None:
+        if self.program is None:
             program = self.trained.program(self, self.trained.usual_loss_of(self))
             with program.loaded.alone():
                 self._hold(program, values)
@@ -289,7 +272,7 @@ class TrainingCall:
         with program.loaded.alone():
             program.loaded.keep(taken.stored())  # not simulated without its parameters
             self._hold(program, values)
-            found = program.loss(targets, lambda: host, rows=self.rows, before=self._compared)
+            found = program.loss(targets, lambda: host, rows=self.num_rows, before=self._compared)
         self._compared = program
         self.loss = taken
         self.trained.note_loss(taken.loss)
@@ -335,14 +318,14 @@ class TrainingCall:
         else:
             program = self.trained.program(self, taken.loss)
         with program.loaded.alone():
-            is_again = self._program is not None and self.call.capture.sequences > 1
+            is_again = self.program is not None and self.call.capture.sequences > 1
             if not program.holds(self) and not is_again:
                 if taken is not None:
                     program.loaded.keep(taken.stored())
                 self._hold(program, values)
                 if taken is not None:
                     targets = partial(self._targets, taken, program)
-                    program.loss(targets, dict, rows=self.rows, before=self._compared)
+                    program.loss(targets, dict, rows=self.num_rows, before=self._compared)
                     self._compared = program
             if taken is None:
                 seeds = self._seeds(program, gradients)
@@ -375,10 +358,10 @@ class TrainingCall:
         outputs = program.forward(
             self,
             self._again or self.call,
-            host.samples if host else _nothing,
-            before=program if self._has_gone_back else self._program,
+            host.samples if host else lambda _first, _count: {},
+            before=program if self._has_gone_back else self.program,
         )
-        self._program = program
+        self.program = program
         return outputs
 
     def _restored(self, values: Sequence[torch.Tensor]) -> object:
@@ -473,12 +456,6 @@ def _are_proportional(one: Array, other: Array) -> bool:
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     is_known = bool(np.isfinite(lengths)) and bool(first.any())
     return not is_known or abs(float(first @ second)) > _ONE_DIRECTION * lengths
-
-
-def _nothing(first: int, count: int) -> Arrays:
-    """Return no outputs, where the host has none."""
-    del first, count
-    return {}
 
 
 def _has_elements_of(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -7,7 +7,6 @@ Gradients that are not on the wafer are added to the sum and clipped by the host
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,20 +98,10 @@ class Clipped:
 
         `refuse` gets the reason for those that are on the wafer, but are not clipped there.
         """
-        by_program: defaultdict[TrainingProgram, dict[torch.Tensor, ParameterPlace]] = defaultdict(
-            dict
-        )
-        others: list[torch.Tensor] = []
-        for parameter in parameters:
-            place, gradient = places.find(parameter), parameter.grad
-            if gradient is None:
-                continue
-            if place is None:
-                others.append(gradient)
-            else:
-                by_program[place.program][parameter] = place
+        given = [parameter for parameter in parameters if parameter.grad is not None]
+        others = [parameter.grad for parameter in given if places.find(parameter) is None]
         parts: list[ClippedPart] = []
-        for program, found in by_program.items():
+        for program, found in places.by_program(given).items():
             names = names_of(place.cut for place in found.values())
             is_all = program.parameters == frozenset(names)
             if is_all and program.can_clip:
@@ -121,8 +110,8 @@ class Clipped:
                 is_some = not places.names_of(program) <= {*names}
                 reason = _NO_ENTRIES if is_all else _SOME_ONLY if is_some else _COMPUTED
                 refuse(UnsupportedOperationError(reason))
-                others += [parameter.grad for parameter in found if parameter.grad is not None]
-        return cls(parts, others)
+                others += [parameter.grad for parameter in found]
+        return cls(parts, [gradient for gradient in others if gradient is not None])
 
     def norm(self) -> torch.Tensor:
         """Return the norm of all gradients."""

@@ -67,6 +67,8 @@ class _Nesting(threading.local):
 
 
 def _current() -> Training | None:
+    if torch.compiler.is_compiling():
+        return None
     process_id, training = _BLOCKS.current or (None, None)
     if training is None or training.is_broken:
         return None
@@ -78,22 +80,26 @@ def _replace_loss(kind: str) -> Callable[[Function], Function]:
         def take_loss(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
             return offer(kind, original, args, options)
 
-        # TorchScript reads the source of the original, and looks up its names in our globals.
         offer = _offer_loss
-        namespace: dict[str, Any] = original.__globals__
-        ours = FunctionType(
-            take_loss.__code__, namespace, original.__name__, None, take_loss.__closure__
-        )
-        return functools.update_wrapper(ours, original)
+        return _with_globals_of(original, take_loss)
 
     return replace
+
+
+def _with_globals_of(original: Function, ours: Function) -> Function:
+    """Return our function in place of another, with the globals and the name of that one.
+
+    TorchScript reads the source of the original, and looks up its names in our globals.
+    """
+    assert isinstance(ours, FunctionType), "it is one of ours"  # invariant
+    namespace: dict[str, Any] = original.__globals__
+    found = FunctionType(ours.__code__, namespace, original.__name__, None, ours.__closure__)
+    return functools.update_wrapper(found, original)
 
 
 def _offer_loss(
     kind: str, original: Function, args: tuple[Any, ...], options: dict[str, Any]
 ) -> Any:  # noqa: ANN401  # as in torch
-    if torch.compiler.is_compiling():
-        return original(*args, **options)
     training = _current()
     if training is None:
         return original(*args, **options)
@@ -111,15 +117,11 @@ def _replace_log_softmax(original: Function) -> Function:
         return result
 
     compute, note = original, _note_logarithms
-    namespace: dict[str, Any] = original.__globals__  # as for losses
-    ours = FunctionType(
-        log_softmax.__code__, namespace, original.__name__, None, log_softmax.__closure__
-    )
-    return functools.update_wrapper(ours, original)
+    return _with_globals_of(original, log_softmax)
 
 
 def _note_logarithms(args: tuple[Any, ...], options: dict[str, Any], result: object) -> None:
-    training = None if torch.compiler.is_compiling() else _current()
+    training = _current()
     names = ("input", "dim", "_stacklevel", "dtype")
     given = {**dict(zip(names, args, strict=False)), **options}
     source, dim = given.get("input"), given.get("dim")
@@ -180,7 +182,7 @@ def _find_gradients(parameters: Parameters) -> tuple[Training | None, Sequence[t
     """Return the training, None if PyTorch is to clip, and the parameters as a sequence."""
     if isinstance(parameters, torch.Tensor):
         parameters = [parameters]
-    training = None if torch.compiler.is_compiling() else _current()
+    training = _current()
     if training is None:
         return None, cast("Sequence[torch.Tensor]", parameters)
     found = [*parameters]
@@ -195,7 +197,7 @@ def _replace_step(original: Function) -> Function:
 
     @functools.wraps(original)
     def step(optimizer: torch.optim.Optimizer, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
-        training = None if torch.compiler.is_compiling() else _current()
+        training = _current()
         on_host = functools.partial(original, optimizer, *args, **options)
         if training is None or _NESTING.is_stepping:
             return on_host()
@@ -219,7 +221,7 @@ def _replace_zeroing(original: Function) -> Function:
 
     @functools.wraps(original)
     def zero_grad(optimizer: torch.optim.Optimizer, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002
-        training = None if torch.compiler.is_compiling() else _current()
+        training = _current()
         if training is None or not zero_gradients(optimizer, is_removing=bool(set_to_none)):
             original(optimizer, set_to_none)
 
@@ -231,7 +233,7 @@ def _replace_backward(original: Function) -> Function:
 
     @functools.wraps(original)
     def backward(tensor: torch.Tensor, *args: Any, **options: Any) -> None:  # noqa: ANN401  # as in torch
-        training = None if args or options or torch.compiler.is_compiling() else _current()
+        training = None if args or options else _current()
         if training is None or not training.repeats.go_back(tensor, original):
             original(tensor, *args, **options)
 
@@ -241,7 +243,7 @@ def _replace_backward(original: Function) -> Function:
 def _replace_hook_registration(original: Function) -> Function:
     @functools.wraps(original)
     def register_hook(tensor: torch.Tensor, hook: Function) -> Any:  # noqa: ANN401  # as in torch
-        training = None if torch.compiler.is_compiling() else _current()
+        training = _current()
         if training is not None:
             training.repeats.note_hook()
         return original(tensor, hook)

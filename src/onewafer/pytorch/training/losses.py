@@ -39,6 +39,22 @@ _IGNORED = -100
 """The target of rows that do not count, unless a script chooses another one."""
 _LEAST_DELTA = 1e-30
 """The smallest δ: δ² and 1 / δ must be f32 numbers."""
+_OF_CLASSES = {
+    "target": None,
+    "weight": None,
+    "size_average": None,
+    "ignore_index": _IGNORED,
+    "reduce": None,
+    "reduction": "mean",
+}
+"""Arguments after the first one, with their values where they are left out."""
+_OF_CROSS_ENTROPY = {**_OF_CLASSES, "label_smoothing": 0.0}
+_OF_ELEMENTS = {"target": None, "size_average": None, "reduce": None, "reduction": "mean"}
+_OF_MSE = {**_OF_ELEMENTS, "weight": None}
+_OF_HUBER = {"target": None, "reduction": "mean", "delta": 1.0, "weight": None}
+_OF_SMOOTH = {**_OF_ELEMENTS, "beta": 1.0}
+_OF_DIVERGENCE = {**_OF_ELEMENTS, "log_target": False}
+_OF_BINARY = {"target": None, "weight": None, **_OF_ELEMENTS, "pos_weight": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +64,16 @@ class Loss(ABC):
     needs_all_rows: ClassVar[bool] = False
     """True if every row of a launch counts, so that launches cannot be padded."""
 
+    arguments: ClassVar[Mapping[str, object]]
+    """Arguments of its function after the first one, with their values where they are left out."""
+    weights_argument: ClassVar[str | None] = None
+    """The one with the weights of classes or features; None: they cannot have any."""
+
     output: str
     """The output of the graph that is compared."""
     reduction: Reduction
+    num_weights: int = field(default=0, kw_only=True)
+    """Classes or features that have weights, which are a parameter of the graph; 0: none have."""
     line: str = field(default="", compare=False, kw_only=True)
     """`file:line` of the script that takes it."""
 
@@ -67,21 +90,25 @@ class Loss(ABC):
     @property
     def weights(self) -> str | None:
         """The name of weights in the graph; None: there are none."""
-        return None
+        return f"{self.output}.weights" if self.num_weights else None
 
     @classmethod
     def find_weights(
         cls, args: tuple[object, ...], kwargs: Mapping[str, Any]
     ) -> torch.Tensor | None:
         """Return the weights in a call of its function; None: there are none."""
-        del args, kwargs
-        return None
+        return cls._options(args, kwargs)[cls.weights_argument] if cls.weights_argument else None
+
+    @classmethod
+    def _options(cls, args: tuple[object, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        return {**cls.arguments, **dict(zip(cls.arguments, args, strict=False)), **kwargs}
 
     def store(self, weights: torch.Tensor | None) -> dict[str, Array]:
         """Return the arrays of the loss that stay on the wafer, by name in the graph."""
         if weights is None or self.weights is None:
             return {}
-        return {self.weights: to_numpy(weights)}
+        row = to_numpy(weights).reshape(-1)
+        return {self.weights: np.ascontiguousarray(np.broadcast_to(row, (self.num_weights,)))}
 
     def append(self, graph: Graph) -> Graph:
         """Return the graph with this loss behind the model."""
@@ -109,8 +136,9 @@ class Loss(ABC):
 
     def _parameters_of(self, source: Tensor) -> tuple[Tensor, ...]:
         """Return the loss' own parameters in the graph."""
-        del source
-        return ()
+        if self.weights is None:
+            return ()
+        return (Tensor(self.weights, source.shape[1:], source.dtype),)
 
     @abstractmethod
     def _operation(self, result: Tensor) -> Operation:
@@ -121,9 +149,10 @@ class Loss(ABC):
 class ClassLoss(Loss):
     """Cross entropy with the indices of classes."""
 
+    arguments = _OF_CROSS_ENTROPY
+    weights_argument = "weight"
+
     ignored: int = _IGNORED
-    has_weights: bool = False
-    """True if classes have weights, which are a parameter of the graph."""
     smoothing: float = 0.0
 
     @classmethod
@@ -136,7 +165,7 @@ class ClassLoss(Loss):
         kwargs: Mapping[str, Any],
     ) -> Loss | None:
         """Return the loss of a call of its function; None: the wafer has no such loss."""
-        options = _options(cls._names(), args, kwargs)
+        options = cls._options(args, kwargs)
         target, reduction = options["target"], _reduction(options)
         if reduction is None or not isinstance(target, torch.Tensor):
             return None
@@ -149,24 +178,8 @@ class ClassLoss(Loss):
         smoothing = float(options.get("label_smoothing", 0.0))
         if not 0 <= smoothing <= 1:
             return None
-        has_weights = weights is not None
-        return cls(output.name, reduction, options["ignore_index"], has_weights, smoothing)
-
-    @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_CROSS_ENTROPY
-
-    @classmethod
-    def find_weights(
-        cls, args: tuple[object, ...], kwargs: Mapping[str, Any]
-    ) -> torch.Tensor | None:
-        """Return the weights of classes in a call of its function."""
-        return _options(cls._names(), args, kwargs)["weight"]
-
-    @property
-    def weights(self) -> str | None:
-        """The name of the weights of classes in the graph; None: there are none."""
-        return f"{self.output}.weights" if self.has_weights else None
+        count, ignored = 0 if weights is None else len(weights), options["ignore_index"]
+        return cls(output.name, reduction, ignored, smoothing, num_weights=count)
 
     def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
         """Return the classes; rows that a launch has beyond those of the call do not count."""
@@ -177,11 +190,6 @@ class ClassLoss(Loss):
 
     def _target_of(self, source: Tensor) -> Tensor:
         return Tensor(self.target, (source.shape[0], 1), DataType.I32)
-
-    def _parameters_of(self, source: Tensor) -> tuple[Tensor, ...]:
-        if self.weights is None:
-            return ()
-        return (Tensor(self.weights, source.shape[1:], source.dtype),)
 
     def _operation(self, result: Tensor) -> Operation:
         return CrossEntropy(
@@ -199,9 +207,7 @@ class ClassLoss(Loss):
 class LikelihoodLoss(ClassLoss):
     """The negative log-likelihood of log-probabilities, with the indices of classes."""
 
-    @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_LIKELIHOOD
+    arguments = _OF_CLASSES
 
     def _operation(self, result: Tensor) -> Operation:
         operands = self.output, self.target, self.weights
@@ -214,13 +220,12 @@ class OfElements(Loss):
 
     needs_all_rows = True
     function: ClassVar[LossFunction]
+    arguments = _OF_MSE
 
     scale: float = 1.0
     """The factor of the mean or the sum."""
     delta: float = 1.0
     """δ of Huber's loss."""
-    num_weights: int = 0
-    """Features of the graph's output that have weights."""
 
     @classmethod
     def of(
@@ -232,7 +237,7 @@ class OfElements(Loss):
         kwargs: Mapping[str, Any],
     ) -> Loss | None:
         """Return the loss of a call of its function; None: the wafer has no such loss."""
-        options = _options(cls._names(), args, kwargs)
+        options = cls._options(args, kwargs)
         target = options["target"]
         if options.get("weight") is not None or not isinstance(target, torch.Tensor):
             return None
@@ -242,10 +247,6 @@ class OfElements(Loss):
         return cls._with_options(output, layout, logits, options)
 
     @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_MSE
-
-    @classmethod
     def _with_options(
         cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
     ) -> Loss | None:
@@ -253,11 +254,6 @@ class OfElements(Loss):
         del layout, logits  # any will do
         reduction = _reduction(options)
         return None if reduction is None else cls(output.name, reduction)
-
-    @property
-    def weights(self) -> str | None:
-        """The name of the weights of features in the graph; None: there are none."""
-        return f"{self.output}.weights" if self.num_weights else None
 
     def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
         """Return the targets in the layout of the output."""
@@ -269,11 +265,6 @@ class OfElements(Loss):
 
     def _target_of(self, source: Tensor) -> Tensor:
         return replace(source, name=self.target)
-
-    def _parameters_of(self, source: Tensor) -> tuple[Tensor, ...]:
-        if self.weights is None:
-            return ()
-        return (Tensor(self.weights, source.shape[1:], source.dtype),)
 
     def _operation(self, result: Tensor) -> Operation:
         operands = self.output, self.target
@@ -300,10 +291,7 @@ class HuberLoss(OfElements):
     """Squares of small differences, magnitudes of large ones."""
 
     function = LossFunction.HUBER
-
-    @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_HUBER
+    arguments = _OF_HUBER
 
     @classmethod
     def _with_options(
@@ -319,9 +307,7 @@ class HuberLoss(OfElements):
 class SmoothLoss(HuberLoss):
     """Huber's loss divided by its δ, which is called β."""
 
-    @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_SMOOTH
+    arguments = _OF_SMOOTH
 
     @classmethod
     def _with_options(
@@ -341,6 +327,7 @@ class BinaryLoss(OfElements):
     """Binary cross entropy of probabilities."""
 
     function = LossFunction.BINARY
+    arguments = _OF_BINARY
 
     @classmethod
     def _with_options(
@@ -351,34 +338,14 @@ class BinaryLoss(OfElements):
         found = super(BinaryLoss, cls)._with_options(output, layout, logits, options)
         return found if options["pos_weight"] is None else None
 
-    @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_BINARY
-
 
 @dataclass(frozen=True, slots=True)
 class BinaryLogitsLoss(OfElements):
     """Binary cross entropy of logits, perhaps with weights of features."""
 
     function = LossFunction.BINARY_LOGITS
-
-    @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_BINARY
-
-    @classmethod
-    def find_weights(
-        cls, args: tuple[object, ...], kwargs: Mapping[str, Any]
-    ) -> torch.Tensor | None:
-        """Return the weights of features in a call of its function."""
-        return _options(cls._names(), args, kwargs)["pos_weight"]
-
-    def store(self, weights: torch.Tensor | None) -> dict[str, Array]:
-        """Return a weight for each feature."""
-        if weights is None or self.weights is None:
-            return {}
-        row = to_numpy(weights).reshape(-1)
-        return {self.weights: np.ascontiguousarray(np.broadcast_to(row, (self.num_weights,)))}
+    arguments = _OF_BINARY
+    weights_argument = "pos_weight"
 
     @classmethod
     def _with_options(
@@ -401,10 +368,7 @@ class DivergenceLoss(OfElements):
     """The Kullback-Leibler divergence of log-probabilities from target probabilities."""
 
     function = LossFunction.DIVERGENCE
-
-    @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_DIVERGENCE
+    arguments = _OF_DIVERGENCE
 
     @classmethod
     def _with_options(
@@ -461,55 +425,6 @@ def guess_loss(graph: Graph, results: Collection[str]) -> Loss | None:
         return BinaryLoss(output, Reduction.MEAN)
     is_one = graph.tensor(output).shape[-1] == 1
     return SquareLoss(output, Reduction.MEAN) if is_one else ClassLoss(output, Reduction.MEAN)
-
-
-_OF_ROWS = {
-    "target": None,
-    "weight": None,
-    "size_average": None,
-    "ignore_index": _IGNORED,
-    "reduce": None,
-    "reduction": "mean",
-}
-_OF_CROSS_ENTROPY = {**_OF_ROWS, "label_smoothing": 0.0}
-"""Arguments after the first one, with their values where they are left out."""
-_OF_LIKELIHOOD = _OF_ROWS
-_OF_MSE = {
-    "target": None,
-    "size_average": None,
-    "reduce": None,
-    "reduction": "mean",
-    "weight": None,
-}
-_OF_BINARY = {
-    "target": None,
-    "weight": None,
-    "size_average": None,
-    "reduce": None,
-    "reduction": "mean",
-    "pos_weight": None,
-}
-_OF_SMOOTH = {
-    "target": None,
-    "size_average": None,
-    "reduce": None,
-    "reduction": "mean",
-    "beta": 1.0,
-}
-_OF_HUBER = {"target": None, "reduction": "mean", "delta": 1.0, "weight": None}
-_OF_DIVERGENCE = {
-    "target": None,
-    "size_average": None,
-    "reduce": None,
-    "reduction": "mean",
-    "log_target": False,
-}
-
-
-def _options(
-    names: Mapping[str, object], args: tuple[object, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {**names, **dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _reduction(options: Mapping[str, Any]) -> Reduction | None:

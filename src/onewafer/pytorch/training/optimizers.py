@@ -145,7 +145,8 @@ class Optimizers:
             able.append(groups)
         found: list[Step] = []
         taken: set[str] = set()
-        for groups in sorted(able, key=_count_parameters, reverse=True):  # the latest one is first
+        able.sort(key=lambda groups: sum(len(group.parameters) for group in groups), reverse=True)
+        for groups in able:  # of equal ones the latest is first
             names = {name for group in groups for name in group.names}
             if groups and taken.isdisjoint(names):
                 taken |= names
@@ -161,10 +162,6 @@ def all_parameters(optimizer: torch.optim.Optimizer) -> Iterator[torch.nn.Parame
     """Return the parameters of an optimizer, one group's after the other's."""
     for group in cast("Sequence[dict[str, Any]]", optimizer.param_groups):
         yield from group["params"]
-
-
-def _count_parameters(groups: Iterable[Stepped]) -> int:
-    return sum(len(group.parameters) for group in groups)
 
 
 def order_states(optimizer: torch.optim.Optimizer, first: int) -> None:

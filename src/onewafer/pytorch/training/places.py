@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 
     from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
 
-
+_Parameter = TypeVar("_Parameter", bound=torch.Tensor)
 _counted: Callable[[torch.Tensor], int] = attrgetter("_version")
 """Returns the changes that PyTorch has counted, which it does not in inference mode."""
 _uncounted = count(-1, -1)
@@ -102,6 +103,17 @@ class ParameterPlaces:
     def find(self, parameter: torch.Tensor) -> ParameterPlace | None:
         """Return where a parameter is; None: it is on the host only."""
         return self._places.get(parameter)
+
+    def by_program(
+        self, parameters: Iterable[_Parameter]
+    ) -> Mapping[TrainingProgram, Mapping[_Parameter, ParameterPlace]]:
+        """Return the places of the parameters that are on the wafer, by their programs."""
+        found: defaultdict[TrainingProgram, dict[_Parameter, ParameterPlace]] = defaultdict(dict)
+        for parameter in parameters:
+            place = self.find(parameter)
+            if place is not None:
+                found[place.program][parameter] = place
+        return found
 
     def names_of(self, program: TrainingProgram) -> frozenset[str]:
         """Return the names in a program of the parameters that are there."""

@@ -296,7 +296,7 @@ class TrainingProgram:
             is_held = False
             if part.is_end_of_tiles:
                 launches.append(self._launch(CLEAR_CARRIED, dict))
-            launches.append(self._launch(BACKWARD, partial(_given, given), start=part.start))
+            launches.append(self._launch(BACKWARD, lambda given=given: given, start=part.start))
             found.append(launches[-1].outputs)
         rows = count_samples(call)
         self._rows_since_step += rows
@@ -436,10 +436,6 @@ def _up_to(index: int, parts: Sequence[CapturedCall]) -> Sequence[CapturedCall]:
     part = parts[index]
     tiles = part.start // part.rows if part.is_end_of_tiles else 0
     return parts[index - tiles : index + 1]
-
-
-def _given(inputs: Arrays) -> Arrays:
-    return inputs
 
 
 def _number(value: float) -> Array:

@@ -81,17 +81,14 @@ class Follower(Protocol):
 
     def resume(self, call: TrainingCall, results: Mapping[str, torch.Tensor]) -> None:
         """Go on after a call that nothing has followed; these are its results that there are."""
-        ...
 
     def resume_loss(self, call: TrainingCall, taken: TakenLoss, value: torch.Tensor) -> None:
         """Go on after a loss of such a call."""
-        ...
 
     def resume_backward(
         self, call: TrainingCall, gradients: GivenGradients, *, adds: bool, flop: int
     ) -> None:
         """Go on after a backward pass of such a call, in which the host has computed these FLOP."""
-        ...
 
 
 class Repeats:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.optim import Optimizer
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.pytorch.training.optimizers import STEPPED, States, read_groups
+from onewafer.pytorch.training.optimizers import STEPPED, States, all_parameters, read_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     import torch
     from numpy.typing import NDArray
@@ -132,15 +131,8 @@ def find_parts(
         if any(places.find(parameter) is not None for parameter in _stepped(optimizer)):
             refuse(UnsupportedOperationError("the optimizer has hooks, which see its step"))
         return []
-    by_program: defaultdict[TrainingProgram, dict[torch.nn.Parameter, ParameterPlace]] = (
-        defaultdict(dict)
-    )
-    for parameter in _stepped(optimizer):
-        place = places.find(parameter)
-        if place is not None:
-            by_program[place.program][parameter] = place
     parts: list[Part] = []
-    for program, found in by_program.items():
+    for program, found in places.by_program(_stepped(optimizer)).items():
         try:
             parts.append(_part(optimizer, program, found))
         except UnsupportedOperationError as error:
@@ -176,9 +168,5 @@ def has_hooks(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def _stepped(optimizer: torch.optim.Optimizer) -> Iterator[torch.nn.Parameter]:
-    """Yield the parameters that a step changes: those with a gradient."""
-    groups = cast("Sequence[dict[str, Any]]", optimizer.param_groups)
-    for group in groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                yield parameter
+    """Return the parameters that a step changes: those with a gradient."""
+    return (one for one in all_parameters(optimizer) if one.grad is not None)

@@ -24,7 +24,7 @@ from onewafer.pytorch.host_work import Cause, HostWork
 from onewafer.pytorch.places import users_place
 from onewafer.pytorch.tracing import leaving_turn
 from onewafer.pytorch.training.accumulation import Accumulation
-from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer
+from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer, apply
 from onewafer.pytorch.training.calls import LossOfCall, TakenLoss, TrainingCall
 from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.following import Following
@@ -117,11 +117,11 @@ class Training:
         if self._leaves_values_to_host:
             self._note(lambda: self.following.watch(call, leaves))
             with self._host.recording(_AGAIN):
-                results = _apply(CallOnHost, self, call, *leaves)
+                results = apply(CallOnHost, self, call, *leaves)
             self._pending = call, tuple(result.detach() for result in results)
         else:
             operands = (*call.bound.values(), *leaves)
-            results = _apply(CallOnWafer, self, call, *operands)
+            results = apply(CallOnWafer, self, call, *operands)
         by_name = dict(zip(call.places, results, strict=True))
         self._note_results(call, by_name)
         found = [
@@ -198,7 +198,7 @@ class Training:
             self._note(lambda: self.following.note_loss(kind, taken, args, options))
             return value
         try:
-            return _apply(LossOnWafer, self, taken, source)
+            return apply(LossOnWafer, self, taken, source)
         except UnsupportedOperationError as error:
             self._count(f"{kind} of {name_of(taken.call)}", error)
         return on_host(*args, **options)
@@ -512,10 +512,6 @@ _AGAIN = Refusal("gradients of gradients (`create_graph`)")
 def name_of(call: TrainingCall) -> str:
     """Return the name of the module that was called."""
     return call.trained.name
-
-
-def _apply(function: type[torch.autograd.Function], *operands: object) -> Any:  # noqa: ANN401  # of a function
-    return function.apply(*operands)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # partly typed
 
 
 @contextmanager
