@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from onewafer.pytorch.call_signatures import CallSignature
 
 _MOST_REFUSED_ALIKE = 2
-"""Captures in a row that were refused, of calls that look alike."""
+"""The most refused captures in a row of calls that look alike."""
 _MOST_REFUSED = 4
-"""Captures in a row that were refused, of calls of one module."""
+"""The most refused captures in a row of calls of one module."""
 _MOST_UNUSED_GRAPHS = 16
 """Captures of calls that look alike, after which they must have served a second call on average."""
 _MOST_EXPORTS = 32
-"""Captures of one module that hold for one call only, since Dynamo has no guards for its code."""
+"""The most captures of one module that hold for one call only, as Dynamo has no guards for it."""
 _MOST_ALIKE = 1024
-"""Looks of calls that are remembered, the latest ones."""
+"""The most signatures of refused calls that are remembered, the latest ones."""
 
 
 class HostFallbackWarning(UserWarning):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class _Registry:
-    """Where the backend finds its sessions.
+    """The sessions of the backend.
 
     PyTorch knows a backend by name only and has no place to pass an object through, so this is the
     one piece of state that belongs to the process.
@@ -56,7 +56,7 @@ class _Registry:
         self._prints = False
 
     def session(self, options: Mapping[str, object]) -> Session:
-        """Return the session for a call now of what was compiled with some options."""
+        """Return the session for a call of a function that was compiled with these options."""
         served = self.served.current
         if served is not None:
             return _with_options(served, options)
@@ -83,7 +83,7 @@ class _Registry:
         return session
 
     def leave_fused_path(self, graph: torch.fx.Graph) -> None:
-        """Let Dynamo read the code again, with PyTorch's fused path off, if a graph has that.
+        """Make Dynamo read the code again with PyTorch's fused path off, if a graph takes it.
 
         In blocks it is off already. Elsewhere it is on until the first such graph is compiled.
         """
@@ -152,7 +152,7 @@ def onewafer(
     options: Mapping[str, object] | None = None,
     mode: str | None = None,
 ) -> Callable[..., object]:
-    """Return what Dynamo calls in place of a graph.
+    """Return the function that Dynamo calls in place of a graph.
 
     Options: those of `WaferOptions` (`clock` as text or hertz), `report` (False: print none at
     exit) and `json` (a file for the report). Raises ConfigurationError for others.
@@ -175,7 +175,7 @@ def onewafer(
             graphs[session] = CapturedGraph(graph_module, session.options)
         trains = needs_gradient(graph_module, args, {})
         try:
-            # What is a leaf stays one, unless gradients are to flow to what it is made of.
+            # A leaf stays a leaf, unless gradients are to flow to the tensor that it aliases.
             take = view_plain if trains else unmarked
             plain = (take(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
             return session.call_graph(graphs[session], tuple(plain))

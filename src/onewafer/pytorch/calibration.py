@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Which sizes are measured."""
+    """The sizes that are measured."""
 
     rows: tuple[int, ...]
     features: tuple[int, ...]
@@ -52,7 +52,7 @@ class Grid:
 
     @property
     def num_points(self) -> int:
-        """Products and points of attention, those that are left out among them."""
+        """Products and points of attention, including those that are left out."""
         products = len(self.rows) * len(self.features) ** 2
         attention = len(self.heads) * len(self.head_features)
         return products + 2 * attention * len(self.sequences) * len(self.lengths)

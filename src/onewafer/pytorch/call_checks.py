@@ -28,7 +28,7 @@ _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
 def check_call(
     module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> None:
-    """Refuse what can be seen without running the module; cheap, and part of `capture`."""
+    """Refuse calls by what shows without running the module; cheap, and part of `capture`."""
     if isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedOperationError("it is a TorchScript module, which torch.export refuses")
     leaves = pytree.tree_leaves((args, dict(kwargs)))

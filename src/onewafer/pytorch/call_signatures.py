@@ -1,4 +1,4 @@
-"""The look of a call: what tells calls of a module apart without running its code."""
+"""The signature of a call, which tells calls of a module apart without running its code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CallSignature = Hashable
 def signature_of(
     module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> CallSignature:
-    """Return the look of a call: shapes and types of its arguments, modes of its modules."""
+    """Return the signature of a call: shapes and types of its arguments, modes of its modules."""
     leaves, structure = pytree.tree_flatten((args, dict(kwargs)))
     shapes = tuple(
         (leaf.dtype, leaf.shape) if isinstance(leaf, torch.Tensor) else type(leaf)

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
 
 DRAWS = "it draws random numbers, as dropout in training mode does; call model.eval()"
-"""Why a call that needs no gradient is not the wafer's."""
+"""The reason to refuse a call that needs no gradient."""
 _ENTER_AUTOCAST, _EXIT_AUTOCAST = (
     vars(autocast_mode)[name]  # no public name
     for name in ("_enter_autocast", "_exit_autocast")
@@ -117,7 +117,7 @@ def capture_graph(
     *,
     dtype: DataType | None = None,
 ) -> Capture:
-    """Return what a graph of tensor operations computes; its arguments are their own leaves.
+    """Return the capture of a graph of tensor operations, whose arguments are its leaves.
 
     Such a graph has no state and no effects. `owner` is the module that it comes from, whose names
     its arguments get where they are its parameters and buffers.
@@ -155,7 +155,7 @@ def _read(
     try:
         return _write(program, writer, operands)
     except UnsupportedOperationError as error:
-        if writer.has_other_order:  # of rows, which that of the arguments may be better for
+        if writer.has_other_order:  # try again with rows in the order of the arguments
             keeping = GraphWriter(name=name, dtype=dtype, keeps_order=True)
             with suppress(UnsupportedOperationError):
                 return _write(program, keeping, given)
@@ -203,7 +203,7 @@ def _write(
 
 
 def _script_names(writer: GraphWriter, graph: Graph) -> Iterator[tuple[str, ScriptName]]:
-    """Yield what the script calls parameters and results.
+    """Yield the script's names of parameters and results.
 
     A result whose call is in no line of the script comes from the line that calls the module.
     """
@@ -243,8 +243,8 @@ def _lower(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> O
 def check_indices(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
     """Raise OutsideTableError if an input of indices chooses a row that its table does not have.
 
-    Or if a target is no class. The wafer would look past the end of the table; the host says what
-    PyTorch says of it.
+    Or if a target is no class. The wafer would read past the end of the table; on the host,
+    PyTorch raises its own error.
     """
     for operation in graph.operations:
         if isinstance(operation, CrossEntropy | NegativeLogLikelihood):

@@ -38,7 +38,7 @@ class WaferResult:
     name: str
     """An output of the graph."""
     layout: Layout
-    """Which element of the output each of the tensor's is."""
+    """Element of the tensor → element of the output."""
     dtype: torch.dtype
     device: torch.device
 
@@ -66,13 +66,13 @@ class CapturedCall:
     """Graph parameter → the tensor as the module holds it."""
     results: tuple[WaferResult | HostResult, ...]
     divisors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
-    """Outputs that are losses → what the script divides them by."""
+    """Output that is a loss → the script's divisor of it."""
     drawn: Drawn | None = None
     """The inputs that are random numbers."""
     written: tuple[BoundWrite, ...] = ()
     """Results that it writes into buffers of the module."""
     launch: int = 0
-    """The launch that it is the call of, of several."""
+    """The index of its launch, where the call has several."""
     start: int = 0
     """The position of the first row, where a launch has some rows of a sequence."""
 
@@ -144,7 +144,7 @@ class CapturedCall:
         return found
 
     def loss_divisor(self, name: str) -> float:
-        """Return what the sum of an output over all sequences is divided by; 1 of most outputs."""
+        """Return the divisor of an output's sum over all launches; 1 for most outputs."""
         how, divisor = self.capture.joined.get(name), self.divisors.get(name)
         of_mean = 1.0 if how is None else how.divisor(self.inputs, self.capture.sequences)
         return of_mean if divisor is None else of_mean * float(divisor)
@@ -176,21 +176,21 @@ class Capture:
     """An `External` is an argument or parameter that is returned as it is."""
     result_spec: pytree.TreeSpec
     decided: tuple[Decision, ...] = ()
-    """Masks and the like that the graph was made for."""
+    """Host tensors, as masks, for whose elements the graph was specialised."""
     on_host: tuple[str, ...] = ()
     """The work of the host on an argument before the wafer begins."""
     traces: Mapping[str, Trace] = field(default_factory=dict[str, "Trace"])
-    """Result of the graph → where the call comes from that it was written for."""
+    """Result of the graph → the source of its call."""
     sequences: int = 1
-    """Sequences in a call, or parts of them or of its batch: launches, each of which the graph is
-    for. Inputs have the rows of all, one after the other, and so have parameters with more rows
-    than in the graph."""
+    """The launches of a call: sequences, or parts of them or of its batch; the graph is for one
+    launch. Inputs have the rows of all launches, one after the other, and so have parameters with
+    more rows than in the graph."""
     flop: int = 0
     """FLOP of the call on the host, as `flop` counts."""
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
-    """Outputs that are a loss of each launch."""
+    """Output that is a loss of each launch → how these are joined."""
     divisors: Mapping[str, External] = field(default_factory=dict[str, External])
-    """Outputs that are losses → what the host divides them by."""
+    """Output that is a loss → the host's divisor of it."""
     drawn: tuple[RandomInput, ...] = ()
     """The draws of a call, in this order."""
     written: tuple[Written, ...] = ()
@@ -235,7 +235,7 @@ class Capture:
         return replace(self, graph=graph, sequences=launches, tiles=tiles, joined=known)
 
     def drawing_on_wafer(self) -> Capture:
-        """Return the same where the wafer draws what dropouts keep, instead of the host."""
+        """Return the same with factors of dropouts that the wafer draws instead of the host."""
         given = {tensor.name for tensor in self.graph.inputs}
         dropouts = {
             one.name: one

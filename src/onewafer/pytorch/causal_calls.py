@@ -50,7 +50,7 @@ class Request:
     count: int
     """Columns of logits that the call asks for, at the end."""
     cache: object | None
-    """The script's, or None if it keeps none."""
+    """The script's cache; None: it keeps none."""
     makes_cache: bool
     """True if the call asks for a cache without giving one."""
     returns_tuple: bool
@@ -261,5 +261,5 @@ def cache_of(answer: object) -> object | None:
 
 
 def cache_name(names: Mapping[str, object]) -> str:
-    """Return what the cache is called among some names."""
+    """Return the name of the cache among the names of arguments or fields."""
     return next(name for name in _CACHE_NAMES if name in names)

@@ -1,8 +1,8 @@
 """`checkpoint` inside a captured module: what is computed again does not change any value.
 
 Dynamo writes such a call as one operation with a graph of its own. The wafer keeps what a backward
-pass reads, or computes layers again where they do not fit; hence the operations of that graph go to
-where the call is.
+pass reads, or computes layers again where they do not fit; hence that graph is inlined at the
+call.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CHECKPOINT = torch.ops.higher_order.tag_activation_checkpoint
 
 
 def inline_checkpoints(graph_module: GraphModule) -> None:
-    """Put what a graph of Dynamo would compute again where its result is used."""
+    """Inline the graphs of checkpoints in a graph of Dynamo."""
     found = [*_checkpoints(graph_module, is_reentrant=False)]
     for node in found:
         _inline(graph_module, node)

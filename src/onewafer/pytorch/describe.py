@@ -80,7 +80,7 @@ def describe_module(
     tokens: int = TOKENS,
     name: str | None = None,
 ) -> Model:
-    """Return what a module computes, wherever its weights are; it is not called and stays as it is.
+    """Return the model of a module, wherever its weights are; it is not called, nor changed.
 
     `arguments` are those of one call by their names; None makes them for a class of transformers,
     with so many `tokens`. Raises ConfigurationError for other classes without arguments, and
@@ -98,7 +98,7 @@ def describe_call(
     *,
     name: str | None = None,
 ) -> Model:
-    """Return what `module(*args, **kwargs)` computes, without calling it.
+    """Return the model of `module(*args, **kwargs)`, without calling it.
 
     The model of several sequences or samples is that of one of them, with their number.
     """
@@ -193,7 +193,7 @@ def _notes(graph: Graph) -> tuple[str, ...]:
 def _with_all_positions(graph: Graph, constants: Collection[str], count: int | None) -> Graph:
     """Return the graph with learned tables of positions as long as the model's context.
 
-    What is captured of them is the rows of the captured tokens.
+    The capture has only the rows of the captured tokens.
     """
     learned = {
         operation.table

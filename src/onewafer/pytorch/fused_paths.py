@@ -1,9 +1,9 @@
 """PyTorch's fused path through attention, which is off while a script runs on the wafer.
 
 Without gradients, `nn.MultiheadAttention` and the layers of `nn.TransformerEncoder` compute all of
-a layer in one operation, of nested tensors where there is padding. Neither the wafer nor who counts
-FLOP can look into it. Its results differ from those of the other path by roundings, and where there
-is padding: it gives zeros there.
+a layer in one operation, of nested tensors where there is padding. Neither the wafer nor the count
+of FLOP can look into it. Its results differ from those of the other path by roundings, and where
+there is padding: it gives zeros there.
 
 A script that asks `torch.backends.mha` is told what it has set there itself.
 """
@@ -32,7 +32,7 @@ IS_OFF = (
     "PyTorch's fused path of nn.TransformerEncoder and nn.MultiheadAttention is off on the wafer: "
     "results differ from it by roundings, and behind the end of padded sequences, where it gives 0"
 )
-"""Tells whose evaluations may differ from plain PyTorch's."""
+"""The note for a run whose evaluations may differ from plain PyTorch's."""
 _MODULES = "torch.nn."
 
 
@@ -62,7 +62,7 @@ def _replace_query(original: Query) -> Query:
 
 
 def _is_for_module(frame: FrameType) -> bool:
-    """Tell whether a module of PyTorch asks, of a tensor that has another path."""
+    """Tell whether a module of PyTorch asks, for a tensor that is not nested."""
     if not frame.f_globals.get("__name__", "").startswith(_MODULES):
         return False
     asked = (frame.f_locals.get(name) for name in ("src", "query"))

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """The purpose of a program."""
+    """The sequences that a program has room for, and the rows that it gives logits for."""
 
     sequences: int
     gives_all_rows: bool
@@ -49,7 +49,7 @@ class _Size:
     """
 
     def can_do(self, other: _Size) -> bool:
-        """Tell whether it will do for what another one is for; one sequence has one of its own."""
+        """Tell whether a program of this size serves for another; one sequence has its own."""
         is_alone = self.sequences == 1
         is_alike = is_alone == (other.sequences == 1)
         has_room = self.sequences >= other.sequences
@@ -58,7 +58,7 @@ class _Size:
 
 @dataclass(slots=True)
 class _Known:
-    """The known facts of a module."""
+    """The programs of a module."""
 
     signature: object
     """Equal as long as the module computes the same."""
@@ -85,7 +85,7 @@ class Generation:
         leave: Callable[[torch.nn.Module, Exception, int], object],
         options: WaferOptions,
     ) -> None:
-        """Take what loads a program, and a context in which module calls run on the host.
+        """Take the loader of programs, and a context in which module calls run on the host.
 
         `build` gets the module, the graph, how many tokens a sequence may have at most, and how
         many sequences there are. `leave` gets the module, an error of ours and the FLOP
@@ -154,7 +154,7 @@ class Generation:
         self._known.pop(module, None)
 
     def _resident(self, module: torch.nn.Module, request: Request) -> ResidentModel:
-        """Return a program that can answer; it needs no more rows than the last ones for one."""
+        """Return a program that can answer; it gives the last rows only if that is enough."""
         known = self._known.get(module)
         signature = _signature(module)
         if known is None or known.signature != signature:
@@ -261,7 +261,7 @@ def _describe_attributes(module: torch.nn.Module) -> tuple[tuple[str, object], .
 
 
 def _describe(value: object) -> object:
-    """Return a small value itself, of others and of what they hold the identities."""
+    """Return plain values and containers of them as they are, of other objects the identity."""
     match value:
         case None | bool() | int() | float() | str():
             return value

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 _GRAPHS_PER_CODE = 6
 """Graphs of one code object; Dynamo refuses more than eight and checks their guards one by one."""
 _MASKS_PER_SIGNATURE = 8
-"""Captures of one graph for arguments that differ in their elements only."""
+"""The most captures of one graph for arguments that differ in their elements only."""
 _MOST_GRAPHS = 48
 """Graphs of calls that look alike, after which the guards are taken to fail at every call."""
 
@@ -63,7 +63,7 @@ _SAID_ONCE = ("warning_once", "info_once")
 """Methods of loggers, which transformers adds, that say each message once in a process."""
 _LOGS = "logging.Logger method not supported"
 _GRAPH = "_onewafer_graph"
-"""The attribute of what Dynamo calls for a graph that has the graph."""
+"""The attribute with the graph, of the function that Dynamo calls for it."""
 
 
 class NotTraceableError(Exception):
@@ -76,23 +76,23 @@ class NotTraceableError(Exception):
 
 
 class CapturedGraph:
-    """A graph of tensor operations and what it became for each signature of its arguments."""
+    """A graph of tensor operations, and its captures for each signature of its arguments."""
 
     def __init__(self, graph_module: torch.fx.GraphModule, options: WaferOptions) -> None:
         inline_checkpoints(graph_module)
         self.graph_module = graph_module
         self._options = options
         self._captures: dict[object, list[Capture | RefusedError]] = {}
-        """By signature; those of one signature are for different masks and the like."""
+        """By signature: captures, or refusals, for different elements of masks."""
 
     @cached_property
     def _gradient_stop(self) -> UnsupportedOperationError | None:
-        """Why its gradients are no business of a graph of operations; None: they are."""
+        """The refusal if a gradient stops inside of the graph; None: none does."""
         return find_gradient_stop(self.graph_module)
 
     @cached_property
     def _reentrant(self) -> UnsupportedOperationError | None:
-        """Why it is for the host; None: it is not."""
+        """The refusal if it has a reentrant checkpoint; None: it has none."""
         return find_reentrant_checkpoint(self.graph_module)
 
     def _capture(self, owner: torch.nn.Module, args: Sequence[object]) -> Capture:
@@ -183,7 +183,7 @@ class _Guards:
 
 
 class _Quiet:
-    """Names that Dynamo's code uses of Dynamo, without the profiler's label that it begins with."""
+    """Stands for `dynamo_utils` in Dynamo's code, without its label for profilers."""
 
     def record_pregraph_bytecode_enter(self) -> None:
         """Do nothing."""
@@ -192,12 +192,12 @@ class _Quiet:
         """Do nothing."""
 
     def __getattr__(self, name: str) -> object:
-        """Return what is Dynamo's own."""
+        """Return the attribute of Dynamo's own module."""
         return getattr(dynamo_utils, name)
 
 
 def _cache_entries(code: CodeType) -> Iterable[Any]:
-    """Return what Dynamo has compiled of a code; nothing if this PyTorch does not say."""
+    """Return Dynamo's cache entries of a code object; none if this PyTorch does not show them."""
     find = getattr(eval_frame, "_debug_get_cache_entry_list", None)  # no public name
     return () if find is None else find(code)
 
@@ -206,7 +206,7 @@ class _Current(threading.local):
     """The call that this thread makes."""
 
     module: torch.nn.Module | None = None
-    """It is not kept alive."""
+    """The module that is called."""
     has_reached_graph = False
 
     def __init__(self) -> None:
@@ -239,10 +239,9 @@ class GuardedCall:
         """True if no call of another module has needed a graph of its own."""
 
     def has_room_for(self, module: torch.nn.Module) -> bool:
-        """Tell whether a module may go on here; else other modules' graphs would push out its own.
+        """Tell whether a module may share this object; else other modules' graphs push out its own.
 
-        It is then better off with a `GuardedCall` of its own; the module that was called first
-        stays.
+        Such a module gets a `GuardedCall` of its own; the one that was called first stays.
         """
         return self.can_be_shared or self.num_graphs < _GRAPHS_PER_CODE or self._is_first(module)
 

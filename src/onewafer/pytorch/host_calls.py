@@ -89,7 +89,7 @@ def is_own_error(error: Exception) -> bool:
 
 
 class HeldResult:
-    """A result of the host that is there whatever becomes of the wafer's account of it."""
+    """A result of the host, which is kept even if accounting for it on the wafer fails."""
 
     def __init__(self, compute: Callable[[], object]) -> None:
         self._compute = compute

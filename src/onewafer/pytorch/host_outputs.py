@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class HostOutputs:
-    """The source of a result for `CapturedCall.restore`, computed backwards on demand."""
+    """The outputs that `CapturedCall.restore` would make a result of the host from."""
 
     def __init__(self, call: CapturedCall, result: object) -> None:
         self._call = call

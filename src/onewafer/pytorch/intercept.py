@@ -1,4 +1,4 @@
-"""Which module calls go to the wafer, while a script runs unmodified.
+"""The choice of the module calls that go to the wafer, while a script runs unmodified.
 
 The outermost `nn.Module` call runs on the wafer; one whose result needs a gradient is trained
 there. Calls inside a call belong to it, but if the wafer refuses a call, those inside it are
@@ -124,7 +124,7 @@ class _Router:
     def is_offered(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> bool:
-        """Tell whether a call that is in no other one is no transform, or may be of a part."""
+        """Tell whether to offer a call: an outermost one but for transforms, or one of a part."""
         nesting = self.nesting
         if self.session.is_on_host:
             return False
@@ -235,7 +235,7 @@ class _Router:
     def _call_compiled(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
-        """Call what the script compiled; if for our backend, graph by graph comes back to us."""
+        """Call a module that the script compiled; our backend then gets its graphs one by one."""
         seen = self.session.ledger.num_calls
         compiled = partial(self.original, module)
         with self.host.doing(HostWork()) as work, self.host.recording(_COMPILED_BY_ANOTHER):
@@ -294,7 +294,7 @@ _CALL = Replacement(torch.nn.Module, "__call__", _replace_call)
 
 
 _PACKAGE = "transforms"
-"""The package that libraries keep them in: torchvision, torchaudio and those that follow them."""
+"""The package in which libraries have transforms: torchvision, torchaudio and their like."""
 _LOADING = f"{Path(data.__file__).parent}/"
 _READERS = frozenset({"__getitem__", "__getitems__", "__iter__", "__next__"})
 """Methods of a data set that give samples."""

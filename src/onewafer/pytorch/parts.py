@@ -1,4 +1,4 @@
-"""Which parts of a call are offered to the wafer after the wafer refused the call as a whole.
+"""The choice of parts that are offered to the wafer after it refused a call as a whole.
 
 The host then runs the module's own code, and each module that this code calls may be a part: if it
 is refused, too, its parts follow. A part is called with real tensors in the order of the host's
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from onewafer.errors import Refusal
 
 _MOST_PARTS = 128
-"""Parts of one module that are offered, over all its calls; the first ones."""
+"""The most parts of one module that are offered, over all its calls."""
 _MOST_SIGNATURES = 4
-"""Looks of calls of one part, which differ in shapes: each is captured and compiled."""
+"""The most signatures of calls of one part, each of which is captured and compiled."""
 _MOST_UNUSED_SIGNATURES = 2
-"""Looks of calls of one part, none of which has come twice: a sequence grows from call to call."""
+"""The most signatures that may all have come once only, as if a sequence grew at each call."""
 _LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 """Modules whose matrix is a table to pick rows from."""
 

@@ -1,4 +1,4 @@
-"""Whose code a file has, and the line of the user's code that a call comes from.
+"""The owner of a file's code, and the line of the user's code that a call comes from.
 
 In: the stack of this thread. Out: a place in the script or in a module beside it, never one of
 PyTorch, of onewafer or, if there is another, of an installed package.
@@ -71,7 +71,7 @@ def place_of(frame: FrameType) -> Place:
 
 @cache
 def owner_of(file: str) -> Owner:
-    """Return whose code a file has, by its path."""
+    """Return the owner of a file's code, by its path."""
     if file.startswith(_HIDDEN) or file.startswith("<eval_with_key>"):
         return Owner.HIDDEN
     is_library = file.startswith((*_LIBRARIES, "<frozen ")) or any(n in file for n in _INSTALLED)

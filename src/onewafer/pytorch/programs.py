@@ -35,7 +35,7 @@ class _Made:
 
     launched: Launched
     samples: int
-    """Samples of the call that it had, the first ones."""
+    """The call's samples in it, which come first; others are padding."""
 
     def outputs(self, size: int) -> Arrays:
         """Return the outputs of these samples; the launch has room for `size`."""
@@ -57,10 +57,10 @@ class ModuleProgram:
         ones: Collection[str] = (),
         cut: Capture | None = None,
     ) -> None:
-        """Take a program, and if it does more than compute a `graph`, the launch that does that.
+        """Take a program; if it does more than compute a `graph`, the `launch` that does.
 
-        Inputs that calls do not have are `ones`. Where launches have some rows of a sequence, calls
-        are `cut`.
+        `ones` are the inputs that calls do not have, as factors of dropouts: they are 1. Calls are
+        `cut` where a launch has only some rows of a sequence.
         """
         self._loaded, self._ones, self._cut = loaded, ones, cut
         self.graph = graph or loaded.graph
@@ -69,7 +69,7 @@ class ModuleProgram:
         self._launch = launch or whole
 
     def run(self, call: CapturedCall, on_host: Callable[[], object]) -> object:
-        """Return the module's result; `on_host` computes it there."""
+        """Return the module's result; `on_host` computes it on the host."""
         loaded, host, result = self._loaded, None, None
         call = call if self._cut is None else replace(call, capture=self._cut)
         if loaded.leaves_values_to_host:
@@ -93,7 +93,7 @@ class ModuleProgram:
 
     @cached_property
     def _draws(self) -> bool:
-        """True if its program draws what dropouts keep, unless it is told not to."""
+        """True if its program draws the factors of dropouts, except in an evaluation."""
         return any(operation.draw is not None for operation in self.graph.operations)
 
     def _launch_from(self, start: int) -> Launch | None:
@@ -133,7 +133,7 @@ class Bucket:
     samples: range
     """Their indices among the samples of the call."""
     inputs: Arrays
-    """With the rows of the bucket, those behind the samples 0."""
+    """Inputs with the rows of the bucket, which are 0 behind the samples."""
 
 
 def cut_into_buckets(call: CapturedCall, graph: Graph) -> Iterator[Bucket]:

@@ -241,7 +241,7 @@ def _names_in(code: CodeType) -> tuple[str, ...]:
 
 
 def _contents(container: _Container, *, names_only: bool = False) -> object:
-    """Return what is equal for containers that hold the same objects, not merely equal ones."""
+    """Return a key that is equal for containers of the same objects, not merely equal ones."""
     match container:
         case dict():
             return [(key, names_only or id(value)) for key, value in container.items()]

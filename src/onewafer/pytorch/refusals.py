@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PATH_OF_DYNAMO = re.compile(r"L\['module'\]\.?")
 """The beginning of a module's path in graphs that Dynamo made."""
 NO_PRODUCTS = Refusal("it multiplies no matrices: nothing is compiled for it")
-"""Why a graph without FLOP is left to the host, which loses nothing by it."""
+"""The reason to leave a graph without FLOP to the host."""
 
 
 class OutsideTableError(UnsupportedOperationError):
@@ -36,7 +36,7 @@ class SurroundingsError(UnsupportedOperationError):
 
 
 class RefusedError(UnsupportedOperationError):
-    """A refusal of a graph, with certain masks and the like, whether it is trained or not."""
+    """A refusal of a graph for some elements of its masks, whether it is trained or not."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class RefusedError(UnsupportedOperationError):
 
 
 def are_unchanged(decided: Sequence[Decision], leaves: Sequence[object]) -> bool:
-    """Tell whether tensors are, in a call with these leaves, what they were when captured."""
+    """Tell whether a call with these leaves has the elements that a graph was specialised for."""
     known: dict[int, torch.Tensor] = {}
     return all(decision.holds(leaves, known) for decision in decided)
 

@@ -1,9 +1,9 @@
 """A causal language model as one program that remembers sequences.
 
-In: a model's graph, and what loads a program for it. Out: logits behind the last tokens of any
+In: a model's graph, and the loader of a program. Out: logits behind the last tokens of any
 sequences. Keys and values of the tokens seen so far stay with the program, so that a call runs only
 the tokens that it adds. Whatever sequences a call has, the program goes on from the longest
-beginnings that they share with the tokens that are there. Padding is not on the wafer: a sequence
+prefixes that they share with the tokens that are there. Padding is not on the wafer: a sequence
 has the tokens that its attention mask shows.
 
 Unknown here: caches of scripts (`wafer_cache`), rectangles, devices.
@@ -153,7 +153,7 @@ def _build_longest(
 ) -> tuple[int, Graph, ResidentProgram, str | None]:
     """Return the longest context that fits, of those halved again and again, and its program.
 
-    The last element is what the longest of all was refused for, which says what to do about it.
+    The last element is the refusal of the model's own context; None: that fits.
     """
     context, refusal = model.context, None
     while True:

@@ -76,9 +76,9 @@ def run_script(
 def _tell_caught(
     session: Session, error: BaseException | None, announce: Callable[[str], None]
 ) -> None:
-    """Say where launches were that a Ctrl-C has stopped, but for what the script ends with.
+    """Announce the launches that a Ctrl-C has stopped, if the script has caught that.
 
-    There may be checkpoints, which nothing else tells of.
+    Nothing else would tell of their checkpoints.
     """
     told: set[Interruption | None] = set()
     while error is not None:

@@ -72,28 +72,28 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Alike:
-    """The known facts of calls of one module that look alike."""
+    """The state of the calls of one module that have one signature."""
 
     guarded: GuardedCall | None
     """None: Dynamo cannot read the module's code, which is exported at every call instead."""
     refusal: UnsupportedOperationError | None = None
-    """Why export refused it: not asked again, even if the code would now act otherwise."""
+    """The refusal of its export, which is not tried again."""
     has_worked: bool = False
     """True if the last of these calls was answered by a graph: it is not refused with others."""
 
 
 _Outcome = ModuleProgram | UnsupportedOperationError
-"""The program of a graph, or why there is none, which depends on the graph and the options only."""
+"""The program of a graph, or its refusal, which depends on the graph and the options only."""
 
 _MOST_ALIKE = 256
-"""Looks of calls of one module that are remembered, the latest ones."""
+"""The most signatures of calls of one module that are remembered, the latest ones."""
 
 
 class _ThisThread(threading.local):
     """The calls of this thread."""
 
     depth_on_host = 0
-    """How deep it is in calls for the host."""
+    """The number of calls for the host that it is inside of."""
     trains_part = False
     """True if its call is one of a part that is trained."""
 
@@ -123,7 +123,7 @@ class Session:
         self.observer = observer
         self.recordings = recordings
         self.interruptions: list[Interruption] = []
-        """Where launches were that a Ctrl-C has stopped."""
+        """The places of launches that a Ctrl-C has stopped."""
         self._programs: weakref.WeakKeyDictionary[torch.nn.Module, dict[Graph, _Outcome]] = (
             weakref.WeakKeyDictionary()
         )
@@ -131,7 +131,7 @@ class Session:
         self._program_of: weakref.WeakKeyDictionary[
             torch.nn.Module, weakref.WeakKeyDictionary[Capture, ModuleProgram]
         ] = weakref.WeakKeyDictionary()
-        """The same programs by what led to them, which is found without comparing graphs."""
+        """The same programs by capture, found without comparing graphs."""
         self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[CallSignature, _Alike]] = (
             weakref.WeakKeyDictionary()
         )
@@ -202,7 +202,7 @@ class Session:
     ) -> Report:
         """Return `build_report` of all calls so far, whatever their options.
 
-        Who `looks_further` waits up to a second for the fastest rectangle and for one H100.
+        If it `looks_further`, it waits up to a second for the fastest rectangle and for one H100.
         """
         with taking_turn():
             for session in (self, *self._siblings.values()):
@@ -446,7 +446,7 @@ class Session:
     def _continue(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> object:
-        """Go on with sequences of tokens; a call that does more is like those of other modules."""
+        """Run a call of a language model; one that does more than go on with tokens as others."""
         try:
             return self._generation.call(module, args, kwargs)
         except TooLargeError:

@@ -1,7 +1,7 @@
 """Code of models that cannot be captured as it is, replaced by an operation with the same cost.
 
-* Experts: their own code goes through the experts that some row has chosen, which only elements
-  say. In its place stands one operation on the rows, the choice and all weights.
+* Experts: their own code goes through the experts that rows have chosen, which depends on elements.
+  In its place stands one operation on the rows, the choice and all weights.
 * Attention with a window or with sinks: the one shows in no mask of a short sequence, the other is
   written out by hand. transformers lets its classes be told which attention to use.
 * Attention whose keys and values are made of one latent vector a token (multi-head latent
@@ -189,7 +189,7 @@ def _use_own_attention(configs: object) -> None:
 
 
 def _no_mask(*_: object, **__: object) -> None:
-    """Return the mask of an attention that is told what it sees."""
+    """Return no mask: the attention is told what it sees."""
 
 
 def _attend(

@@ -1,4 +1,4 @@
-"""Let PyTorch trace in one thread without a trace in the others, and without a word.
+"""Let PyTorch trace in one thread without an effect on the others, and without logs.
 
 While it traces, torch.fx replaces `nn.Module.__call__` and `__getattr__` for all threads; a module
 that another thread calls meanwhile would become part of the trace, or break it. Here the
@@ -38,7 +38,7 @@ class _Turn(threading.local):
 
 _turn = _Turn()
 _tracing_threads: list[int] = []
-"""The thread that traces, as often as it began to."""
+"""The identity of the thread that traces, once for each trace that it has begun."""
 
 
 _LOGS = (
@@ -58,7 +58,7 @@ def is_another_thread_tracing() -> bool:
 
 @contextmanager
 def taking_turn() -> Generator[None]:
-    """Be the only thread inside: what traces here, or runs code that does, holds for all."""
+    """Be the only thread inside: what PyTorch replaces while it traces is so for all threads."""
     if not _turn.depth:
         _LOCK.acquire()
     _turn.depth += 1
@@ -73,7 +73,7 @@ def taking_turn() -> Generator[None]:
 
 @contextmanager
 def leaving_turn() -> Generator[None]:
-    """Let other threads take their turn while this one does what no trace can see, or disturb."""
+    """Let other threads take their turn while this one does work that no trace disturbs."""
     depth, thread = _turn.depth, threading.get_ident()
     if not depth:
         yield

@@ -1,4 +1,4 @@
-"""Warnings name the line that a function was called from, where one of ours is in its place.
+"""Warnings of replaced functions, which shall name the line of the script and not ours.
 
 PyTorch's functions warn about the line that calls them. Some are called by ours, which stand in
 their place while a script runs; then the line of the script is the one that called ours.
