@@ -6,8 +6,10 @@ for the whole process, too. It stays until the last block is closed.
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextlib import contextmanager
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -51,6 +53,18 @@ class OpenBlocks(Generic[_Value]):
         finally:
             with self._lock:
                 self._open = tuple(other for other in self._open if other is not block)
+
+
+def with_globals_of(original: Function, ours: Function) -> Function:
+    """Return a function of ours with the globals, the name and the attributes of another one.
+
+    TorchScript reads the source of the original, and looks up its names in our globals.
+    """
+    assert isinstance(ours, FunctionType), "it is one of ours"  # invariant
+    found = FunctionType(
+        ours.__code__, original.__globals__, original.__name__, None, ours.__closure__
+    )
+    return functools.update_wrapper(found, original)
 
 
 class Replacement:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.backends import mha
 
-from onewafer.process.blocks import Replacement
+from onewafer.process.blocks import Replacement, with_globals_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,15 +49,7 @@ def _replace_query(original: Query) -> Query:
 
     compiling, query, is_for_module = torch.compiler.is_compiling, original, _is_for_module
     frame = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented
-    namespace: dict[str, Any] = original.__globals__  # TorchScript reads the original's source
-    ours = FunctionType(
-        get_fastpath_enabled.__code__,
-        namespace,
-        original.__name__,
-        None,
-        get_fastpath_enabled.__closure__,
-    )
-    return functools.update_wrapper(ours, original)
+    return with_globals_of(original, get_fastpath_enabled)
 
 
 def _is_for_module(frame: FrameType) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -176,7 +177,7 @@ class Generation:
         return known.residents[wanted]
 
     def _load(self, module: torch.nn.Module, size: _Size) -> ResidentModel:
-        options, build = self._options, self._build
+        options = self._options
         positions = getattr(config_of(module), "max_position_embeddings", options.context)
         windows = getattr(config_of(module), "sliding_window", None)
         context = min(options.context, positions, windows or positions)
@@ -185,7 +186,7 @@ class Generation:
         )
         return ResidentModel(
             model,
-            lambda graph, most, sequences: build(module, graph, most, sequences),
+            partial(self._build, module),
             rows=options.rows_per_launch,
             sequences=size.sequences,
         )

@@ -20,7 +20,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch._C._dynamo import eval_frame
@@ -141,33 +141,23 @@ def _call_forward(
     return module.forward(*args, **kwargs)
 
 
-class Guards(Protocol):
-    """The conditions under which a graph is that of a call."""
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The conditions under which a call has a graph."""
+
+    entry: Any
+    """Dynamo's cache entry, which changes its guards if they can hold no more."""
 
     def hold(self, arguments: Mapping[str, object]) -> bool:
         """Tell whether a call of `_call_forward` with these arguments has the graph."""
-        ...
+        return bool(self.entry.guard_manager.check(arguments))
 
     def computation(self) -> Callable[..., object] | None:
-        """Return what does the same as `_call_forward` for calls that have the graph.
+        """Return a function that does what `_call_forward` does for calls that have the graph.
 
         It is the code that Dynamo has made: the operations of the graph, computed by the host, and
         what else the module's code does to Python objects. None: this PyTorch does not show it.
         """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Guards:
-    entry: Any
-    """Dynamo's, which changes its guards if they can hold no more."""
-
-    def hold(self, arguments: Mapping[str, object]) -> bool:
-        """Tell whether a call with these arguments has the graph."""
-        return bool(self.entry.guard_manager.check(arguments))
-
-    def computation(self) -> Callable[..., object] | None:
-        """Return Dynamo's code, with the graph itself in place of what `run` gets."""
         code = self.entry.code
         own: dict[str, object] = {}
         for name in code.co_names:
@@ -293,7 +283,7 @@ class GuardedCall:
         Dynamo asks the same, in a call that takes longer than a step of a small model.
         """
         for entry in _cache_entries(self._code):
-            guards = _Guards(entry)
+            guards = Guards(entry)
             if guards.hold(arguments):
                 return guards
         return None

@@ -8,7 +8,6 @@ a program of it may take the tokens piece by piece.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -115,30 +114,19 @@ def _check_causal(model: CausalModel) -> None:
         raise UnsupportedOperationError(error.refusal.reason, place)
 
 
-@singledispatch
 def _looks_beyond(operation: Operation) -> str | None:
     """Say how an operation reads other tokens than those up to its own; None: it does not."""
-    del operation
-    return None
-
-
-@_looks_beyond.register(Attention)
-def _(operation: Attention) -> str | None:
-    if operation.bias is not None:
-        return "an attention with another mask than a causal one, or with a bias"
-    return None if operation.is_causal else "an attention to later tokens"
-
-
-@_looks_beyond.register(FirstRow)
-def _(operation: FirstRow) -> str:
-    del operation
-    return "the use of the first token of a sequence"
-
-
-@_looks_beyond.register(RowAt)
-def _(operation: RowAt) -> str:
-    del operation
-    return "the use of a token that an argument names"
+    match operation:
+        case Attention(bias=str()):
+            return "an attention with another mask than a causal one, or with a bias"
+        case Attention(is_causal=False):
+            return "an attention to later tokens"
+        case FirstRow():
+            return "the use of the first token of a sequence"
+        case RowAt():
+            return "the use of a token that an argument names"
+        case _:
+            return None
 
 
 def _check_length_is_free(long: CapturedCall, short: CapturedCall) -> None:

@@ -17,16 +17,21 @@ from torch.utils import _pytree as pytree
 from onewafer.pytorch.flop import counting_flop_of_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch.export import ExportedProgram
 
 
 def count_program_flop(program: ExportedProgram) -> int:
     """Return the FLOP of one run, by the formulas that count the host's."""
+    return count_flop_of(program.graph.nodes)
+
+
+def count_flop_of(nodes: Iterable[Node]) -> int:
+    """Return the FLOP of some nodes of an exported graph."""
     found: list[int] = []
     with torch.no_grad(), counting_flop_of_shapes(found.append):
-        for node in program.graph.nodes:
+        for node in nodes:
             if node.op == "call_function" and isinstance(node.target, OpOverload):
                 # What reads elements or leaves the meta device fails, and multiplies nothing.
                 with suppress(Exception):

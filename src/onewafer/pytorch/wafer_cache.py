@@ -99,9 +99,11 @@ class WaferLayer(CacheLayerMixin):
         """Append rows that the host has computed."""
         return self.on_host().update(key_states, value_states, *args, **kwargs)  # pyright: ignore[reportUnknownMemberType]  # untyped
 
-    def get_max_cache_shape(self) -> int:
-        """Return that it grows without an end; older releases of transformers ask."""
+    def get_max_length(self) -> int:
+        """Return −1, which stands for no maximum."""
         return -1
+
+    get_max_cache_shape = get_max_length  # its name in older releases of transformers
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Return the length after a query, and 0."""
@@ -114,10 +116,6 @@ class WaferLayer(CacheLayerMixin):
         if self._host is not None:
             return self._host.get_seq_length()
         return 0 if self._batch is None else self._batch.num_columns
-
-    def get_max_length(self) -> int:
-        """Return −1, which stands for no maximum."""
-        return -1
 
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last tokens, given as a negative number."""

@@ -242,7 +242,7 @@ def _count_seconds(session: Session) -> float:
 
 
 def device_replacements(session: Session, presence: Presence) -> Iterator[Replacement]:
-    """Yield what is to be replaced for a session's wafer, which `presence` says is there."""
+    """Yield the replacements for a session's wafer; `presence` says from when on it is there."""
     stream, event = _types_in_use(session, presence)
     yield torch.cuda, "Stream", stream
     yield torch.cuda, "Event", event

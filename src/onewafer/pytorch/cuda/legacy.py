@@ -50,7 +50,7 @@ class _TensorType(type):
 
 
 def legacy_replacements(notice: Callable[[], None]) -> Iterator[Replacement]:
-    """Yield what is to be replaced; `notice` is called when a type is used."""
+    """Yield the replacements; `notice` is called when a type is used."""
     for name, dtype in _DTYPES.items():
         kind = _TensorType(name, (), {"dtype": dtype, "notice": staticmethod(notice)})
         kind.__module__ = "torch.cuda"

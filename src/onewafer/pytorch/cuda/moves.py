@@ -47,7 +47,7 @@ class Moves:
         self._notice = notice
 
     def replacements(self) -> Iterator[Replacement]:
-        """Yield what is to be replaced."""
+        """Yield the replacements."""
         for function in device_constructors():
             for owner in (torch, torch.fft, torch.nested):
                 for name, value in [*vars(owner).items()]:

@@ -1,4 +1,4 @@
-"""True if the script sees a CUDA device, and what it asked before it did.
+"""The presence of a CUDA device for a script, and its questions before there was one.
 
 A script that only asks (`torch.cuda.is_available()`) gets PyTorch's own answer, so that it runs as
 under plain `python`. A script that insists (`.cuda()`, `device="cuda"`) would fail there: from that
@@ -46,14 +46,14 @@ class CudaAlias(StrEnum):
 
     @classmethod
     def choose(cls, flag: bool | None) -> CudaAlias:  # as on the command line
-        """Return what `--cuda-alias` (True), `--no-cuda-alias` (False) or neither (None) says."""
+        """Return the choice of `--cuda-alias` (True), `--no-cuda-alias` (False) or none (None)."""
         if flag is None:
             return cls.OFF if torch.cuda.is_available() else cls.ON_DEMAND
         return cls.ON if flag else cls.OFF
 
 
 class Presence:
-    """True if the wafer is the script's CUDA device."""
+    """The presence of the wafer as the script's CUDA device."""
 
     def __init__(self, announce: Callable[[str], None], alias: CudaAlias) -> None:
         """`announce` gets one line when the script first uses the device."""
@@ -74,7 +74,7 @@ class Presence:
     def unless_absent(self, original: Function, ours: Function) -> Function:
         """Return a function that answers as `original` until the script insists, then as `ours`.
 
-        What raises without a device is used by a script that insists.
+        A script that calls what raises without a device insists.
         """
 
         @functools.wraps(original)

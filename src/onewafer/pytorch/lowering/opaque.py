@@ -1,7 +1,7 @@
 """Operations that a graph does not have, as one operation that says what they cost.
 
 A capture for counts only never fails for an operation of PyTorch: what is not lowered stands in the
-graph as `Opaque`, with the floating point operations that PyTorch's own counter gives it. Its
+graph as `Opaque`, with the floating point operations that `flop` counts for it. Its
 result is a matrix with the rows of what it reads wherever that many are among its dimensions, so
 that the graph can still be asked for other numbers of rows.
 """
@@ -12,16 +12,15 @@ import math
 import operator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch.fx.node import map_arg
-from torch.utils.flop_counter import FlopCounterMode
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Opaque
 from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
 from onewafer.pytorch.lowering.operands import External, Origin, Value, see, see_in_order
+from onewafer.pytorch.program_flop import count_flop_of
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -162,35 +161,15 @@ class _OpaqueCall:
         return value
 
     def num_flop(self) -> float:
-        """Return the floating point operations: PyTorch's count, or one for each element."""
+        """Return the floating point operations that are counted, or one for each element."""
         packet = str(self.node.target).rpartition(".")[0]
         if packet in _MOVES or self._is_view:
             return 0.0
-        with FlopCounterMode(display=False) as counter:
-            _call_without_elements(self.node)
-        counted = counter.get_total_flops()
+        counted = count_flop_of([self.node])
         if counted:
             return float(counted)
         sources = [_num_elements(node.meta.get("val")) for node in self.node.all_input_nodes]
         return float(max([_num_elements(self.node.meta["val"]), *sources]))
-
-
-def _call_without_elements(node: Node) -> None:
-    def stand_in(source: Node) -> Any:  # noqa: ANN401  # an argument of a target
-        value = source.meta["val"]
-        if not isinstance(value, torch.Tensor):
-            return value
-        return torch.empty(tuple(value.shape), dtype=value.dtype, device="meta")
-
-    args, kwargs = map_arg(node.args, stand_in), map_arg(node.kwargs, stand_in)
-    assert callable(node.target), "only functions are lowered"  # invariant
-    node.target(
-        *cast("tuple[Any, ...]", args), **cast("dict[str, Any]", {**kwargs, **_on_meta(kwargs)})
-    )
-
-
-def _on_meta(kwargs: object) -> dict[str, object]:
-    return {"device": "meta"} if isinstance(kwargs, dict) and "device" in kwargs else {}
 
 
 def _num_elements(value: object) -> int:

@@ -1,4 +1,4 @@
-"""The report of a run: values, JSON and a table. In: the ledger of a session. Out: a `Report`.
+"""The report of a run: values, JSON and a table.
 
 In: the ledger of a session. Out: a `Report`.
 """

@@ -111,7 +111,7 @@ def model_of(record: ProgramRecord) -> Model:
 def _without_losses(graph: Graph, operations: Iterable[Operation]) -> Graph:
     """Return a graph of some operations, without those that a loss of all rows is made of.
 
-    Statistics that norms over a batch give the script are made by the norms elsewhere.
+    Running statistics of batch norms are left out, too: elsewhere the norms make them.
     """
     dropped: set[str] = set()
     kept: list[Operation] = []

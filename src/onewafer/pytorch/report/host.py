@@ -70,7 +70,7 @@ def report_causes(ledger: Ledger, flop: FlopReport | None) -> tuple[HostCause, .
 def _report_cause(
     records: _Records, flop: FlopReport | None, reasons: Mapping[Cause, str]
 ) -> HostCause:
-    """Return a key that is equal for records that differ in places and modules only."""
+    """Return the entry of one cause, whose records differ in their places and modules."""
     records = sorted(records, key=lambda r: (r[0].whole is not None, -r[1].flop, -r[1].calls))
     task, _ = records[0]
     total = sum(work.flop for _, work in records)
@@ -92,10 +92,7 @@ def _report_cause(
 
 
 def _explain(task: HostTask, reasons: Mapping[Cause, str]) -> str:
-    """Return why the host does something; of a call that needs a gradient, why so.
-
-    Of a backward pass, why the host has what it goes back through.
-    """
+    """Return the reason of a task, after words for a call with a gradient or a backward pass."""
     refusal = task.refusal
     if refusal is None:
         return reasons[task.cause]

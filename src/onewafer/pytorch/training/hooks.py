@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -20,7 +19,7 @@ from torch.nn.utils import clip_grad
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.process.blocks import OpenBlocks, Replacement
+from onewafer.process.blocks import OpenBlocks, Replacement, with_globals_of
 from onewafer.pytorch.training.labels import (
     is_pytorchs_zeroing,
     label,
@@ -81,20 +80,9 @@ def _replace_loss(kind: str) -> Callable[[Function], Function]:
             return offer(kind, original, args, options)
 
         offer = _offer_loss
-        return _with_globals_of(original, take_loss)
+        return with_globals_of(original, take_loss)
 
     return replace
-
-
-def _with_globals_of(original: Function, ours: Function) -> Function:
-    """Return our function in place of another, with the globals and the name of that one.
-
-    TorchScript reads the source of the original, and looks up its names in our globals.
-    """
-    assert isinstance(ours, FunctionType), "it is one of ours"  # invariant
-    namespace: dict[str, Any] = original.__globals__
-    found = FunctionType(ours.__code__, namespace, original.__name__, None, ours.__closure__)
-    return functools.update_wrapper(found, original)
 
 
 def _offer_loss(
@@ -117,7 +105,7 @@ def _replace_log_softmax(original: Function) -> Function:
         return result
 
     compute, note = original, _note_logarithms
-    return _with_globals_of(original, log_softmax)
+    return with_globals_of(original, log_softmax)
 
 
 def _note_logarithms(args: tuple[Any, ...], options: dict[str, Any], result: object) -> None:
