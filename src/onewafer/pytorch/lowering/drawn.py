@@ -10,19 +10,15 @@ import numpy as np
 import torch
 
 from onewafer.graph import Draw
-from onewafer.pytorch.lowering.operands import External, Origin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.pytorch.lowering.layout import Layout
-    from onewafer.pytorch.lowering.writer import GraphWriter
 
 _HALF = 1 << 31
 DRAWN = "drawing what dropout keeps"
 """The work of the host for a graph with dropout."""
-DRAWN_NUMBERS = "drawing random numbers"
-"""The work of the host for a graph with numbers of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,11 @@ class RandomInput(ABC):
     is_factor: ClassVar[bool]
     """True if its elements only scale those of another tensor; they are 1 in evaluation mode."""
 
+    work: ClassVar[str]
+    """The work of the host for a graph with such an input."""
+
     name: str
     """The input of the graph."""
-    shape: tuple[int, ...]
     strides: tuple[int, ...]
     """Strides of PyTorch's tensor: numbers are drawn in the order of its memory."""
     matrix: tuple[int, int]
@@ -44,7 +42,7 @@ class RandomInput(ABC):
 
     def draw(self, generator: torch.Generator) -> torch.Tensor:
         """Draw the elements for one call."""
-        numbers = torch.empty_strided(self.shape, self.strides)
+        numbers = torch.empty_strided(self.layout.shape, self.strides)
         self._fill(numbers, generator)
         places = self.layout.take(np.arange(numbers.numel()).reshape(self.matrix))
         found = torch.empty(self.matrix)
@@ -66,6 +64,7 @@ class DropoutFactors(RandomInput):
     """The factors of the elements of one dropout: 0, or one over the share that is kept."""
 
     is_factor = True
+    work = DRAWN
 
     kept: float
     """The probability that an element is kept."""
@@ -94,6 +93,7 @@ class NormalNumbers(RandomInput):
     """Numbers of the normal distribution with mean 0 and variance 1."""
 
     is_factor = False
+    work = "drawing random numbers"
 
     def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
         numbers.normal_(generator=generator)
@@ -133,20 +133,3 @@ class Drawn:
         assert self.seeds is not None, "the wafer draws"  # invariant
         first, second = self.seeds
         return np.array([[first, second ^ part, 1]], np.int32)
-
-
-def draw_factors(
-    writer: GraphWriter,
-    name: str,
-    layout: Layout,
-    matrix: tuple[int, int],
-    strides: tuple[int, ...],
-    *,
-    kept: float,
-) -> str:
-    """Declare the factors of a dropout as an input of the graph; return its name.
-
-    `layout` maps elements of PyTorch's tensor to those of the `matrix`; `strides` are the tensor's.
-    """
-    factors = DropoutFactors(name, layout.shape, strides, matrix, layout, kept)
-    return writer.draw(factors, External(name, torch.ones(matrix), Origin.DATA), DRAWN).name

@@ -12,7 +12,7 @@ import torch
 from torch.fx import Node
 
 from onewafer.graph import Multiply
-from onewafer.pytorch.lowering.drawn import draw_factors
+from onewafer.pytorch.lowering.drawn import DropoutFactors
 from onewafer.pytorch.lowering.operands import Probabilities, Value
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import drop_probabilities
@@ -82,7 +82,7 @@ def _drop(writer: GraphWriter, call: Call, share: float) -> Operand:
         raise call.unsupported("dropout in training mode is supported in float32")
     rows, features = source.tensor.shape
     name, matrix = f"{call.node.name}_factors__{features}", (rows, features)
-    factors = draw_factors(writer, name, source.layout, matrix, like.stride(), kept=1 - share)
+    factors = DropoutFactors(name, like.stride(), matrix, source.layout, 1 - share)
     result = writer.result(call.node.name, *source.tensor.shape)
-    writer.emit(Multiply(result, source.tensor.name, factors))
+    writer.emit(Multiply(result, source.tensor.name, writer.draw(factors).name))
     return Value(result, source.layout)

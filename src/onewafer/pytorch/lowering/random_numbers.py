@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from onewafer.pytorch.lowering.drawn import DRAWN_NUMBERS, NormalNumbers
-from onewafer.pytorch.lowering.operands import External, Origin, Value
+from onewafer.pytorch.lowering.drawn import NormalNumbers
+from onewafer.pytorch.lowering.operands import Value
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
@@ -28,6 +28,5 @@ def _lower_normal_numbers(writer: GraphWriter, call: Call) -> Operand:
         raise call.unsupported("random numbers are supported in float32, as the tensor lies")
     rows, features = source.tensor.shape
     matrix, name = (rows, features), f"{call.node.name}__{features}"
-    drawn = NormalNumbers(name, tuple(like.shape), like.stride(), matrix, source.layout)
-    zeros = External(name, torch.zeros(matrix), Origin.DATA)
-    return Value(writer.draw(drawn, zeros, DRAWN_NUMBERS), source.layout)
+    drawn = NormalNumbers(name, like.stride(), matrix, source.layout)
+    return Value(writer.draw(drawn), source.layout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import Attention
-from onewafer.pytorch.lowering.drawn import draw_factors
+from onewafer.pytorch.lowering.drawn import DropoutFactors
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.masks import HIDES, Visibility, read_masks
 from onewafer.pytorch.lowering.operands import (
@@ -234,8 +234,8 @@ def drop_probabilities(
     layout = of_rows.permute((0, 2, 1, 3)).reshape(scores.shape)
     assert layout is not None, "dimensions next to each other are joined"  # invariant
     name = f"{call.node.name}_factors__{matrix[1]}"
-    factors = draw_factors(writer, name, layout, matrix, like.stride(), kept=1 - share)
-    return replace(probabilities, factors=factors)
+    factors = DropoutFactors(name, like.stride(), matrix, layout, 1 - share)
+    return replace(probabilities, factors=writer.draw(factors).name)
 
 
 # --- the operation of the graph ----------------------------------------------------------------

@@ -212,13 +212,14 @@ class GraphWriter:
         self.inputs[name] = rows
         return see(tensor, external.shape)
 
-    def draw(self, drawn: RandomInput, like: External, work: str) -> Tensor:
-        """Declare an input that is drawn anew in every call; the `work` is the host's."""
+    def draw(self, drawn: RandomInput) -> Tensor:
+        """Declare an input that is drawn anew in every call."""
+        like = External(drawn.name, torch.ones(drawn.matrix), Origin.DATA)
         tensor = self._declare(drawn.name, like)
         self.inputs[drawn.name] = like
         self.drawn.append(drawn)
-        if work not in self.on_host:
-            self.on_host.append(work)
+        if drawn.work not in self.on_host:
+            self.on_host.append(drawn.work)
         return tensor
 
     def indices(self, external: External) -> Tensor:
