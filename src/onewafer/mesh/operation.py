@@ -28,11 +28,11 @@ class Classes:
 
     axis: Axis
     labels: NDArray[np.intp]
-    """The class of each place along it."""
+    """The class of each place along the axis."""
 
     @classmethod
     def of(cls, axis: Axis, values: NDArray[Any]) -> tuple[NDArray[Any], Classes]:
-        """Return the distinct rows of `values` `[places, …]`, and the row of each place."""
+        """Return the distinct rows of `values` `[places, …]`, and the class of each place."""
         differs = values[1:] != values[:-1]  # neighbours are mostly alike: few are sorted
         begins = np.ones(len(values), np.bool_)
         begins[1:] = differs.any(axis=tuple(range(1, values.ndim)))
@@ -42,22 +42,22 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The traffic of a collective along every line of an axis, from the start of its step on."""
+    """The traffic of a collective along every line of an axis."""
 
     axis: Axis
     operation: str
-    """Lower-case name of the `image.DsdOperation` that a PE sends with."""
+    """Lower-case name of the `image.DsdOperation` that sends."""
     words: Size
-    """f32 numbers; a number or `[places along the other axis]`."""
+    """f32 numbers: one count, or `[places along the other axis]`."""
     is_chain: bool
-    """True if it goes from PE to PE towards a root, else from a root to all others."""
+    """True for a chain from PE to PE towards a root; false for a multicast from a root."""
     of_heads: bool = False
-    """True if the PEs of each head of attention have a root of their own."""
+    """True if the PEs of each attention head have their own root."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflicts:
-    """DSD operations that read their two sources in turns, because both begin in the same banks."""
+    """DSD operations that read their two sources in turn, because both begin in the same bank."""
 
     count: Size
     operation: str
@@ -70,37 +70,37 @@ NO_CONFLICTS = Conflicts(0, "fadds", 0)
 
 
 class DataDependence(StrEnum):
-    """Values that decide how many cycles an operation takes."""
+    """Values on which the cycles of an operation depend."""
 
     TOKENS = "token look-up"
-    """Which PEs have the rows of a table that the tokens name."""
+    """The tokens decide which PEs have the looked-up rows of a table."""
     SELECTION = "selection"
-    """Which PEs have the elements that are found or taken."""
+    """The indices decide which PEs have the selected elements."""
     TARGETS = "targets of a loss"
-    """Which PEs have the classes that the targets name."""
+    """The targets decide which PEs have the classes."""
     SPECIAL_VALUES = "special values of rsqrt"
-    """True if a number is below 2⁻¹⁰⁰, infinite or NaN."""
+    """Numbers below 2⁻¹⁰⁰, infinities and NaN take another path."""
 
 
 @dataclass(frozen=True)
 class MeshOperation(ABC):
     """One step of every PE: local work, or a collective along an axis.
 
-    A new operation is a frozen dataclass that answers the questions below; CONTRIBUTING.md has the
+    A new operation is a frozen dataclass that implements the methods below; CONTRIBUTING.md has the
     recipe.
     """
 
     __slots__ = ()
 
     depends_on: ClassVar[DataDependence | None] = None
-    """The values that its cycles depend on; None: launches of one shape are equally long."""
+    """The values that its cycles depend on; None: all launches of one shape take equally long."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ()
-    """The kinds that it may have in a schedule."""
+    """The kinds that the operation may have in a schedule."""
 
     @property
     def kind(self) -> Kind:
-        """Its kind in the schedule: the only one, unless a class says which."""
+        """The operation's kind in the schedule; a class with several kinds overrides this."""
         return self.kinds[0]
 
     @abstractmethod
@@ -109,35 +109,35 @@ class MeshOperation(ABC):
 
     @abstractmethod
     def execute(self, memories: Memories) -> None:
-        """Compute the operation on NumPy arrays: the order, roundings and bits of the kernel."""
+        """Compute the result on NumPy arrays, with the kernel's order, roundings and bits."""
 
     @abstractmethod
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on, by the names in `kernel_costs.json`.
+        """Return the sizes that the cost depends on, by their names in `kernel_costs.json`.
 
-        What is not the same on all PEs is an array `[kinds of rows, classes, places]`, with 1 where
-        it does not depend on it: classes are those of `classes`, places those along the axis across
-        them. A sum over the kinds of rows is what a PE does for the rows of the launch.
+        A size that differs between PEs is an array `[kinds of rows, classes, places]`, with a
+        dimension of 1 where it does not vary: `classes` tells the classes of PEs, places are those
+        along the other axis. The work of a PE is the sum over the kinds of rows.
         """
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes | None:
-        """Return how `sizes` divide the PEs of an axis; None: they are equal on all PEs."""
+        """Return the classes of PEs along an axis with equal sizes; None: all PEs are equal."""
         del program, launch
         return None
 
     def traffic(self, program: ProgramShape, launch: Launch) -> Traffic | None:
-        """Return its traffic; None: the operation is local."""
+        """Return the traffic of a collective; None: the operation is local."""
         del program, launch
         return None
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return its DSD operations that bank conflicts make longer."""
+        """Return the DSD operations that bank conflicts slow down."""
         del program, launch
         return NO_CONFLICTS
 
 
 class AlongAxis(MeshOperation):
-    """An operation with a kind for each axis."""
+    """An operation with one kind for each axis."""
 
     __slots__ = ()
 

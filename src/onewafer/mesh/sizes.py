@@ -87,3 +87,9 @@ def with_chunks(sizes: dict[str, int]) -> dict[str, int]:
     """
     chunks = -(-sizes["elements"] // CHUNK)
     return {**sizes, "chunks": chunks, "chunk": -(-sizes["elements"] // max(chunks, 1))}
+
+
+def with_row_chunks(sizes: dict[str, int]) -> dict[str, int]:
+    """Add `chunks`, in which each row is computed, and `chunk`, the columns of each."""
+    chunks = -(-sizes["columns"] // CHUNK)
+    return {**sizes, "chunks": chunks, "chunk": -(-sizes["columns"] // chunks)}

@@ -1,4 +1,4 @@
-"""Operations on feature maps, of which each PE has all pixels."""
+"""Operations on feature maps; each PE has all pixels of its features."""
 
 from onewafer.mesh.feature_maps.convolutions import Convolve
 from onewafer.mesh.feature_maps.gradients import (

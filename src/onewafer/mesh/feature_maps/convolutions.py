@@ -1,4 +1,4 @@
-"""Convolutions: a window of taps over pixels, all of which each PE has."""
+"""Convolutions over feature maps; each PE has all pixels of its features."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ CONVOLVE = Module("convolve", f"{ELEMENT}, .window = window", (WINDOW,))
 
 
 class Convolving(MeshOperation):
-    """An operation that goes over the taps inside the feature map, line by line.
+    """An operation that visits the taps inside the feature map, line by line.
 
-    Of a kernel whose taps are not neighbours in a line of the feature map, it takes one column.
+    If the taps of a kernel are not neighbours in a line (dilation), it uses one column of the
+    kernel.
     """
 
     __slots__ = ()
@@ -47,12 +48,12 @@ class Convolving(MeshOperation):
     input: Block
     window: Window
     column: int | None
-    """The only column of the kernel that is used; None: all columns, which are neighbours."""
+    """The only kernel column that is used; None: all columns, which are neighbours."""
 
     @property
     @abstractmethod
     def places(self) -> Block:
-        """The block that has a row for each place of the window."""
+        """The block with a row for each place of the window."""
 
     @property
     @abstractmethod
@@ -61,12 +62,12 @@ class Convolving(MeshOperation):
 
     @property
     def samples(self) -> int:
-        """Feature maps."""
+        """The number of feature maps."""
         return self.input.rows // self.window.num_pixels
 
     @property
     def part(self) -> Window:
-        """The window of the taps that are taken."""
+        """The window of the taps in use: the whole kernel, or one column of it."""
         window = self.window
         if self.column is None:
             return window
@@ -81,23 +82,23 @@ class Convolving(MeshOperation):
 
     @property
     def taps(self) -> range:
-        """The taps of the whole kernel that are taken."""
+        """The indices in the whole kernel of the taps in use."""
         if self.column is None:
             return range(self.window.num_taps)
         return range(self.column, self.window.num_taps, self.window.kernel_width)
 
     @property
     def taken_weights(self) -> Block:
-        """The weights from the first tap that is taken on."""
+        """The weights, beginning at those of the first tap in use."""
         first = self.taps.start * self.input.columns * self.places.columns
         return replace(self.weights, offset=self.weights.offset + first)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on; PEs with padding are through earlier.
+        """Return the sizes that the cost depends on; PEs with padding finish earlier.
 
-        The kernel has `begun` if a pixel may have a tap in the feature map: then it goes through
-        the `height` and the `pixels` that may, `lines` of their taps inside the feature map and
-        their `steps`.
+        `begun` is 1 if any pixel has a tap inside the feature map. The kernel then visits the
+        `height` lines and `pixels` that may have taps, the `lines` of their taps inside the map,
+        and `steps` multiply-add vectors.
         """
         part, samples = self.part, self.samples
         taps = (part.kernel_height, part.kernel_width)
@@ -128,7 +129,7 @@ class Convolving(MeshOperation):
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the multiply-adds: one for each pixel, tap inside the map and row of its weight.
 
-        In f16, the two sources advance differently.
+        In f16 the two sources have different strides, and never conflict.
         """
         del launch
         if program.dtype is DataType.F16:
@@ -147,13 +148,12 @@ class Convolving(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class Convolve(Convolving):
-    """Multiply the rows at the taps of a window by a weight each, a partial sum.
+    """Compute the partial sums of a convolution on each PE.
 
     `result[p, c] = Σₜ Σₖ input[tap t of p, k] · weight[t, k, c]` over the taps inside the feature
-    map: the sum starts at +0 and takes taps, and k for each, in ascending order, one rounding a
-    term, as that of `Matmul` does. Columns that pad the last blocks are +0. Of a kernel whose taps
-    are not neighbours in a line of the feature map, the columns are added one by one, an operation
-    for each.
+    map. The sum starts at +0 and adds taps, and k for each tap, in ascending order, rounded after
+    each term like `Matmul`. Columns that pad the last blocks are +0. A kernel whose taps are not
+    neighbours in a line takes one operation for each kernel column, added to the result in order.
     """
 
     kinds = (
@@ -178,7 +178,7 @@ class Convolve(Convolving):
     )
 
     result: Block
-    """f32, rows of all maps."""
+    """f32, the rows of all feature maps."""
     input: Block
     weight: Block
     """Weight rows of all taps of the kernel: for each tap, one row for each input column."""
@@ -188,7 +188,7 @@ class Convolve(Convolving):
     features: int
     """Columns of the result over all PEs, without padding."""
     column: int | None = None
-    """As in `Convolving`; added to the result unless it is column 0."""
+    """As in `Convolving`; every column but the first adds to the result."""
 
     @property
     def places(self) -> Block:

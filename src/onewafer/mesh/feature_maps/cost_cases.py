@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """Operands of an operation on `slots` maps.
+    """Operands of an operation on `slots` feature maps.
 
     The result has `rows` lines of `group` pixels each, the kernel `heads` lines of `share` taps.
     """
@@ -27,7 +27,7 @@ class Maps:
 
     @property
     def window(self) -> Window:
-        """A window that is no larger than the feature map, and may be moved over its edges."""
+        """A window no larger than the feature map, moved over its edges by `above` and `aside`."""
         sizes = self.sizes
         height, width = sizes.rows + sizes.heads - 1, sizes.group + sizes.share - 1
         return Window(
@@ -43,18 +43,18 @@ class Maps:
 
     @property
     def result(self) -> Block:
-        """Rows of all maps."""
+        """The result's rows of all feature maps."""
         rows = self.sizes.slots * self.window.num_result_pixels
         return Block(Arena.ACTIVATIONS, 0, rows, self.sizes.columns)
 
     def input(self, columns: int) -> Block:
-        """Return the block that is read."""
+        """Return the input block with so many columns."""
         rows = self.sizes.slots * self.window.num_pixels
         return Block(Arena.ACTIVATIONS, 0, rows, columns)
 
     @property
     def weight(self) -> Block:
-        """The weights of all taps, from `inner` columns to those of the result."""
+        """The weights of all taps, from `inner` columns to the columns of the result."""
         sizes = self.sizes
         return Block(Arena.PARAMETERS, 0, self.window.num_taps * sizes.inner, sizes.columns)
 
@@ -65,23 +65,23 @@ class Maps:
         return mesh.Convolve(*blocks, self.window, Axis.X, NUM_PES * sizes.columns)
 
     def weigh(self) -> MeshOperation:
-        """Return a weighted sum of taps."""
+        """Return a depthwise convolution."""
         columns = self.sizes.columns
         weight = Block(Arena.PARAMETERS, 0, self.window.num_taps, columns)
         return mesh.ConvolveDepthwise(self.result, self.input(columns), weight, self.window)
 
     def max_pool(self) -> MeshOperation:
-        """Return a maximum."""
+        """Return a max pool."""
         return mesh.MaxPool(self.result, self.input(self.sizes.columns), self.window)
 
     def global_average_pool(self) -> MeshOperation:
-        """Return a mean of `group` rows of each of `rows` samples."""
+        """Return the mean of `group` rows in each of `rows` samples."""
         sizes = self.sizes
         source = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
         return mesh.GlobalAveragePool(sizes.block(), source, sizes.block())
 
     def scale_feature_maps(self) -> MeshOperation:
-        """Return a product of `group` rows of each of `rows` samples with a row each."""
+        """Return the product of `group` rows in each of `rows` samples with one row of factors."""
         sizes = self.sizes
         maps = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
         return mesh.ScaleFeatureMaps(maps, maps, sizes.block())
@@ -113,9 +113,9 @@ CONVOLUTION_GRID = (
 
 
 def _over_edges() -> tuple[Sizes, ...]:
-    """Return sizes of pools over the upper edge of a feature map, the right one, and both.
+    """Return sizes of pools over the upper edge of a feature map, the right edge, and both.
 
-    All taps that reach a place reach strips of one length.
+    In each of them, all strips have one length.
     """
     sizes = {"rows": (2,), "columns": (2,), "heads": (2, 3), "group": (3,), "slots": (1, 2)}
     return (
@@ -147,7 +147,7 @@ _ROWS = OF_SAMPLES
 
 
 _SEVERAL_TAPS = tuple(sizes for sizes in POOL_GRID if sizes.heads * sizes.share > 1)
-"""There are then more pixels than places."""
+"""Kernels of several taps, whose maps have more pixels than places."""
 
 
 def _add_products(maps: Maps) -> MeshOperation:
@@ -157,7 +157,7 @@ def _add_products(maps: Maps) -> MeshOperation:
 
 
 def _give_back(maps: Maps) -> MeshOperation:
-    """Return the gradient of a convolution with `columns` in features and `inner` out features."""
+    """Return the input gradient of a convolution from `columns` to `inner` features."""
     sizes, window = maps.sizes, maps.window
     weight = Block(Arena.PARAMETERS, 0, window.num_taps * sizes.columns, sizes.inner)
     piece = Block(Arena.ACTIVATIONS, 0, sizes.inner, sizes.columns)

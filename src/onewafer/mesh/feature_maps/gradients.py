@@ -1,4 +1,4 @@
-"""Gradients of convolutions and pools, in f32. What is added to those of parameters stays there."""
+"""Gradients of convolutions and pools, in f32; weight gradients accumulate in place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from onewafer.mesh.feature_maps.windows import (
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.gradients.operations import GRADIENT
 from onewafer.mesh.kinds import NUM_PRESENT, Kind, Module
-from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
+from onewafer.mesh.operation import Conflicts, MeshOperation
 from onewafer.mesh.sizes import MOST_STRIDE, block_entry, block_sizes
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ _OF_WEIGHTS = replace(OF_WINDOW, title="gradients of weights of single features"
 
 @dataclass(frozen=True, slots=True)
 class AddTapProducts(Convolving):
-    """Add the gradient of the weight of a convolution.
+    """Add the gradient of a convolution's weight to the accumulated one.
 
     `result[t, k, c] += Σₚ input[tap t of p, k] · gradient[p, c]` over the taps inside the feature
-    map: a sum goes on from what is there, takes p in ascending order, and is rounded once a term.
-    Rows of padding are 0, whatever the input has behind its features.
+    map, with p in ascending order, rounded after each term. Rows of padding become 0, whatever the
+    input holds in its padding.
     """
 
     kinds = (
@@ -65,14 +65,14 @@ class AddTapProducts(Convolving):
     )
 
     result: Block
-    """Among the gradients of parameters: rows as the weight has."""
+    """A block in the arena of parameter gradients, with the rows of the weight."""
     input: Block
     gradient: Block
     window: Window
     axis: Axis
     """The axis along which blocks of the input's features lie."""
     features: int
-    """The features over all PEs, without padding."""
+    """Features of the input over all PEs, without padding."""
     column: int | None = None
     """As in `Convolving`."""
 
@@ -121,10 +121,10 @@ class AddTapProducts(Convolving):
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionInputGradient(OverTaps):
-    """Give back the gradient of a convolution to the pixels at its taps, a partial sum.
+    """Compute the partial sums of a convolution's input gradient.
 
-    `result[q, k] = Σ gradient[p, c] · weight[t, k, c]` over all p and t where q is tap t of p, and
-    all c: the sum starts at +0 and takes t, and c for each, in ascending order, one rounding a
+    `result[q, k] = Σ gradient[p, c] · weight[t, k, c]` over all c, and all p and t where q is tap t
+    of p. The sum starts at +0 and adds t, and c for each t, in ascending order, rounded after each
     term. Columns that pad the last blocks are +0.
     """
 
@@ -153,12 +153,13 @@ class ConvolutionInputGradient(OverTaps):
     )
 
     result: Block
-    """The block with the rows of all pixels."""
+    """A row for each pixel."""
     gradient: Block
     weight: Block
-    """The columns of the result for each tap, one tap after the other."""
+    """Weight rows of all taps of the kernel: for each tap, one row for each column of the
+    result."""
     piece: Block
-    """Room for the transposed weights of a tap."""
+    """Scratch for the transposed weights of one tap."""
     window: Window
     axis: Axis
     """The axis along which blocks of the result's columns lie."""
@@ -197,10 +198,11 @@ class ConvolutionInputGradient(OverTaps):
         memories.write(self.result, memories.without_padding(sums, self.axis, self.features))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on; PEs with padding are through earlier.
+        """Return the sizes that the cost depends on; PEs with padding finish earlier.
 
-        The kernel `turns` the weights of the taps that reach a pixel, `near` or `far` by element;
-        each then gives to `pixels` what it takes `steps` for.
+        The weights of each tap that reaches a pixel are transposed: `near` taps with strided
+        copies, `far` taps element by element. All taps together reach `pixels` pixels, in `steps`
+        vectors.
         """
         inner = self.gradient.columns
         sizes = self.sizes_of_taps(self.result)
@@ -232,9 +234,9 @@ class ConvolutionInputGradient(OverTaps):
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseInputGradient(Pool):
-    """Give back the gradient of a depthwise convolution to the pixels at its taps.
+    """Compute the input gradient of a depthwise convolution.
 
-    The sum starts at +0 and takes the taps in ascending order, one rounding a term.
+    Each sum starts at +0 and adds taps in ascending order, rounded after each term.
     """
 
     kinds = (
@@ -252,10 +254,10 @@ class DepthwiseInputGradient(Pool):
     )
 
     result: Block
-    """The block with the rows of all pixels."""
+    """A row for each pixel."""
     gradient: Block
     weight: Block
-    """A row a tap."""
+    """A row for each tap."""
     window: Window
 
     @property
@@ -290,10 +292,10 @@ class DepthwiseInputGradient(Pool):
 
 @dataclass(frozen=True, slots=True)
 class AddDepthwiseProducts(Pool):
-    """Add the gradient of the weight of a depthwise convolution.
+    """Add the gradient of a depthwise convolution's weight to the accumulated one.
 
-    `result[t, c] += Σₚ gradient[p, c] · input[tap t of p, c]` over the taps inside the feature map:
-    a sum goes on from what is there, takes p in ascending order; products and sums are rounded.
+    `result[t, c] += Σₚ gradient[p, c] · input[tap t of p, c]` over the taps inside the feature map,
+    with p in ascending order; each product and each sum is rounded.
     """
 
     kinds = (
@@ -318,7 +320,7 @@ class AddDepthwiseProducts(Pool):
     )
 
     result: Block
-    """Among the gradients of parameters: a row a tap."""
+    """A block in the arena of parameter gradients, with a row for each tap."""
     gradient: Block
     input: Block
     window: Window
@@ -355,9 +357,9 @@ class AddDepthwiseProducts(Pool):
 
 @dataclass(frozen=True, slots=True)
 class MaxPoolGradient(OverTaps):
-    """Give the gradient of each maximum to the pixel where it was found; exact but for the sums.
+    """Give each place's gradient to the pixel that was its maximum; only the sums are rounded.
 
-    Of equal pixels it is the first tap. A sum starts at +0 and takes the taps in ascending order.
+    Among equal pixels it is the first tap. A sum starts at +0 and adds taps in ascending order.
     """
 
     kinds = (
@@ -383,13 +385,13 @@ class MaxPoolGradient(OverTaps):
     )
 
     result: Block
-    """The block with the rows of all pixels."""
+    """A row for each pixel."""
     gradient: Block
     input: Block
     found: Block
-    """The maxima."""
+    """The maxima, the result of the forward pass."""
     rest: Block
-    """Room for what is left of the gradient, as large."""
+    """Scratch as large as the gradient, for the part that is still to be given."""
     window: Window
 
     @property
@@ -434,7 +436,7 @@ class MaxPoolGradient(OverTaps):
 
 @dataclass(frozen=True, slots=True)
 class RepeatRows(MeshOperation):
-    """Give all rows of each sample the same row; exact."""
+    """Copy the row of each sample to all its rows; exact."""
 
     kinds = (
         Kind(
@@ -455,7 +457,7 @@ class RepeatRows(MeshOperation):
 
     @property
     def rows(self) -> int:
-        """Rows of each sample."""
+        """The number of rows of each sample."""
         return self.result.rows // self.input.rows
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -468,8 +470,3 @@ class RepeatRows(MeshOperation):
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         return {**block_sizes(program, self.result, launch), "samples": self.input.rows}
-
-    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return none: there is one source."""
-        del program, launch
-        return NO_CONFLICTS

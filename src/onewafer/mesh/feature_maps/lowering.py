@@ -1,4 +1,4 @@
-"""Operations on feature maps; each PE has all pixels of its share of the features."""
+"""Lowering of operations on feature maps; each PE has all pixels of its features."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 
 class ConvolutionLowering(Lowering[Convolution]):
-    """Multiply the blocks tap by tap, and add the partial sums along the axis of the input."""
+    """Multiply local blocks tap by tap, and all-reduce the partial sums along the input's axis."""
 
     def relate(self, operation: Convolution, relations: Relations) -> None:
-        """Lay the result along the axis that the input, or the weight's in features, do not use."""
+        """Lay the result along the axis that the input and the weight's in features do not use."""
         relations.multiply(operation.input, operation.weight, operation.result.name)
 
     def lower(self, operation: Convolution, builder: Builder) -> None:
@@ -69,9 +69,9 @@ class ConvolutionLowering(Lowering[Convolution]):
 
 
 def upright(window: Window) -> Window:
-    """Return a window over a line of pixels as one over a column, if its taps are apart.
+    """Return a window over one line of pixels as one over a column, if its taps are dilated.
 
-    The rows of both are the same; taps that are not neighbours in a line are lines of their own.
+    The rows of the tensor stay the same; dilated taps become lines of the kernel.
     """
     if window.dilation_x == 1 or (window.height, window.kernel_height) != (1, 1):
         return window
@@ -95,7 +95,7 @@ def upright(window: Window) -> Window:
 
 
 def columns_of(window: Window) -> Iterator[int | None]:
-    """Yield the columns of a kernel, unless its taps are neighbours in a line."""
+    """Yield the kernel's columns one by one, or None once if its taps are neighbours in a line."""
     if window.dilation_x == 1 or window.kernel_width == 1:
         yield None
     else:
@@ -103,7 +103,7 @@ def columns_of(window: Window) -> Iterator[int | None]:
 
 
 class DepthwiseConvolutionLowering(AlikeLowering[DepthwiseConvolution]):
-    """Weigh the taps; the weights lie as the rows of the input do."""
+    """Multiply and add locally; the weights lie as the input's columns do."""
 
     def lower(self, operation: DepthwiseConvolution, builder: Builder) -> None:
         layout = builder.layouts[operation.result.name]
@@ -117,7 +117,7 @@ class DepthwiseConvolutionLowering(AlikeLowering[DepthwiseConvolution]):
 
 
 class MaxPoolLowering(AlikeLowering[MaxPool]):
-    """Take the largest of the taps."""
+    """Take the maximum over the taps locally."""
 
     def lower(self, operation: MaxPool, builder: Builder) -> None:
         check_stride(operation, builder.layouts[operation.result.name])
@@ -126,7 +126,7 @@ class MaxPoolLowering(AlikeLowering[MaxPool]):
 
 
 class GlobalAveragePoolLowering(AlikeLowering[GlobalAveragePool]):
-    """Add up rows and scale."""
+    """Add up the rows and scale locally."""
 
     def lower(self, operation: GlobalAveragePool, builder: Builder) -> None:
         source = builder.blocks[operation.input]
@@ -135,7 +135,7 @@ class GlobalAveragePoolLowering(AlikeLowering[GlobalAveragePool]):
 
 
 class ScaleFeatureMapsLowering(AlikeLowering[ScaleFeatureMaps]):
-    """Multiply the rows of each sample by its row of factors, which lies as they do."""
+    """Multiply the rows of each sample by its row of factors locally."""
 
     def lower(self, operation: ScaleFeatureMaps, builder: Builder) -> None:
         source, factors = (builder.blocks[name] for name in (operation.input, operation.factors))
@@ -143,7 +143,7 @@ class ScaleFeatureMapsLowering(AlikeLowering[ScaleFeatureMaps]):
 
 
 def check_stride(operation: OnTaps, layout: Layout) -> None:
-    """Refuse blocks so wide that a vector of places does not reach from one to the next."""
+    """Refuse blocks whose rows are further apart than a DSD's stride can reach."""
     most = MOST_STRIDE // operation.window.stride_x
     if layout.columns > most:
         raise TooLargeError(
@@ -153,10 +153,10 @@ def check_stride(operation: OnTaps, layout: Layout) -> None:
 
 
 class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient]):
-    """Multiply by transposed weights tap by tap; sum partial sums along the gradient's axis."""
+    """Multiply by transposed weights tap by tap; all-reduce along the gradient's axis."""
 
     def relate(self, operation: graph.ConvolutionInputGradient, relations: Relations) -> None:
-        """Give the result the layout of the other factor, and the gradient the other axis."""
+        """Lay the result as the weight's in features, and the gradient along the other axis."""
         relations.align_with_operand(operation.result.name, operation.weight)
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
@@ -170,10 +170,10 @@ class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient])
 
 
 class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient]):
-    """Multiply local blocks of both operands; only redistributed operands move between PEs."""
+    """Multiply local blocks; only operands on the wrong axis are redistributed."""
 
     def relate(self, operation: graph.ConvolutionWeightGradient, relations: Relations) -> None:
-        """Lay the gradient along the axis that the input does not use, as the product did."""
+        """Lay input and gradient along different axes if possible, as in the forward pass."""
         relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.ConvolutionWeightGradient, builder: Builder) -> None:
@@ -185,7 +185,7 @@ class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient
 
 
 class DepthwiseInputGradientLowering(AlikeLowering[graph.DepthwiseInputGradient]):
-    """Weigh the taps; the weights lie as the rows of the gradient do."""
+    """Multiply and add locally; the weights lie as the gradient's columns do."""
 
     def lower(self, operation: graph.DepthwiseInputGradient, builder: Builder) -> None:
         layout = builder.layouts[operation.result.name]
@@ -196,7 +196,7 @@ class DepthwiseInputGradientLowering(AlikeLowering[graph.DepthwiseInputGradient]
 
 
 class DepthwiseWeightGradientLowering(Lowering[graph.DepthwiseWeightGradient]):
-    """Multiply local blocks of both operands; only redistributed operands move between PEs."""
+    """Multiply local blocks; only an operand on the wrong axis is redistributed."""
 
     def relate(self, operation: graph.DepthwiseWeightGradient, relations: Relations) -> None:
         """Give both operands one layout if no relation forbids it."""
@@ -215,7 +215,7 @@ class DepthwiseWeightGradientLowering(Lowering[graph.DepthwiseWeightGradient]):
 
 
 def _check_width(operation: graph.DepthwiseWeightGradient | graph.MaxPoolGradient) -> None:
-    """Refuse lines of a result that have no room in the scratch of the kernel."""
+    """Refuse a result whose lines are longer than the kernel's scratch."""
     width = operation.window.result_width
     if width > CHUNK:
         raise TooLargeError(
@@ -225,7 +225,7 @@ def _check_width(operation: graph.DepthwiseWeightGradient | graph.MaxPoolGradien
 
 
 class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
-    """Compare the taps with the maximum."""
+    """Compare each tap with the maximum locally."""
 
     def relate(self, operation: graph.MaxPoolGradient, relations: Relations) -> None:
         """Let all tensors have one layout, the gradient only if no other relation forbids it."""
@@ -245,10 +245,10 @@ class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
 
 
 class RepeatRowsLowering(AlikeLowering[graph.RepeatRows]):
-    """Copy rows."""
+    """Copy rows locally."""
 
     def lower(self, operation: graph.RepeatRows, builder: Builder) -> None:
-        """Append the copies; kernels of programs whose rows are tokens lack them."""
+        """Append the copy; refuse it where rows are tokens, whose programs lack this kernel."""
         if builder.is_sequence:
             raise UnsupportedOperationError(
                 "the mean over all rows has no gradient where rows are tokens that attend to each "

@@ -1,4 +1,4 @@
-"""Pools and gates on feature maps, of which each PE has all pixels."""
+"""Pools, depthwise convolutions and scaling of feature maps; each PE has all their pixels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ POOL = Module("pool", f"{ELEMENT}, .window = window", (WINDOW,))
 
 
 class OverTaps(MeshOperation):
-    """An operation that goes over taps, and for each over the places whose tap is in the map."""
+    """An operation that visits the kernel's taps, and for each the places with a tap in the map."""
 
     __slots__ = ()
 
@@ -50,19 +50,20 @@ class OverTaps(MeshOperation):
     @property
     @abstractmethod
     def maps(self) -> Block:
-        """The block that has a row for each pixel of the feature maps."""
+        """The block with a row for each pixel of the feature maps."""
 
     @property
     def samples(self) -> int:
-        """Feature maps."""
+        """The number of feature maps."""
         return self.maps.rows // self.window.num_pixels
 
     def sizes_of_taps(self, block: Block) -> dict[str, int]:
-        """Return the sizes that its cost depends on, but for those of blocks.
+        """Return the sizes that the cost depends on, except those of blocks.
 
-        Of the `taps`, `met` reach a line of the result and `reached` a pixel; `passes` are these
-        over all feature maps, `lines` those of the result that they reach, `strip` the pixels of a
-        line that they reach on average. `block` has the columns of a vector.
+        Of the `taps`, `met` reach a line of the result and `reached` a place; `passes` are the
+        reached taps of all feature maps, `lines` the result lines that they reach, and `strip` the
+        mean number of places that a tap reaches in a line. A vector has as many elements as `block`
+        has columns.
         """
         window, samples = self.window, self.samples
         is_tap = self.taps_by_line()
@@ -91,14 +92,14 @@ class OverTaps(MeshOperation):
         }
 
     def taps_by_line(self) -> NDArray[np.bool_]:
-        """Return which pixels each tap reaches: `[taps, lines of the result, pixels]`."""
+        """Return the places with each tap in the map, `[taps, lines of the result, places]`."""
         window = self.window
         is_tap = (window.sources() >= 0).T
         return is_tap.reshape(window.num_taps, window.result_height, window.result_width)
 
 
 class Pool(OverTaps):
-    """An operation on each feature by itself, in strips of pixels of a line."""
+    """An operation on each feature alone, in strips of neighbouring pixels of a line."""
 
     __slots__ = ()
 
@@ -107,16 +108,16 @@ class Pool(OverTaps):
     @property
     @abstractmethod
     def places(self) -> Block:
-        """The block that has a row for each place of the window."""
+        """The block with a row for each place of the window."""
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         sizes = block_sizes(program, self.result, launch)
         return {**sizes, **self.sizes_of_taps(self.result)}
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the strips that begin in the same banks in the places and in the maps.
+        """Count the strips whose two sources begin in the same bank.
 
-        Where pixels are left out, or the result has other elements, they advance differently.
+        There are none if pixels are skipped, or if the result has another type: the strides differ.
         """
         kind = self.dsd_operation(program.dtype)
         if self.window.stride_x > 1 or kind == "fmachs":
@@ -145,7 +146,7 @@ class Pool(OverTaps):
 
 
 class _OfInput(Pool):
-    """A pool that reads the pixels of an input and gives the places of a result."""
+    """A pool that reads the pixels of an input and writes the places of a result."""
 
     __slots__ = ()
 
@@ -162,10 +163,10 @@ class _OfInput(Pool):
 
 @dataclass(frozen=True, slots=True)
 class ConvolveDepthwise(_OfInput):
-    """Add up each feature by itself over the taps of a window, each times a weight.
+    """Convolve each feature with its own weights: the result is the sum of taps times weights.
 
-    The sum starts at +0 and takes the taps inside the feature map in ascending order, one rounding
-    a term.
+    The sum starts at +0 and adds the taps inside the feature map in ascending order, rounded after
+    each term.
     """
 
     kinds = (
@@ -186,7 +187,7 @@ class ConvolveDepthwise(_OfInput):
     """f32."""
     input: Block
     weight: Block
-    """A row a tap."""
+    """A row for each tap."""
     window: Window
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -211,9 +212,9 @@ class ConvolveDepthwise(_OfInput):
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(_OfInput):
-    """Take the largest of each feature over the taps inside the feature map; exact.
+    """Take the largest value of each feature over the taps inside the feature map; exact.
 
-    It is NaN if one is NaN, and +0 is above −0.
+    The result is NaN if a value is NaN, and +0 is larger than −0.
     """
 
     kinds = (
@@ -253,10 +254,10 @@ class MaxPool(_OfInput):
 
 @dataclass(frozen=True, slots=True)
 class GlobalAveragePool(MeshOperation):
-    """Add up the rows of each sample in f32, and multiply by one over their number.
+    """Add up the rows of each sample in f32, and divide by their number.
 
-    The sum starts at +0 and takes rows in ascending order; each term and the product are rounded
-    once, and once more to the program's dtype.
+    The sum starts at +0 and adds rows in ascending order. Each sum is rounded, so is the product
+    with one over the number of rows, and then the result to the program's dtype.
     """
 
     kinds = (
@@ -276,16 +277,16 @@ class GlobalAveragePool(MeshOperation):
     result: Block
     input: Block
     sums: Block
-    """f32, as large as the result; the result itself in an f32 program."""
+    """f32, as large as the result; in an f32 program it is the result."""
 
     @property
     def samples(self) -> int:
-        """Rows of the result."""
+        """The number of samples: the rows of the result."""
         return self.result.rows
 
     @property
     def rows(self) -> int:
-        """Rows of each sample."""
+        """The number of rows of each sample."""
         return self.input.rows // self.samples
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -305,7 +306,7 @@ class GlobalAveragePool(MeshOperation):
         return {**sizes, "samples": self.samples, "rows": self.input.rows}
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the rows that begin in the same banks as their sums; f16 rows advance otherwise."""
+        """Count the rows that begin in the same bank as their sums; f16 rows never conflict."""
         del launch
         if program.dtype is DataType.F16:
             return NO_CONFLICTS
@@ -315,7 +316,7 @@ class GlobalAveragePool(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class ScaleFeatureMaps(MeshOperation):
-    """Multiply all rows of each sample by one row, in the program's dtype, rounded once."""
+    """Multiply all rows of each sample by the sample's row of factors, in the program's dtype."""
 
     kinds = (
         Kind(
@@ -339,11 +340,11 @@ class ScaleFeatureMaps(MeshOperation):
     result: Block
     input: Block
     factors: Block
-    """A block with a row for each sample."""
+    """A row for each sample."""
 
     @property
     def rows(self) -> int:
-        """Rows of each sample."""
+        """The number of rows of each sample."""
         return self.input.rows // self.factors.rows
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -361,7 +362,7 @@ class ScaleFeatureMaps(MeshOperation):
         return {**sizes, "samples": self.factors.rows, "rows": self.input.rows}
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the rows that begin in the same banks as their factors."""
+        """Count the rows that begin in the same bank as their factors."""
         del launch
         count = count_shared(self.input, self.factors, self.input.rows, program.dtype)
         return Conflicts(count, in_type("fmul", program.dtype), self.result.columns)

@@ -1,4 +1,4 @@
-"""Windows of taps over pixels, as the kernels of operations with a window read and walk them."""
+"""Windows over feature maps: their words in the schedule, and the branches of the kernels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORD = 0xFFFF
 
 
 def window_words(window: Window, samples: int) -> tuple[int, ...]:
-    """Return a window and the number of feature maps as `pe.csl` reads them."""
+    """Return the schedule words of a window and the number of feature maps, for `pe.csl`."""
     maps = (samples, window.height, window.width, window.result_height, window.result_width)
     kernel = (window.kernel_height, window.kernel_width, window.stride_y, window.stride_x)
     margins = (window.top & _WORD, window.left & _WORD)
@@ -42,22 +42,22 @@ OF_WINDOW = Beginning("gradients of operations with a window", "read_window(word
 
 @dataclass(slots=True)
 class Edges:
-    """The functions of `window.csl`, with a count for each branch."""
+    """The functions of `window.csl`, which count the branches that they take."""
 
     before: int = 0
-    """Began in front of the map."""
+    """Calls whose start is in front of the map."""
     behind: int = 0
-    """Began behind it."""
+    """Calls whose start is behind the map."""
     capped: int = 0
-    """Ended with the last index that there is, or later."""
+    """Calls whose end is limited by the largest index."""
 
     def first(self, start: int, step: int) -> int:
-        """Return the first index at which `start` + index · step is not negative."""
+        """Return the first index at which `start + index · step` is not negative."""
         self.before += start < 0
         return max(0, -(start // step))
 
     def end(self, start: int, step: int, size: int, most: int) -> int:
-        """Return the first index up to `most` at which that is `size` or more, else `most`."""
+        """Return the first index with `start + index · step ≥ size`, at most `most`."""
         if start >= size:
             self.behind += 1
             return 0
@@ -66,7 +66,7 @@ class Edges:
         return min(end, most)
 
     def plus(self, other: Edges, *, times: int) -> dict[str, int]:
-        """Return the sums of these numbers and `times` the other ones."""
+        """Return the sums of these counts and `times` the other counts."""
         return {
             "before": self.before + times * other.before,
             "behind": self.behind + times * other.behind,
@@ -75,7 +75,7 @@ class Edges:
 
 
 def maps_of(memories: Memories, block: Block, window: Window) -> NDArray[Any]:
-    """Return the rows of a block as `[height, width, samples, pixels, columns]`."""
+    """Return a block's rows as `[height, width, samples, pixels, columns]`."""
     samples = block.rows // window.num_pixels
     return memories.view(block, samples, window.num_pixels, block.columns)
 
@@ -83,7 +83,7 @@ def maps_of(memories: Memories, block: Block, window: Window) -> NDArray[Any]:
 def accumulate(
     memories: Memories, sums: NDArray[Any], left: NDArray[Any], right: NDArray[Any]
 ) -> NDArray[Any]:
-    """Add a product to f32 sums, rounded once."""
+    """Add products to f32 sums, with one rounding each."""
     if memories.is_half:  # the product of two f16 is exact in f32
         return arithmetic.add(sums, arithmetic.multiply(left, right))
     return arithmetic.fused_multiply_add(sums, left, right)

@@ -1,4 +1,4 @@
-"""Backward passes: gradients of activations, and of parameters onto what is there."""
+"""Backward passes: gradients of activations, and accumulated gradients of parameters."""
 
 from onewafer.mesh.gradients.operations import (
     AddOuterProducts,

@@ -1,4 +1,4 @@
-"""Gradients of functions of every element: operations, lowering, cost cases."""
+"""Gradients of activation functions: operations, lowering, cost cases."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ _DERIVATIVES = {
     ActivationFunction.TANH: (_kind(225, "tanh"), functions.tanh_derivative),
 }
 _SQUARES = {ActivationFunction.GELU: 1, ActivationFunction.GELU_TANH: 2}
-"""Function → how often a chunk is squared: both sources are then one vector."""
+"""How often each function squares a chunk: both sources are the same vector, and conflict."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationGradient(MeshOperation):
-    """Multiply a gradient by the derivative of a function of a value, every operation rounded."""
+    """Multiply a gradient by the derivative of an activation function, rounding each step."""
 
     kinds = tuple(kind for kind, _ in _DERIVATIVES.values())
 
     result: Block
     gradient: Block
     value: Block
-    """The operand of the function."""
+    """The function's operand in the forward pass."""
     function: ActivationFunction
 
     @property
@@ -74,7 +74,7 @@ class ActivationGradient(MeshOperation):
         return with_chunks(block_sizes(program, self.result, launch))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the squares that some functions take."""
+        """Return the squares that GELU and its tanh form compute."""
         count = _SQUARES.get(self.function)
         if count is None:
             return NO_CONFLICTS

@@ -1,4 +1,4 @@
-"""Cost cases of the steps of backward passes."""
+"""Cost cases of the gradients of dense layers and relu."""
 
 from __future__ import annotations
 

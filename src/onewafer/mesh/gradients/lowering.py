@@ -1,8 +1,8 @@
-"""Gradients of dense layers and of relu.
+"""Lowering of the gradients of dense layers and relu.
 
-A gradient lies as the tensor that it is of. That of a weight or a bias is added to what is in the
-arena of gradients, at the place that the parameter has in its own: a launch adds to what launches
-before it have left there.
+A gradient has the layout of its tensor. The gradient of a weight or bias accumulates in the arena
+of gradients, at the offset that the parameter has in the arena of parameters: each launch adds to
+what earlier launches left there.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class LinearInputGradientLowering(Lowering[graph.LinearInputGradient]):
-    """Multiply by the transposed weight, and sum the products along the axis of the gradient."""
+    """Multiply by the transposed weight, and all-reduce along the gradient's axis."""
 
     def relate(self, operation: graph.LinearInputGradient, relations: Relations) -> None:
-        """Give the result the layout of the other factor, and the gradient the other axis."""
+        """Lay the result as the weight's in features, and the gradient along the other axis."""
         relations.align_with_operand(operation.result.name, operation.weight)
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
@@ -49,10 +49,9 @@ def append_transposed_product(
 ) -> None:
     """Append the product of a gradient with a transposed weight, and its all-reduce.
 
-    A gradient that lies otherwise than the product did, which was added to a tensor along the other
-    axis, is redistributed first; the result too, where it lies otherwise than the in features of
-    the weight. `multiply` takes the blocks of product, gradient, weight and a piece of it, and the
-    axis of the product.
+    A gradient on the axis of the weight's in features is redistributed first; a result that is not
+    wanted on that axis is redistributed last. `multiply` takes the blocks of product, gradient,
+    weight and scratch for the transposed weight, and the axis of the product.
     """
     axis, name = builder.parameters.axis_of_weight(operation.weight), operation.result.name
     inner = builder.layout_along(name, axis)
@@ -70,10 +69,10 @@ def append_transposed_product(
 
 
 class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
-    """Multiply local blocks of both operands; only redistributed operands move between PEs."""
+    """Multiply local blocks; only operands on the wrong axis are redistributed."""
 
     def relate(self, operation: graph.LinearWeightGradient, relations: Relations) -> None:
-        """Lay the gradient along the axis that the input does not use, as the product did."""
+        """Lay input and gradient along different axes if possible, as in the forward pass."""
         relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.LinearWeightGradient, builder: Builder) -> None:
@@ -85,9 +84,9 @@ class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
 def lay_factors(
     operation: graph.LinearWeightGradient | graph.ConvolutionWeightGradient, builder: Builder
 ) -> tuple[tuple[Block, Block, Block], Axis]:
-    """Return the blocks of a weight's gradient, of the input and of the gradient it comes from.
+    """Return the blocks of a weight's gradient, the input and the result's gradient.
 
-    The latter two lie as the weight does: the input along the axis that is returned.
+    The input lies along the returned axis, that of the weight's rows; the gradient along the other.
     """
     axis = builder.parameters.axis_of_weight(builder.parameter_of(operation.result.name))
     sides = (operation.input, axis), (operation.gradient, axis.other)
@@ -98,7 +97,7 @@ def lay_factors(
 
 
 class SumRowsLowering(AlikeLowering[graph.SumRows]):
-    """Add up the rows that a PE has, which are all: no exchange but for what is redistributed."""
+    """Add up rows locally: a PE has all rows of its columns."""
 
     def lower(self, operation: graph.SumRows, builder: Builder) -> None:
         axis = builder.parameters.axis_of_vector(builder.parameter_of(operation.result.name))
@@ -108,7 +107,7 @@ class SumRowsLowering(AlikeLowering[graph.SumRows]):
 
 
 class ReluGradientLowering(DerivativeLowering[graph.ReluGradient]):
-    """Keep a part of a gradient, in its place if it lies as the value does."""
+    """Select the gradient locally, in place of an operand that is not read again."""
 
     def lower(self, operation: graph.ReluGradient, builder: Builder) -> None:
         axis = builder.layouts[operation.value].axis

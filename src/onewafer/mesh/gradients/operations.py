@@ -1,4 +1,4 @@
-"""Local steps of backward passes, in f32. What is added to gradients of parameters stays there."""
+"""Local steps of backward passes, in f32; gradients of parameters accumulate in place."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ inline fn gradient(offset: u16, n: u16) mem1d_dsd {
 
 
 def with_rows_of(block: Block, entry: Entry, program: ProgramShape) -> Entry:
-    """Return an entry that goes over the rows and columns of a block."""
+    """Return an entry whose loop covers the rows and columns of a block."""
     rows = program.num_rows(block, Launch.at(0, 0))
     return replace(entry, n=block.num_elements, rows=rows, columns=block.columns)
 
 
 @dataclass(frozen=True, slots=True)
 class MultiplyTransposed(AlongAxis):
-    """Multiply by a weight's transposed block: `result[r, k] = Σ_c input[r, c] · weight[k, c]`.
+    """Multiply by a transposed weight block: `result[r, k] = Σ_c input[r, c] · weight[k, c]`.
 
-    The block is copied to `piece` by columns; the partial sums are then those of a `Matmul`.
+    The block is first transposed into `piece`; the partial sums are then those of a `Matmul`.
     """
 
     kinds = along_axes(
@@ -70,7 +70,7 @@ class MultiplyTransposed(AlongAxis):
     input: Block
     weight: Block
     piece: Block
-    """Room for the transposed block."""
+    """Scratch for the transposed block."""
     axis: Axis
     """The axis along which blocks of the result's columns lie."""
     features: int
@@ -87,7 +87,10 @@ class MultiplyTransposed(AlongAxis):
         self._product.execute(memories)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on; copies are `near`, or `far` by element."""
+        """Return the sizes that the cost depends on.
+
+        The block is transposed `near` with strided copies, or `far` element by element.
+        """
         inner = self.weight.columns
         is_near = int(inner <= MOST_STRIDE)
         sizes = self._product.sizes(program, launch)
@@ -110,8 +113,8 @@ class MultiplyTransposed(AlongAxis):
 class AddOuterProducts(MeshOperation):
     """Add the gradient of a weight: `result[k, c] += Σᵣ input[r, k] · gradient[r, c]`.
 
-    A sum goes on from what is there, takes r in ascending order, and is rounded once a term. Rows
-    of padding stay 0, whatever the input has behind its features: σ(0), say.
+    r ascends, and each term is rounded. Rows of padding stay 0, whatever the input holds in its
+    padding (such as σ(0)).
     """
 
     kinds = (
@@ -137,7 +140,7 @@ class AddOuterProducts(MeshOperation):
     axis: Axis
     """The axis along which blocks of the input's features lie."""
     features: int
-    """The features over all PEs, without padding."""
+    """Features of the input over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
         blocks, inner = (self.result, self.input, self.gradient), self.input.columns
@@ -160,7 +163,7 @@ class AddOuterProducts(MeshOperation):
         return {**block_sizes(program, self.gradient, launch), "inner": self.input.columns}
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the multiply-adds, one for every row of the gradient and of the result."""
+        """Count the multiply-adds whose sources begin in the same bank."""
         rows = program.num_rows(self.gradient, launch)
         gradients = row_banks(self.gradient, rows, program.dtype)
         sums = row_banks(self.result, self.result.rows, program.dtype)
@@ -170,7 +173,7 @@ class AddOuterProducts(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class AddRows(MeshOperation):
-    """Add the gradient of a bias: `result[c] += Σᵣ gradient[r, c]`, r in ascending order."""
+    """Add the gradient of a bias: `result[c] += Σᵣ gradient[r, c]`, with r in ascending order."""
 
     kinds = (
         Kind(
@@ -202,7 +205,7 @@ class AddRows(MeshOperation):
         return block_sizes(program, self.gradient, launch)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the rows that begin in the same banks as the sums."""
+        """Count the rows that begin in the same bank as the sums."""
         rows = program.num_rows(self.gradient, launch)
         gradients = row_banks(self.gradient, rows, program.dtype)
         (sums,) = row_banks(self.result, 1, program.dtype)
@@ -211,7 +214,7 @@ class AddRows(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class ReluGradient(MeshOperation):
-    """Keep a gradient where a value is not 0, else give +0; exact. Values are at least +0."""
+    """Keep the gradient where the result of a relu is not 0, else write +0; exact."""
 
     kinds = (
         Kind(

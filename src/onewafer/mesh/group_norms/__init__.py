@@ -1,1 +1,1 @@
-"""Norms of groups of features in each sample: sums of features, added up over PEs by group."""
+"""Group norms: sums of features in each sample, joined by group over the PEs."""

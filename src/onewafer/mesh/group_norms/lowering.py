@@ -1,8 +1,8 @@
-"""Norms of groups of features: statistics of each feature, joined over a group's PEs.
+"""Lowering of group norms: statistics of each feature, joined over the PEs of a group.
 
-The steps of each feature are those of a norm over a batch, for each sample by itself. Between them,
-sums of features become means of groups by an all-reduce of a number for each sample and group, and
-each feature has the mean of its group. A group of one feature needs none of this.
+The steps are those of a batch norm, for each sample alone. Between them an all-reduce of one number
+for each sample and group turns the sums of features into means of groups, and each feature gets the
+mean of its group. A group of one feature needs no such step.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class GroupNormLowering(AlikeLowering[graph.GroupNorm]):
-    """Scale and shift by the statistics of groups, which stay for a backward pass."""
+    """Scale and shift by the statistics of groups, which are saved for a backward pass."""
 
     def lower(self, operation: graph.GroupNorm, builder: Builder) -> None:
         name, source = operation.input, builder.blocks[operation.input]
@@ -65,7 +65,7 @@ class GroupNormLowering(AlikeLowering[graph.GroupNorm]):
 
 
 class GroupNormInputGradientLowering(Lowering[graph.GroupNormInputGradient]):
-    """Add up gradients, and products with them, by feature and by group, and scale."""
+    """Sum gradients, and products with the normalized input, by group; then scale."""
 
     def relate(self, operation: graph.GroupNormInputGradient, relations: Relations) -> None:
         """Let all tensors have one layout, the gradient only if no other relation forbids it."""
@@ -90,7 +90,7 @@ class GroupNormInputGradientLowering(Lowering[graph.GroupNormInputGradient]):
 
 
 class GroupNormWeightGradientLowering(Lowering[graph.GroupNormWeightGradient]):
-    """Add up products with the gradient, over the rows of each sample and over samples."""
+    """Add up the gradient times the normalized input, over all rows of all samples."""
 
     def relate(self, operation: graph.GroupNormWeightGradient, relations: Relations) -> None:
         """Give both operands one layout if no relation forbids it."""
@@ -109,13 +109,13 @@ class GroupNormWeightGradientLowering(Lowering[graph.GroupNormWeightGradient]):
 def _append_products(
     products: Block, gradient: Block, source: Block, found: BatchStatistics, builder: Builder
 ) -> None:
-    """Append the sums over the rows of samples of a gradient times the normalised rows."""
+    """Append the sums, for each sample, of the gradient times the normalized rows."""
     room = builder.spare(1, source.rows // found.mean.rows)
     builder.append(SumBatchProducts(products, gradient, source, found, room))
 
 
 def _join_groups(block: Block, operation: _Any, builder: Builder) -> None:
-    """Give each feature the mean over its group, in each row of a block."""
+    """Replace each feature by the mean over its group, in every row of a block."""
     axis = builder.layouts[operation.input].axis
     features = builder.tensor(operation.input).shape[-1]
     groups = Groups(operation.groups, features // operation.groups)

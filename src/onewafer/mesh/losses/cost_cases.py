@@ -29,14 +29,12 @@ if TYPE_CHECKING:
     from onewafer.mesh.operation import MeshOperation
 
 _ROWS = 5
-"""Most rows of a sample."""
-_FEATURES = 4 * CHUNK
-"""Classes over all PEs, so that no column is padding."""
+"""The most rows of a case."""
 _BEHIND = 2 * CHUNK * _ROWS
 
 
 def _targets(sizes: Sizes) -> Targets:
-    """Return targets none of which is on the PE that is walked on."""
+    """Return targets none of which is on the measured PE."""
     indices = Block(Arena.INDICES, 0, sizes.rows, 1)
     maxima = Block(Arena.ACTIVATIONS, _BEHIND, sizes.rows, 1)
     classes = 4 * sizes.columns
@@ -61,7 +59,7 @@ def _back(sizes: Sizes) -> MeshOperation:
 
 
 def _weighted(sizes: Sizes) -> Weighted:
-    """Return what rows are: with `inner` 1 and weights, 4 smoothed, 7 of logarithms."""
+    """Return a weighted loss: `inner` 1 has stored weights, 4 smoothing, 7 logarithms as input."""
     room = Block(Arena.ACTIVATIONS, 2 * _BEHIND, ROWS_OF_ROOM, sizes.columns)
     weights = sizes.row() if sizes.inner == _STORED else None
     shared = 0.1 if sizes.inner == _SMOOTHED else 0.0

@@ -1,6 +1,6 @@
-"""Losses of single elements as the wafer computes them: f32, operation by operation.
+"""Element-wise losses as the wafer computes them: f32, operation by operation.
 
-These are the functions of `differences.csl` and `chunks.csl`, with the same operations in the same
+These are the functions of `differences.csl` and `chunks.csl` with the same operations in the same
 order, so that both agree in every bit. docs/explanation/numerics.md has their formulas and errors.
 """
 
@@ -24,7 +24,7 @@ _OF_LOGARITHM = (
     *(1.0, -0.49999988, 0.33333325, -0.25001585, 0.20002000, -0.16609049),
     *(0.14181212, -0.13242490, 0.12908497, -7.6285265e-2),
 )
-"""ln(1 + f) / f for f from −0.293 to 0.415."""
+"""Coefficients of ln(1 + f) / f for f from −0.293 to 0.415."""
 
 
 def square(x: Floats, t: Floats) -> Floats:
@@ -34,7 +34,7 @@ def square(x: Floats, t: Floats) -> Floats:
 
 
 def square_slope(x: Floats, t: Floats) -> Floats:
-    """Return half the derivative of the square."""
+    """Return x − t, half the derivative of the square."""
     return x - t
 
 
@@ -44,81 +44,81 @@ def absolute(x: Floats, t: Floats) -> Floats:
 
 
 def absolute_slope(x: Floats, t: Floats) -> Floats:
-    """Return the sign of x − t."""
+    """Return the sign of x − t, the derivative of the absolute error."""
     return _at_least(-_at_least((x - t) * _HUGE * -_HUGE, -1), -1)
 
 
 def binary(x: Floats, t: Floats) -> Floats:
-    """Return the cross entropy of a share x with t."""
+    """Return the binary cross entropy of the probability x with the target t."""
     of_one = logarithm(x) * t
     return -(logarithm(_ONE - x) * (_ONE - t) + of_one)
 
 
 def binary_slope(x: Floats, t: Floats) -> Floats:
-    """Return the derivative of the loss."""
+    """Return the derivative of the binary cross entropy."""
     return (x - t) * functions.inverse(_at_least((_ONE - x) * x, 1e-12))
 
 
 def binary_logits(x: Floats, t: Floats) -> Floats:
-    """Return the cross entropy of σ(x) with t."""
+    """Return the binary cross entropy of σ(x) with the target t."""
     rest, linear = _parts_of_logits(x, t)
     return rest + linear
 
 
 def binary_logits_slope(x: Floats, t: Floats) -> Floats:
-    """Return the derivative of the loss."""
+    """Return the derivative of the binary cross entropy with logits."""
     return functions.sigmoid(x) - t
 
 
 def weighted_logits(x: Floats, t: Floats, weights: Floats) -> Floats:
-    """Return the cross entropy of σ(x) with t, whose part for t has a weight."""
+    """Return the binary cross entropy of σ(x) with t, whose term of t is weighted."""
     rest, linear = _parts_of_logits(x, t)
     more = (_at_least(-x, 0) + rest) * ((weights - _ONE) * t)
     return rest + linear + more
 
 
 def weighted_logits_slope(x: Floats, t: Floats, weights: Floats) -> Floats:
-    """Return the derivative of the loss."""
+    """Return the derivative of the weighted binary cross entropy with logits."""
     weighted = weights * t
     return functions.sigmoid(x) * (weighted + _ONE - t) - weighted
 
 
 def huber(x: Floats, t: Floats, least: Floats) -> Floats:
-    """Return half the square of x − t between `least` and its opposite; beyond, its tangents."""
+    """Return the Huber loss of x − t; `least` is −δ."""
     difference = x - t
     bounded = _bound(difference, least)
     return (difference - bounded * np.float32(0.5)) * bounded
 
 
 def huber_slope(x: Floats, t: Floats, least: Floats) -> Floats:
-    """Return the derivative of the loss."""
+    """Return the derivative of the Huber loss."""
     return _bound(x - t, least)
 
 
 def divergence(x: Floats, t: Floats) -> Floats:
-    """Return t · (ln t − x)."""
+    """Return t · (ln t − x), the KL divergence of log-probabilities x."""
     return (logarithm(t) - x) * t
 
 
 def divergence_slope(x: Floats, t: Floats) -> Floats:
-    """Return the derivative of the loss."""
+    """Return the derivative of the KL divergence."""
     del x
     return -t
 
 
 def log_divergence(x: Floats, t: Floats) -> Floats:
-    """Return eᵗ · (t − x)."""
+    """Return eᵗ · (t − x), the KL divergence where the target is a logarithm, too."""
     return functions.exponential(t) * (t - x)
 
 
 def log_divergence_slope(x: Floats, t: Floats) -> Floats:
-    """Return the derivative of the loss."""
+    """Return the derivative of the KL divergence with a logarithmic target."""
     del x
     return -functions.exponential(t)
 
 
 def logarithm(x: Floats) -> Floats:
-    """Return ln x, but not below −100, for numbers from 0 to 1."""
+    """Return ln x for x from 0 to 1, at least −100."""
     scaled = np.ascontiguousarray(x * np.float32(2.0**24)).view(np.uint32)
     upper = (scaled >> np.uint32(16)) + np.uint32(0x4B)
     k = (upper >> np.uint32(7)).astype(np.float32) - np.float32(127 + 24)

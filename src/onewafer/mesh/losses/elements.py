@@ -1,4 +1,4 @@
-"""Losses of single elements, as one number: operations, lowering, cost cases."""
+"""Element-wise losses, reduced to one number: operations, lowering, cost cases."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
 from onewafer.mesh.losses import element_functions
+from onewafer.mesh.losses.operations import sum_in_order
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import MeshOperation
 from onewafer.mesh.sample_groups.sums import add_up_groups
-from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
+from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_row_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,15 +53,15 @@ _OF_ELEMENTS = Beginning(
 
 
 class _Form(NamedTuple):
-    """How the wafer computes a loss of elements."""
+    """The kernels and NumPy functions of an element-wise loss."""
 
     add_up: Kind
     back: Kind
     loss: Callable[..., Floats]
-    """The loss of elements, what they should be, and what the loss has besides."""
+    """The loss of values and targets, and of the operands of `Comparison.operands`."""
     slope: Callable[..., Floats]
     scale: float = 1.0
-    """The derivative is this times `slope`."""
+    """The derivative is `scale · slope`."""
     is_in_chunks: bool = True
 
 
@@ -93,7 +94,7 @@ def _of_differences(
 
 
 class _Extra(NamedTuple):
-    """The words of a loss besides its operands: CSL, from the first of them in the schedule."""
+    """A further operand of a loss: its CSL, and its number of words in the schedule."""
 
     code: str = "0"
     num_words: int = 0
@@ -184,23 +185,23 @@ _WEIGHTED = _Form(
     element_functions.weighted_logits,
     element_functions.weighted_logits_slope,
 )
-"""`BINARY_LOGITS` with weights of features."""
+"""`BINARY_LOGITS` with a weight for each feature."""
 _ALL = (*_FORMS.values(), _WEIGHTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A function of elements and of what they should be."""
+    """An element-wise loss function with its parameters."""
 
     function: LossFunction
     delta: float = 1.0
     """δ of `HUBER`."""
     weights: Block | None = None
-    """A stored row of weights of `BINARY_LOGITS`; None: all are 1."""
+    """A stored row of weights for `BINARY_LOGITS`; None: all are 1."""
 
     @property
     def form(self) -> _Form:
-        """How the wafer computes it."""
+        """The kernels and NumPy functions of the loss."""
         return _FORMS[self.function] if self.weights is None else _WEIGHTED
 
     @property
@@ -208,20 +209,20 @@ class Comparison:
         return -self.delta if self.function is LossFunction.HUBER else None
 
     def words(self) -> tuple[int | Block, ...]:
-        """Return the words of what it has besides, in the schedule."""
+        """Return the schedule words of the loss's parameters."""
         if self._least is not None:
             return float_words(self._least)
         return () if self.weights is None else (self.weights,)
 
     def operands(self, memories: Memories) -> tuple[Floats, ...]:
-        """Return what it has besides, a row on each PE, or a number."""
+        """Return the loss's parameters: a row on each PE, a number, or none."""
         if self._least is not None:
             return (np.full((), self._least, np.float32),)
         return () if self.weights is None else (memories.matrix(self.weights),)
 
 
 class _OfElements(MeshOperation):
-    """A step that goes over values and what they should be."""
+    """A step that reads values and targets, element by element."""
 
     __slots__ = ()
 
@@ -232,7 +233,7 @@ class _OfElements(MeshOperation):
     comparison: Comparison
 
     def step_entry(self, program: ProgramShape, result: Block, *more: int | Block) -> Entry:
-        """Return the words that both steps have."""
+        """Return the schedule entry of either step; `more` are its further words."""
         padding = program.size(self.axis) * self.values.columns - self.features
         words = (more[0], self.axis.number, *more[1:], *self.comparison.words())
         blocks = result, self.values, self.targets
@@ -243,14 +244,12 @@ class _OfElements(MeshOperation):
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that the cost depends on, for a PE without padding.
 
-        A row has `chunks` of `chunk` elements each, where the kernel computes in chunks.
+        A kernel that computes in chunks takes `chunks` of `chunk` elements for a row.
         """
-        sizes = block_sizes(program, self.values, launch)
-        chunks = -(-sizes["columns"] // CHUNK)
-        return {**sizes, "chunks": chunks, "chunk": -(-sizes["columns"] // chunks)}
+        return with_row_chunks(block_sizes(program, self.values, launch))
 
     def at_elements(self, memories: Memories, function: Callable[..., Floats]) -> Floats:
-        """Return a function of every element and its target."""
+        """Return a function of every value and its target."""
         operands = memories.matrix(self.values), memories.matrix(self.targets)
         with np.errstate(all="ignore"):
             return function(*operands, *self.comparison.operands(memories))
@@ -258,20 +257,20 @@ class _OfElements(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class AddUpElements(_OfElements):
-    """Sum the losses of the elements that a PE has, in f32 and in ascending order from +0."""
+    """Sum the losses of a PE's elements in f32, in ascending order from +0."""
 
     kinds = tuple(form.add_up for form in _ALL)
 
     total: Block
-    """A single number."""
+    """A block of one number."""
     values: Block
     targets: Block
     room: Block
-    """A row as long as one of the values, where the kernel needs one."""
+    """Scratch as long as a row of values."""
     axis: Axis
     """The axis along which blocks of features lie."""
     features: int
-    """The number over all PEs, without padding."""
+    """Features of the values over all PEs, without padding."""
     comparison: Comparison
 
     @property
@@ -284,15 +283,12 @@ class AddUpElements(_OfElements):
     def execute(self, memories: Memories) -> None:
         losses = self.at_elements(memories, self.comparison.form.loss)
         losses = memories.without_padding(losses, self.axis, self.features)
-        total = np.zeros(losses.shape[:2], np.float32)
-        for loss in losses.reshape(*losses.shape[:2], -1).transpose(2, 0, 1):
-            total = arithmetic.add(total, loss)
-        memories.write(self.total, total)
+        memories.write(self.total, sum_in_order(losses.reshape(*losses.shape[:2], -1)))
 
 
 @dataclass(frozen=True, slots=True)
 class ElementLossBackward(_OfElements):
-    """Multiply derivatives by a number and by the gradient of the loss, which every PE has."""
+    """Compute the gradient of the values: slope · factor · gradient of the loss."""
 
     kinds = tuple(form.back for form in _ALL)
 
@@ -300,11 +296,11 @@ class ElementLossBackward(_OfElements):
     values: Block
     targets: Block
     seed: Block
-    """A single number."""
+    """The gradient of the loss, a block of one number that every PE has."""
     axis: Axis
     """The axis along which blocks of features lie."""
     features: int
-    """The number over all PEs, without padding."""
+    """Features of the values over all PEs, without padding."""
     comparison: Comparison
     factor: float
 
@@ -323,10 +319,10 @@ class ElementLossBackward(_OfElements):
 
 
 class ElementLossLowering(Lowering[graph.ElementLoss]):
-    """Add up losses on each PE, then along the axis; every PE has the sum."""
+    """Sum the losses of each PE, then all-reduce the sum along the axis."""
 
     def relate(self, operation: graph.ElementLoss, relations: Relations) -> None:
-        """Let the target lie as the input does."""
+        """Give the target the layout of the input."""
         relations.join(operation.input, operation.target)
 
     def lower(self, operation: graph.ElementLoss, builder: Builder) -> None:
@@ -345,10 +341,10 @@ class ElementLossLowering(Lowering[graph.ElementLoss]):
 
 
 class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
-    """Scale derivatives: no exchange."""
+    """Scale derivatives locally."""
 
     def relate(self, operation: graph.ElementLossGradient, relations: Relations) -> None:
-        """Let all lie alike, but for the gradient of the loss."""
+        """Give all tensors one layout, except the gradient of the loss."""
         relations.join(operation.input, operation.target)
         relations.join(operation.input, operation.result.name)
 
@@ -370,7 +366,7 @@ class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
 def _comparison(
     operation: graph.ElementLoss | graph.ElementLossGradient, builder: Builder
 ) -> Comparison:
-    """Return the function of a loss, with its weights where the input lies."""
+    """Return the loss function of an operation, with weights laid out as its input."""
     weights, layout = operation.weights, builder.layouts[operation.input]
     row = None if weights is None else builder.parameters.place_vector(weights, layout)
     return Comparison(operation.function, operation.delta, row)
@@ -379,14 +375,14 @@ def _comparison(
 def _factor(
     operation: graph.ElementLoss | graph.ElementLossGradient, source: Tensor, builder: Builder
 ) -> float:
-    """Return what the sum of losses is multiplied by."""
+    """Return the factor of the sum of losses: the scale, divided by the elements for a mean."""
     elements = source.num_elements * builder.sample_groups
     count = elements if operation.reduction is Reduction.MEAN else 1
     return operation.scale / count
 
 
 def _check(reduction: Reduction) -> None:
-    """Refuse dtypes and sizes that the kernels do not support."""
+    """Refuse a loss without a reduction."""
     if reduction is Reduction.NONE:
         raise UnsupportedOperationError(
             "a loss for each element is not supported; use a sum or mean"
@@ -400,13 +396,13 @@ LOWERINGS: Lowerings = {
 
 
 class _Variant(NamedTuple):
-    """A function of a loss, with weights of features or without."""
+    """A loss function, with weights of features or without."""
 
     function: LossFunction
     has_weights: bool = False
 
     def comparison(self, sizes: Sizes) -> Comparison:
-        """Return it for a cost case."""
+        """Return the loss function of a cost case."""
         return Comparison(self.function, 0.5, sizes.row() if self.has_weights else None)
 
 
@@ -416,7 +412,7 @@ _VARIANTS = (*map(_Variant, LossFunction), _Variant(LossFunction.BINARY_LOGITS, 
 def _case(
     build: Callable[[Sizes, Comparison], MeshOperation], variant: _Variant, *more: str
 ) -> CostCase:
-    """Return a cost case; rows of a function that is computed in chunks are whole chunks."""
+    """Return a cost case; functions that compute in chunks get rows of whole chunks."""
     is_in_chunks = _FORMS[variant.function].is_in_chunks
     whole = grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
     return CostCase(

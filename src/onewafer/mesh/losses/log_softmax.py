@@ -20,7 +20,7 @@ from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
 from onewafer.mesh.norms import FindGroupMaxima, SumGroups, WeighGroups
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.operation import MeshOperation
-from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
+from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_row_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ _BEGINNING = Beginning(
 
 
 class _OfRows(MeshOperation):
-    """A step that goes over rows whose features are blocked over an axis."""
+    """A step over rows whose features are blocked over an axis."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ class _OfRows(MeshOperation):
     features: int
 
     def step_entry(self, program: ProgramShape, left: Block, right: Block, *more: Block) -> Entry:
-        """Return the words of the step."""
+        """Return the schedule entry; `more` are the blocks that it reads besides two operands."""
         padding = program.size(self.axis) * self.result.columns - self.features
         words = (self.axis.number, *more)
         entry = block_entry(program, self.kind, self.result, left, right, inner=padding, more=words)
@@ -67,14 +67,12 @@ class _OfRows(MeshOperation):
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that the cost depends on, for a PE without padding."""
-        sizes = block_sizes(program, self.result, launch)
-        chunks = -(-sizes["columns"] // CHUNK)
-        return {**sizes, "chunks": chunks, "chunk": -(-sizes["columns"] // chunks)}
+        return with_row_chunks(block_sizes(program, self.result, launch))
 
 
 @dataclass(frozen=True, slots=True)
 class SubtractLogarithms(_OfRows):
-    """Take the largest feature of each row away, and the logarithm of its sum of exponentials."""
+    """Subtract each row's maximum, and the logarithm of its sum of exponentials."""
 
     kinds = (
         Kind(
@@ -100,7 +98,7 @@ class SubtractLogarithms(_OfRows):
     axis: Axis
     """The axis along which blocks of features lie."""
     features: int
-    """The number over all PEs, without padding."""
+    """Features of a row over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
         return self.step_entry(program, self.input, self.maxima, self.total)
@@ -114,7 +112,7 @@ class SubtractLogarithms(_OfRows):
 
 @dataclass(frozen=True, slots=True)
 class LogSoftmaxBackward(_OfRows):
-    """Take from each gradient its row's sum of gradients times the share of softmax."""
+    """Compute gradient − softmax · (sum of the row's gradients)."""
 
     kinds = (
         Kind(
@@ -139,7 +137,7 @@ class LogSoftmaxBackward(_OfRows):
     axis: Axis
     """The axis along which blocks of features lie."""
     features: int
-    """The number over all PEs, without padding."""
+    """Features of a row over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
         return self.step_entry(program, self.gradient, self.logarithms, self.total)
@@ -153,7 +151,7 @@ class LogSoftmaxBackward(_OfRows):
 
 
 class LogSoftmaxLowering(AlikeLowering[graph.LogSoftmax]):
-    """Find the largest, add up exponentials, subtract."""
+    """All-reduce each row's maximum and sum of exponentials, then subtract."""
 
     def lower(self, operation: graph.LogSoftmax, builder: Builder) -> None:
         _check(operation.groups, operation.input, builder)
@@ -169,7 +167,7 @@ class LogSoftmaxLowering(AlikeLowering[graph.LogSoftmax]):
 
 
 class LogSoftmaxGradientLowering(Lowering[graph.LogSoftmaxGradient]):
-    """Add up each row of gradients, and take its share from every one."""
+    """All-reduce the sum of each row's gradients, then compute locally."""
 
     def relate(self, operation: graph.LogSoftmaxGradient, relations: Relations) -> None:
         """Give all tensors one layout."""
@@ -188,7 +186,7 @@ class LogSoftmaxGradientLowering(Lowering[graph.LogSoftmaxGradient]):
 
 
 def _check(groups: int, name: str, builder: Builder) -> None:
-    """Refuse dtypes and sizes that the kernels do not support."""
+    """Refuse groups of features, and f16."""
     if groups > 1 or builder.layouts[name].order != PLAIN_ORDER:
         raise UnsupportedOperationError("a logarithm of softmax of groups is not supported")
     if builder.dtype is not DataType.F32:

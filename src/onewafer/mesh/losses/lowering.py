@@ -1,4 +1,4 @@
-"""Losses of rows with classes, and gradients, which take what the loss has found of each row."""
+"""Lowering of losses of rows with classes, and of their gradients, which reuse the loss's sums."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ GradientType = TypeVar(
     "GradientType", graph.CrossEntropyGradient, graph.NegativeLogLikelihoodGradient
 )
 _MOST_IGNORED = 1 << 15
-"""The target of rows that do not count is a word of 16 bits."""
+"""The target of ignored rows is a signed 16-bit word."""
 
 
 class _OfRowsLowering(Lowering[LossType]):
-    """A loss of rows; what is known of them stays for the gradient."""
+    """A loss of rows; its sums of each row are saved for the gradient."""
 
     def relate(self, operation: LossType, relations: Relations) -> None:
-        """Ask for nothing: every PE has the loss."""
+        """Relate nothing: every PE has the loss."""
 
 
 class CrossEntropyLowering(_OfRowsLowering[graph.CrossEntropy]):
-    """Find the largest logit of each row, add up exponentials, and take the targets' logits."""
+    """Find each row's maximum, sum exponentials, and find the targets' logits."""
 
     bounded_types = (graph.DataType.F32,)
 
@@ -84,12 +84,12 @@ class CrossEntropyLowering(_OfRowsLowering[graph.CrossEntropy]):
         _add_up_weighted(operation, targets, builder, factors=(shared, own))
 
     def bound(self, operation: graph.CrossEntropy, distances: Distances) -> Bounded:
-        """Return the loss, which no logit changes by more than its own distance."""
+        """Return the loss with its error bound, as `bound_cross_entropy` does."""
         return bound_cross_entropy(operation, distances)
 
 
 class LikelihoodLowering(_OfRowsLowering[graph.NegativeLogLikelihood]):
-    """Take the targets' logarithms."""
+    """Add up the log-probabilities of the targets."""
 
     def lower(self, operation: graph.NegativeLogLikelihood, builder: Builder) -> None:
         _check(operation, builder)
@@ -100,10 +100,10 @@ class LikelihoodLowering(_OfRowsLowering[graph.NegativeLogLikelihood]):
 
 
 class OfRowsGradientLowering(Lowering[GradientType]):
-    """Take what the loss has found of each row: no exchange."""
+    """Compute the gradient locally from the sums that the loss has saved."""
 
     def relate(self, operation: GradientType, relations: Relations) -> None:
-        """Let the gradient lie as the logits do."""
+        """Give the gradient the layout of the logits."""
         relations.join(operation.input, operation.result.name)
 
     def scalars(self, operation: GradientType) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class OfRowsGradientLowering(Lowering[GradientType]):
 
 
 def _targets(operation: Loss, maxima: Block, builder: Builder) -> Targets:
-    """Return the targets of a loss, which is a sum where groups have samples of their own."""
+    """Return the targets of a loss; with several sample groups, each group's loss is a sum."""
     name = operation.input
     logits, classes = builder.blocks[name], builder.tensor(name).shape[-1]
     axis, indices = builder.layouts[name].axis, builder.blocks[operation.targets]
@@ -130,7 +130,7 @@ def _targets(operation: Loss, maxima: Block, builder: Builder) -> Targets:
 
 
 def _add_up(operation: Loss, targets: Targets, builder: Builder) -> None:
-    """Append what adds up rows, all of whose classes count as much."""
+    """Append the loss of rows whose classes have equal weights, and register its gradient."""
     logits, last = targets.logits, builder.last_reader(operation.targets)
     sums = builder.spare(logits.rows, SUMS_OF_ROW, until=last)
     builder.append(AddUpTargets(sums, builder.spare(1, logits.columns), targets))
@@ -151,7 +151,7 @@ def _add_up_weighted(
     factors: tuple[float, float],
     is_logarithm: bool = False,
 ) -> None:
-    """Append what adds up rows, whose classes count differently."""
+    """Append the loss of rows with weights or smoothing, and register its gradient."""
     logits, last = targets.logits, builder.last_reader(operation.targets)
     sums = builder.spare(logits.rows, SUMS_OF_WEIGHTED_ROW, until=last)
     room = builder.spare(ROWS_OF_ROOM, logits.columns, until=last)
@@ -179,9 +179,10 @@ def _join_groups(
     counting: Callable[[Block], MeshOperation],
     builder: Builder,
 ) -> Callable[[Block], Block]:
-    """Append what makes the sum of a group the loss of all groups, with what counts the rows.
+    """Append the steps from each sample group's sum to the loss of all groups.
 
-    Return what appends, for the gradient of the loss, that of a sum, and returns it.
+    `counting` makes the operation that counts rows or weights. Return a function that appends the
+    division of the loss gradient by that count, and returns the quotient's block.
     """
     if builder.sample_groups == 1:
         return lambda seed: seed
@@ -204,7 +205,7 @@ def _join_groups(
 
 
 def _check(operation: Loss, builder: Builder) -> None:
-    """Refuse dtypes and sizes that the kernels do not support."""
+    """Refuse layouts, dtypes, reductions and ignored targets that the kernels do not support."""
     if builder.layouts[operation.input].order != PLAIN_ORDER:
         raise UnsupportedOperationError("logits whose features are those of heads")
     if builder.dtype is not graph.DataType.F32:
@@ -228,19 +229,19 @@ LOWERINGS: Lowerings = {
 
 
 _OF_EXPONENTIAL = 6
-"""Roundings that the error of an exponential is worth: 2.5 units of the last place and one."""
+"""The error of an exponential in roundings: 2.5 units in the last place, and one."""
 _OF_LOGARITHM = 4
-"""Roundings that the error of a logarithm is worth."""
+"""The error of a logarithm in roundings."""
 _LEAST_EXPONENT = 110
-"""Exponentials of less than minus this are 0 in f32."""
+"""Exponentials below minus this are 0 in f32."""
 
 
 def bound_cross_entropy(operation: CrossEntropy, distances: Distances) -> Bounded:
-    """Return a loss in exact arithmetic, and its largest distance; sums may have any order.
+    """Return a loss in exact arithmetic with its error bound, for any order of summation.
 
-    With u[c] the factor of −log(share) of class c in the loss of a row, and U their sum, the loss
-    is U · log(Σ exp(x − m)) − Σ u · (x − m) for the largest logit m. The logarithm of a sum of
-    exponentials changes by at most as much as the logit that changes most.
+    Let u[c] be the factor of −log(probability) of class c in the loss of a row, and U the sum of u.
+    With the largest logit m, the loss is U · log(Σ exp(x − m)) − Σ u · (x − m). The logarithm of
+    the sum changes by at most as much as the logit that changes most.
     """
     logits, exact = distances.of(operation.input), distances.exact[operation.result.name]
     factors, weights = _factors(operation, distances)

@@ -1,4 +1,4 @@
-"""Cross entropy of rows with the index of a class as their target: `cross_entropy.csl`."""
+"""Cross entropy of rows whose targets are class indices: `cross_entropy.csl`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
 from onewafer.mesh.operation import DataDependence, MeshOperation
-from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
+from onewafer.mesh.sizes import block_entry, block_sizes, with_row_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
     Floats = NDArray[Any]  # of f32
+    Words = tuple[int | Block, ...]
     Integers = NDArray[Any]
 
 CROSS_ENTROPY = Module("cross_entropy", ".functions = functions", (FUNCTIONS,))
 SUMS_OF_ROW = 2
-"""As in cross_entropy.csl: of exponentials, and the logit of the target."""
+"""Numbers for each row, as in cross_entropy.csl: the sum of exponentials, the target's logit."""
 _OF_LOSS = Beginning(
     "steps of a cross entropy",
     """
@@ -45,52 +46,72 @@ _OF_LOSS = Beginning(
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The logits of a cross entropy, and what all PEs know of their rows."""
+    """The logits and targets of a cross entropy."""
 
     logits: Block
     indices: Block
-    """i32, a target a row."""
+    """i32, one target for each row."""
     maxima: Block
     """f32, the largest logit of each row over all PEs."""
     axis: Axis
     """The axis over which the classes are blocked."""
     classes: int
-    """Classes over all PEs, without padding."""
+    """The number of classes over all PEs, without padding."""
     ignored: int
     """The target value of rows that the loss ignores."""
     is_mean: bool
-    """True if the loss is divided by how many rows count."""
+    """True if the loss is divided by the number of rows that are not ignored."""
 
     def first(self, memories: Memories) -> Integers:
-        """Return the first class of each PE, `[height, width]`."""
+        """Return the index of each PE's first class, `[height, width]`."""
         return memories.at(self.axis) * self.logits.columns
 
     def present(self, memories: Memories) -> Integers:
-        """Return how many columns of each PE are classes, `[height, width]`."""
+        """Return the number of classes on each PE, `[height, width]`."""
         left = self.classes - self.first(memories)
         return np.clip(left, 0, self.logits.columns)
 
     def counts(self, memories: Memories) -> NDArray[np.bool_]:
-        """Return which rows count, `[height, width, rows]`."""
+        """Return which rows are not ignored, `[height, width, rows]`."""
         return memories.read(self.indices) != self.ignored
 
     def classes_here(self, memories: Memories) -> NDArray[np.bool_]:
-        """Return which columns are classes, `[height, width, 1, columns]`."""
+        """Return which columns are classes, not padding, `[height, width, 1, columns]`."""
         present = self.present(memories)[..., np.newaxis, np.newaxis]
         return np.arange(self.logits.columns) < present
 
     def here(self, memories: Memories) -> NDArray[np.bool_]:
-        """Return where the target of each row is, `[height, width, rows, columns]`."""
+        """Return which column is the row's target, `[height, width, rows, columns]`."""
         places = memories.read(self.indices) - self.first(memories)[..., np.newaxis]
         columns = np.arange(self.logits.columns)
         return (places[..., np.newaxis] == columns) & self.classes_here(memories)
 
     def exponentials(self, memories: Memories) -> Floats:
-        """Return exp(logit − largest of the row), 0 in the padding."""
+        """Return exp(logit − maximum of the row), 0 in the padding."""
         largest = memories.read(self.maxima)[..., np.newaxis]
         rest = arithmetic.subtract(memories.matrix(self.logits), largest)
         weights = functions.exponential(rest)
         return np.where(self.classes_here(memories), weights, np.float32(0))
+
+    def words(self) -> Words:
+        """Return the schedule words of the targets."""
+        numbers = self.indices, self.ignored & 0xFFFF, int(self.is_mean), self.axis.number
+        return (*numbers, self.maxima)
+
+    def entry(
+        self, program: ProgramShape, kind: Kind, blocks: Sequence[Block], words: Words
+    ) -> Entry:
+        """Return the schedule entry of a step that reads the logits."""
+        logits = self.logits
+        padding = program.size(self.axis) * logits.columns - self.classes
+        entry = block_entry(program, kind, *blocks, inner=padding, more=words)
+        rows = block_entry(program, kind, logits).rows
+        return replace(entry, n=logits.num_elements, rows=rows, columns=logits.columns)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> dict[str, int]:
+        """Return the sizes of a step that reads the logits, for a PE without padding."""
+        sizes = with_row_chunks(block_sizes(program, self.logits, launch))
+        return {**sizes, "held": -(-sizes["rows"] // program.size(self.axis))}
 
     def divisor(self, memories: Memories) -> Floats:
         """Return the divisor of the loss, `[height, width]`."""
@@ -110,34 +131,17 @@ class _OfTargets(MeshOperation):
     def step_entry(
         self, program: ProgramShape, result: Block, left: Block, right: Block, *more: Block
     ) -> Entry:
-        """Return the schedule words common to all steps that read the logits."""
-        targets = self.targets
-        logits, padding = targets.logits, self._padding(program)
-        ignored = targets.ignored & 0xFFFF
-        numbers = targets.indices, ignored, int(targets.is_mean), targets.axis.number
-        words = (*numbers, targets.maxima, *more)
-        entry = block_entry(program, self.kind, result, left, right, inner=padding, more=words)
-        rows = block_entry(program, self.kind, logits).rows
-        return replace(entry, n=logits.num_elements, rows=rows, columns=logits.columns)
+        """Return the schedule entry of a step; all steps share the words about the targets."""
+        words = (*self.targets.words(), *more)
+        return self.targets.entry(program, self.kind, (result, left, right), words)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that the cost depends on, for a PE without padding."""
-        sizes = block_sizes(program, self.targets.logits, launch)
-        chunks = -(-sizes["columns"] // CHUNK)
-        held = -(-sizes["rows"] // program.size(self.targets.axis))
-        return {**sizes, "chunks": chunks, "chunk": -(-sizes["columns"] // chunks), "held": held}
-
-    def _padding(self, program: ProgramShape) -> int:
-        targets = self.targets
-        return program.size(targets.axis) * targets.logits.columns - targets.classes
+        return self.targets.sizes(program, launch)
 
 
 @dataclass(frozen=True, slots=True)
 class AddUpTargets(_OfTargets):
-    """Sum the exponentials of each row that a PE has, and take the logit of its target.
-
-    −0 where another PE has that.
-    """
+    """Sum each row's exponentials on a PE, and find the target's logit; −0 if it is elsewhere."""
 
     kinds = (
         Kind(
@@ -155,9 +159,9 @@ class AddUpTargets(_OfTargets):
     )
 
     sums: Block
-    """f32, `SUMS_OF_ROW` columns."""
+    """f32, with `SUMS_OF_ROW` columns."""
     room: Block
-    """A row as long as one of logits."""
+    """Scratch as long as a row of logits."""
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -165,18 +169,15 @@ class AddUpTargets(_OfTargets):
 
     def execute(self, memories: Memories) -> None:
         weights = self.targets.exponentials(memories)
-        total = np.zeros(weights.shape[:3], np.float32)
-        for column in range(weights.shape[-1]):
-            total = arithmetic.add(total, weights[..., column])
         logits, is_here = memories.matrix(self.targets.logits), self.targets.here(memories)
         found = np.where(is_here, logits, 0).sum(axis=-1, dtype=np.float32)
         found = np.where(is_here.any(axis=-1), found, np.float32(-0.0))
-        memories.write(self.sums, np.stack([total, found], axis=-1))
+        memories.write(self.sums, np.stack([sum_in_order(weights), found], axis=-1))
 
 
 @dataclass(frozen=True, slots=True)
 class MeanOfTargets(_OfTargets):
-    """Compute the loss of all rows that are not ignored, as sum or mean, on every PE."""
+    """Compute the sum or mean loss of all rows that are not ignored, on every PE."""
 
     kinds = (
         Kind(
@@ -194,9 +195,9 @@ class MeanOfTargets(_OfTargets):
     )
 
     loss: Block
-    """A single f32 number."""
+    """A block of one f32 number."""
     sums: Block
-    """Reduced over all PEs."""
+    """The sums of each row, reduced over all PEs."""
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -215,7 +216,7 @@ class MeanOfTargets(_OfTargets):
 
 @dataclass(frozen=True, slots=True)
 class CountTargets(_OfTargets):
-    """Count the rows that count, as a number by which a loss is divided that others add up, too."""
+    """Count the rows that are not ignored, for a mean over several sample groups."""
 
     kinds = (
         Kind(
@@ -232,7 +233,7 @@ class CountTargets(_OfTargets):
     )
 
     count: Block
-    """A single f32 number."""
+    """A block of one f32 number."""
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -244,7 +245,7 @@ class CountTargets(_OfTargets):
 
 @dataclass(frozen=True, slots=True)
 class CrossEntropyBackward(_OfTargets):
-    """Compute the gradient of the logits from the loss gradient, which every PE has."""
+    """Compute the gradient of the logits from the gradient of the loss."""
 
     kinds = (
         Kind(
@@ -265,9 +266,9 @@ class CrossEntropyBackward(_OfTargets):
 
     result: Block
     sums: Block
-    """Reduced over all PEs."""
+    """The sums of each row, reduced over all PEs."""
     seed: Block
-    """A single f32 number."""
+    """The gradient of the loss, one f32 number that every PE has."""
     targets: Targets
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -285,8 +286,16 @@ class CrossEntropyBackward(_OfTargets):
         memories.write(self.result, back)
 
 
+def sum_in_order(values: Floats) -> Floats:
+    """Return the sum over the last dimension in ascending order from +0."""
+    total = np.zeros(values.shape[:-1], np.float32)
+    for column in range(values.shape[-1]):
+        total = arithmetic.add(total, values[..., column])
+    return total
+
+
 def logarithm(x: Floats) -> Floats:
-    """Return the natural logarithm of numbers of at least 1 as cross_entropy.csl does."""
+    """Return ln x for x of at least 1, as cross_entropy.csl does."""
     bits = np.ascontiguousarray(x).view(np.uint32) + np.uint32(0x3F800000 - 0x3F3504F3)
     k = ((bits >> np.uint32(23)).astype(np.int32) - 127).astype(np.float32)
     f = ((bits & np.uint32(0x7FFFFF)) + np.uint32(0x3F3504F3)).view(np.float32) - np.float32(1)

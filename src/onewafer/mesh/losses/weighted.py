@@ -1,6 +1,6 @@
-"""Cross entropy with weights or smoothing, and the likelihood of logarithms.
+"""Cross entropy with weights or smoothing, and the negative log-likelihood.
 
-`weighted_targets.csl` has the steps; what of it is the plain cross entropy is in `operations`.
+`weighted_targets.csl` has the steps; `operations` has those of the plain cross entropy.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from onewafer.mesh import arithmetic
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
-from onewafer.mesh.losses.operations import CROSS_ENTROPY, Targets, logarithm
+from onewafer.mesh.losses.operations import CROSS_ENTROPY, Targets, logarithm, sum_in_order
 from onewafer.mesh.operation import DataDependence, MeshOperation
-from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +30,12 @@ if TYPE_CHECKING:
     Floats = NDArray[Any]  # of f32
 
 SUMS_OF_WEIGHTED_ROW = 4
-"""As in weighted_targets.csl: of exponentials, of factors, of factors times logits, the weight."""
+"""Numbers for each row, as in weighted_targets.csl: the sums of exponentials, of factors, and of
+factors times logits; the target's weight."""
 ROWS_OF_ROOM = 3
-"""Rows as long as one of logits that a step needs: values, products, and ones for weights."""
+"""Scratch rows as long as a row of logits: values, products, and ones in place of weights."""
 _MEAN, _STORED, _LOGARITHM = 1, 2, 4
-"""Flags in the schedule."""
+"""Bits of a word in the schedule."""
 _MODULE = Module(
     "weighted_targets",
     ".functions = functions, .cross_entropy = cross_entropy",
@@ -67,27 +67,27 @@ _BEGINNING = Beginning(
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """The loss of a row, beyond its targets."""
+    """A cross entropy with weights, smoothing or logarithms as input."""
 
     targets: Targets
     room: Block
-    """`ROWS_OF_ROOM` rows as long as one of logits."""
+    """Scratch of `ROWS_OF_ROOM` rows as long as a row of logits."""
     weights: Block | None
-    """A stored row; None: ones."""
+    """A stored row of class weights; None: all are 1."""
     shared: float
-    """The factor of every class, to be multiplied with its weight."""
+    """The factor of every class because of smoothing, before its weight."""
     own: float
-    """The factor of the target, to be multiplied with its weight."""
+    """The factor of the target, before its weight."""
     is_logarithm: bool
-    """True if logits are logarithms of shares already."""
+    """True if the logits are log-probabilities."""
 
     @property
     def factors(self) -> tuple[np.float32, np.float32]:
-        """The shared part, and the target's own."""
+        """`shared` and `own` in f32."""
         return np.float32(self.shared), np.float32(self.own)
 
     def words(self) -> tuple[int | Block, ...]:
-        """Return the operation's words in the schedule."""
+        """Return the schedule words of the loss."""
         targets = self.targets
         flags = _MEAN * targets.is_mean + _STORED * (self.weights is not None)
         flags += _LOGARITHM * self.is_logarithm
@@ -96,28 +96,24 @@ class Weighted:
         return (*numbers, targets.maxima, *factors, self.room, self.weights or 0)
 
     def stored(self, memories: Memories) -> Floats:
-        """Return the weights of the columns of each PE, `[height, width, columns]`."""
+        """Return the class weights of each PE, `[height, width, columns]`."""
         if self.weights is None:
             columns = self.targets.logits.columns
             return np.ones((*memories.at(self.targets.axis).shape, columns), np.float32)
         return memories.matrix(self.weights)[:, :, 0]
 
     def of_targets(self, memories: Memories) -> Floats:
-        """Return the weight of each row's target where a PE has it, `[height, width, rows]`."""
+        """Return the weight of each row's target, `[height, width, rows]`; 0 on other PEs."""
         here = self.targets.here(memories)
         weights = self.stored(memories)[:, :, np.newaxis]
         return np.where(here, weights, 0).sum(axis=-1, dtype=np.float32)
 
     def values(self, memories: Memories) -> Floats:
-        """Return x, `[height, width, rows, columns]`."""
+        """Return logits less their maxima, or logarithms, `[height, width, rows, columns]`."""
         logits = memories.matrix(self.targets.logits)
         if self.is_logarithm:
             return logits
         return arithmetic.subtract(logits, memories.read(self.targets.maxima)[..., np.newaxis])
-
-    def exponentials(self, memories: Memories) -> Floats:
-        """Return exp(x), 0 in the padding."""
-        return self.targets.exponentials(memories)
 
     def divisor(self, memories: Memories, sums: Block) -> Floats:
         """Return the divisor of the loss, `[height, width]`."""
@@ -129,7 +125,7 @@ class Weighted:
 
 
 class _OfWeighted(MeshOperation):
-    """A step of a cross entropy with weights."""
+    """A step of a weighted cross entropy."""
 
     __slots__ = ()
 
@@ -140,29 +136,20 @@ class _OfWeighted(MeshOperation):
     def step_entry(
         self, program: ProgramShape, result: Block, left: Block, right: Block, *more: Block
     ) -> Entry:
-        """Return the schedule words common to all steps that read the logits."""
-        targets = self.weighted.targets
-        logits = targets.logits
-        padding = program.size(targets.axis) * logits.columns - targets.classes
+        """Return the schedule entry of a step; all steps share the words about the loss."""
         words = (*self.weighted.words(), *more)
-        entry = block_entry(program, self.kind, result, left, right, inner=padding, more=words)
-        rows = block_entry(program, self.kind, logits).rows
-        return replace(entry, n=logits.num_elements, rows=rows, columns=logits.columns)
+        return self.weighted.targets.entry(program, self.kind, (result, left, right), words)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that the cost depends on, for a PE without padding.
 
-        `smoothed`, `shares` and `plain` are 1 or 0: whether all classes have a factor, whether
-        exponentials are computed, and whether there are no weights.
+        Three are 0 or 1: `smoothed` if all classes have a factor, `shares` if exponentials are
+        computed, `plain` if there are no weights.
         """
         weighted = self.weighted
-        sizes = block_sizes(program, weighted.targets.logits, launch)
-        chunks = -(-sizes["columns"] // CHUNK)
+        sizes = weighted.targets.sizes(program, launch)
         return {
             **sizes,
-            "chunks": chunks,
-            "chunk": -(-sizes["columns"] // chunks),
-            "held": -(-sizes["rows"] // program.size(weighted.targets.axis)),
             "sums": SUMS_OF_WEIGHTED_ROW * sizes["rows"],
             "smoothed": int(weighted.shared != 0),
             "shares": int(not weighted.is_logarithm),
@@ -172,7 +159,7 @@ class _OfWeighted(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class AddUpWeighted(_OfWeighted):
-    """Sum exponentials, factors, and factors times logits of each row that a PE has."""
+    """Sum exponentials, factors, and factors times logits of each row on a PE."""
 
     kinds = (
         Kind(
@@ -191,7 +178,7 @@ class AddUpWeighted(_OfWeighted):
     )
 
     sums: Block
-    """f32, `SUMS_OF_WEIGHTED_ROW` columns."""
+    """f32, with `SUMS_OF_WEIGHTED_ROW` columns."""
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -208,17 +195,17 @@ class AddUpWeighted(_OfWeighted):
         total = products = np.zeros(values.shape[:3], np.float32)
         with np.errstate(all="ignore"):
             if weighted.shared:
-                all_weights = _sum(weights)[..., np.newaxis]
+                all_weights = sum_in_order(weights)[..., np.newaxis]
                 total = np.broadcast_to(shared * all_weights, total.shape)
                 terms = np.where(is_class, values * weights[:, :, np.newaxis], np.float32(0))
-                products = _sum(terms) * shared
+                products = sum_in_order(terms) * shared
             factor = own * weighted.of_targets(memories)
             value = np.where(here, values, 0).sum(axis=-1, dtype=np.float32)
             products = np.where(is_here, products + factor * value, products)
             total = np.where(is_here, total + factor, total)
         found = is_here.astype(np.float32)
         if not weighted.is_logarithm:
-            found = _sum(weighted.exponentials(memories))
+            found = sum_in_order(targets.exponentials(memories))
         sums = np.stack([found, total, products, weighted.of_targets(memories)], axis=-1)
         has_classes = targets.present(memories)[..., np.newaxis, np.newaxis] > 0
         memories.write(self.sums, np.where(has_classes, sums, np.float32(0)))
@@ -226,7 +213,7 @@ class AddUpWeighted(_OfWeighted):
 
 @dataclass(frozen=True, slots=True)
 class MeanOfWeighted(_OfWeighted):
-    """Compute the loss of all rows that are not ignored, as sum or mean, on every PE."""
+    """Compute the sum or mean loss of all rows that are not ignored, on every PE."""
 
     kinds = (
         Kind(
@@ -243,9 +230,9 @@ class MeanOfWeighted(_OfWeighted):
     )
 
     loss: Block
-    """A single f32 number."""
+    """A block of one f32 number."""
     sums: Block
-    """Reduced over all PEs."""
+    """The sums of each row, reduced over all PEs."""
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -263,7 +250,7 @@ class MeanOfWeighted(_OfWeighted):
 
 @dataclass(frozen=True, slots=True)
 class AddUpWeights(_OfWeighted):
-    """Add up the weights of the targets that count: what a mean is divided by."""
+    """Add up the targets' weights of rows that are not ignored: the divisor of a mean."""
 
     kinds = (
         Kind(
@@ -281,9 +268,9 @@ class AddUpWeights(_OfWeighted):
     )
 
     count: Block
-    """A single f32 number."""
+    """A block of one f32 number."""
     sums: Block
-    """Reduced over all PEs."""
+    """The sums of each row, reduced over all PEs."""
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -297,7 +284,7 @@ class AddUpWeights(_OfWeighted):
 
 @dataclass(frozen=True, slots=True)
 class WeightedLossBackward(_OfWeighted):
-    """Compute the gradient of the logits from the loss gradient, which every PE has."""
+    """Compute the gradient of the logits from the gradient of the loss."""
 
     kinds = (
         Kind(
@@ -319,9 +306,9 @@ class WeightedLossBackward(_OfWeighted):
 
     result: Block
     sums: Block
-    """Reduced over all PEs."""
+    """The sums of each row, reduced over all PEs."""
     seed: Block
-    """A single f32 number."""
+    """The gradient of the loss, one f32 number that every PE has."""
     weighted: Weighted
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -338,18 +325,10 @@ class WeightedLossBackward(_OfWeighted):
             back = np.zeros(here.shape, np.float32)
             if not weighted.is_logarithm:
                 factors = (part * sums[..., 1] / sums[..., 0])[..., np.newaxis]
-                back = weighted.exponentials(memories) * factors
+                back = targets.exponentials(memories) * factors
             if weighted.shared:
                 factors = (part * shared)[..., np.newaxis]
                 back = back - weights[:, :, np.newaxis] * factors
             factors = part[..., np.newaxis] * (own * weights)[:, :, np.newaxis]
             back = np.where(here, back - factors, back)
         memories.write(self.result, np.where(targets.classes_here(memories), back, np.float32(0)))
-
-
-def _sum(values: Floats) -> Floats:
-    """Return the sum over the last dimension in ascending order from +0."""
-    total = np.zeros(values.shape[:-1], np.float32)
-    for column in range(values.shape[-1]):
-        total = arithmetic.add(total, values[..., column])
-    return total
