@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.mesh.batch_norms.operations import (
-    BatchNormBackward,
-    BatchStatistics,
-    BatchVariance,
-    GroupNormBackward,
-    NormalizeBatch,
-    SumBatchProducts,
-)
+from onewafer.mesh import batch_norms as mesh
 from onewafer.mesh.blocks import Arena, Block
 from onewafer.mesh.cost_case import OF_SAMPLES, CostCase, Sizes, grid
 
@@ -33,8 +26,8 @@ def _rows(sizes: Sizes) -> Block:
     return Block(Arena.ACTIVATIONS, 0, sizes.group, sizes.columns)
 
 
-def _statistics(sizes: Sizes) -> BatchStatistics:
-    return BatchStatistics(_rows(sizes), _rows(sizes), _EPSILON)
+def _statistics(sizes: Sizes) -> mesh.BatchStatistics:
+    return mesh.BatchStatistics(_rows(sizes), _rows(sizes), _EPSILON)
 
 
 def _room(sizes: Sizes) -> Block:
@@ -43,27 +36,27 @@ def _room(sizes: Sizes) -> Block:
 
 def _back(sizes: Sizes) -> MeshOperation:
     block, row = sizes.block(), sizes.row(arena=Arena.ACTIVATIONS)
-    found = BatchStatistics(row, row, _EPSILON)
-    return BatchNormBackward(block, block, block, found, sizes.row(), row, row)
+    found = mesh.BatchStatistics(row, row, _EPSILON)
+    return mesh.BatchNormBackward(block, block, block, found, sizes.row(), row, row)
 
 
 def _back_from_groups(sizes: Sizes) -> MeshOperation:
     maps, rows = _maps(sizes), _rows(sizes)
-    return GroupNormBackward(maps, maps, maps, _statistics(sizes), sizes.row(), rows, rows)
+    return mesh.GroupNormBackward(maps, maps, maps, _statistics(sizes), sizes.row(), rows, rows)
 
 
 def _normalize(sizes: Sizes) -> MeshOperation:
     vectors = sizes.row(), sizes.row()
-    return NormalizeBatch(_maps(sizes), _maps(sizes), _statistics(sizes), *vectors)
+    return mesh.NormalizeBatch(_maps(sizes), _maps(sizes), _statistics(sizes), *vectors)
 
 
 def _sum(sizes: Sizes) -> MeshOperation:
     blocks = _rows(sizes), _maps(sizes), _maps(sizes)
-    return SumBatchProducts(*blocks, _statistics(sizes), _room(sizes))
+    return mesh.SumBatchProducts(*blocks, _statistics(sizes), _room(sizes))
 
 
 def _spread(sizes: Sizes) -> MeshOperation:
-    return BatchVariance(_rows(sizes), _maps(sizes), _rows(sizes), _room(sizes))
+    return mesh.BatchVariance(_rows(sizes), _maps(sizes), _rows(sizes), _room(sizes))
 
 
 def _case(build: Callable[[Sizes], MeshOperation], *, has_samples: bool = True) -> CostCase:

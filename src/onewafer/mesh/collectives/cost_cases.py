@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.mesh import collectives as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.collectives.operations import (
-    Broadcast,
-    BroadcastStore,
-    ChainMax,
-    ChainReduce,
-    Convert,
-    Redistribute,
-)
 from onewafer.mesh.cost_case import CostCase, Sizes
 
 if TYPE_CHECKING:
@@ -20,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def _redistribute(sizes: Sizes, axis: Axis) -> MeshOperation:
-    return Redistribute(sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis)
+    return mesh.Redistribute(
+        sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis
+    )
 
 
 def _cases_along(axis: Axis) -> tuple[CostCase, ...]:
@@ -30,11 +25,11 @@ def _cases_along(axis: Axis) -> tuple[CostCase, ...]:
             rounds=("rows",),
             lengths=("elements", "shared"),
         ),
-        CostCase(lambda sizes: ChainReduce(sizes.block(), axis)),
-        CostCase(lambda sizes: ChainMax(sizes.block(), axis)),
-        CostCase(lambda sizes: Broadcast(sizes.block(), axis)),
+        CostCase(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
+        CostCase(lambda sizes: mesh.ChainMax(sizes.block(), axis)),
+        CostCase(lambda sizes: mesh.Broadcast(sizes.block(), axis)),
         CostCase(
-            lambda sizes: BroadcastStore(sizes.block(), sizes.block(), axis), is_of_halves=True
+            lambda sizes: mesh.BroadcastStore(sizes.block(), sizes.block(), axis), is_of_halves=True
         ),
     )
 
@@ -43,7 +38,7 @@ COST_CASES = (
     *_cases_along(Axis.X),
     *_cases_along(Axis.Y),
     CostCase(
-        lambda sizes: Convert(sizes.block(), sizes.block()),
+        lambda sizes: mesh.Convert(sizes.block(), sizes.block()),
         lengths=("elements",),
         is_of_halves=True,
     ),

@@ -117,12 +117,12 @@ class PairLowering(Lowering[OperationType]):
 
     def relate(self, operation: OperationType, relations: Relations) -> None:
         """Give the result the layout of the left operand, and the right operand too if possible."""
-        left, right = self.operands(operation)
+        left, right = operation.activation_operands
         relations.join(left, operation.result.name)
         relations.join_if_possible(right, operation.result.name)
 
     def pair(self, operation: OperationType) -> tuple[str, str]:
-        left, right = self.operands(operation)
+        left, right = operation.activation_operands
         return left, right
 
     def lower(self, operation: OperationType, builder: Builder) -> None:

@@ -123,7 +123,7 @@ class VectorLowering(InPlaceLowering[OperationType]):
         self._form = form
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        (source,), (name,) = self.operands(operation), operation.parameter_operands
+        (source,), (name,) = operation.activation_operands, operation.parameter_operands
         vector = builder.parameters.place_vector(name, builder.layouts[operation.result.name])
         block = builder.blocks[source]
         builder.append(self._form(builder.allocate_in_place(operation), block, vector))
@@ -158,7 +158,7 @@ class _PixelsLowering(InPlaceLowering[OperationType]):
         self._form = form
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        (source,), (name,) = self.operands(operation), operation.parameter_operands
+        (source,), (name,) = operation.activation_operands, operation.parameter_operands
         stored = builder.parameters.place_vector(name, builder.layouts[operation.result.name])
         block = builder.blocks[source]
         blocks = builder.allocate_in_place(operation), block, stored

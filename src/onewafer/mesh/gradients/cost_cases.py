@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from onewafer.mesh import gradients as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.cost_case import OF_TRAINING, CostCase, Sizes, grid
-from onewafer.mesh.gradients.operations import (
-    AddOuterProducts,
-    AddRows,
-    MultiplyTransposed,
-    ReluGradient,
-)
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -24,14 +19,14 @@ def _multiply(sizes: Sizes, axis: Axis) -> MeshOperation:
     weight = Block(Arena.PARAMETERS, 0, sizes.columns, sizes.inner)
     piece = replace(weight, arena=Arena.ACTIVATIONS, rows=sizes.inner, columns=sizes.columns)
     features = sizes.features(sizes.columns)
-    return MultiplyTransposed(sizes.block(), operand, weight, piece, axis, features)
+    return mesh.MultiplyTransposed(sizes.block(), operand, weight, piece, axis, features)
 
 
 def _add_products(sizes: Sizes) -> MeshOperation:
     operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
     sums = Block(Arena.GRADIENTS, 0, sizes.inner, sizes.columns)
     features = sizes.features(sizes.inner)
-    return AddOuterProducts(sums, operand, sizes.block(), Axis.X, features)
+    return mesh.AddOuterProducts(sums, operand, sizes.block(), Axis.X, features)
 
 
 def _cases_along(axis: Axis) -> CostCase:
@@ -64,14 +59,14 @@ COST_CASES = (
         rows=OF_TRAINING,
     ),
     CostCase(
-        lambda sizes: AddRows(sizes.row(arena=Arena.GRADIENTS), sizes.block()),
+        lambda sizes: mesh.AddRows(sizes.row(arena=Arena.GRADIENTS), sizes.block()),
         rounds=("rows",),
         lengths=("columns",),
         is_of_singles=True,
         rows=OF_TRAINING,
     ),
     CostCase(
-        lambda sizes: ReluGradient(*[sizes.block()] * 3),
+        lambda sizes: mesh.ReluGradient(*[sizes.block()] * 3),
         rounds=("chunks",),
         lengths=("chunk",),
         grid=grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK)),

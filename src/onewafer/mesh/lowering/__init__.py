@@ -1,1 +1,1 @@
-"""The making of a mesh program; `catalog` finds the lowering of each graph operation."""
+"""Lowering of a graph to a mesh program; `catalog` finds the lowering of each graph operation."""

@@ -1,4 +1,4 @@
-"""The mesh program that grows while a graph is lowered: blocks, parameters, operations."""
+"""The builder of a mesh program: it places blocks and collects operations during lowering."""
 
 from __future__ import annotations
 
@@ -47,28 +47,29 @@ if TYPE_CHECKING:
     from onewafer.mesh.operation import MeshOperation
 
 LEAST_JOINING = 32
-"""PEs of an axis along which several rows of f32 are reduced together: only for this purpose they
-are stored once more, where f16 is rounded anyway, and one row is where it belongs."""
+"""PEs along an axis from which several linear layers are reduced together where they have several
+rows in f32. Their results are then copied once more, unlike one row, or f16, which is converted
+anyway."""
 SLOT_WORDS = 4
-"""Words of `Arena.SLOTS` for each slot: sequence, first position, rows, first row of tables."""
+"""Words of `Arena.SLOTS` for each slot: sequence, first position, rows, first row in tables."""
 _UNNAMED = "\0unnamed"
-"""Begins the names of blocks that hold no tensor of the graph."""
+"""Prefix of the names of blocks that hold no tensor of the graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """A norm that is applied after the products of its input."""
+    """A norm that is applied to the products of its input instead of the input."""
 
     norm: RmsNorm
     source: int
-    """Its index in the graph."""
+    """The index of the norm in the graph."""
 
 
 class Builder:
-    """A mesh program in the making.
+    """The builder of one mesh program.
 
-    If its graph has the samples of a group of rows of PEs, its rectangle is that of the group, and
-    the `whole` graph has the samples of all groups, one below the other.
+    With sample groups, the graph has the samples of one group, the rectangle is the group's, and
+    the `whole` graph has the samples of all groups.
     """
 
     def __init__(
@@ -87,33 +88,33 @@ class Builder:
         graph = uses.graph
         self._uses, self._training, self._graph, self._whole = uses, training, graph, whole
         self.losses: dict[tuple[str, str], Callable[[Block, Block], MeshOperation]] = {}
-        """Maker of the gradient of a loss, by its logits and targets.
+        """Functions that make the gradient step of a loss, by its logits and targets.
 
-        It takes the block of the result, and that of the gradient of the loss.
+        Each takes the blocks of the result and of the loss gradient.
         """
         width, height = rectangle
         self.layouts = layouts
-        """How every input and result lies."""
+        """The layout of every input and result."""
         self.blocks: dict[str, Block] = {}
         """The block of every input and result."""
         self.angles: dict[tuple[str, Layout, int], Block] = {}
-        """Rows of tables of `Rotary`, looked up once a launch."""
+        """Rows of `Rotary` tables, looked up once a launch."""
         self.saved = SavedForBackward()
         """Results of a forward pass that are saved for its backward pass."""
         self.shapes: dict[object, AttentionShape] = {}
-        """Shapes of attention whose shares are worked out once a launch."""
+        """Shapes of attention for which each PE's heads and slots have been computed."""
         self.sequences = sequences
-        """Sequences that the program keeps keys and values of."""
+        """The number of sequences whose keys and values the program caches."""
         self.least_joining = least_joining
-        """PEs of an axis along which several rows of f32 are reduced together."""
+        """PEs along an axis from which several f32 rows of products are reduced together."""
         self.num_tables = 0
-        """Words of their shares."""
+        """Words of `Arena.TABLES`, which holds each PE's heads and slots."""
         self.heads: HeadSegments | None = None
-        """Where PEs exchange scores only within their head."""
+        """The segments of an axis in which scores are exchanged; None: along whole axes."""
         self.put_off: dict[str, PutOff] = {}
-        """Norms that are applied after the products of their input."""
+        """Norms that are applied to the products of their input, by the norm's result."""
         self.dtype = uses.dtype
-        """The one dtype of the graph."""
+        """The only floating type of the graph."""
         self._rows = graph.inputs[0].shape[0] if uses.is_sequence else None
         self._context, self._usual_rows = context, usual_rows
         self._sizes = {Axis.X: width, Axis.Y: height}
@@ -130,24 +131,24 @@ class Builder:
             trained={*training.parameters.values()} if training else (),
             packs=self.recomputes,
         )
-        """Where parameters lie."""
+        """The placements of the parameters."""
         self._accumulator_elements = self._state_elements = self._num_indices = 0
         self._kept_elements = self._scratch_elements = self._num_unnamed = 0
         self._ends: dict[str, int] = {}
-        """Entry → operations up to its end, of a program that trains."""
+        """Entry → number of operations up to its end, of a training program."""
         self._added, self._reserved = list[Placement](), dict[Arena, int]()
-        """The blocks that are no tensors of the graph: inputs and outputs, and arenas."""
+        """Inputs and outputs that are no tensors of the graph, and further arenas."""
         self._operations, self._sources = list["MeshOperation"](), list[int]()
         self._num_prepared = 0
-        """Operations before those of the first operation of the graph."""
+        """Operations before those of the graph's first operation."""
         self._source = 0
-        """Index of the operation of the graph that is being prepared or lowered."""
+        """The index of the graph operation that is being prepared or lowered."""
         self._num_lowered, self._in_use = 0, list[int]()
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
 
     @property
     def sample_groups(self) -> int:
-        """Groups of rows of PEs, each with its part of the samples."""
+        """The number of groups of PE rows among which the samples are divided."""
         return num_samples(self._whole) // num_samples(self._graph) if self._whole else 1
 
     @property
@@ -157,24 +158,24 @@ class Builder:
 
     @property
     def context(self) -> int:
-        """The positions that a sequence may have."""
+        """The largest number of positions of a sequence."""
         return self._context or self.sequence_rows
 
     @property
     def sequence_rows(self) -> int:
-        """The rows of a full launch of a sequence."""
+        """The rows of a sequence in a full launch."""
         if self._rows is None:
             raise InternalError("rows of this graph are not a sequence")
         return self._rows
 
     @property
     def trains_in_tiles(self) -> bool:
-        """True if it trains with sequences that take several launches."""
+        """True if it trains on sequences that take several launches."""
         return self.trains and self._rows is not None and self.context > self._rows
 
     @property
     def rows_block(self) -> Block:
-        """A block that has the rows of the launch."""
+        """A block with the rows of a launch, of which only the row count is used."""
         return Block(Arena.ACTIVATIONS, 0, self.sequence_rows, 1)
 
     def tensor(self, name: str) -> Tensor:
@@ -182,12 +183,12 @@ class Builder:
         return self._tensors[name]
 
     def is_output(self, name: str) -> bool:
-        """Return whether the host reads a tensor."""
+        """Tell whether the host reads a tensor."""
         return name in self._graph.outputs
 
     @property
     def next_operation(self) -> Operation | None:
-        """The operation of the graph that is lowered after this one."""
+        """The graph operation after the current one, if there is one."""
         return next(iter(self._graph.operations[self._num_lowered + 1 :]), None)
 
     def readers(self, name: str) -> tuple[Operation, ...]:
@@ -196,7 +197,7 @@ class Builder:
 
     @property
     def num_pes(self) -> int:
-        """PEs of the rectangle."""
+        """The number of PEs of the rectangle."""
         return math.prod(self._sizes.values())
 
     def size(self, axis: Axis) -> int:
@@ -204,15 +205,15 @@ class Builder:
         return self._sizes[axis]
 
     def begin(self, index: int) -> None:
-        """Go on with an operation of the graph: what is appended next are steps of it."""
+        """Attribute the following steps to a graph operation, by its index."""
         self._source = index
 
     def end_preparation(self) -> None:
-        """Note that what is done once a launch, before the first operation, has been appended."""
+        """Mark the end of the steps that precede the graph's first operation."""
         self._num_prepared = len(self._operations)
 
     def end(self) -> None:
-        """End the next operation of the graph: free the blocks that are read no more."""
+        """End the current graph operation: free blocks after their last use, and end its entry."""
         self._in_use.append(self._activations.in_use)
         live = self._activations.live
         for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
@@ -224,17 +225,18 @@ class Builder:
                 self.end_entry(entry)
 
     def end_entry(self, name: str) -> None:
-        """End an entry: what is appended next is done by another launch."""
+        """End an entry: the following operations belong to the next one."""
         self._ends[name] = len(self._operations)
 
     def add(self, placement: Placement) -> None:
-        """Add an input or output that is no tensor of the graph."""
+        """Add the placement of an input or output that is no tensor of the graph."""
         self._added.append(placement)
 
     def draw(self) -> None:
-        """Note that the program draws: the host writes seeds before its first entry.
+        """Add the seeds of random numbers, which the host writes before the first entry.
 
-        Raise TooLargeError if groups have samples of their own: it has room on one group alone.
+        Raise TooLargeError for sample groups, which would draw equal numbers; one group alone may
+        fit.
         """
         if self.sample_groups > 1:
             raise TooLargeError("groups of samples would draw the same numbers")
@@ -243,12 +245,12 @@ class Builder:
             self.reserve({SEEDS_ARENA: NUM_SEEDS})
 
     def reserve(self, elements: Mapping[Arena, int]) -> None:
-        """Add arenas that hold no tensor of the graph, with their sizes at least."""
+        """Reserve arenas that hold no tensor of the graph, with at least so many elements."""
         for arena, size in elements.items():
             self._reserved[arena] = max(size, self._reserved.get(arena, 0))
 
     def build(self) -> MeshProgram:
-        """Return the program."""
+        """Return the finished program, with the middles of its axes chosen."""
         outputs = [*map(self._output, self._graph.outputs)]
         placements = (*self._inputs, *self.parameters.placements, *outputs, *self._added)
         program = MeshProgram(
@@ -285,12 +287,12 @@ class Builder:
 
     @property
     def _groups(self) -> HeadSegments | None:
-        """The PEs along y of each group of samples; None: each has one."""
+        """The segments of y, one for each sample group; None: a group is one row of PEs."""
         size = self._sizes[Axis.Y]
         return HeadSegments(Axis.Y, size, self.sample_groups) if size > 1 else None
 
     def _over_groups(self, placement: Placement) -> Placement:
-        """Return where a tensor is, given how it lies in a group."""
+        """Return the placement over all sample groups, given that within one group."""
         tensor = self._whole.by_name.get(placement.name) if self._whole else None
         own = self._tensors.get(placement.name)
         is_cut = tensor is not None and own is not None and tensor.shape != own.shape
@@ -299,7 +301,7 @@ class Builder:
 
     @property
     def _slots(self) -> dict[Arena, int]:
-        """The arena of the slots of a launch, where it may have several."""
+        """The arena of a launch's slots, if a launch may have several."""
         return {Arena.SLOTS: SLOT_WORDS * self.sequences} if self.sequences > 1 else {}
 
     def _output(self, name: str) -> Placement:
@@ -311,7 +313,7 @@ class Builder:
     # --- activations -------------------------------------------------------------------------
 
     def allocate(self, tensor: Tensor) -> Block:
-        """Give a result a block of its own."""
+        """Allocate a block for a result."""
         rows = tensor.num_elements // tensor.shape[-1]
         columns = self.layouts[tensor.name].columns
         phase = self._phases[tensor.name]
@@ -320,7 +322,7 @@ class Builder:
         return self.blocks[tensor.name]
 
     def allocate_beside(self, tensors: Sequence[Tensor]) -> Block:
-        """Give results of one row consecutive blocks; return the block that covers all of them."""
+        """Allocate adjacent blocks for results of one row; return the block of all of them."""
         columns = [self.layouts[tensor.name].columns for tensor in tensors]
         first = tensors[0].name
         offset = self._activations.allocate(first, sum(columns), self._phases[first])
@@ -332,9 +334,9 @@ class Builder:
         return whole
 
     def allocate_in_place(self, operation: Operation) -> Block:
-        """Give the result the block of an operand that is read no more, else a new one.
+        """Give the result the block of an operand that is not read again, else a new block.
 
-        If an operand is redistributed, always a new one.
+        If an operand is redistributed, the block is always new.
         """
         result = operation.result.name
         operands = () if result in self._redistributed else operation.activation_operands
@@ -346,7 +348,7 @@ class Builder:
         return self.allocate(operation.result)
 
     def put_off_norm(self, norm: RmsNorm) -> None:
-        """Let the result be the input; its readers normalize their own results."""
+        """Alias the norm's result to its input; its readers normalize their own results."""
         source, result = norm.input, norm.result.name
         if self._last_use[source] == self._num_lowered:
             self._activations.live[result] = self._activations.live.pop(source)
@@ -354,11 +356,11 @@ class Builder:
         self.put_off[result] = PutOff(norm, self._num_lowered)
 
     def sums_of(self, result: Block) -> Block:
-        """Return the f32 block in which the sums of a result form: in place, or scratch."""
+        """Return the f32 block for the sums of a result: the result itself, or scratch in f16."""
         return result if self.dtype is DataType.F32 else self.scratch(result.rows, result.columns)
 
     def scratch(self, rows: int, columns: int) -> Block:
-        """Return an f32 block that lives while the operation of the graph is being lowered."""
+        """Return an f32 block that lives until the current graph operation is lowered."""
         if self.dtype is DataType.F32:
             return self.spare(rows, columns)
         block = Block(Arena.ACCUMULATOR, self._scratch_elements, rows, columns)
@@ -367,7 +369,7 @@ class Builder:
         return block
 
     def keep(self, rows: int, columns: int) -> Block:
-        """Return an f32 block for the whole launch; only before any operation is lowered."""
+        """Return an f32 block for the whole launch; call it before any operation is lowered."""
         if self.dtype is DataType.F32:
             return self._allocate_unnamed(rows, columns, last_use=len(self._graph.operations))
         block = self.scratch(rows, columns)
@@ -375,39 +377,39 @@ class Builder:
         return block
 
     def place_cache(self, elements: int, *, is_kept: bool) -> Block:
-        """Return a block for keys and values: kept for good, or while the operation is lowered.
+        """Return a block for keys and values, kept across launches or only for this operation.
 
-        What is kept has a block for each sequence; that of the first one is returned.
+        A kept cache has a block for each sequence; the first one is returned.
         """
         if not is_kept:
             return self.spare(1, elements)
         return replace(self.place_state(self.sequences, elements), rows=1)
 
     def place_state(self, rows: int, columns: int) -> Block:
-        """Return a block that stays from launch to launch."""
+        """Return a block whose values stay from launch to launch."""
         block = Block(Arena.STATE, self._state_elements, rows, columns)
         self._state_elements += block.num_elements
         return block
 
     def spare(self, rows: int, columns: int, *, until: int | None = None) -> Block:
-        """Return a block of the program's dtype for as long as the operation is being lowered.
+        """Return a block of the program's dtype that lives for the current graph operation.
 
-        Or until an operation of the graph has been lowered, by its index.
+        With `until`, it lives until the graph operation with that index has been lowered.
         """
         last = self._num_lowered if until is None else until
         return self._allocate_unnamed(rows, columns, last_use=last)
 
     def last_reader(self, name: str) -> int:
-        """Return the index of the last operation of the graph that reads an input or result."""
+        """Return the index of the last graph operation that reads an input or result."""
         return self._last_use[name]
 
     def place_behind(self, columns: int) -> Block:
-        """Return a row that no operation of the graph has: what they leave is not lost with it."""
+        """Return one row behind all activations, which no graph operation overwrites."""
         offset = self._activations.append(columns)
         return Block(Arena.ACTIVATIONS, offset, 1, columns)
 
     def place_indices(self, tensor: Tensor) -> Block:
-        """Give indices a block that all PEs have, for good."""
+        """Give indices a permanent block on every PE."""
         columns = tensor.shape[-1]
         rows = tensor.num_elements // columns
         block = Block(Arena.INDICES, self._num_indices, rows, columns)
@@ -425,9 +427,9 @@ class Builder:
     def allocate_pair(
         self, operation: Operation, left: str, right: str
     ) -> tuple[Block, Block, Block]:
-        """Return the blocks of a result and of its two operands, which lie alike.
+        """Return the blocks of a result and of its two operands, which have one layout.
 
-        A right operand that lies differently is redistributed into the block of the result first.
+        A right operand with another layout is first redistributed into the block of the result.
         """
         if operation.result.name not in self._redistributed:
             operands = self.blocks[left], self.blocks[right]
@@ -446,9 +448,9 @@ class Builder:
         return result, self.blocks[left], result
 
     def lay(self, name: str, axis: Axis) -> Block:
-        """Return the block of a tensor along an axis: its own, or a redistributed copy.
+        """Return a tensor's block along an axis: its own block, or a redistributed copy.
 
-        The copy stays for as long as the operation is being lowered.
+        The copy lives until the current graph operation is lowered.
         """
         block = self.blocks[name]
         if self.layouts[name].axis is axis or self.num_pes == 1:
@@ -458,14 +460,14 @@ class Builder:
         return moved
 
     def move(self, block: Block, moved: Block, axis: Axis) -> None:
-        """Redistribute a block into one that lies along the other axis, `axis`."""
+        """Redistribute a block along the other axis into `moved`, along `axis`."""
         sums = self.sums_of(moved)
         self.append(Redistribute(sums, block, axis))
         self.all_reduce(sums, axis.other)
         self.store(sums, moved)
 
     def layout_along(self, name: str, axis: Axis) -> Layout:
-        """Return how a tensor lies along an axis, as it is or once `lay` has copied it."""
+        """Return the layout of a tensor along an axis: its own, or that of the copy `lay` makes."""
         layout, features = self.layouts[name], self.tensor(name).shape[-1]
         if layout.axis is axis:
             return layout
@@ -494,7 +496,7 @@ class Builder:
         )
 
     def _entries_of(self, name: str) -> tuple[str, ...]:
-        """Return the entry that reads an input first, or defines a result, if there are several."""
+        """Return the entry that first reads an input, or that computes a result."""
         if self._training is None:
             return ()
         operations = enumerate(self._graph.operations)
@@ -514,24 +516,24 @@ class Builder:
 
     @property
     def recomputes(self) -> bool:
-        """True if the backward pass computes something of the forward pass again."""
+        """True if the backward pass recomputes results of the forward pass."""
         return self._training is not None and len(self._training.originals) > 0
 
     def original(self, name: str) -> str:
-        """Return what a result was in the forward pass, itself if it is not computed again."""
+        """Return the name in the forward pass of a recomputed result; other names stay."""
         return self._training.originals.get(name, name) if self._training else name
 
     def is_parameter_gradient(self, result: str) -> bool:
-        """Return whether a result is the gradient of a parameter, or a part of it."""
+        """Tell whether a result is the gradient of a parameter, or a term of it."""
         return self._training is not None and result in self._training.parameters
 
     def gradient(
         self, result: str, *, rows: Layout | None = None, columns: Layout | None = None
     ) -> Block:
-        """Return where the gradient of a parameter lies, of which a result is the whole or a part.
+        """Return the block of a parameter's gradient, of which `result` is the whole or a term.
 
-        Its rows or columns are features that lie as those of activations. Raise
-        UnsupportedOperationError if the parameter has no place, or several, or lies otherwise.
+        Its rows or columns must have the layout of the given activations. Raise
+        UnsupportedOperationError if they differ, or if the parameter has no placement or several.
         """
         name = self.parameter_of(result)
         placement = self.parameters.placement(name)
@@ -547,9 +549,9 @@ class Builder:
         return replace(placement.block, arena=Arena.GRADIENTS)
 
     def parameter_of(self, result: str) -> str:
-        """Return the parameter that a result is the gradient of, as a whole or a part.
+        """Return the parameter whose gradient a result is, or is a term of.
 
-        Raise UnsupportedOperationError if it is that of none.
+        Raise UnsupportedOperationError if there is none.
         """
         name = self._training.parameters.get(result) if self._training else None
         if name is None:
@@ -559,7 +561,7 @@ class Builder:
         return name
 
     def _gradient_placement(self, result: str, parameter: str) -> Placement:
-        """Return where the host finds the gradient of a parameter."""
+        """Return the placement of a parameter's gradient as an output."""
         placement = self.parameters.placement(parameter)
         block = replace(placement.block, arena=Arena.GRADIENTS)
         entries = tuple(entry for entry in GIVING_GRADIENTS if entry in self._ends)
@@ -568,17 +570,17 @@ class Builder:
     # --- operations --------------------------------------------------------------------------
 
     def append(self, operation: MeshOperation, *, source: int | None = None) -> None:
-        """Append an operation, a step of the current one of the graph unless `source` is given."""
+        """Append a step of the current graph operation, or of `source` if given."""
         self._operations.append(operation)
         self._sources.append(self._source if source is None else source)
 
     def all_reduce(self, sums: Block, axis: Axis) -> None:
-        """Add the partial sums of all PEs along an axis."""
+        """Sum a block over all PEs along an axis."""
         if self.size(axis) > 1:
             self._append_chain(ChainReduce(sums, axis), ReduceInGroups(sums))
 
     def all_reduce_into(self, result: Block, sums: Block, axis: Axis) -> None:
-        """Add the partial sums of all PEs along an axis, and store them as a result."""
+        """Sum a block over all PEs along an axis, and store the sums as a result."""
         if self.dtype is DataType.F16 and self.size(axis) > 1:
             self.append(ChainReduce(sums, axis))
             self.append(BroadcastStore(result, sums, axis))
@@ -587,14 +589,14 @@ class Builder:
         self.store(sums, result)
 
     def all_reduce_max(self, values: Block, axis: Axis) -> None:
-        """Take the largest of the values of all PEs along an axis."""
+        """Take the maximum of a block over all PEs along an axis."""
         if self.size(axis) > 1:
             self._append_chain(ChainMax(values, axis), MaxInGroups(values))
 
     def _append_chain(
         self, chain: ChainReduce | ChainMax, in_groups: ReduceInGroups | MaxInGroups
     ) -> None:
-        """Append a chain along an axis, or one in each group, and the broadcast of its result."""
+        """Append a chain along an axis, or in each sample group, and the broadcast after it."""
         if self.sample_groups > 1 and chain.axis is Axis.Y:
             self.append(in_groups)
             self.append(BroadcastInGroups(in_groups.values))
@@ -603,6 +605,6 @@ class Builder:
             self.append(Broadcast(chain.values, chain.axis))
 
     def store(self, sums: Block, result: Block) -> None:
-        """Store sums as a result, unless they form in it."""
+        """Convert sums to the result's dtype, unless they are the result's own block."""
         if sums is not result:
             self.append(Convert(result, sums))

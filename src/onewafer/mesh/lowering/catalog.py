@@ -1,4 +1,4 @@
-"""Find the lowering of a graph operation, and blame refusals on the operation."""
+"""Find the lowering of a graph operation, and name the operation in refusals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lowering_of(operation: Operation) -> Lowering[Any]:
 
 @contextmanager
 def blamed_on(operation: Operation) -> Generator[None]:
-    """Let a refusal inside name the result of an operation, which has a line in the user's code."""
+    """Add the operation's result, whose line is in the user's code, to refusals raised inside."""
     try:
         yield
     except UnsupportedOperationError as error:

@@ -1,4 +1,4 @@
-"""Where tensors lie in an arena while they are live."""
+"""First-fit allocation of blocks in an arena."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class FirstFit:
-    """Offsets in an arena: the lowest gap that is large enough."""
+    """An arena whose blocks take the lowest gap that is large enough."""
 
     period: int = 1
-    """Elements after which banks repeat."""
+    """The number of elements after which memory banks repeat."""
     live: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
-    """Name → first and end offset."""
+    """Live blocks: name → first offset, end offset."""
     num_elements: int = 0
 
     def allocate(self, name: str, size: int, phase: int) -> int:
-        """Return an offset that is `phase` modulo the period."""
+        """Allocate a block whose offset is `phase` modulo the period; return the offset."""
         offset = phase
         for start, end in sorted(self.live.values()):
             if offset + size <= start:
@@ -28,7 +28,7 @@ class FirstFit:
 
     @property
     def in_use(self) -> int:
-        """Elements that something live has; tensors may share some."""
+        """The elements of live blocks; shared elements count once."""
         total = last = 0
         for start, end in sorted(self.live.values()):
             total += max(0, end - max(start, last))
@@ -36,7 +36,7 @@ class FirstFit:
         return total
 
     def append(self, size: int) -> int:
-        """Return an offset behind all that has ever been allocated."""
+        """Return an offset behind all blocks allocated so far."""
         offset = -(-self.num_elements // self.period) * self.period
         self.num_elements = offset + size
         return offset

@@ -1,4 +1,4 @@
-"""The interface of a lowering of one kind of graph operation."""
+"""The interface of a lowering: how one class of graph operations becomes mesh operations."""
 
 from __future__ import annotations
 
@@ -24,60 +24,56 @@ Lowerings: TypeAlias = "Mapping[type[Operation], Lowering[Any]]"
 
 
 class Lowering(ABC, Generic[OperationType]):
-    """How one kind of graph operation becomes mesh operations; a member of `LOWERINGS`."""
+    """The lowering of one class of graph operations; a member of its family's `LOWERINGS`."""
 
     works_in_place = False
     """True if the result may overwrite the block of a dead operand."""
     bounded_types: ClassVar[tuple[DataType, ...]] = ()
-    """Types of results for which `bound` has an answer."""
+    """Result types for which `bound` returns an error bound."""
 
     @abstractmethod
     def relate(self, operation: OperationType, relations: Relations) -> None:
-        """Say how the layouts of operands and result depend on one another."""
-
-    def operands(self, operation: OperationType) -> tuple[str, ...]:
-        """Return the inputs and results that the operation reads."""
-        return operation.activation_operands
+        """Relate the layouts of operands and result, before layouts are chosen."""
 
     def prepare(self, operation: OperationType, builder: Builder) -> None:
-        """Append what is to be done once a launch, before the first operation of the graph."""
+        """Append steps that are needed once a launch, before the graph's first operation."""
         del operation, builder
 
     def scalars(self, operation: OperationType) -> tuple[str, ...]:
-        """Return the inputs of one number that every PE needs."""
+        """Return the operands that are one number, which every PE needs."""
         del operation
         return ()
 
     def pair(self, operation: OperationType) -> tuple[str, str] | None:
-        """Return the operands of equal shape that one DSD operation reads, if there are two."""
+        """Return the two operands of equal shape that one DSD operation reads, or None."""
         del operation
         return None
 
     @abstractmethod
     def lower(self, operation: OperationType, builder: Builder) -> None:
-        """Place what the operation needs and append its mesh operations."""
+        """Place parameters and the result, and append the mesh operations."""
 
     def bound(self, operation: OperationType, distances: Distances) -> Bounded | None:
-        """Return the exact result and its largest distance from it; None: no bound is known."""
+        """Return the exact result with its error bound; None: no bound is known."""
         del operation, distances
         return None
 
 
 class AlikeLowering(Lowering[OperationType]):
-    """An operation whose operands and result lie alike."""
+    """A lowering whose operands and result share one layout."""
 
     def relate(self, operation: OperationType, relations: Relations) -> None:
         """Give all tensors one layout."""
-        for name in self.operands(operation):
+        for name in operation.activation_operands:
             relations.join(name, operation.result.name)
 
 
 class DerivativeLowering(Lowering[DerivativeType]):
-    """A gradient times the derivative at a value, in place if an operand is not read again."""
+    """A gradient times a derivative, in place of an operand that is not read again."""
 
     works_in_place = True
 
     def relate(self, operation: DerivativeType, relations: Relations) -> None:
-        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
+        """Give all tensors one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.value, operation.gradient)
         relations.join(operation.value, operation.result.name)

@@ -1,9 +1,9 @@
-"""Choose where the chains of each axis end, and whether they stop at leaders on the way.
+"""Choose the PE at which the chains of each axis end, and whether chains have two phases.
 
-From both ends to a middle, wavelets stop at half the PEs, but the middle takes the words of one
-chain after those of the other; in two phases (`chains`) they stop at few, but leaders take the
-words of their section first. So the fewer words, the nearer to the middle of the axis and the more
-leaders; where there are many, PE 0 takes one chain from all.
+Chains from both ends to the middle of the axis have half the stages, but the middle adds the words
+of one chain after those of the other. In two phases (`chains`) there are still fewer stages, but
+leaders first add the words of their section. So with few words, a root near the middle and many
+leaders are best; with many words, one chain to PE 0.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from onewafer.mesh.program import MeshProgram
 
 _STAGE, _HOP, _SECOND = 7, 2, 13
-"""Approximate cycles of a stage of a chain, of a wavelet on a link, and of a PE before it adds
-another chain. The choice must not depend on the timing of a machine, since it decides the order of
-additions; a test compares its cost with the closed form of the WSE-3."""
+"""Approximate cycles of a chain's stage, of a hop, and of the start of adding a second chain. They
+must not depend on a machine's timing, since the choice decides the order of additions; a test
+compares them with the closed form of the WSE-3."""
 
 
 def place_middles(program: MeshProgram, usual_rows: int | None) -> MeshProgram:
-    """Return the program with the middles and sections at which its collectives take least."""
+    """Return the program with the middle and section length of each axis that cost least."""
     found = {Axis.X: (0, 0), Axis.Y: (0, 0)}
     for axis, words in _words_of_chains(program, usual_rows).items():
         head_pes = program.chains(axis).head_pes
@@ -52,8 +52,8 @@ def choose_middle(
 ) -> tuple[int, int]:
     """Return the middle of an axis for chains of these words, and the PEs of a section.
 
-    0 PEs: chains have one phase. Sections end where heads of `head_pes` PEs do. The middle is the
-    first PE if it has to be.
+    A section of 0 PEs means chains of one phase. Sections end where heads of `head_pes` PEs end.
+    With `is_first` the middle is PE 0.
 
     >>> choose_middle(390, [1, 16, 39]), choose_middle(390, [1000]), choose_middle(4, [1])
     ((194, 14), (122, 0), (1, 0))
@@ -73,17 +73,17 @@ def choose_middle(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Side:
-    """The chains of one side of each middle, `[sections, middles]`: what no words change."""
+    """The chains on one side of each candidate middle, `[sections, middles]`, for any words."""
 
     first: Counts
-    """Cycles in which they come to a leader."""
+    """Cycles until the first chains reach a leader."""
     leaders: Counts
-    """Cycles from leader to leader."""
+    """Cycles of the chain from leader to leader."""
     has_leaders: Counts
 
     @classmethod
     def of(cls, num_pes: Counts, lengths: Counts) -> _Side:
-        """Return the side with `num_pes`, by the PEs of a section."""
+        """Return the side with `num_pes` PEs, for sections of these lengths."""
         leaders = num_pes // lengths
         return cls(
             _STAGE * np.minimum(num_pes, lengths - 1),
@@ -92,30 +92,30 @@ class _Side:
         )
 
     def cycles(self, again: int) -> Counts:
-        """Return the approximate cycles of chains if another chain takes `again`."""
+        """Return the approximate cycles if adding another chain takes `again` cycles."""
         return self.first + (again + self.leaders) * self.has_leaders
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Axis:
-    """An axis with each of its middles and sections, `[sections, middles]`."""
+    """An axis with all candidate middles and section lengths, `[sections, middles]`."""
 
     sections: Counts
     travel: Counts
-    """Cycles of a wavelet from the middle to the further end."""
+    """Cycles of a wavelet from the middle to the farther end."""
     reach: Counts
-    """Cycles in which the chains next to the middle come to it."""
+    """Cycles until the nearest chains reach the middle."""
     others: Counts
-    """Chains that end in the middle besides the first one."""
+    """Chains that end in the middle, except the first one."""
     before: _Side
     has_before: Counts
-    """True if there are PEs before the middle."""
+    """True if PEs precede the middle."""
     after: _Side
 
 
 @lru_cache(maxsize=128)
 def _axis(num_pes: int, head_pes: int) -> _Axis:
-    """Return the axis with `num_pes`; a search asks for the same few lengths again and again."""
+    """Return the axis with `num_pes`; cached, since a search asks for few lengths many times."""
     middle = np.arange(num_pes // 2 + 1)
     behind = num_pes - 1 - middle
     sections = np.array([0, *_sections(num_pes // 2, head_pes)])
@@ -133,10 +133,10 @@ def _axis(num_pes: int, head_pes: int) -> _Axis:
 
 
 def _sections(num_pes: int, head_pes: int) -> list[int]:
-    """Return the lengths of sections that are tried for `num_pes` on a side.
+    """Return the candidate section lengths for `num_pes` PEs on a side.
 
-    Parts of a head are about equally long. On n PEs, sections of √(n·(_STAGE − _HOP) / _STAGE) are
-    best if words do not count.
+    Heads are divided into about equal parts. On n PEs, sections of √(n·(_STAGE − _HOP) / _STAGE)
+    are best if the words cost nothing.
     """
     best = math.sqrt(num_pes * (_STAGE - _HOP) / _STAGE)
     lengths = range(max(2, int(best / 2)), int(2 * best) + 1)
@@ -147,14 +147,14 @@ def _sections(num_pes: int, head_pes: int) -> list[int]:
 
 
 def _lengths(sections: Counts, head_pes: int) -> Counts:
-    """Return how many PEs sections have on average: parts of a head are about equally long."""
+    """Return the mean lengths of sections; heads are divided into about equal parts."""
     if not head_pes:
         return sections
     return head_pes / -(-head_pes // np.maximum(sections, 1))
 
 
 def _num_chains(num_pes: Counts, lengths: Counts) -> Counts:
-    """Return the number of chains that reach the middle from a side with `num_pes`."""
+    """Return the number of chains that reach the middle from a side with `num_pes` PEs."""
     return (num_pes > 0) * 1 + (num_pes >= lengths)
 
 

@@ -1,4 +1,4 @@
-"""The entries of a program that trains which are no part of its graph: clip, step, clear."""
+"""The entries of a training program that are not in its graph: clip, step, clear."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from onewafer.mesh.optimizers import StepOperation
 
 UPDATE, CLEAR = "update", "clear"
-"""Entries of a program with an optimizer: take a step, and set all gradients to 0."""
+"""Entries of a program with an optimizer: take a step; set all gradients to 0."""
 CLEAR_CARRIED = "clear_carried"
-"""An entry of a program whose sequences take several launches: go back over another sequence."""
+"""The entry that starts a backward pass in several launches: clear carried gradients."""
 STEP_NUMBERS = "step_numbers"
-"""The input of `update`: `MOST_NUMBERS` of each group of parameters."""
+"""The input of `update`: `MOST_NUMBERS` for each group of parameters."""
 
 
 def names_of_update(index: int) -> tuple[str, str]:
-    """Return the entry that takes the step of an optimizer, and its input; the first one is 0."""
+    """Return the entry and the input of the step of the optimizer with this index, from 0 on."""
     return (f"{UPDATE}_{index + 1}", f"{STEP_NUMBERS}_{index + 1}") if index else _FIRST
 
 
@@ -42,11 +42,11 @@ _FIRST = UPDATE, STEP_NUMBERS
 SQUARES_OF_GRADIENTS = "gradient_squares"
 """The output of the entry `NORM`."""
 CLIP_FACTOR, CLIP_BOUND = "clip_factor", "clip_bound"
-"""The inputs of the entries `SCALE` and `CLAMP`; the latter is the least value that is left."""
+"""The inputs of the entries `SCALE` and `CLAMP`; the latter is the lower bound of gradients."""
 
 
 def moment_of(parameter: str, arena: Arena) -> str:
-    """Return the name of what an optimizer keeps of a parameter in an arena."""
+    """Return the name of a parameter's optimizer state in an arena."""
     return f"{parameter}.{arena.name}"
 
 
@@ -58,7 +58,7 @@ def append_clearing(builder: Builder) -> None:
 
 
 def append_clearing_of_carried(builder: Builder) -> None:
-    """Append the entry that sets gradients of keys and values of earlier launches to 0."""
+    """Append the entry that clears the gradients carried to keys and values of earlier launches."""
     for blocks in builder.saved.carried.values():
         for block in blocks:
             builder.append(ClearCarried(block))
@@ -72,12 +72,10 @@ def append_optimizer(
     *,
     index: int = 0,
 ) -> None:
-    """Append the step of all groups of parameters, each of which has numbers of its own.
+    """Append the entry of an optimizer's step; each group of parameters has its own numbers.
 
-    It is that of the optimizer with this index; parameters are of one optimizer.
-
-    Parameters of a group that lie one after the other are one sweep. The host finds the parameters
-    afterwards, and what is kept of each.
+    `index` is that of the optimizer; a parameter belongs to one optimizer. Adjacent parameters of a
+    group are one sweep. The parameters and their states become outputs of the entry.
     """
     entry, name_of_numbers = names_of_update(index)
     for group, names in enumerate(groups):
@@ -99,10 +97,10 @@ def append_optimizer(
 
 
 def append_clipping(builder: Builder, parameters: Iterable[str]) -> None:
-    """Append the entries that clip the gradients of some parameters, which are all that there are.
+    """Append the entries that clip gradients; `parameters` are all that are trained.
 
-    What all PEs along an axis have is counted by the first of them. A program in which a PE has
-    copies of a parameter has no such entries.
+    A gradient that several PEs along an axis share is counted by the first of them. A program with
+    copies of a parameter on one PE gets no such entries.
     """
     placements = [builder.parameters.placement(name) for name in parameters]
     if any(placement.copies > 1 for placement in placements):
@@ -131,13 +129,13 @@ _SWEEPS = (SCALE, CLIP_FACTOR, ScaleGradients), (CLAMP, CLIP_BOUND, ClampGradien
 
 
 def _axes_of_copies(placement: Placement) -> tuple[Axis, ...]:
-    """Return the axes along which all PEs have the same of a parameter."""
+    """Return the axes along which all PEs hold the same block of a parameter."""
     over = {placement.rows, placement.columns}
     return tuple(axis for axis in Axis if Distribution.over(axis) not in over)
 
 
 def _everywhere(name: str, role: Role, block: Block, entry: str) -> Placement:
-    """Return the place of some numbers that all PEs have."""
+    """Return the placement of numbers that every PE has."""
     return Placement(
         name=name,
         role=role,
@@ -151,7 +149,7 @@ def _everywhere(name: str, role: Role, block: Block, entry: str) -> Placement:
 
 
 def _rows(placements: Iterable[Placement], builder: Builder) -> list[Block]:
-    """Return some parameters as rows: those one after the other, but for alignment, as one."""
+    """Return blocks of one row that cover the parameters; adjacent parameters share a row."""
     offsets = sorted(placement.block.offset for placement in builder.parameters.placements)
     next_to = dict(pairwise(offsets))
     rows: list[Block] = []

@@ -1,4 +1,4 @@
-"""Where the parameters of a mesh program lie: a place for each layout that operations ask for."""
+"""Placements of the parameters of a mesh program, one for each layout that operations need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Parameters:
-    """The places of parameters, one after the other in an arena."""
+    """The placements of parameters, one after the other in their arena."""
 
     def __init__(
         self,
@@ -31,24 +31,24 @@ class Parameters:
     ) -> None:
         """Take the tensors of a graph by name, the PEs along each axis, and the graph's dtype.
 
-        Tables of positions end with the `context`, but for those that are `trained`. If it `packs`,
-        one lies right after the other, else each begins in the same bank.
+        Tables of positions are cut to the `context`, unless they are `trained`. With `packs`
+        parameters are adjacent, else each begins in the same memory bank.
         """
         self.num_elements = 0
-        """Elements of all parameters so far."""
+        """The number of elements of all parameters so far."""
         self._tensors, self._sizes = tensors, sizes
         self._period = 1 if packs else period(dtype)
         self._context, self._trained = context, trained
         self._placements: dict[tuple[object, ...], Placement] = {}
-        """By name, layouts and copies."""
+        """Placements by name, layouts and copies."""
 
     @property
     def placements(self) -> tuple[Placement, ...]:
-        """All places, in the order of their blocks."""
+        """All placements, in the order of their blocks."""
         return (*self._placements.values(),)
 
     def place_vector(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
-        """Place a parameter of rows, or copies of it, in the order of an activation's rows."""
+        """Place a row vector, or copies of it, with the layout of an activation's columns."""
         if (name, layout, copies) not in self._placements:
             tensor = self._tensors[name]
             self._placements[name, layout, copies] = Placement(
@@ -67,10 +67,10 @@ class Parameters:
     def place_weight(
         self, name: str, rows: Layout, columns: Layout, *, factors: str | None = None
     ) -> Block:
-        """Place a weight: its in features lie as `rows` says, its out features as `columns`.
+        """Place a weight with its in features laid out as `rows`, its out features as `columns`.
 
-        Of several weights, those of the taps of a kernel, one lies after the other. The host
-        multiplies the in features by `factors`, if there are some.
+        The weights of a kernel's taps follow each other. If `factors` is given, the host multiplies
+        the in features by that parameter.
         """
         if (name, rows, columns, factors) not in self._placements:
             tensor = self._tensors[name]
@@ -92,9 +92,9 @@ class Parameters:
         return self._placements[name, rows, columns, factors].block
 
     def place_table(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
-        """Place a table of positions: they lie over the other axis than the features of each do.
+        """Place a table of positions, blocked over the axis that its features do not use.
 
-        Those beyond the context are left out, unless the table is trained.
+        Positions beyond the context are left out, unless the table is trained.
         """
         if (name, layout, layout, copies) not in self._placements:
             tensor, across = self._tensors[name], layout.axis.other
@@ -116,9 +116,10 @@ class Parameters:
         return self._placements[name, layout, layout, copies].block
 
     def place_score_bias(self, name: str, axis: Axis, capacity: int) -> Block:
-        """Place the bias of an attention whose features lie along an axis.
+        """Place the bias of attention scores, for features along `axis`.
 
-        Its rows are blocked over that axis, the positions of keys lie over the other in turns.
+        Its rows are blocked over that axis; the positions of keys are distributed cyclically over
+        the other axis.
         """
         if (name, axis) not in self._placements:
             tensor = self._tensors[name]
@@ -137,7 +138,8 @@ class Parameters:
     def placement(self, name: str) -> Placement:
         """Return the only placement of a parameter.
 
-        Raise UnsupportedOperationError if it has no place, or several.
+        Raise UnsupportedOperationError if there is none, if there are several, or if it has
+        factors.
         """
         placements = [
             placement for placement in self._placements.values() if placement.name == name
@@ -150,13 +152,13 @@ class Parameters:
         return placements[0]
 
     def axis_of_weight(self, name: str) -> Axis:
-        """Return the axis that the in features of a weight lie along, which has been placed."""
+        """Return the axis of the in features of a weight that has been placed."""
         return next(
             placement for placement in self._placements.values() if placement.name == name
         ).rows.axis
 
     def axis_of_vector(self, name: str) -> Axis:
-        """Return the axis that a vector lies along, which has one place."""
+        """Return the axis of a vector that has one placement."""
         return self.placement(name).columns.axis
 
     def _reserve(self, rows: int, columns: int) -> Block:

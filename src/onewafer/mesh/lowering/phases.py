@@ -1,8 +1,8 @@
-"""Choose the results that share a block, and the banks in which activations begin (`banks`).
+"""Choose which results share a block, and the memory banks where activations begin (`banks`).
 
-Parameters begin at word 0 of a period, activations at 1 or 3: rows with an even number of words
-that start there never conflict with those of a parameter, and two activations of one DSD operation
-start at different words.
+Parameters begin at word 0 of a period, activations at word 1 or 3. Rows with an even number of
+words then never conflict with those of a parameter, and two activations of one DSD operation begin
+at different words.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph
 
 _FIRST, _SECOND = 1, 3
-"""Words from a multiple of the period to an activation."""
+"""The words of a period at which activations begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The needs of one operation of the graph that decide where its blocks may lie."""
+    """Properties of one graph operation that decide about its blocks."""
 
     works_in_place: bool
     """True if the result may overwrite the block of a dead operand."""
     pair: tuple[str, str] | None
-    """The operands of equal shape that one DSD operation reads, if there are two."""
+    """The two operands of equal shape that one DSD operation reads; None: no such pair."""
     scalars: tuple[str, ...] = ()
-    """The operands of one number that every PE needs."""
+    """The operands that are one number, which every PE needs."""
 
 
 def find_owners(
@@ -40,10 +40,10 @@ def find_owners(
     last_use: Mapping[str, int],
     redistributed: Container[str],
 ) -> dict[str, str]:
-    """Return, for each input and result, the tensor whose block it is kept in.
+    """Return, for each input and result, the tensor in whose block it is stored.
 
     `needs` are those of the operation that defines a result. An element-wise operation works in
-    place where an operand dies; all others get a new block.
+    place of an operand that is not read again; all others get a new block.
     """
     owners = {tensor.name: tensor.name for tensor in graph.inputs}
     for index, operation in enumerate(graph.operations):
@@ -62,11 +62,11 @@ def choose_phases(
     owners: Mapping[str, str],
     redistributed: Container[str],
 ) -> dict[str, int]:
-    """Return for each block of activations its offset modulo `period`, in elements.
+    """Return the offset of each activation block modulo `period`, in elements.
 
-    `needs` are those of the operation that defines a result. `owners` maps a tensor to the one
-    whose block it is kept in; `redistributed` names the results of operations whose right operand
-    is redistributed into the block of the result first.
+    `needs` are those of the operation that defines a result. `owners` maps a tensor to the one in
+    whose block it is stored; `redistributed` names results whose right operand is first
+    redistributed into the result's block.
     """
     partners: defaultdict[str, set[str]] = defaultdict(set)
     for operation in graph.operations:

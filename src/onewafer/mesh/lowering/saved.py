@@ -13,35 +13,35 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class SavedForBackward:
-    """Blocks that backward passes read, besides results of the graph."""
+    """Blocks that backward passes read, other than results of the graph."""
 
     norms: dict[tuple[str, float, int, bool], NormTotals] = field(
         default_factory=dict[tuple[str, float, int, bool], "NormTotals"]
     )
-    """Statistics of rows from norms, by input, epsilon, groups and whether means are taken."""
+    """Statistics of rows from norms, by input, epsilon, groups, and true for a LayerNorm."""
     batch_means: dict[str, Block] = field(default_factory=dict[str, "Block"])
-    """Means of features over all rows, by the input."""
+    """Means of features over all rows, by input."""
     batch_variances: dict[str, Block] = field(default_factory=dict[str, "Block"])
-    """Their variances, by the input."""
+    """Variances of features over all rows, by input."""
     batch_norms: dict[tuple[str, float], BatchStatistics] = field(
         default_factory=dict[tuple[str, float], "BatchStatistics"]
     )
-    """Statistics of norms over a batch, by input and epsilon."""
+    """Statistics of batch norms, by input and epsilon."""
     group_norms: dict[tuple[str, int, float], BatchStatistics] = field(
         default_factory=dict[tuple[str, int, float], "BatchStatistics"]
     )
-    """Statistics of norms of groups, by input, groups and epsilon."""
+    """Statistics of group norms, by input, groups and epsilon."""
     angles: dict[tuple[str, Layout, int], Block] = field(
         default_factory=dict[tuple[str, "Layout", int], "Block"]
     )
-    """Sines by which gradients are rotated back, as those in `Builder.angles`."""
+    """Sines with which gradients are rotated back, keyed as `Builder.angles`."""
     caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
-    """Keys and values of causal attention, by its result."""
+    """Keys and values of causal attention, by the name of its result."""
     transposed_caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
-    """Values as keys, and keys as values, beside each of `caches`; or room for them."""
+    """The transposed copies of `caches`: values as keys, keys as values; or room for them."""
     carried: dict[str, tuple[Block, Block]] = field(
         default_factory=dict[str, "tuple[Block, Block]"]
     )
-    """Gradients of the keys and values of earlier launches, beside each of `caches`."""
+    """Gradients of the keys and values of earlier launches, for each of `caches`."""
     transposed_cache: Block | None = None
-    """Such room for one attention at a time, where there is none beside its cache."""
+    """Room for one transposed cache at a time, where there is none for each attention."""

@@ -1,4 +1,4 @@
-"""Entries and gradients: the parts of a training program besides the operations of its graph."""
+"""The entries and gradients of a training program."""
 
 from __future__ import annotations
 
@@ -14,37 +14,36 @@ if TYPE_CHECKING:
     from onewafer.mesh.optimizers import StepOperation
 
 FORWARD, LOSS, BACKWARD = "forward", "loss", "backward"
-"""Entries of a program that trains."""
+"""Entries of a training program."""
 NORM, SCALE, CLAMP = "sum_gradients", "scale_gradients", "clamp_gradients"
-"""Entries of a program with an optimizer: sum the squares of all gradients, multiply the gradients,
-bound them."""
+"""Entries that clip gradients: sum their squares, scale them, bound them."""
 CLIPPING = (NORM, SCALE, CLAMP)
 Update = tuple[type["StepOperation"], "Sequence[Collection[str]]"]
-"""The step of an optimizer, and the parameters that it is for, by which numbers they have."""
+"""The step of an optimizer, and its parameters in groups that share their numbers."""
 GIVING_GRADIENTS = (BACKWARD, SCALE, CLAMP)
-"""Entries after which the gradients of parameters are others."""
+"""Entries that change the gradients of parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """The parts of a graph that are launched one by one, and its gradients of parameters."""
+    """The entries of a training graph, and its gradients of parameters."""
 
     entries: Mapping[str, int]
-    """Entry → the index behind its last operation of the graph, in their order."""
+    """Entry → the index behind its last graph operation, in order."""
     seeds: frozenset[str]
     """Inputs that are gradients of outputs."""
     parameters: Mapping[str, str]
-    """Result that is a gradient of a parameter, or a part of one → the parameter."""
+    """Result that is the gradient of a parameter, or a term of it → the parameter."""
     outputs: Mapping[str, str] = field(default_factory=dict[str, str])
     """Result that is the whole gradient of a parameter → the parameter."""
     updates: Sequence[Update] = ()
-    """The steps of optimizers, each of which is an entry."""
+    """The steps of optimizers, one entry each."""
     originals: Mapping[str, str] = field(default_factory=dict[str, str])
     """Recomputed result → the name of that result in the forward pass."""
 
     @classmethod
     def of(cls, gradients: Gradients, num_model: int) -> Training:
-        """Return the training of a graph whose first operations are the model, others its loss."""
+        """Return the training of a graph: `num_model` operations of the model, then its loss."""
         entries = {
             FORWARD: num_model,
             LOSS: gradients.num_forward,

@@ -1,4 +1,4 @@
-"""The readers of each tensor in a graph: the first analysis for a program on any rectangle."""
+"""The uses of each tensor in a graph: an analysis that serves programs on any rectangle."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Uses:
         """Take a graph, and the needs of the operation that defines each result."""
         self.graph = graph
         self.scalars = _find_scalars(graph, needs)
-        """Inputs and results of one number that every PE needs."""
+        """Inputs and results that are one number, which every PE needs."""
         self.dtype = graph.dtype
-        """The one floating type of the graph."""
+        """The only floating type of the graph."""
         self.is_sequence = graph.is_sequence
         self._needs = needs
         self._phases: dict[frozenset[str], Mapping[str, int]] = {}
-        """By the results of operations with an operand that is redistributed."""
+        """Phases by the set of results that have a redistributed operand."""
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Operation, ...]]:
-        """The operations that read an input or result, in their order."""
+        """The operations that read each input or result, in order."""
         readers: dict[str, list[Operation]] = {}
         for operation in self.graph.operations:
             for name in dict.fromkeys(operation.activation_operands):
@@ -41,7 +41,7 @@ class Uses:
 
     @cached_property
     def last(self) -> Mapping[str, int]:
-        """For each input and result the index of the last operation that reads it."""
+        """The index of the last operation that reads each input or result."""
         uses = {tensor.name: -1 for tensor in self.graph.inputs}
         for index, operation in enumerate(self.graph.operations):
             uses[operation.result.name] = index  # an unread result dies at once
@@ -49,10 +49,9 @@ class Uses:
         return uses | dict.fromkeys(self.graph.outputs, len(self.graph.operations))
 
     def redistributed(self, layouts: Mapping[str, Layout], *, num_pes: int) -> frozenset[str]:
-        """Return the results of operations with an operand that lies otherwise than they do.
+        """Return the results that have an operand with another layout, which is redistributed.
 
-        Of those on a pair of operands, or in the place of one. On a single PE, both axes are the
-        same.
+        Only pairs of operands and operations in place count. On a single PE both axes are the same.
         """
         if num_pes == 1:
             return frozenset()
@@ -65,13 +64,13 @@ class Uses:
         )
 
     def _alike(self, operation: Operation) -> tuple[str, ...]:
-        """Return the operands that lie as the result does, unless they are redistributed."""
+        """Return the operands that need the layout of the result."""
         needs = self._needs[operation.result.name]
         operands = operation.activation_operands if needs.works_in_place else ()
         return needs.pair or tuple(name for name in operands if name not in needs.scalars)
 
     def phases(self, redistributed: frozenset[str]) -> Mapping[str, int]:
-        """Return for each block of activations its offset modulo `period`, in elements."""
+        """Return the offset of each activation block modulo `period`, in elements."""
         if redistributed not in self._phases:
             owners = find_owners(self.graph, self._needs, self.last, redistributed)
             self._phases[redistributed] = choose_phases(
@@ -81,10 +80,10 @@ class Uses:
 
 
 def _find_scalars(graph: Graph, needs: Mapping[str, Needs]) -> frozenset[str]:
-    """Return the numbers that every PE needs, with those that they are computed from.
+    """Return the numbers that every PE needs, and those that they are computed from.
 
-    A loss is on every PE, and a function of each element of what is there is there, too. Raises
-    UnsupportedOperationError for another result, of which PEs other than the first have padding.
+    Every PE has a loss, and so an element-wise function of it. Raises UnsupportedOperationError for
+    another result: PEs other than the first have padding there.
     """
     found = {name for each in needs.values() for name in each.scalars}
     for operation in reversed(graph.operations):

@@ -1,4 +1,4 @@
-"""Norms and softmax: operations on groups of features."""
+"""Norms and softmax over groups of features."""
 
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.norms.operations import (

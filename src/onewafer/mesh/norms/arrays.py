@@ -1,10 +1,10 @@
-"""The local parts of norms, their backward passes and softmax on all PEs.
+"""NumPy functions of the local steps of norms, their backward passes and softmax.
 
-They are those of `norm.csl`, `norm_gradient.csl` and `group_softmax.csl`. Blocks are `[height,
-width, rows, columns]` in f16 or f32, totals, sums, squares and maxima `[height, width, rows,
-groups]` in f32, `at` says which block of the features each PE holds, `[height, width]`. A weight or
-bias is the block that belongs to the input's, `[height, width, 1, columns]`. Every element is
-computed with the same operations in the same order as on the fabric.
+They compute every element with the same operations in the same order as `norm.csl`,
+`norm_gradient.csl` and `group_softmax.csl`. Blocks are `[height, width, rows, columns]` in f16 or
+f32; totals, sums, squares and maxima are `[height, width, rows, groups]` in f32; `at` is the index
+of each PE's block of features, `[height, width]`. A weight or bias is `[height, width, 1,
+columns]`, laid out as the columns of the input.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """How features form groups that are normalized each on its own."""
+    """The groups of features that are normalized separately."""
 
     num_groups: int
     group_size: int
-    """Features a group."""
+    """Features of each group."""
     num_members: int = 1
-    """The groups that interleave: of a bundle of `num_members · group_size` features, feature f is
-    in group f mod `num_members` of the bundle."""
+    """The number of interleaved groups: feature f of a bundle of `num_members · group_size`
+    features is in group f mod `num_members` of the bundle."""
 
     @property
     def num_features(self) -> int:
-        """Features of all groups, without padding."""
+        """The features of all groups, without padding."""
         return self.num_groups * self.group_size
 
     @property
     def share(self) -> np.float32:
-        """1 / `group_size`, rounded; 1 if nothing is there to share."""
+        """1 / `group_size`, rounded; 1 for empty groups."""
         return np.float32(1) / np.float32(max(self.group_size, 1))
 
     def group_of(self, features: Indices) -> Indices:
@@ -54,16 +54,16 @@ class Groups:
 
 
 def sum_groups(values: Array, at: Indices, groups: Groups) -> Floats:
-    """Return the sums of each PE's features by row and group; 0 where it has none of a group."""
+    """Return the sum of each PE's features, by row and group; 0 for a group it has none of."""
     return add_by_group(values.astype(np.float32), groups_of(values, at, groups), groups)
 
 
 def sum_squares(
     values: Array, at: Indices, groups: Groups, *, sums: Floats | None = None
 ) -> Floats:
-    """Return the sums of squares by row and group.
+    """Return the sum of squares of each PE's features, by row and group.
 
-    With `sums` over all PEs, of the differences from the mean of the group.
+    With `sums`, reduced over all PEs, they are squares of differences from the group's mean.
     """
     group_of = groups_of(values, at, groups)
     with np.errstate(all="ignore"):
@@ -82,9 +82,9 @@ def normalize(
     sums: Floats | None = None,
     bias: Array | None = None,
 ) -> Array:
-    """Return the normalized values, in the type of `values` and rounded once; 0 in the padding.
+    """Return the normalized values in the type of `values`, rounded once; 0 in the padding.
 
-    `squares`, and `sums` for LayerNorm, are over all PEs.
+    `squares`, and `sums` for LayerNorm, are reduced over all PEs.
     """
     group_of = groups_of(values, at, groups)
     with np.errstate(all="ignore"):
@@ -98,7 +98,7 @@ def normalize(
 
 
 def spread(totals: Floats, at: Indices, groups: Groups, columns: int) -> Floats:
-    """Return for each column the mean of its group, 0 for padding."""
+    """Return the mean of the group of each column; 0 for padding."""
     group_of = groups.group_of(at[..., np.newaxis] * columns + np.arange(columns))
     with np.errstate(all="ignore"):
         means = of_group(totals * groups.share, group_of)
@@ -106,13 +106,13 @@ def spread(totals: Floats, at: Indices, groups: Groups, columns: int) -> Floats:
 
 
 def groups_of(values: Array, at: Indices, groups: Groups) -> Indices:
-    """Return the group of each PE's columns, −1 for padding: `[height, width, columns]`."""
+    """Return the group of each column of each PE, `[height, width, columns]`; −1 for padding."""
     columns = int(values.shape[-1])
     return groups.group_of(at[..., np.newaxis] * columns + np.arange(columns))
 
 
 def of_group(totals: Floats, group_of: Indices) -> Floats:
-    """Return for each column the total of its group (of any group for padding)."""
+    """Return the total of the group of each column; padding gets that of any group."""
     index = np.broadcast_to(
         np.maximum(group_of, 0)[..., np.newaxis, :], (*totals.shape[:-1], group_of.shape[-1])
     )
@@ -120,13 +120,13 @@ def of_group(totals: Floats, group_of: Indices) -> Floats:
 
 
 def centre(values: Array, group_of: Indices, groups: Groups, sums: Floats | None) -> Floats:
-    """Return the values in f32, less the mean of their group if its sum is given."""
+    """Return the values in f32, less the mean of their group if `sums` is given."""
     singles = values.astype(np.float32)
     return singles if sums is None else singles - of_group(sums * groups.share, group_of)
 
 
 def add_by_group(values: Floats, group_of: Indices, groups: Groups) -> Floats:
-    """Add up the columns of each group in ascending order, one rounding a column."""
+    """Add up the columns of each group in ascending order, rounding each sum."""
     totals = np.zeros((*values.shape[:-1], groups.num_groups), np.float32)
     group = np.arange(groups.num_groups)
     with np.errstate(all="ignore"):
@@ -145,9 +145,10 @@ def sum_products(
     weight: Floats,
     sums: Floats | None,
 ) -> Floats:
-    """Return sums of weighted gradients times values by row and group.
+    """Return the sums of weighted gradients times values, by row and group.
 
-    With `sums`, values are less their means, and the sums of weighted gradients come behind.
+    With `sums`, values are less their means, and the sums of weighted gradients follow as more
+    columns.
     """
     group_of = groups_of(values, at, groups)
     with np.errstate(all="ignore"):
@@ -197,7 +198,7 @@ def add_to_weight(
     sums: Floats | None,
     epsilon: float,
 ) -> Floats:
-    """Return gradients `[…, columns]` of a weight, with what each row adds, in ascending order."""
+    """Return a weight's gradient `[…, columns]` with the products of all rows added in order."""
     group_of = groups_of(values, at, groups)
     with np.errstate(all="ignore"):
         factor = rsqrt(squares * groups.share + np.float32(epsilon))
@@ -210,7 +211,7 @@ def add_to_weight(
 
 
 def find_maxima(values: Array, at: Indices, groups: Groups) -> Floats:
-    """Return the largest feature of each row and group that a PE has; −∞ where it has none."""
+    """Return the largest feature of each PE, by row and group; −∞ for a group it has none of."""
     group_of, singles = groups_of(values, at, groups), values.astype(np.float32)
     largest = np.full((*values.shape[:-1], groups.num_groups), -np.inf, np.float32)
     group = np.arange(groups.num_groups)
@@ -222,9 +223,9 @@ def find_maxima(values: Array, at: Indices, groups: Groups) -> Floats:
 
 
 def weigh(values: Array, at: Indices, groups: Groups, *, largest: Floats) -> tuple[Floats, Floats]:
-    """Return exp(value − largest of its group), and the sums of these by row and group.
+    """Return exp(value − maximum of its group), and the sums of these by row and group.
 
-    Weights in the padding mean nothing.
+    The exponentials of padding are undefined.
     """
     group_of = groups_of(values, at, groups)
     rest = arithmetic.subtract(values.astype(np.float32), of_group(largest, group_of))
@@ -235,10 +236,7 @@ def weigh(values: Array, at: Indices, groups: Groups, *, largest: Floats) -> tup
 def divide(
     weights: Floats, at: Indices, groups: Groups, *, totals: Floats, dtype: np.dtype[Any]
 ) -> Array:
-    """Return the weights times the reciprocals of their totals, rounded to f32 and to `dtype`.
-
-    Padding is +0.
-    """
+    """Return the exponentials over their totals, rounded to f32, then to `dtype`; padding is +0."""
     group_of = groups_of(weights, at, groups)
     with np.errstate(all="ignore"):
         reciprocals = np.float32(1) / totals

@@ -30,13 +30,13 @@ def _store_normalized(sizes: Sizes) -> MeshOperation:
 
 @dataclass(frozen=True, slots=True)
 class _Norm:
-    """Operands of a normalization of rows of `inner` whole chunks."""
+    """Operands of a norm over rows of `inner` whole chunks."""
 
     sizes: Sizes
 
     @property
     def groups(self) -> Groups:
-        """One group, of all features of all PEs."""
+        """One group of all features of all PEs."""
         return Groups(1, self.sizes.features(self.input.columns))
 
     @property
@@ -46,7 +46,7 @@ class _Norm:
 
     @property
     def totals(self) -> Block:
-        """A number a row."""
+        """One number for each row."""
         return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, 1)
 
     @property
@@ -59,21 +59,21 @@ class _Norm:
         return mesh.SumGroups(self.totals, self.input, self.groups, Axis.X)
 
     def spread(self) -> MeshOperation:
-        """Return the means of groups as those of their features."""
+        """Return the step that gives each feature the mean of its group."""
         return mesh.SpreadGroups(self.input, self.totals, self.groups, Axis.X)
 
     def sum_squares(self, sums: Block | None) -> MeshOperation:
-        """Return the next step, or the first one of RmsNorm."""
+        """Return the second step of LayerNorm, or the first step of RmsNorm."""
         return mesh.SumSquares(self.totals, self.input, self.groups, Axis.X, sums)
 
     def sum_row_squares(self) -> MeshOperation:
-        """Return the first step of an RmsNorm that comes after products."""
+        """Return the first step of an RmsNorm that is applied to products."""
         totals = replace(self.totals, columns=7)
         groups = Groups(1, self.groups.num_features)
         return mesh.SumRowSquares(totals, self.input, groups, Axis.X)
 
     def normalize(self, sums: Block | None) -> MeshOperation:
-        """Return the operation that normalises."""
+        """Return the last step of a norm."""
         bias = None if sums is None else self.vector
         blocks = self.input, self.input, self.totals, self.vector
         return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
@@ -95,7 +95,7 @@ class _Norm:
         return AddToNormWeight(*blocks, self.found(sums), self.groups, Axis.X)
 
     def found(self, sums: Block | None) -> NormTotals:
-        """Return what the forward pass has found."""
+        """Return the statistics of the forward pass."""
         return NormTotals(self.totals, sums, 1e-5)
 
     def find_maxima(self) -> MeshOperation:
@@ -103,12 +103,12 @@ class _Norm:
         return mesh.FindGroupMaxima(self.totals, self.input, self.groups, Axis.X)
 
     def weigh(self) -> MeshOperation:
-        """Return the next step."""
+        """Return the second step of softmax."""
         blocks = self.input, self.totals, self.input, self.totals
         return mesh.WeighGroups(*blocks, self.groups, Axis.X)
 
     def divide(self) -> MeshOperation:
-        """Return the operation that normalises."""
+        """Return the last step of softmax."""
         return mesh.DivideGroups(self.input, self.input, self.totals, self.groups, Axis.X)
 
 
@@ -128,7 +128,7 @@ def _of_training(sample: CostCase) -> CostCase:
 
 
 def _gradients(*, has_sums: bool) -> tuple[CostCase, ...]:
-    """Return the cost cases of the backward pass of a LayerNorm, or of an RmsNorm."""
+    """Return the cost cases of the backward pass of LayerNorm (`has_sums`), or of RmsNorm."""
 
     def sums(norm: _Norm) -> Block | None:
         return norm.totals if has_sums else None
@@ -146,7 +146,7 @@ def _gradients(*, has_sums: bool) -> tuple[CostCase, ...]:
 
 
 def _short_norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> CostCase:
-    """Return the cost case of a kernel that has a short way for rows of one chunk."""
+    """Return the cost case of a kernel with a shortcut for rows of one chunk."""
     cleared = ("padded", "padded*rows", "short*rows", "empty*rows") if clears else ()
     return CostCase(
         lambda sizes: build(_Norm(sizes)),

@@ -1,4 +1,4 @@
-"""Backward passes of norms, in f32: `norm_gradient.csl`, with an all-reduce in between."""
+"""Backward passes of norms in f32: `norm_gradient.csl`, with an all-reduce between two steps."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _NORM_GRADIENT = Module(
 
 @dataclass(frozen=True, slots=True)
 class NormTotals:
-    """Statistics of each row and group from the forward pass of a norm, over all PEs; f32."""
+    """Statistics of each row and group from a norm's forward pass, reduced over all PEs; f32."""
 
     squares: Block
     sums: Block | None
-    """Only a LayerNorm has them; its squares are those of differences from the mean."""
+    """Sums of a LayerNorm, whose squares are of differences from the mean; None for RmsNorm."""
     epsilon: float
 
 
 class _NormStep(OverGroups):
-    """A step of the backward pass of a norm; the second kind is that of a LayerNorm."""
+    """A step of a norm's backward pass, with one kind for RmsNorm and one for LayerNorm."""
 
     __slots__ = ()
 
@@ -49,7 +49,7 @@ class _NormStep(OverGroups):
         return self.kinds[self.found.sums is not None]
 
     def shared_words(self) -> tuple[int | Block, ...]:
-        """Return the sums of a LayerNorm, and the factor that makes means of sums."""
+        """Return the words of a LayerNorm's sums, and of the factor from sums to means."""
         sums = self.found.sums or self.found.squares  # not read without sums
         return (sums, *float_words(float(self.groups.share)))
 
@@ -59,7 +59,7 @@ class _NormStep(OverGroups):
 
 
 def _kinds(number: int, name: str, code: str, *functions: str) -> tuple[Kind, Kind]:
-    """Return the kinds of a step for RmsNorm and LayerNorm; `$is_centred` tells them apart."""
+    """Return the kinds of a step for RmsNorm and LayerNorm, which differ in `$is_centred`."""
     return tuple(  # pyright: ignore[reportReturnType]  # two
         Kind(
             number + 2 * index,
@@ -75,9 +75,9 @@ def _kinds(number: int, name: str, code: str, *functions: str) -> tuple[Kind, Ki
 
 @dataclass(frozen=True, slots=True)
 class SumNormProducts(_NormStep):
-    """Sum, for each row and group, the weighted gradient times the input less its mean.
+    """Sum the weighted gradient times the (centred) input, for each row and group.
 
-    Of a LayerNorm, the weighted gradient alone, too.
+    A LayerNorm also sums the weighted gradient alone.
     """
 
     kinds = _kinds(
@@ -93,7 +93,7 @@ class SumNormProducts(_NormStep):
     )
 
     totals: Block
-    """f32, a column a group; of a LayerNorm, two."""
+    """f32, with one column for each group; two for a LayerNorm."""
     gradient: Block
     input: Block
     weight: Block
@@ -122,7 +122,7 @@ class SumNormProducts(_NormStep):
 
 @dataclass(frozen=True, slots=True)
 class NormBackward(_NormStep):
-    """Give the gradient of the input; padding becomes 0."""
+    """Compute the gradient of a norm's input; padding becomes 0."""
 
     kinds = _kinds(
         161,
@@ -144,7 +144,7 @@ class NormBackward(_NormStep):
     input: Block
     weight: Block
     totals: Block
-    """Sums of `SumNormProducts`, over all PEs."""
+    """The sums of `SumNormProducts`, reduced over all PEs."""
     found: NormTotals
     groups: Groups
     axis: Axis
@@ -172,9 +172,9 @@ class NormBackward(_NormStep):
 
 @dataclass(frozen=True, slots=True)
 class AddToNormWeight(_NormStep):
-    """Add the gradient of the weight of a norm: `result[f] += Σᵣ gradient[r, f] · n[r, f]`.
+    """Add the gradient of a norm's weight: `result[f] += Σᵣ gradient[r, f] · n[r, f]`.
 
-    n is the normalised input; r in ascending order.
+    n is the normalized input; r ascends.
     """
 
     kinds = _kinds(

@@ -1,11 +1,11 @@
-"""Norms, their gradients, and softmax: local sums, all-reduces a row and group, local scaling.
+"""Lowering of norms, their gradients, and softmax: local sums, all-reduces, local scaling.
 
-The gradients read what the forward pass has found of each row.
+The gradients reuse the statistics that the forward pass has saved for each row.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -49,19 +49,31 @@ if TYPE_CHECKING:
     )
 
 
-class RmsNormLowering(Lowering[RmsNorm]):
-    """Sum squares, add them along the axis of the features, scale.
+InputGradient: TypeAlias = graph.RmsNormInputGradient | graph.LayerNormInputGradient
+OfGroups = TypeVar("OfGroups", RmsNorm, LayerNorm, Softmax, InputGradient)
 
-    What only products read that come next and together is normalized after them: its factor is one
-    number a row, and the squares go along the axis with the sums of the products.
-    """
+
+class _OfGroupsLowering(Lowering[OfGroups]):
+    """An operation on groups of features, in place of an operand that is not read again."""
 
     works_in_place = True
-    bounded_types = (DataType.F32,)
 
-    def relate(self, operation: RmsNorm, relations: Relations) -> None:
+    def relate(self, operation: OfGroups, relations: Relations) -> None:
         """Give the result the layout of the input, and groups of features the layout of heads."""
-        relate(operation, relations)
+        relations.join(operation.input, operation.result.name)
+        if operation.groups > 1:
+            features = operation.result.shape[-1]
+            relations.arrange(operation.input, Heads.of(features // operation.groups))
+
+
+class RmsNormLowering(_OfGroupsLowering[RmsNorm]):
+    """Sum squares, all-reduce them along the axis of the features, scale.
+
+    If only the linear layers of the next step read the result, their products are normalized
+    instead: the squares then share the all-reduce of the products.
+    """
+
+    bounded_types = (DataType.F32,)
 
     def lower(self, operation: RmsNorm, builder: Builder) -> None:
         if _may_wait(operation, builder):
@@ -83,12 +95,12 @@ class RmsNormLowering(Lowering[RmsNorm]):
         )
 
     def bound(self, operation: RmsNorm, distances: Distances) -> Bounded:
-        """Return the scaled groups."""
+        """Return the normalized groups with their error bound."""
         return _bound(operation, distances.of(operation.input), distances)
 
 
 def _may_wait(operation: RmsNorm, builder: Builder) -> bool:
-    """Return whether the result is only multiplied by weights, all in the step that comes next."""
+    """Tell whether only linear layers read the norm, all of them in the next step."""
     name = operation.result.name
     readers = builder.readers(name)
     if builder.trains or operation.groups > 1 or builder.is_output(name) or not readers:
@@ -104,7 +116,7 @@ def _may_wait(operation: RmsNorm, builder: Builder) -> bool:
 
 
 def _totals(operation: RmsNorm | LayerNorm, builder: Builder, groups: Groups) -> Block:
-    """Return room for sums of rows, which stay where a backward pass may ask for them."""
+    """Return a block for statistics of rows, which is kept for the backward pass in training."""
     rows = builder.blocks[operation.input].rows
     if builder.trains:
         last = builder.last_reader(operation.input)
@@ -112,15 +124,10 @@ def _totals(operation: RmsNorm | LayerNorm, builder: Builder, groups: Groups) ->
     return builder.scratch(rows, groups.num_groups)
 
 
-class LayerNormLowering(Lowering[LayerNorm]):
+class LayerNormLowering(_OfGroupsLowering[LayerNorm]):
     """Sum, sum squared differences from the mean, scale; an all-reduce after each sum."""
 
-    works_in_place = True
     bounded_types = (DataType.F32,)
-
-    def relate(self, operation: LayerNorm, relations: Relations) -> None:
-        """Give the result the layout of the input, and groups of features the layout of heads."""
-        relate(operation, relations)
 
     def lower(self, operation: LayerNorm, builder: Builder) -> None:
         layout = builder.layouts[operation.result.name]
@@ -145,7 +152,7 @@ class LayerNormLowering(Lowering[LayerNorm]):
         )
 
     def bound(self, operation: LayerNorm, distances: Distances) -> Bounded:
-        """Return the scaled and shifted differences from the means of groups."""
+        """Return the normalized groups with their error bound."""
         source = distances.of(operation.input)
         groups = source.reshape(*source.exact.shape[:-1], operation.groups, -1)
         roundings = groups.exact.shape[-1] + distances.num_pes + 2
@@ -160,10 +167,10 @@ class LayerNormLowering(Lowering[LayerNorm]):
 
 
 def _bound(operation: RmsNorm | LayerNorm, source: Bounded, distances: Distances) -> Bounded:
-    """Return groups of features over the root of their mean square, times a weight.
+    """Return groups over the root of their mean square, times a weight, with the error bound.
 
-    If that mean t + ε is off by d, its root is off by the share d / 2 (t + ε − d), and `rsqrt` by
-    1.5 units.
+    If the mean square t + ε has the error d, its root has the relative error d / 2 (t + ε − d), and
+    `rsqrt` adds 1.5 units in the last place.
     """
     exact = distances.exact[operation.result.name]
     groups = source.reshape(*exact.shape[:-1], operation.groups, -1)
@@ -180,44 +187,25 @@ def _bound(operation: RmsNorm | LayerNorm, source: Bounded, distances: Distances
     return distances.rounded(Bounded(exact, error.reshape(exact.shape)))
 
 
-def relate(operation: AnyNorm, relations: Relations) -> None:
-    """Give the result the layout of the input, and groups of features the layout of heads."""
-    relations.join(operation.input, operation.result.name)
-    if operation.groups > 1:
-        features = operation.result.shape[-1]
-        relations.arrange(operation.input, Heads.of(features // operation.groups))
-
-
-def groups_of(operation: AnyNorm, layout: Layout) -> Groups:
-    """Return how the features of an operation's operand form groups."""
+def groups_of(operation: AnyNorm | Softmax, layout: Layout) -> Groups:
+    """Return how the features of an operation's input form groups."""
     members = layout.order.members if operation.groups > 1 else 1
     return Groups(operation.groups, operation.result.shape[-1] // operation.groups, members)
 
 
 def num_copies(operation: AnyNorm, vector: str, builder: Builder) -> int:
-    """Return how many groups share a vector: 1 if each has its own."""
+    """Return the number of groups that share a weight or bias; 1 if each has its own."""
     has_all = builder.tensor(vector).shape == operation.result.shape[-1:]
     return 1 if has_all else operation.groups
 
 
-class SoftmaxLowering(Lowering[Softmax]):
-    """Find the largest, compute exponentials and their sums, divide."""
-
-    works_in_place = True
-
-    def relate(self, operation: Softmax, relations: Relations) -> None:
-        """Give the result the layout of the input, and groups of features the layout of heads."""
-        relations.join(operation.input, operation.result.name)
-        if operation.groups > 1:
-            size = operation.result.shape[-1] // operation.groups
-            relations.arrange(operation.input, Heads.of(size))
+class SoftmaxLowering(_OfGroupsLowering[Softmax]):
+    """Find the maximum, compute exponentials and their sums, divide."""
 
     def lower(self, operation: Softmax, builder: Builder) -> None:
-        layout, count = builder.layouts[operation.result.name], operation.groups
-        axis, members = layout.axis, layout.order.members if count > 1 else 1
-        groups = Groups(count, operation.result.shape[-1] // count, members)
-        source = builder.blocks[operation.input]
-        maxima, totals = (builder.scratch(source.rows, count) for _ in range(2))
+        layout, source = builder.layouts[operation.result.name], builder.blocks[operation.input]
+        axis, groups = layout.axis, groups_of(operation, layout)
+        maxima, totals = (builder.scratch(source.rows, groups.num_groups) for _ in range(2))
         builder.append(FindGroupMaxima(maxima, source, groups, axis))
         builder.all_reduce_max(maxima, axis)
         result = builder.allocate_in_place(operation)
@@ -227,23 +215,19 @@ class SoftmaxLowering(Lowering[Softmax]):
         builder.append(DivideGroups(result, weights, totals, groups, axis))
 
 
-InputGradient: TypeAlias = graph.RmsNormInputGradient | graph.LayerNormInputGradient
 WeightGradient: TypeAlias = graph.RmsNormWeightGradient | graph.LayerNormWeightGradient
 
 
-class NormInputGradientLowering(Lowering[InputGradient]):
-    """Sum products of gradient and input, add them along the axis of the features, scale."""
-
-    works_in_place = True
+class NormInputGradientLowering(_OfGroupsLowering[InputGradient]):
+    """Sum products of gradient and input, all-reduce them along the features' axis, scale."""
 
     def __init__(self, *, is_centred: bool) -> None:
         self._is_centred = is_centred
 
     def relate(self, operation: InputGradient, relations: Relations) -> None:
-        """Let all lie alike; groups of features lie as heads do."""
-        gradient, source = operation.gradient, operation.input
-        relations.join(source, gradient)
-        relate(operation, relations)
+        """Give all tensors one layout, and groups of features the layout of heads."""
+        relations.join(operation.input, operation.gradient)
+        super().relate(operation, relations)
 
     def lower(self, operation: InputGradient, builder: Builder) -> None:
         gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
@@ -262,15 +246,14 @@ class NormInputGradientLowering(Lowering[InputGradient]):
 
 
 class NormWeightGradientLowering(Lowering[WeightGradient]):
-    """Add up the rows that a PE has, which are all: no exchange at all."""
+    """Add up rows locally: a PE has all rows of its columns."""
 
     def __init__(self, *, is_centred: bool) -> None:
         self._is_centred = is_centred
 
     def relate(self, operation: WeightGradient, relations: Relations) -> None:
-        """Let both operands lie alike."""
-        gradient, source = operation.gradient, operation.input
-        relations.join(source, gradient)
+        """Give both operands one layout."""
+        relations.join(operation.input, operation.gradient)
 
     def lower(self, operation: WeightGradient, builder: Builder) -> None:
         name, source = operation.gradient, operation.input
@@ -287,7 +270,7 @@ class NormWeightGradientLowering(Lowering[WeightGradient]):
 
 
 def _found(operation: AnyNorm, builder: Builder, *, is_centred: bool) -> NormTotals:
-    """Return what the norm has found of each row."""
+    """Return the statistics that the norm's forward pass has saved."""
     key = operation.input, operation.epsilon, operation.groups, is_centred
     found = builder.saved.norms.get(key)
     if found is None:

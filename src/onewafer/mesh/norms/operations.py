@@ -1,4 +1,4 @@
-"""Normalization of groups of features: `norm.csl`, in steps between all-reduces."""
+"""Norms over groups of features: `norm.csl`, in steps between all-reduces."""
 
 from __future__ import annotations
 
@@ -50,27 +50,27 @@ _OF_MEANS = replace(OF_GROUPS, title="means of groups of features")
 
 
 class OverGroups(MeshOperation):
-    """An operation on the groups that the features of an input form."""
+    """An operation over the groups that the features of its input form."""
 
     __slots__ = ()
 
     takes_short_way: ClassVar = False
-    """True if its kernel walks over no pieces where a row is one, of the only group."""
+    """True if the kernel has a shortcut for one group in rows of one piece."""
 
     input: Block
     groups: Groups
     axis: Axis
 
     def words(self) -> tuple[int, ...]:
-        """Return how the groups lie, for the schedule."""
+        """Return the schedule words that describe the groups."""
         groups = self.groups
         return (groups.num_groups, groups.group_size, groups.num_members, self.axis.number)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on: `pieces` of a row, `piece` columns each.
+        """Return the sizes that the cost depends on: `pieces` in a row, of `piece` columns each.
 
-        A PE is `padded` if it has features for less than its columns, `absent` says how many less.
-        Without a walk over pieces, PEs are `filled`, `empty` or `short` of features instead.
+        A PE is `padded` if some of its columns are padding, `absent` of them. With the shortcut for
+        one piece, a PE is `filled` or `empty`, and `short` if it has both features and padding.
         """
         sizes = _sizes(
             self.axis,
@@ -87,18 +87,18 @@ class OverGroups(MeshOperation):
         return self.takes_short_way and is_one
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return how the PEs along its axis differ: by the features that they have."""
+        """Return the classes of PEs along the axis, by their number of features."""
         del launch
         return self._shares(program)[1]
 
     def _shares(self, program: ProgramShape) -> tuple[NDArray[np.int64], Classes]:
-        """Return features and pieces of a row, `[2, 1, classes, 1]`."""
+        """Return the features and the pieces of a row, `[2, 1, classes, 1]`."""
         return _shares(self.axis, self.groups, self.input.columns, program.size(self.axis))
 
 
 @dataclass(frozen=True, slots=True)
 class SumGroups(OverGroups):
-    """Sum the features of each group that a PE has, in f32 and in ascending order from +0."""
+    """Sum the features of each group on a PE in f32, in ascending order from +0."""
 
     kinds = (
         Kind(
@@ -187,7 +187,7 @@ class SumSquares(OverGroups):
         memories.write(self.totals, arrays.sum_squares(values, at, self.groups, sums=sums))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count bank conflicts where values are multiplied by themselves."""
+        """Count the squares, whose two sources are the same vector."""
         sizes = self.sizes(program, launch)
         count = (sizes["pieces"] + sizes["filled"]) * sizes["rows"]
         return Conflicts(count, "fmuls", sizes["piece"])
@@ -195,7 +195,7 @@ class SumSquares(OverGroups):
 
 @dataclass(frozen=True, slots=True)
 class SpreadGroups(OverGroups):
-    """Give each feature the mean of its group, from the group's sum; padding becomes 0, in f32."""
+    """Replace each feature by the mean of its group, computed from the sum; padding becomes 0."""
 
     kinds = (
         Kind(
@@ -212,9 +212,9 @@ class SpreadGroups(OverGroups):
     )
 
     input: Block
-    """Rows whose features form groups; what they are is overwritten."""
+    """f32 rows whose features form groups; they are overwritten."""
     totals: Block
-    """Sums over all PEs, a column a group."""
+    """Sums over all PEs, with one column for each group."""
     groups: Groups
     axis: Axis
     """The axis along which blocks of features lie."""
@@ -231,7 +231,7 @@ class SpreadGroups(OverGroups):
 
 @dataclass(frozen=True, slots=True)
 class SumRowSquares(OverGroups):
-    """Sum the squares of an operand's rows into the last column of the sums of its products."""
+    """Sum the squares of an operand's rows into the last column of its products' sums."""
 
     kinds = (
         Kind(
@@ -247,10 +247,10 @@ class SumRowSquares(OverGroups):
     )
 
     totals: Block
-    """f32: the sums of all products, then this one."""
+    """f32: the sums of all products, then the sum of squares."""
     input: Block
     groups: Groups
-    """One, of all features."""
+    """One group of all features."""
     axis: Axis
     """The axis along which blocks of features lie."""
 
@@ -272,17 +272,17 @@ class SumRowSquares(OverGroups):
         memories.write(self.totals, sums)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count bank conflicts where values are multiplied by themselves."""
+        """Count the squares, whose two sources are the same vector."""
         sizes = self.sizes(program, launch)
         return Conflicts(sizes["pieces"] * sizes["rows"], "fmuls", sizes["piece"])
 
 
 @dataclass(frozen=True, slots=True)
 class StoreNormalized(Split):
-    """Divide the sums of products by the root mean square of their operand; store them as `Split`.
+    """Divide sums of products by the root mean square of their operand; store them as `Split`.
 
-    In f32, one rounding to the program's dtype. The input has the squares of the operand behind the
-    sums of all products.
+    Computed in f32 and rounded once to the program's dtype. The input's last column, behind the
+    sums of all products, has the sum of squares of the operand.
     """
 
     kinds = (
@@ -302,7 +302,7 @@ class StoreNormalized(Split):
     depends_on = DataDependence.SPECIAL_VALUES
 
     groups: Groups
-    """One, of all features of the operand."""
+    """One group of all features of the operand."""
     epsilon: float
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -319,7 +319,7 @@ class StoreNormalized(Split):
         Split.execute(self, memories)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return those of `Split`, and the columns of the `whole` products."""
+        """Return the sizes of `Split`, and the columns of the `whole` products."""
         return {**Split.sizes(self, program, launch), "whole": self.input.columns - 1}
 
 
@@ -327,7 +327,7 @@ class StoreNormalized(Split):
 class Normalize(OverGroups):
     """Divide each group by its root mean square, scale it, and shift it if there is a bias.
 
-    In f32, one rounding to the program's dtype; padding becomes 0.
+    Computed in f32 and rounded once to the program's dtype; padding becomes 0.
     """
 
     kinds = (
@@ -368,16 +368,16 @@ class Normalize(OverGroups):
     result: Block
     input: Block
     squares: Block
-    """Sums over all PEs."""
+    """Sums of squares over all PEs."""
     weight: Block
     groups: Groups
     axis: Axis
     """The axis along which blocks of features lie."""
     epsilon: float
     sums: Block | None = None
-    """Sums over all PEs, from which the means that are subtracted first are computed."""
+    """Sums over all PEs, for the means that are subtracted first; None for RmsNorm."""
     bias: Block | None = None
-    """Only together with `sums`."""
+    """Given if and only if `sums` is."""
 
     @property
     def kind(self) -> Kind:
@@ -408,7 +408,7 @@ class Normalize(OverGroups):
 def _sizes(
     axis: Axis, groups: Groups, columns: int, num_pes: int, *, is_one_piece: bool
 ) -> Mapping[str, Size]:
-    """Return the sizes, except the rows, of all operations on groups that lie alike."""
+    """Return the sizes, except the rows, of operations on groups with this layout."""
     (present, pieces), _ = _shares(axis, groups, columns, num_pes)
     absent = columns - present
     is_walked = np.full_like(present, 1 - is_one_piece)
@@ -435,10 +435,10 @@ def _shares(
 
 @cache
 def _count_pieces(groups: Groups, columns: int, num_pes: int) -> tuple[tuple[int, int], ...]:
-    """Return for each PE the features that it has, and the pieces that it works on.
+    """Return the number of features and of pieces on each PE.
 
-    Pieces are of one group and at most a chunk: they end where bundles of members do, and come in
-    rounds of one for each member.
+    A piece is of one group and at most a chunk; it ends where a bundle of members ends. Each round
+    has one piece for each member.
     """
     bundle, longest = groups.group_size * groups.num_members, CHUNK * groups.num_members
     counts: list[tuple[int, int]] = []

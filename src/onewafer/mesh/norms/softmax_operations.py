@@ -1,4 +1,4 @@
-"""Softmax of groups of features: `group_softmax.csl`, in steps between all-reduces."""
+"""Softmax over groups of features: `group_softmax.csl`, in steps between all-reduces."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _GROUP_SOFTMAX = Module(
 
 @dataclass(frozen=True, slots=True)
 class FindGroupMaxima(OverGroups):
-    """Find the largest feature of each group that a PE has; −∞ without one, exact."""
+    """Find the largest feature of each group on a PE; −∞ if there is none; exact."""
 
     kinds = (
         Kind(
@@ -63,7 +63,7 @@ class FindGroupMaxima(OverGroups):
 
 @dataclass(frozen=True, slots=True)
 class WeighGroups(OverGroups):
-    """Compute exp(feature − largest of its group) and the sums of these by group, in f32."""
+    """Compute exp(feature − maximum of its group), and their sums by group, in f32."""
 
     kinds = (
         Kind(
@@ -81,12 +81,12 @@ class WeighGroups(OverGroups):
     )
 
     weights: Block
-    """f32, as large as the input; it may be the input itself."""
+    """The exponentials, f32, as large as the input; may be the input's block."""
     totals: Block
     """f32, with a column for each group."""
     input: Block
     maxima: Block
-    """Reduced over all PEs."""
+    """Maxima, reduced over all PEs."""
     groups: Groups
     axis: Axis
     """The axis along which blocks of features lie."""
@@ -108,7 +108,7 @@ class WeighGroups(OverGroups):
 
 @dataclass(frozen=True, slots=True)
 class DivideGroups(OverGroups):
-    """Divide the weights of each group by their sum, once rounded to the program's dtype.
+    """Divide the exponentials of each group by their sum, rounded to the program's dtype.
 
     Padding becomes 0.
     """
@@ -129,9 +129,9 @@ class DivideGroups(OverGroups):
 
     result: Block
     input: Block
-    """The weights, f32; they may be the result itself, and are not kept."""
+    """The exponentials, f32; may be the result's block, and are overwritten."""
     totals: Block
-    """Reduced over all PEs."""
+    """Sums of exponentials, reduced over all PEs."""
     groups: Groups
     axis: Axis
     """The axis along which blocks of features lie."""

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.mesh import sample_groups as mesh
 from onewafer.mesh.blocks import Arena, Block
 from onewafer.mesh.cost_case import NUM_PES, OF_GROUPS, CostCase, Sizes
-from onewafer.mesh.sample_groups.operations import (
-    BroadcastInGroups,
-    ClearOtherGroups,
-    Divide,
-    MaxInGroups,
-    PlaceOwnPart,
-    ReduceInGroups,
-    TakeOwnPart,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,22 +27,24 @@ def _case(build: Callable[[Sizes], MeshOperation], *lengths: str) -> CostCase:
 
 def _shares(arena: Arena) -> tuple[CostCase, ...]:
     return (
-        _case(lambda sizes: PlaceOwnPart(_room(sizes), sizes.block(arena)), "elements", "part"),
-        _case(lambda sizes: TakeOwnPart(sizes.block(arena), _room(sizes)), "part"),
+        _case(
+            lambda sizes: mesh.PlaceOwnPart(_room(sizes), sizes.block(arena)), "elements", "part"
+        ),
+        _case(lambda sizes: mesh.TakeOwnPart(sizes.block(arena), _room(sizes)), "part"),
     )
 
 
 def _divide(sizes: Sizes) -> MeshOperation:
     del sizes
-    return Divide(*(Block(Arena.ACTIVATIONS, place, 1, 1) for place in range(3)))
+    return mesh.Divide(*(Block(Arena.ACTIVATIONS, place, 1, 1) for place in range(3)))
 
 
 COST_CASES = (
-    _case(lambda sizes: ReduceInGroups(sizes.block())),
-    _case(lambda sizes: MaxInGroups(sizes.block())),
-    _case(lambda sizes: BroadcastInGroups(sizes.block())),
+    _case(lambda sizes: mesh.ReduceInGroups(sizes.block())),
+    _case(lambda sizes: mesh.MaxInGroups(sizes.block())),
+    _case(lambda sizes: mesh.BroadcastInGroups(sizes.block())),
     *_shares(Arena.ACTIVATIONS),
     *_shares(Arena.GRADIENTS),
-    _case(lambda sizes: ClearOtherGroups(sizes.block(Arena.GRADIENTS)), "elements"),
+    _case(lambda sizes: mesh.ClearOtherGroups(sizes.block(Arena.GRADIENTS)), "elements"),
     _case(_divide),
 )

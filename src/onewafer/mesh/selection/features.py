@@ -185,7 +185,7 @@ class GatherLowering(Lowering[graph.Gather]):
     def lower(self, operation: graph.Gather, builder: Builder) -> None:
         layout = builder.layouts[operation.input]
         check_order(layout)
-        source, indices = (builder.blocks[name] for name in self.operands(operation))
+        source, indices = (builder.blocks[name] for name in operation.activation_operands)
         features = builder.tensor(operation.input).shape[-1]
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from onewafer.mesh import tokens as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.cost_case import (
     NUM_PES,
@@ -18,21 +19,6 @@ from onewafer.mesh.cost_case import (
     grid,
     grid_of_slots,
 )
-from onewafer.mesh.tokens.gradients import (
-    AddPositions,
-    AddTokens,
-    PlaceRow,
-    PlaceRowAt,
-    TurnAngles,
-)
-from onewafer.mesh.tokens.operations import (
-    LookUpPositions,
-    LookUpTokens,
-    Rotate,
-    TakeLastRows,
-    TakeRow,
-    TakeRowAt,
-)
 
 if TYPE_CHECKING:
     from onewafer.mesh.operation import MeshOperation
@@ -41,7 +27,7 @@ if TYPE_CHECKING:
 def _look_up_tokens(sizes: Sizes) -> MeshOperation:
     indices = Block(Arena.INDICES, 0, sizes.rows, 1)
     table = Block(Arena.PARAMETERS, 0, sizes.columns, 5)
-    return LookUpTokens(sizes.block(), indices, table, Axis.X)
+    return mesh.LookUpTokens(sizes.block(), indices, table, Axis.X)
 
 
 def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -50,10 +36,10 @@ def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     return {"model.indices": (0, 0) * held + (0, 1) * (sizes.rows - held)}
 
 
-def _add_tokens(sizes: Sizes) -> AddTokens:
+def _add_tokens(sizes: Sizes) -> mesh.AddTokens:
     indices = Block(Arena.INDICES, 0, sizes.rows, 1)
     table = Block(Arena.GRADIENTS, 0, sizes.columns, 5)
-    return AddTokens(table, sizes.block(), indices, Axis.X)
+    return mesh.AddTokens(table, sizes.block(), indices, Axis.X)
 
 
 def _add_tokens_but_one(sizes: Sizes) -> MeshOperation:
@@ -63,7 +49,7 @@ def _add_tokens_but_one(sizes: Sizes) -> MeshOperation:
 def _rotate(sizes: Sizes) -> MeshOperation:
     angles = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.columns)
     values = replace(angles, columns=sizes.columns * sizes.group)
-    return Rotate(values, values, angles, angles, angles, sizes.group)
+    return mesh.Rotate(values, values, angles, angles, angles, sizes.group)
 
 
 _INDEX = Block(Arena.INDICES, 0, 1, 1)
@@ -77,7 +63,7 @@ COST_CASES = (
         memory=_some_held,
     ),
     CostCase(
-        lambda sizes: LookUpPositions(
+        lambda sizes: mesh.LookUpPositions(
             sizes.block(), Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns), Axis.X
         ),
         rounds=("holds",),
@@ -86,7 +72,7 @@ COST_CASES = (
         rows=OF_ONE,
     ),
     CostCase(
-        lambda sizes: LookUpPositions(
+        lambda sizes: mesh.LookUpPositions(
             sizes.block(),
             Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns),
             Axis.X,
@@ -109,17 +95,17 @@ COST_CASES = (
         rows=OF_SEQUENCES,
     ),
     CostCase(
-        lambda sizes: TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
+        lambda sizes: mesh.TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
         lengths=("columns",),
         rows=OF_ONE,
     ),
     CostCase(
-        lambda sizes: TakeRowAt(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), _INDEX),
+        lambda sizes: mesh.TakeRowAt(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), _INDEX),
         lengths=("columns",),
         rows=OF_ONE,
     ),
     CostCase(
-        lambda sizes: TakeLastRows(
+        lambda sizes: mesh.TakeLastRows(
             Block(Arena.ACTIVATIONS, 0, NUM_SEQUENCES, sizes.columns), sizes.block()
         ),
         rounds=("slots",),
@@ -139,7 +125,7 @@ COST_CASES = (
         for add in (_add_tokens, _add_tokens_but_one)
     ),
     CostCase(
-        lambda sizes: AddPositions(
+        lambda sizes: mesh.AddPositions(
             Block(Arena.GRADIENTS, 0, sizes.rows - 1, sizes.columns), sizes.block(), Axis.X
         ),
         rounds=("holds",),
@@ -149,21 +135,23 @@ COST_CASES = (
         rows=OF_ONE,
     ),
     CostCase(
-        lambda sizes: TurnAngles(sizes.block(), sizes.block()),
+        lambda sizes: mesh.TurnAngles(sizes.block(), sizes.block()),
         lengths=("pairs",),
         grid=grid(rows=(2, 3, 5), columns=(4, 10)),
         is_of_singles=True,
         rows=OF_ONE,
     ),
     CostCase(
-        lambda sizes: PlaceRow(sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), is_last=True),
+        lambda sizes: mesh.PlaceRow(
+            sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), is_last=True
+        ),
         lengths=("elements", "columns"),
         grid=grid(rows=(2, 3, 5)),
         is_of_singles=True,
         rows=OF_ONE,
     ),
     CostCase(
-        lambda sizes: PlaceRowAt(sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), _INDEX),
+        lambda sizes: mesh.PlaceRowAt(sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), _INDEX),
         lengths=("elements", "columns"),
         grid=grid(rows=(2, 3, 5)),
         is_of_singles=True,
