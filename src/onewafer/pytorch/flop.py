@@ -144,7 +144,7 @@ def of_any_kind() -> Generator[None]:
 
 
 def _leave_out(*, is_left_out: bool) -> None:
-    """Let the dispatcher pass over us in this thread, and over what chooses a device, or not."""
+    """Leave our key out of this thread's dispatch, with the CPU as its device, or put it back."""
     set_excluded(_KEY, is_left_out)
     set_included(DispatchKey.CPU, is_left_out)
 
@@ -183,7 +183,7 @@ class _Counter:
                     self._named.clear()
 
     def note_new(self, found: object) -> None:
-        """Name an operation that a library has just brought, if it is called."""
+        """See that an operation that a library has just defined is named when it is called."""
         if not isinstance(found, OpOverloadPacket):
             return
         packet = cast("OpOverloadPacket[..., object]", found)
@@ -233,10 +233,9 @@ class _Thread(threading.local):
 def _counted(
     compute_on: Callable[..., object], formula: Formula, counter: _Counter
 ) -> Callable[..., object]:
-    """Return an operation that is counted; `compute_on` runs it at the keys that it gets first.
+    """Return a kernel that counts an operation; `compute_on` runs it at the keys below ours.
 
-    What an operation costs us is microseconds, hence a function with few names that are not its
-    own.
+    Each call costs microseconds, hence a closure over few names.
     """
     thread, blocks, process_of = counter.thread, counter.blocks, os.getpid
     known: dict[object, int] = {}
@@ -281,7 +280,7 @@ def _counted(
 
 
 def _named(operation: OpOverload, counter: _Counter) -> Callable[..., object]:
-    """Return an operation without a formula, which is named unless what it calls is counted."""
+    """Return a kernel that names an operation without a formula, unless it calls counted ones."""
     compute_on, thread, name = _redispatch(operation), counter.thread, operation.name()
     name = name.partition(".")[0]
 
@@ -302,7 +301,7 @@ def _named(operation: OpOverload, counter: _Counter) -> Callable[..., object]:
 
 
 def _redispatch(operation: OpOverload) -> Callable[..., object]:
-    """Return what computes an operation by the keys that it gets first."""
+    """Return the function that runs an operation at given dispatch keys."""
     # Not `operation.redispatch`, whose frame would be in tracebacks.
     return cast("Any", operation._handle).redispatch_boxed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
 

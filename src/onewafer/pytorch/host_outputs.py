@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class HostOutputs:
-    """The outputs that `CapturedCall.restore` would make a result of the host from."""
+    """The graph's outputs for a result of the host: `CapturedCall.restore` backwards."""
 
     def __init__(self, call: CapturedCall, result: object) -> None:
         self._call = call

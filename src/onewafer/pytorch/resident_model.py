@@ -135,7 +135,7 @@ class ResidentModel:
         return batch.num_sequences * sum(flop)
 
     def _count_call(self, extended: Extended, batch: TokenBatch, num_given: int) -> None:
-        """Count a call that gave some columns, the last ones."""
+        """Count a call that gave the last `num_given` columns."""
         shown = np.array(batch.shown)
         new = np.minimum(extended.launched, shown[:, -num_given:].sum(axis=1))
         is_decode = new.max() == 1 and (shown.sum(axis=1) > new)[new > 0].all()

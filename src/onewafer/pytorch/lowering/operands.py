@@ -280,7 +280,7 @@ class MeanSquare:
     value: Value
     epsilon: float
     factor: float = 1.0
-    """The squares are those of this times the value, `c²` if they are those of `c · value`."""
+    """The factor of the squares: c² if they are those of `c · value`."""
     is_centred: bool = False
     """True if the squares are those of the value less its mean."""
     what = "a mean of squares"
@@ -322,7 +322,7 @@ class StackedPartners:
     """`Partners` of neighbours with a dimension for the two of a pair."""
 
     partners: Partners
-    """As they are without that dimension."""
+    """The partners without that dimension."""
     what = "a stack of swapped pairs of features"
 
 

@@ -78,7 +78,7 @@ class _Found:
         return replace(self._see(taken), is_wide=self.value.is_wide)
 
     def _see(self, matrix: Tensor) -> Value:
-        """See a matrix whose rows go over all dimensions but one, which its features are."""
+        """Return a matrix seen in the shape of the value; its features go along the dimension."""
         shape = [*self.value.shape]
         shape[self.dimension] = matrix.shape[1]
         order = [*_without(self.dimension, len(shape)), self.dimension]

@@ -1,4 +1,4 @@
-"""How passes, clipping and steps become known: followed twice, they have counted the same."""
+"""Follow passes, clipping and steps: what has counted the same twice becomes known."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.repeats import Repeats
 
 _MOST = 8
-"""Passes or steps of one module that are known: with other numbers of rows, for instance."""
+"""The most passes or steps of one module that are known, as for several numbers of rows."""
 
 
 @dataclass(slots=True, eq=False)
 class _Origin:
-    """The call of a script that a captured call was."""
+    """The call of a module by the script, of which a captured call was made."""
 
     module: torch.nn.Module
     args: tuple[object, ...]
@@ -58,7 +58,7 @@ class _Followed:
     before: Mapping[TrainingProgram, Tally]
     num_refused: int
     version: int
-    """The state of what is repeated when it began."""
+    """`Repeats.version` when it began."""
     origin: _Origin | None = None
     signature: LossSignature | None = None
     taken: TakenLoss | None = None
@@ -78,7 +78,7 @@ class Following:
     """Passes, clipping and steps that a session follows until they are known."""
 
     def __init__(self, repeats: Repeats, optimizers: Optimizers) -> None:
-        """Take what repeats what is known, and the optimizers that there are."""
+        """Take the repeats and the optimizers of a session."""
         self._repeats, self._optimizers = repeats, optimizers
         self.num_refused = 0
         """How often the wafer has left something to the host."""
@@ -99,7 +99,7 @@ class Following:
         return followed if followed and followed.version == self._repeats.version else None
 
     def watch(self, call: TrainingCall, leaves: Sequence[object]) -> None:
-        """Look at a pass that begins with a call, whose graph has these arguments."""
+        """Begin to follow a pass at its call, whose graph has these arguments."""
         before = {program: program.loaded.tally() for program in call.trained.programs}
         version = self._repeats.version
         self._followed = _Followed(call, leaves, before, self.num_refused, version)
@@ -167,10 +167,10 @@ class Following:
             self._learn_pass(followed, origin, deeds, seeded=index, flop=count)
 
     def _forget(self, call: TrainingCall) -> None:
-        """Forget what passes have counted: another call has come between one and its way back.
+        """Forget the counts of passes: another call came between a call and its backward pass.
 
-        So two of one module go back together. The last of them looks like a pass of its own, as its
-        own call is the last one.
+        Two calls of one module then go back together, and the last of them looks like a pass of its
+        own.
         """
         self._summaries.pop(call.call.capture, None)
         capture, program = self._last or (None, None)
@@ -187,7 +187,7 @@ class Following:
         seeded: int,
         flop: int,
     ) -> None:
-        """Let the next passes like one be repeated, if all that it depends on can be seen."""
+        """Make a pass known, if everything that it depends on can be compared."""
         call, program, module = followed.call, followed.call.program, origin.module
         assert program is not None, "it has counted"  # invariant
         bound = call.call
@@ -239,7 +239,7 @@ class Following:
     # --- clipping, and steps ---------------------------------------------------------------------
 
     def begin(self, programs: Iterable[TrainingProgram]) -> Event:
-        """Look at what comes next: clipping of gradients of programs, or a step of parameters."""
+        """Begin to follow clipping or a step, for the gradients of some programs."""
         rows = (*((program, program.rows_since_step) for program in programs),)
         tallies = (*(program.loaded.tally() for program, _ in rows),)
         return Event(rows, tallies, self.num_refused)
@@ -274,7 +274,7 @@ class Following:
         owner.steps = [*others[1 - _MOST :], known]
 
     def _deed(self, event: Event) -> Deed | None:
-        """Return what has been done since an event began; None: it cannot be repeated."""
+        """Return the counts since an event began; None: it cannot be repeated."""
         found = [
             (program, program.loaded.tally().since(before))
             for (program, _), before in zip(event.rows, event.tallies, strict=True)
@@ -297,7 +297,7 @@ class Following:
 
 
 def _sources(leaves: Sequence[object], origin: _Origin) -> tuple[Source, ...] | None:
-    """Return where the arguments of a graph come from; None: it cannot be seen."""
+    """Return the sources of a graph's arguments; None: one of them is unknown."""
     given = {id(leaf): index for index, leaf in enumerate(leaves_of(origin.args, origin.kwargs))}
     held = {id(t) for t in (*origin.module.parameters(), *origin.module.buffers())}
     found: list[Source] = []

@@ -63,7 +63,7 @@ class _Structure:
         self._is_seen = not all(map(asks_for_gradient, hooks))
 
     def is_same(self) -> bool:
-        """Tell whether modes, hooks, modules, parameters and buffers are those that were."""
+        """Tell whether modes, hooks, modules, parameters and buffers are unchanged."""
         if self._is_seen or [*map(len, self._sized)] != self._sizes:
             return False
         found = map(dict[Any, Any].get, self._dictionaries, self._names, repeat(_MISSING))
@@ -110,7 +110,7 @@ class KnownModule:
         return known if is_on_wafer else None
 
     def is_as_it_was(self) -> bool:
-        """Tell whether modes, hooks, modules, parameters and buffers are those that were."""
+        """Tell whether modes, hooks, modules, parameters and buffers are unchanged."""
         return self._structure.is_same()
 
     def has(self, program: TrainingProgram | None) -> bool:

@@ -1,4 +1,4 @@
-"""A pass that is recognised so far: a call like one before, its loss, its backward pass."""
+"""A pass that is repeated: a call like a known one, its loss, its backward pass."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _WITHOUT_FLOP = frozenset(
         *("Squeeze", "Unsqueeze", "View"),
     )
 )
-"""Nodes of what scripts do with a loss, or take it of, in which PyTorch counts no FLOP."""
+"""Nodes of autograd that scripts make around a loss, and that have no FLOP."""
 _MOST_NODES = 16
-"""Nodes of a script behind a call that are looked at: one takes as long as counting a product."""
+"""The most nodes of a script that are followed: each takes as long as counting a product."""
 
 
 class Stage(IntEnum):
-    """How far a pass is."""
+    """The progress of a pass."""
 
     CALLED = 0
     COMPARED = 1
@@ -49,7 +49,7 @@ class Stage(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class LivePass:
-    """A pass that is recognised so far."""
+    """A pass that is repeated, as far as it has come."""
 
     owner: KnownModule
     known: KnownPass
@@ -58,14 +58,14 @@ class LivePass:
     state: torch.Tensor | None
     """The state of PyTorch's generator before the call, if it draws."""
     results: Mapping[str, weakref.ref[torch.Tensor]]
-    """By the outputs that they are."""
+    """Output of the graph → the result of the call."""
     work: HostWork
     """Work of the host in backward passes since the call."""
     stage: Stage = Stage.CALLED
     version: int = 0
     """The version of the result that the loss is taken of."""
     shape: tuple[int, ...] = ()
-    """Its shape."""
+    """The shape of that result."""
     target: torch.Tensor | None = None
     origin: Node | None = None
     """The node at which the backward pass begins: of the loss, or of a result that is one."""
@@ -74,7 +74,7 @@ class LivePass:
     before: Gradients | None = None
     """The gradients that the backward pass adds to; None: there are none."""
     adds: bool = False
-    """True if they are those of passes before, which are on the wafer; else they are 0."""
+    """True if `before` are gradients of earlier passes, which the wafer has; else they are 0."""
     first_node: int = 0
     """The number of the first node of the call in autograd's graph."""
     is_hooked: bool = False
@@ -97,7 +97,7 @@ class LivePass:
         return self.stage is (Stage.COMPARED if self.known.signature else Stage.CALLED)
 
     def leads_only_to(self, tensor: torch.Tensor) -> bool:
-        """Tell whether a backward pass leads to one node, and without FLOP, through all others."""
+        """Tell whether a backward pass reaches `origin` alone, through nodes without FLOP."""
         nodes, is_reached = [tensor.grad_fn], False
         for _ in range(_MOST_NODES):
             if not nodes:
@@ -138,7 +138,7 @@ class LivePass:
         self.before = Gradients.of([one for one, each in pairs if id(each) in ids], zeros)
 
     def given(self) -> Gradients | None:
-        """Return all gradients, if the backward pass is over and has given them as it should."""
+        """Return all gradients, if the backward pass is over and has added to each once."""
         if self.stage is not Stage.DIFFERENTIATED:
             if not self.is_next_to_go_back or self.work.flop != self.known.flop:
                 return None

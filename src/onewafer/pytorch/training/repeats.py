@@ -2,9 +2,9 @@
 
 Where the host has the values, following a step of a small model takes longer than the step. Hence
 what counts the same twice is known: a pass (call, loss, backward pass), clipping, a step of an
-optimizer. The next ones like them are only recognised and counted. What is seen of the wafer
-meanwhile is what it would be if all of them had been followed: whoever asks, or goes on otherwise
-in the middle of a pass, has them accounted for first (`settle`).
+optimizer. The next ones like them are only recognised and counted. Counts look as if all of
+them had been followed: a report, or a script that leaves the known way in the middle of a pass, has
+them accounted for first (`settle`).
 
     call → COMPARED (loss taken) → DIFFERENTIATED, and counted, with gradients that are retained
     → other passes, which add to these or not → clipped, and counted → stepped, and counted
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 NOT_REPEATED = object()
 """The stand-in for a result if a step has to be followed."""
 _MOST_MISSES = 3
-"""Steps that go on otherwise, more than an eighth of all, after which none is repeated."""
+"""The most failed repeats, beside one for eight that succeeded, before all steps are followed."""
 
 
 _OTHERWISE = Refusal(
@@ -67,7 +67,7 @@ _IN_HOOK = Refusal("a hook of the script trained the module during its own backw
 
 
 class Follower(Protocol):
-    """The follower of steps: one by one, or on with one that does not end as it is known to."""
+    """Follows steps one by one, or a repeated one from where it leaves the known way."""
 
     @property
     def places(self) -> ParameterPlaces:
@@ -80,28 +80,28 @@ class Follower(Protocol):
         ...
 
     def resume(self, call: TrainingCall, results: Mapping[str, torch.Tensor]) -> None:
-        """Go on after a call that nothing has followed; these are its results that there are."""
+        """Go on after a call that was not followed, given its results that still exist."""
 
     def resume_loss(self, call: TrainingCall, taken: TakenLoss, value: torch.Tensor) -> None:
-        """Go on after a loss of such a call."""
+        """Go on after a loss of a call that was not followed."""
 
     def resume_backward(
         self, call: TrainingCall, gradients: GivenGradients, *, adds: bool, flop: int
     ) -> None:
-        """Go on after a backward pass of such a call, in which the host has computed these FLOP."""
+        """Go on after a backward pass that was not followed; `flop` is the host's work in it."""
 
 
 class Repeats:
     """The passes and steps of a session that are known."""
 
     def __init__(self, host: HostLedger, follower: Follower) -> None:
-        """Take where work of the host is counted, and what follows steps."""
+        """Take the ledger of the host's work, and the follower of steps."""
         self._host, self._follower = host, follower
         self.known: weakref.WeakKeyDictionary[torch.nn.Module, KnownModule] = (
             weakref.WeakKeyDictionary()
         )
         self.version = 0
-        """Another one after anything that would disturb a pass that is followed."""
+        """A number that changes when anything disturbs a pass that is followed."""
         self.num_repeated = 0
         """Steps that were not followed."""
         self._live: LivePass | None = None
@@ -114,7 +114,7 @@ class Repeats:
         """Work of the host in the call of a module that takes its loss."""
         self._clipped: tuple[Deed, Sequence[RetainedGradients]] | None = None
         self._stepped: KnownStep | None = None
-        """The present activity."""
+        """The known step that is being taken."""
         self._loss: torch.Tensor | None = None
         """The last loss that was not followed, if it is known."""
         self._cycles = 0
@@ -126,7 +126,7 @@ class Repeats:
     def find(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> KnownCall | None:
-        """Return what is known of a call that begins a known pass; None: it has to be followed."""
+        """Return the known pass that begins with a call; None: it has to be followed."""
         owner = self.known.get(module)
         if owner is None or threading.get_ident() != self._thread:
             return None
@@ -216,8 +216,8 @@ class Repeats:
     ) -> torch.Tensor | None:
         """Return a loss that follows in a known pass; None: it has to be followed.
 
-        One of each row, which the wafer never takes, is a part of the host's loss, as is each of
-        several. `whole` is the tensor that the first argument of the `call` is, or is a view of.
+        A loss for each row, and each of several losses, is a part of a loss of the host. `whole` is
+        the first argument of the `call`, or the tensor that it is a view of.
         """
         live, (args, options) = self._live, call
         if live is None or not live.has_result(whole):
@@ -243,7 +243,7 @@ class Repeats:
         return self._live is not None and self._live.stage is Stage.COMPARED
 
     def go_back(self, tensor: torch.Tensor, original: Callable[..., None]) -> bool:
-        """Go back from a tensor, if that is all that is done next in a known pass.
+        """Run a backward pass from a tensor, if it is that of a known pass; tell whether it is.
 
         `original` is `Tensor.backward`.
         """
@@ -317,13 +317,13 @@ class Repeats:
         return next((owner for owner in self.known.values() if owner.has(program)), None)
 
     def note(self, program: TrainingProgram) -> None:
-        """Note that a program has the parameters of now."""
+        """Note that a program has the present parameters."""
         for owner in self.known.values():
             if owner.has(program):
                 owner.note(program)
 
     def clip(self, name: str, parameters: Sequence[torch.Tensor]) -> bool:
-        """Tell whether gradients are clipped as it is known; else it has to be followed."""
+        """Tell whether gradients are clipped as before; else it has to be followed."""
         self._end_pass()
         if not self._retained:
             return False
@@ -361,7 +361,7 @@ class Repeats:
         return False
 
     def _is_next(self, known: KnownStep) -> bool:
-        """Tell whether gradients are those that an optimizer takes a known step by."""
+        """Tell whether the gradients of a known step are there, after passes of as many rows."""
         found: list[RetainedGradients] = []
         for program, rows in known.rows:
             retained = self._retained.get(program)
@@ -391,7 +391,7 @@ class Repeats:
         program.loaded.show_stage(lambda: self._describe(program, most, cycles))
 
     def _describe(self, program: TrainingProgram, rows: int, cycles: int) -> str:
-        """Return how far the loop is, for a progress line."""
+        """Return the progress of the loop, for a progress line."""
         loss = None if self._loss is None else float(self._loss)
         steps = sum(
             deed.count for deed in self._uncounted if deed.is_step and deed.tallies[0][0] is program
@@ -460,7 +460,7 @@ class Repeats:
             owner.clips.clear()
 
     def _resume_backward(self, live: LivePass) -> None:
-        """Let a pass be followed that is over, and adds to gradients as it was not known to."""
+        """Follow a pass that is over, and has added to gradients as no known one did."""
         call, known = self._resume(live), live.known
         of_result = torch.zeros(live.shape)  # for its cycles any will do
         seeded = known.names[known.seeded]
@@ -479,7 +479,7 @@ class Repeats:
         return call
 
     def _bind(self, live: LivePass) -> TrainingCall:
-        """Return the call of a step, as it would be if it had been followed."""
+        """Return the call of a pass, as following it would have made it."""
         known, given = live.known, leaves_of(*live.arguments)
         leaves = [
             source.value if source.index is None else given[source.index]
