@@ -271,9 +271,6 @@ class _Rewriting:
 
         A product changes the axis that features lie along, and queries must lie as keys do. With
         two products, as where queries are made from a latent vector too, they do.
-
-        Products change the axis that features lie along, and queries must lie as keys do. They do
-        with two products, when queries are made from a latent vector, too.
         """
         return self._parts.query.input == self._parts.latent.input
 

@@ -137,9 +137,6 @@ class LoadPrograms:
         """Return stored bytes ÷ bytes of each parameter; 0 for constants.
 
         Sparse weights are stored without their zeros; all experts are stored.
-
-        Sparse weights are stored without their zeros; experts that a row does not meet are stored,
-        too.
         """
         products = _weights_of(piece.graph, Linear)
         return tuple(
@@ -155,8 +152,6 @@ class LoadPrograms:
         """Rows, columns and stored bytes per element of each piece's own weights.
 
         Weights that pieces share are left out. An element of a convolution has all taps.
-
-        What pieces share is left out. An element of a convolution is that of all taps.
         """
         names = [{tensor.name for tensor in piece.graph.parameters} for piece in self.pieces]
         uses = Counter(name for of_piece in names for name in of_piece)

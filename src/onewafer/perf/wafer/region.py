@@ -137,8 +137,6 @@ class Regions:
         """Caches of a piece for all sequences: positions, features, bytes per element.
 
         Each attention caches keys and as many values.
-
-        Each attention keeps keys and as many values.
         """
         return tuple(
             tuple(
@@ -156,8 +154,6 @@ class Regions:
         """Return the cost of some work on a rectangle, None if it does not fit.
 
         Feature maps lie on the fastest of the most promising grids.
-
-        Feature maps lie on the grid of groups that is fastest among those that look best.
         """
         key = work, rectangle
         if key not in self._costs:
@@ -208,8 +204,6 @@ class Regions:
 
         No PE does more multiply-adds in a cycle than the fastest operations, however products are
         cut.
-
-        However products are cut, no PE does more multiply-adds in a cycle than the fastest ones.
         """
         rates = self.architecture.timing.elements_per_cycle
         fastest = max(rate for name, rate in rates.items() if name.startswith(_MULTIPLY_ADD))
@@ -229,9 +223,6 @@ class Regions:
 
         The rows of a weight are cut along one axis and its columns along the other; so are features
         and positions of a cache, which counts only where the work has one kind of piece.
-
-        The rows of a weight are cut along one axis and its columns along the other; so are the
-        features and the positions of a cache, which is shared out among pieces of several kinds.
         """
         least: Size = self.architecture.runtime_bytes
         for index, count in work:
@@ -259,9 +250,6 @@ class Regions:
 
         They are nearly the same for all rectangles and grids. Only programs of these regions count,
         so that earlier jobs do not change the search.
-
-        They are nearly the same for all rectangles and grids: a few kinds of steps come and go.
-        Only what these regions have met counts, so that no job before decides what is tried.
         """
         return _OF_OTHER_CODE * self._code_bytes.get(_pieces_of(work), 0.0)
 

@@ -99,9 +99,6 @@ class ServedWafers:
 
         This is the choice of `best_reading`, with interpolated times, since a server asks for
         prompts of every length.
-
-        It is the choice of `best_reading`, from times that are interpolated: a server asks for
-        every length of a prompt.
         """
         found = self._part_rows.get(tokens)
         if found is None:

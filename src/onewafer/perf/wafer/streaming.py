@@ -135,9 +135,6 @@ def _costs(
 
     Also None as soon as they must take longer than `at_most` seconds: pieces not yet measured take
     at least their multiply-adds or the arrival of their weights.
-
-    None, too, as soon as they are known to take longer than `at_most` seconds: pieces that are not
-    looked at yet take as long as their multiply-adds, or as their weights need to come.
     """
     by_index: dict[int, RegionCost] = {}
     least = [

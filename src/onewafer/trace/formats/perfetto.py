@@ -76,7 +76,7 @@ class _Names:
 
 
 class _Writer:
-    """Writes packets, and keeps track of the tracks."""
+    """Writes packets, and numbers the tracks."""
 
     def __init__(self, trace: Trace, file: BinaryIO) -> None:
         self._trace = trace
