@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
-from onewafer.perf.breakdown import Limit
+from onewafer.perf.breakdown import Item, Limit
 from onewafer.perf.gpu.collectives import collective_seconds
 from onewafer.perf.gpu.factors import MeasuredFactors
 from onewafer.perf.gpu.kernels import (
@@ -51,6 +51,15 @@ class KernelTime:
     seconds: float
     limit: Limit
     is_measured: bool
+
+    def item(self, name: str, seconds: float | None = None) -> Item:
+        """Return an item of this time, or of `seconds` that are as well known."""
+        return Item(
+            name=name,
+            seconds=self.seconds if seconds is None else seconds,
+            limit=self.limit,
+            is_cross_checked=self.is_measured,
+        )
 
 
 class KernelClock:

@@ -129,13 +129,7 @@ class StepClock:
         """Return where the time of a step goes, over all stages, without the engine's own work."""
         kernels = Breakdown(
             tuple(
-                Item(
-                    name=name,
-                    seconds=time.seconds * count,
-                    limit=time.limit,
-                    is_cross_checked=time.is_measured,
-                )
-                for name, time, count in self._kernels(step)
+                time.item(name, time.seconds * count) for name, time, count in self._kernels(step)
             )
         ).merged()
         return kernels + Breakdown((*self._between_stages(step, kernels.seconds),))

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from math import ceil, comb
 from typing import TYPE_CHECKING
 
-from onewafer.perf.breakdown import Item
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise, Gemm, NumberFormat
 from onewafer.perf.kept_activations import ACTIVATION_BYTES
@@ -34,6 +33,7 @@ from onewafer.perf.kept_activations import ACTIVATION_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from onewafer.perf.breakdown import Item
     from onewafer.perf.gpu.clock import KernelClock, KernelTime
     from onewafer.perf.gpu.kernels import ExpertShape
     from onewafer.perf.gpu.training_constants import TrainingConstants
@@ -110,7 +110,7 @@ class ExpertClock:
         for count in moved:
             kernel = Elementwise(count * features * ACTIVATION_BYTES)
             for items in (self._forward, self._backward):
-                items.append(_item(PERMUTATION, self._clock.time(kernel)))
+                items.append(self._clock.time(kernel).item(PERMUTATION))
 
     def _add_products(
         self, rows: int, local: int, outputs: int, inputs: int
@@ -119,15 +119,7 @@ class ExpertClock:
         each = ceil(rows / local)
         sizes = ((each, outputs, inputs), (each, inputs, outputs), (outputs, inputs, each))
         times = [self._clock.time(Gemm(*size, self._format)) for size in sizes]
-        items = [
-            Item(
-                name=EXPERTS,
-                seconds=local * time.seconds / self._share,
-                limit=time.limit,
-                is_cross_checked=time.is_measured,
-            )
-            for time in times
-        ]
+        items = [time.item(EXPERTS, local * time.seconds / self._share) for time in times]
         self._forward.append(items[0])
         self._backward += items[1:]
         if self._format in (NumberFormat.FP8, NumberFormat.FP8_BLOCK):
@@ -137,13 +129,13 @@ class ExpertClock:
 
     def _add_cast(self, items: list[Item], elements: int) -> None:
         kernel = Elementwise(elements * self._constants.cast_traffic_bytes)
-        items.append(_item(CASTS, self._clock.time(kernel)))
+        items.append(self._clock.time(kernel).item(CASTS))
 
     def _add_activation(self, elements: int) -> None:
         num_bytes = elements * ACTIVATION_BYTES
         backward = num_bytes * self._constants.elementwise_backward
         for items, size in ((self._forward, num_bytes), (self._backward, backward)):
-            items.append(_item(ELEMENTWISE, self._clock.time(Elementwise(size))))
+            items.append(self._clock.time(Elementwise(size)).item(ELEMENTWISE))
 
     def _add_sharing(
         self,
@@ -164,19 +156,14 @@ class ExpertClock:
         """Return the part of a transfer that its product does not hide, at least one chunk."""
         hidden = product if self._plan.is_overlapped else 0.0
         left = max(transfer.seconds - hidden, transfer.seconds / self._plan.expert_tensor)
-        return Item(
-            name=EXPERT_TENSOR_PARALLELISM,
-            seconds=left,
-            limit=transfer.limit,
-            is_cross_checked=transfer.is_measured,
-        )
+        return transfer.item(EXPERT_TENSOR_PARALLELISM, left)
 
     def _transfers(self, shape: ExpertShape, rows: int) -> Iterator[Item]:
         row_bytes = rows * shape.features * ACTIVATION_BYTES
         for kernel in self._messages(shape, row_bytes):
             time = self._clock.time(kernel)
             for _ in ("dispatch", "combine"):
-                yield _item(EXPERT_PARALLELISM, time)
+                yield time.item(EXPERT_PARALLELISM)
 
     def _messages(self, shape: ExpertShape, row_bytes: float) -> Iterator[Communication]:
         """Yield the all-to-alls of a dispatch; a combine has the same bytes the other way."""
@@ -195,9 +182,3 @@ class ExpertClock:
             to_domains = row_bytes * reached(domains, *chosen)
             far = Group(domains, stride=group.stride * inside)
             yield Communication(Collective.ALL_TO_ALL, to_domains, far)
-
-
-def _item(name: str, time: KernelTime) -> Item:
-    return Item(
-        name=name, seconds=time.seconds, limit=time.limit, is_cross_checked=time.is_measured
-    )

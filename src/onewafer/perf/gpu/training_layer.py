@@ -28,7 +28,7 @@ forward and of the last one backward, which belong to the step.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from onewafer.errors import InternalError
@@ -70,7 +70,7 @@ _TRANSFERS = (
 """Items of communication, which hide no transfers."""
 
 
-class HiddenWays(NamedTuple):
+class HiddenTransfers(NamedTuple):
     """Seconds of transfers to experts and back that another micro-batch hides."""
 
     forward: float
@@ -85,7 +85,7 @@ class PieceTime:
     backward: Breakdown
     elementwise: Breakdown
     """Elementwise operations of the forward pass: selective recomputation repeats them."""
-    hidden: HiddenWays
+    hidden: HiddenTransfers
     hidden_limit: Limit
 
 
@@ -133,7 +133,7 @@ class PieceClock:
             follower = parts[index + 1] if index + 1 < len(parts) else None
             match part:
                 case Product(is_choice=True):
-                    self._add_choice(part)
+                    self._add_gemms(ROUTER, self._own_rows, part, NumberFormat.BF16)
                 case Product():
                     self._add_product(part, is_row_parallel=_is_sum(follower))
                 case Attend():
@@ -151,25 +151,28 @@ class PieceClock:
                 case _:
                     assert_never(part)
         again = [item for item in self._forward if item.name == ELEMENTWISE]
-        hidden = self._add_ways_to_experts()
-        forward, backward, twice, ways = (
+        hidden = self._add_expert_transfers()
+        forward, backward, twice, transfers = (
             Breakdown((*items,)).merged()
             for items in (self._forward, self._backward, again, self._to_experts)
         )
-        return PieceTime(forward, backward, twice, hidden, ways.limit or Limit.NVLINK)
+        return PieceTime(forward, backward, twice, hidden, transfers.limit or Limit.NVLINK)
 
-    def _add_choice(self, product: Product) -> None:
-        """Add the product of the router, which each GPU computes for its own rows."""
-        rows = self._own_rows
-        sizes = [
-            (rows, product.outputs, product.inputs),
-            (rows, product.inputs, product.outputs),
-            (product.outputs, product.inputs, rows),
-        ]
-        times = [self._clock.time(Gemm(*size, NumberFormat.BF16)) for size in sizes]
-        items = [self._compute(ROUTER, time) for time in times]
-        self._forward.append(items[0])
-        self._backward += items[1:]
+    def _add(self, name: str, forward: KernelTime, *backward: KernelTime) -> None:
+        self._forward.append(forward.item(name))
+        self._backward += [time.item(name) for time in backward]
+
+    def _add_gemms(
+        self, name: str, rows: int, product: Product, number_format: NumberFormat
+    ) -> list[KernelTime]:
+        """Add a product, and those of the gradients of its input and weight; return their times."""
+        outputs, inputs = product.outputs, product.inputs
+        sizes = ((rows, outputs, inputs), (rows, inputs, outputs), (outputs, inputs, rows))
+        times = [self._clock.time(Gemm(*size, number_format)) for size in sizes]
+        forward, *backward = (time.item(name, time.seconds / self._share) for time in times)
+        self._forward.append(forward)
+        self._backward += backward
+        return times
 
     def _add_experts(self, part: Mix) -> None:
         time = self._experts.time(part.shape, self._own_rows)
@@ -182,46 +185,35 @@ class PieceClock:
         """Rows per GPU under sequence parallelism."""
         return -(-self._rows.tokens // self._plan.tensor)
 
-    def _add_ways_to_experts(self) -> HiddenWays:
+    def _add_expert_transfers(self) -> HiddenTransfers:
         """Add the exposed transfers to experts; return the hidden ones."""
-        way = math.fsum(item.seconds for item in self._to_experts)
-        if not way:
-            return HiddenWays(0.0, 0.0)
+        seconds = math.fsum(item.seconds for item in self._to_experts)
+        if not seconds:
+            return HiddenTransfers(0.0, 0.0)
         hides = self._plan.is_overlapped and self._plan.overlaps_experts
         forward, backward = (
             _computed(items) if hides else 0.0 for items in (self._forward, self._backward)
         )
-        hidden = HiddenWays(min(way, backward), min(way, forward))
-        for items, seconds in zip((self._forward, self._backward), hidden, strict=True):
-            items += [_scaled(item, 1.0 - seconds / way) for item in self._to_experts]
+        hidden = HiddenTransfers(min(seconds, backward), min(seconds, forward))
+        for items, covered in zip((self._forward, self._backward), hidden, strict=True):
+            items.extend(Breakdown((*self._to_experts,)).scaled(1.0 - covered / seconds).items)
         return hidden
 
     def _add_product(self, product: Product, *, is_row_parallel: bool) -> None:
         is_head = not product.is_quantized
         number_format = NumberFormat.BF16 if is_head else self._format
         rows = self._rows.outputs if is_head else self._rows.tokens
-        outputs, inputs = product.outputs, product.inputs
-        forward = self._clock.time(Gemm(rows, outputs, inputs, number_format))
-        of_input = self._clock.time(Gemm(rows, inputs, outputs, number_format))
-        of_weight = self._clock.time(Gemm(outputs, inputs, rows, number_format))
-        for items, times in ((self._forward, [forward]), (self._backward, [of_input, of_weight])):
-            for time in times:
-                items.append(self._compute(product.name, time))
+        times = self._add_gemms(product.name, rows, product, number_format)
         if self._plan.tensor > 1:
-            width = outputs if is_row_parallel else inputs
-            times = (forward, of_input, of_weight)
+            width = product.outputs if is_row_parallel else product.inputs
             self._add_transfers(rows * width, times, is_row_parallel=is_row_parallel)
         if number_format in (NumberFormat.FP8, NumberFormat.FP8_BLOCK):
             self._add_casts(rows, product, is_row_parallel=is_row_parallel)
         if is_head:
-            self._add_loss(rows * outputs)
+            self._add_loss(rows * product.outputs)
 
     def _add_transfers(
-        self,
-        elements: int,
-        products: tuple[KernelTime, KernelTime, KernelTime],
-        *,
-        is_row_parallel: bool,
+        self, elements: int, products: list[KernelTime], *, is_row_parallel: bool
     ) -> None:
         """Add the transfers of tensor parallelism that the three products do not hide."""
         forward, of_input, of_weight = products
@@ -240,32 +232,27 @@ class PieceClock:
         tensor = self._plan.tensor
         inputs = product.inputs / (1 if is_row_parallel else tensor)
         outputs = product.outputs / (tensor if is_row_parallel else 1)
-        for items, width in ((self._forward, inputs), (self._backward, outputs)):
-            num_bytes = rows * width * self._constants.cast_traffic_bytes
-            items.append(_item(CASTS, self._clock.time(Elementwise(num_bytes))))
+        row_bytes = rows * self._constants.cast_traffic_bytes
+        self._add_elementwise_kernels(CASTS, row_bytes * inputs, row_bytes * outputs)
 
     def _add_loss(self, logits: int) -> None:
-        half = Elementwise(logits * self._constants.loss_traffic_bytes / 2)
-        for items in (self._forward, self._backward):
-            items.append(_item(LOSS, self._clock.time(half)))
+        half = logits * self._constants.loss_traffic_bytes / 2
+        self._add_elementwise_kernels(LOSS, half, half)
+
+    def _add_elementwise_kernels(self, name: str, forward: float, backward: float) -> None:
+        """Add a kernel forward and one backward, of so many bytes."""
+        self._add(name, *(self._clock.time(Elementwise(size)) for size in (forward, backward)))
 
     def _add_attention(self, part: Attend) -> None:
         rows, context = self._rows, self._plan.context
         kernel = PrefillAttention(
             part.shape, rows.sequences, rows.sequence, 0, NumberFormat.BF16, part.is_causal
         )
-        whole = self._compute("attention", self._clock.time(kernel))
-        forward = whole.seconds / context
+        whole = self._clock.time(kernel)
+        forward = whole.seconds / self._share / context
         backward = forward * self._constants.attention_backward
-        for items, seconds in ((self._forward, forward), (self._backward, backward)):
-            items.append(
-                Item(
-                    name="attention",
-                    seconds=seconds,
-                    limit=whole.limit,
-                    is_cross_checked=whole.is_cross_checked,
-                )
-            )
+        self._forward.append(whole.item("attention", forward))
+        self._backward.append(whole.item("attention", backward))
         if context > 1:
             num_bytes = rows.tokens * 2 * part.shape.kv_heads * part.shape.features
             if self._plan.gathers_context:
@@ -280,8 +267,7 @@ class PieceClock:
             self._clock.time(Communication(collective, num_bytes, group))
             for collective in (Collective.ALL_GATHER, Collective.REDUCE_SCATTER)
         )
-        self._forward.append(_item(CONTEXT_PARALLELISM, gather))
-        self._backward += [_item(CONTEXT_PARALLELISM, time) for time in (gather, scatter)]
+        self._add(CONTEXT_PARALLELISM, gather, gather, scatter)
 
     def _add_ring(self, num_bytes: float, forward: float, backward: float) -> None:
         group = Group(self._plan.context, stride=self._plan.tensor)
@@ -298,9 +284,7 @@ class PieceClock:
         rows = self._rows.tokens / (self._plan.tensor if is_whole else 1)
         num_bytes = rows * part.elements * ACTIVATION_BYTES
         backward = num_bytes * self._constants.elementwise_backward
-        name = ELEMENTWISE if part.name == ELEMENTWISE else part.name
-        self._forward.append(_item(name, self._clock.time(Elementwise(num_bytes))))
-        self._backward.append(_item(name, self._clock.time(Elementwise(backward))))
+        self._add_elementwise_kernels(part.name, num_bytes, backward)
 
     def _add_exchange(self, part: Exchange, before: Part) -> None:
         """Add an exchange that belongs to no product: of an embedding, of a norm over features."""
@@ -313,8 +297,8 @@ class PieceClock:
         forward, backward = Collective.REDUCE_SCATTER, Collective.ALL_GATHER
         if part.collective is Collective.ALL_GATHER:
             forward, backward = backward, forward
-        self._forward.append(_item(TENSOR_PARALLELISM, self._exchange(forward, elements)))
-        self._backward.append(_item(TENSOR_PARALLELISM, self._exchange(backward, elements)))
+        times = (self._exchange(collective, elements) for collective in (forward, backward))
+        self._add(TENSOR_PARALLELISM, *times)
 
     def _exchange(self, collective: Collective, elements: int) -> KernelTime:
         return self._clock.time(Communication(collective, elements * ACTIVATION_BYTES, self._group))
@@ -323,24 +307,11 @@ class PieceClock:
         """Return the part of a transfer that its product does not hide, at least one chunk."""
         hidden = product.seconds / self._share if self._plan.is_overlapped else 0.0
         seconds = max(transfer.seconds - hidden, transfer.seconds / self._plan.tensor)
-        return Item(
-            name=TENSOR_PARALLELISM,
-            seconds=seconds,
-            limit=transfer.limit,
-            is_cross_checked=transfer.is_measured,
-        )
-
-    def _compute(self, name: str, time: KernelTime) -> Item:
-        seconds = time.seconds / self._share
-        return Item(name=name, seconds=seconds, limit=time.limit, is_cross_checked=time.is_measured)
+        return transfer.item(TENSOR_PARALLELISM, seconds)
 
 
 def _computed(items: list[Item]) -> float:
     return math.fsum(item.seconds for item in items if item.name not in _TRANSFERS)
-
-
-def _scaled(item: Item, factor: float) -> Item:
-    return replace(item, seconds=item.seconds * factor)
 
 
 def _is_sum(follower: Part | None) -> bool:
@@ -350,9 +321,3 @@ def _is_sum(follower: Part | None) -> bool:
             return True
         case _:
             return False
-
-
-def _item(name: str, time: KernelTime) -> Item:
-    return Item(
-        name=name, seconds=time.seconds, limit=time.limit, is_cross_checked=time.is_measured
-    )

@@ -15,7 +15,13 @@ from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.feature_map_pieces import sweep_kernel
 from onewafer.perf.gpu.kernels import Communication, Elementwise, NumberFormat, PrefillAttention
 from onewafer.perf.gpu.sharding import Attend, Fused, Mix, Product, Sweep, shard
-from onewafer.perf.gpu.training_layer import LOSS, HiddenWays, MicroBatch, PieceClock, PieceTime
+from onewafer.perf.gpu.training_layer import (
+    LOSS,
+    HiddenTransfers,
+    MicroBatch,
+    PieceClock,
+    PieceTime,
+)
 from onewafer.perf.gpu.training_map_kernels import WeightedMaps, trained_piece
 from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute, kept_bytes
 from onewafer.perf.training_work import training_pieces
@@ -54,7 +60,7 @@ class PlannedPiece:
     forward_seconds: float
     backward_seconds: float
     counts: WeightCounts
-    hidden: HiddenWays
+    hidden: HiddenTransfers
     hidden_limit: Limit
     kept_bytes: float
     """Bytes that one micro-batch saves for the backward pass."""
@@ -194,7 +200,10 @@ class Pieces:
 
         def with_rest(direction: Breakdown, seconds: float) -> Breakdown:
             rest = max(0.0, seconds - direction.seconds)
-            return direction + Breakdown((_transfer(DATA_PARALLELISM, rest, gather.limit),))
+            item = Item(
+                name=DATA_PARALLELISM, seconds=rest, limit=gather.limit, is_cross_checked=False
+            )
+            return direction + Breakdown((item,))
 
         return (
             with_rest(forward, gather.seconds),
@@ -232,27 +241,13 @@ def _elements_of_gpu(part: Mix, plan: TrainingPlan) -> int:
     return shape.elements_of_gpu
 
 
-def _transfer(name: str, seconds: float, limit: Limit) -> Item:
-    return Item(name=name, seconds=seconds, limit=limit, is_cross_checked=False)
-
-
 def _whole(parts: tuple[Part, ...], alone: tuple[Part, ...]) -> frozenset[int]:
-    """Return the places of elementwise parts that are as wide as on a GPU by itself.
-
-    Those have whole features, so that sequence parallelism shards them by rows.
-    """
-    places = [index for index, part in enumerate(parts) if isinstance(part, Fused)]
+    """Return the indices of elementwise parts with all features, which are sharded by rows."""
+    fused = [(index, part.elements) for index, part in enumerate(parts) if isinstance(part, Fused)]
     widths = [part.elements for part in alone if isinstance(part, Fused)]
     return frozenset(
-        index
-        for index, width in zip(places, widths, strict=True)
-        if _elements(parts[index]) == width
+        index for (index, own), width in zip(fused, widths, strict=True) if own == width
     )
-
-
-def _elements(part: Part) -> int:
-    assert isinstance(part, Fused)
-    return part.elements
 
 
 def _logits_of_row(piece: ShardedPiece) -> int:
@@ -315,21 +310,22 @@ class MapPieces(Pieces):
             Breakdown((*forward, *loss)).merged(),
             Breakdown((*loss, *backward)).merged(),
             elementwise=Breakdown(),
-            hidden=HiddenWays(0.0, 0.0),
+            hidden=HiddenTransfers(0.0, 0.0),
             hidden_limit=Limit.NVLINK,
         )
 
     def _loss(self, logits: int) -> Iterator[Item]:
         if logits:
             half = Elementwise(logits * self.constants.loss_traffic_bytes / 2)
-            yield _item(LOSS, self.clock.time(half))
+            yield self.clock.time(half).item(LOSS)
 
     def _item(self, part: MapPart, samples: int, factor: float = 1.0) -> Item:
         """Return the time of a part; products and attention do not sustain their speed alone."""
         name = "attention" if isinstance(part, Attend) else part.name
         is_product = not isinstance(part, Sweep) or part.is_product
         share = self.constants.share_of(self.products) if is_product else 1.0
-        return _item(name, self.clock.time(self._kernel(part, samples)), factor / share)
+        time = self.clock.time(self._kernel(part, samples))
+        return time.item(name, time.seconds * (factor / share))
 
     def _kernel(self, part: MapPart, samples: int) -> Kernel:
         match part:
@@ -341,12 +337,3 @@ class MapPieces(Pieces):
                 rows = part.tokens or self.job.sequence
                 number_format = NumberFormat.BF16
                 return PrefillAttention(part.shape, samples, rows, 0, number_format, part.is_causal)
-
-
-def _item(name: str, time: KernelTime, factor: float = 1.0) -> Item:
-    return Item(
-        name=name,
-        seconds=time.seconds * factor,
-        limit=time.limit,
-        is_cross_checked=time.is_measured,
-    )

@@ -8,9 +8,8 @@ In: a model, a job, a plan, a clock for kernels. Out: a breakdown whose items ad
          + sends that nothing hides
          + gradients and weights of replicas, less what the last micro-batch's backward and the
            first one's forward pass hide; experts have replicas of their own
-         + ways of tokens to experts that another micro-batch hides, once: nothing hides those of
-           the first one's forward and the last one's backward pass, while the pipeline fills and
-           empties
+         + transfers to experts that another micro-batch hides, once: nothing hides those of the
+           first one's forward and the last one's backward pass, as the pipeline fills and empties
          + optimizer
 """
 
@@ -26,7 +25,7 @@ from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise
 from onewafer.perf.gpu.training_experts import EXPERT_PARALLELISM
-from onewafer.perf.gpu.training_layer import HiddenWays
+from onewafer.perf.gpu.training_layer import HiddenTransfers
 from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
 from onewafer.perf.gpu.training_pieces import (
     DATA_PARALLELISM,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from onewafer.graph import Segment
-    from onewafer.perf.gpu.clock import KernelClock, KernelTime
+    from onewafer.perf.gpu.clock import KernelClock
     from onewafer.perf.gpu.kernels import NumberFormat
     from onewafer.perf.gpu.training_constants import TrainingConstants
     from onewafer.perf.gpu.training_pieces import PlannedPiece
@@ -111,7 +110,7 @@ class _Stage:
     forward: float
     backward: float
     counts: WeightCounts
-    hidden: HiddenWays
+    hidden: HiddenTransfers
 
     @property
     def seconds(self) -> float:
@@ -186,7 +185,7 @@ class TrainingSteps:
                 sum(piece.counts.others * count for piece, count in pieces),
                 sum(piece.counts.experts * count for piece, count in pieces),
             ),
-            hidden=HiddenWays(
+            hidden=HiddenTransfers(
                 sum(piece.hidden.forward * count for piece, count in pieces),
                 sum(piece.hidden.backward * count for piece, count in pieces),
             ),
@@ -203,13 +202,13 @@ class TrainingSteps:
         if not plan.shards_weights:
             yield self._replicas(plan, fullest)
         if any(sum(stage.hidden) for stage in stages):
-            yield self._first_ways(plan, stages)
+            yield self._exposed_transfers(plan, stages)
         shards = (plan.optimizer_shards, plan.expert_replicas)
         own = math.fsum(count / n for count, n in zip(fullest.counts, shards, strict=True))
         update = self._clock.time(Elementwise(own * self._constants.optimizer_traffic_bytes))
-        yield _item(OPTIMIZER, update.seconds, update)
+        yield update.item(OPTIMIZER)
 
-    def _first_ways(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Item:
+    def _exposed_transfers(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Item:
         """Return the transfers to experts at both ends of the step, which nothing hides."""
         slowest = _slowest(stages)
         own = sum(slowest.hidden)
@@ -236,7 +235,7 @@ class TrainingSteps:
         waits = send.seconds
         if plan.interleave > 1 and plan.is_overlapped:
             waits = max(0.0, send.seconds - stage.forward / plan.interleave)
-        return _item(SENDS, 2 * ((plan.pipeline - 1) * send.seconds + count * waits), send)
+        return send.item(SENDS, 2 * ((plan.pipeline - 1) * send.seconds + count * waits))
 
     def _replicas(self, plan: TrainingPlan, stage: _Stage) -> Item:
         """Return the exposed part of reducing gradients and gathering weights: at least one piece.
@@ -257,7 +256,7 @@ class TrainingSteps:
             backward = stage.backward + stage.hidden.backward
         seconds = max(scatter.seconds - backward, scatter.seconds / stage.num_pieces)
         seconds += max(gather.seconds - forward, gather.seconds / stage.num_pieces)
-        return _item(DATA_PARALLELISM, seconds, scatter)
+        return scatter.item(DATA_PARALLELISM, seconds)
 
     def _states(
         self, plan: TrainingPlan, stage: _Stage
@@ -290,7 +289,3 @@ class TrainingSteps:
 
 def _slowest(stages: tuple[_Stage, ...]) -> _Stage:
     return max(stages, key=lambda stage: stage.seconds)
-
-
-def _item(name: str, seconds: float, time: KernelTime) -> Item:
-    return Item(name=name, seconds=seconds, limit=time.limit, is_cross_checked=time.is_measured)
