@@ -31,7 +31,7 @@ from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.feature_map_pieces import piece_on_feature_maps
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat, Vector
 from onewafer.perf.gpu.kernels import Convolution as ConvolutionKernel
-from onewafer.perf.gpu.measurements import NoMeasurements
+from onewafer.perf.gpu.measurements import Measurements
 from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, Sweep
 from tests.perf.feature_map_models import graph_of, small_network, tensor, window
@@ -172,7 +172,7 @@ def test_a_convolution_takes_the_longer_of_arithmetic_and_maps():
     assert not time.is_measured
 
 
-class _TwiceTheRoofline(NoMeasurements):
+class _TwiceTheRoofline(Measurements):
     """Products that take twice as long as the ideal one."""
 
     def gemm(self, number_format):

@@ -19,7 +19,12 @@ from onewafer.perf.gpu.collectives import Collective
 from onewafer.perf.gpu.kept_rows import KeptRows
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
-from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints, ExpertPoints
+from onewafer.perf.gpu.measurements import (
+    AttentionPoints,
+    CollectivePoints,
+    ExpertPoints,
+    Measurements,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +53,7 @@ _ELEMENT_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class AiconfiguratorTables:
+class AiconfiguratorTables(Measurements):
     """The tables of one GPU and one engine, newest versions first."""
 
     gpu: str

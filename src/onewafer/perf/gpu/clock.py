@@ -34,13 +34,12 @@ from onewafer.perf.gpu.kernels import (
     prefill_flop,
     prefill_pairs,
 )
-from onewafer.perf.gpu.measurements import NoMeasurements
+from onewafer.perf.gpu.measurements import Measurements
 from onewafer.perf.gpu.roofline import load_roofline
 
 if TYPE_CHECKING:
     from onewafer.arch import Gpu
     from onewafer.perf.gpu.kernels import Kernel
-    from onewafer.perf.gpu.measurements import Measurements
     from onewafer.perf.gpu.roofline import Roofline
 
 
@@ -73,7 +72,7 @@ class KernelClock:
         roofline: Roofline | None = None,
     ) -> None:
         self.gpu = gpu
-        self.measurements: Measurements = measurements or NoMeasurements()
+        self.measurements = measurements or Measurements()
         self._roofline = roofline or load_roofline()
         self._factors = MeasuredFactors(gpu, self.measurements, self._roofline)
         self._known: dict[Kernel, KernelTime] = {}

@@ -233,14 +233,10 @@ def _notes(bench: Bench, breakdown: Breakdown) -> tuple[str, ...]:
 
 def _what_runs(bench: Bench) -> str:
     formats = bench.options.formats
-    if bench.model.model.has_feature_maps:
+    maps = " and feature maps" if bench.model.model.has_feature_maps else ""
+    if maps or not bench.is_served:
         return (
-            f"one launch of all kernels, without a serving engine; weights and feature maps in "
-            f"{formats.products.value}, inputs in the GPU's memory"
-        )
-    if not bench.is_served:
-        return (
-            "one launch of all kernels, without a serving engine; weights in "
+            f"one launch of all kernels, without a serving engine; weights{maps} in "
             f"{formats.products.value}, inputs in the GPU's memory"
         )
     engine = load_engine(bench.options.engine)

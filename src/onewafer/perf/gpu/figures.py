@@ -11,7 +11,7 @@ from onewafer.perf.gpu.estimate import bench_of, estimate
 from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.jobs import Precision, Serve
-from onewafer.perf.recomputed import Recomputed, recompute
+from onewafer.perf.validation_rows import Recomputed, recompute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ card. Everything is optional: where something is None, the formula is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onewafer.perf.gpu.collectives import Collective
@@ -41,55 +41,29 @@ class ExpertPoints:
     """Seconds by rows."""
 
 
-class Measurements(Protocol):
-    """Measured kernels of one GPU and one engine."""
+class Measurements:
+    """Measured kernels of one GPU and one engine; by itself, no measurements."""
 
     @property
     def source(self) -> str:
         """The origin of the measurements, for people."""
-        ...
+        return "no measurements (extra `gpu` has some): rooflines with stated efficiencies"
 
     def gemm(self, number_format: NumberFormat) -> Points | None:
         """Return products by rows, outputs and inputs."""
-        ...
 
     def decode_attention(
         self, shape: AttentionShape, cache_format: NumberFormat
     ) -> AttentionPoints | None:
         """Return attention of one new token by sequences and context."""
-        ...
 
     def prefill_attention(
         self, shape: AttentionShape, cache_format: NumberFormat
     ) -> AttentionPoints | None:
         """Return causal attention of whole prompts by sequences and tokens of each."""
-        ...
 
     def experts(self, shape: ExpertShape, number_format: NumberFormat) -> ExpertPoints | None:
         """Return experts by rows; `shape` has the sizes of the model."""
-        ...
 
     def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
         """Return a collective within a domain by bytes."""
-        ...
-
-
-class NoMeasurements:
-    """The absence of measurements."""
-
-    source = "no measurements (extra `gpu` has some): rooflines with stated efficiencies"
-
-    def gemm(self, number_format: NumberFormat) -> None:
-        """Return nothing."""
-
-    def decode_attention(self, shape: AttentionShape, cache_format: NumberFormat) -> None:
-        """Return nothing."""
-
-    def prefill_attention(self, shape: AttentionShape, cache_format: NumberFormat) -> None:
-        """Return nothing."""
-
-    def experts(self, shape: ExpertShape, number_format: NumberFormat) -> None:
-        """Return nothing."""
-
-    def collective(self, collective: Collective, num_gpus: int) -> None:
-        """Return nothing."""

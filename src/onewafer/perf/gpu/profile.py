@@ -18,16 +18,13 @@ from onewafer.errors import ConfigurationError
 from onewafer.files.whole_files import check_file
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
-from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints
+from onewafer.perf.gpu.measurements import AttentionPoints, Measurements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from onewafer.arch import Gpu
-    from onewafer.perf.gpu.collectives import Collective
-    from onewafer.perf.gpu.kernels import ExpertShape
-    from onewafer.perf.gpu.measurements import ExpertPoints
 
     Fields = Mapping[str, Any]
 
@@ -36,8 +33,8 @@ _MOST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Profile:
-    """Measurements of one GPU, without collectives."""
+class Profile(Measurements):
+    """Measurements of one GPU, without experts and collectives, which one GPU cannot do."""
 
     device: str
     """The name that its driver reports: `NVIDIA H100 80GB HBM3`."""
@@ -78,16 +75,6 @@ class Profile:
     ) -> AttentionPoints | None:
         """Return causal attention of whole prompts by sequences and tokens, of the nearest one."""
         return _nearest(self.prefill, shape, cache_format)
-
-    def experts(self, shape: ExpertShape, number_format: NumberFormat) -> ExpertPoints | None:
-        """Return None: a profile has none."""
-        del shape, number_format
-        return None
-
-    def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
-        """Return None: one process with one GPU cannot measure collectives."""
-        del collective, num_gpus
-        return None
 
 
 def _nearest(

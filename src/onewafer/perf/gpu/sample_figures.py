@@ -9,8 +9,7 @@ from onewafer.perf.gpu.aiconfigurator import is_installed
 from onewafer.perf.gpu.estimate import estimate
 from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.jobs import Forward, Goal, Precision
-from onewafer.perf.recomputed import Recomputed, recompute
-from onewafer.perf.validation_rows import PerfValidation
+from onewafer.perf.validation_rows import PerfValidation, Recomputed, recompute
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,8 @@ from onewafer.perf.gpu.training import TrainingOptions, estimate_training
 from onewafer.perf.gpu.training_plan import PinnedPlan
 from onewafer.perf.jobs import Precision, Train
 from onewafer.perf.kept_activations import Recompute
-from onewafer.perf.recomputed import Recomputed, recompute
 from onewafer.perf.training_work import AttentionPairs, model_flop_per_token
-from onewafer.perf.validation_rows import PerfValidation
+from onewafer.perf.validation_rows import PerfValidation, Recomputed, recompute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

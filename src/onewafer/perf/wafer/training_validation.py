@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, cast
 from onewafer.perf.answer import Answer, Refusal
 from onewafer.perf.gpt import model_of_figure
 from onewafer.perf.jobs import Precision, Train
-from onewafer.perf.recomputed import Recomputed, recompute
-from onewafer.perf.validation_rows import PerfValidation
+from onewafer.perf.validation_rows import PerfValidation, Recomputed, recompute
 from onewafer.perf.wafer.options import WaferOptions
 from onewafer.perf.wafer.system import machine, parse_system
 from onewafer.perf.wafer.training import estimate_training

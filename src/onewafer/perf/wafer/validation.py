@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.perf.answer import Refusal
 from onewafer.perf.breakdown import Limit
 from onewafer.perf.jobs import Decode, Precision
-from onewafer.perf.recomputed import Recomputed, recompute
-from onewafer.perf.validation_rows import PerfValidation
+from onewafer.perf.validation_rows import PerfValidation, Recomputed, recompute
 from onewafer.perf.wafer.estimate import estimate
 from onewafer.perf.wafer.options import WaferOptions
 from onewafer.perf.wafer.system import machine, parse_system

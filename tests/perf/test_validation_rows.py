@@ -1,7 +1,7 @@
 """Published figures of a topic, one after the other."""
 
 from onewafer.perf.published import published_figures
-from onewafer.perf.recomputed import Recomputed, recompute
+from onewafer.perf.validation_rows import Recomputed, recompute
 
 TOPIC = "wafer_decode"
 
