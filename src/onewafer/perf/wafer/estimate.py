@@ -126,19 +126,16 @@ def _check_mode(model: Model, options: WaferOptions) -> None:
 
 
 def _demand(model: Model, job: Job) -> Demand:
-    return replace(_demand_of(model, job), forms=latent_forms(model, job))
-
-
-def _demand_of(model: Model, job: Job) -> Demand:
     match job:
         case Decode():
-            return decode_demand(job)
+            demand = decode_demand(job)
         case Serve():
-            return serve_demand(job)
+            demand = serve_demand(job)
         case Prefill():
-            return prefill_demand(model, job)
+            demand = prefill_demand(model, job)
         case _:
             raise ConfigurationError("training is not inference; ask estimate_training")
+    return replace(demand, forms=latent_forms(model, job))
 
 
 def _outcome(

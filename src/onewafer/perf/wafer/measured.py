@@ -33,10 +33,10 @@ from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.stored_weights import stored_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from onewafer.arch import Architecture
-    from onewafer.graph import Graph, LayerPart
+    from onewafer.graph import Graph, LayerPart, Tensor
     from onewafer.mesh import Cutter, Estimate, Footprint, MeshProgram, Waits
     from onewafer.perf.wafer.feature_map_blocks import Grid, Message
     from onewafer.perf.wafer.stand_ins import Piece
@@ -86,8 +86,8 @@ class Given:
     """Bytes of an element of a weight, an activation, or a key."""
     parts: tuple[tuple[LayerPart, ...], ...]
     """The part of each operation of each segment."""
-    times_stored: Callable[[Piece], Sequence[float]]
-    """Stored bytes ÷ bytes of each parameter of a piece."""
+    stored: Callable[[Piece], Iterable[tuple[Tensor, float]]]
+    """The learned parameters of a piece, each with stored bytes ÷ bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +301,7 @@ class Measured:
 
     @cached_property
     def _weights(self) -> tuple[StoredWeight, ...]:
-        return tuple(stored_weights(self._pieces, self._program, self._given.times_stored))
+        return tuple(stored_weights(self._pieces, self._program, self._given.stored))
 
     @cached_property
     def _cache_bytes(self) -> Mapping[int, int]:

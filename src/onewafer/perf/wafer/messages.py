@@ -20,7 +20,7 @@ buffer with the halo.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, assert_never
 
@@ -128,9 +128,4 @@ def _link(timing: Timing) -> Fraction:
 
 
 def _sum(*waits: Waits) -> Waits:
-    return Waits(
-        sum(one.instructions for one in waits),
-        sum(one.memory for one in waits),
-        sum(one.travel for one in waits),
-        sum(one.wavelets for one in waits),
-    )
+    return Waits(*map(sum, zip(*map(astuple, waits), strict=True)))

@@ -21,10 +21,10 @@ from onewafer.perf.wafer.stored_weights import stored_matrix
 from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
     from onewafer.arch import Architecture
-    from onewafer.graph import Graph, LayerPart
+    from onewafer.graph import Graph, LayerPart, Tensor
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.feature_map_blocks import Grid
     from onewafer.perf.wafer.measured import Rectangle, Work
@@ -111,12 +111,7 @@ class LoadPrograms:
     def weight_bytes(self) -> tuple[float, ...]:
         """Bytes of the learned parameters of a piece, by segment, without padding."""
         return tuple(
-            sum(
-                tensor.num_bytes * times
-                for tensor, times in zip(
-                    piece.graph.parameters, self.times_stored(piece), strict=True
-                )
-            )
+            sum(tensor.num_bytes * times for tensor, times in self.stored(piece))
             for piece in self.pieces
         )
 
@@ -126,26 +121,21 @@ class LoadPrograms:
         return tuple(
             sum(
                 tensor.num_bytes * (min(times, 1.0) if tensor.name in piece.stacked else times)
-                for tensor, times in zip(
-                    piece.graph.parameters, self.times_stored(piece), strict=True
-                )
+                for tensor, times in self.stored(piece)
             )
             for piece in self.pieces
         )
 
-    def times_stored(self, piece: Piece) -> tuple[float, ...]:
-        """Return stored bytes ÷ bytes of each parameter; 0 for constants.
+    def stored(self, piece: Piece) -> Iterator[tuple[Tensor, float]]:
+        """Yield each learned parameter of a piece with stored bytes ÷ bytes.
 
         Sparse weights are stored without their zeros; all experts are stored.
         """
         products = _weights_of(piece.graph, Linear)
-        return tuple(
-            0.0
-            if tensor.name in piece.constants
-            else piece.stored.get(tensor.name, 1.0)
-            * (self._options.density if tensor.name in products else 1.0)
-            for tensor in piece.graph.parameters
-        )
+        for tensor in piece.graph.parameters:
+            if tensor.name not in piece.constants:
+                density = self._options.density if tensor.name in products else 1.0
+                yield tensor, piece.stored.get(tensor.name, 1.0) * density
 
     @cached_property
     def products(self) -> tuple[tuple[tuple[float, float, float], ...], ...]:
@@ -158,9 +148,7 @@ class LoadPrograms:
         return tuple(
             tuple(
                 stored_matrix(tensor, times, piece.stacked.get(tensor.name))
-                for tensor, times in zip(
-                    piece.graph.parameters, self.times_stored(piece), strict=True
-                )
+                for tensor, times in self.stored(piece)
                 if tensor.name in _weights_of(piece.graph, Linear, Convolution)
                 and uses[tensor.name] == 1
                 and tensor.name not in piece.shared
@@ -234,7 +222,7 @@ class LoadPrograms:
             self._options.density,
             self.element_bytes,
             self.parts,
-            self.times_stored,
+            self.stored,
         )
 
 

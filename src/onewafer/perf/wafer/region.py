@@ -89,9 +89,12 @@ class Regions:
         self.density = options.density
         self._options = options
         self._known = Programs() if programs is None else programs
-        self._programs = self._known.of(
-            model, load, architecture=machine.architecture, options=options
-        )
+        own = self._known.of(model, load, architecture=machine.architecture, options=options)
+        self._programs = own
+        self.pieces, self.graphs = own.pieces, own.graphs
+        self.has_feature_maps = own.has_feature_maps
+        self.element_bytes = own.element_bytes
+        self.weight_bytes, self.bytes_at_once = own.weight_bytes, own.bytes_at_once
         self._costs: dict[tuple[Work, Rectangle], RegionCost | None] = {}
         self._code_bytes: dict[tuple[int, ...], float] = {}
         """Pieces → code bytes of their first program."""
@@ -101,36 +104,6 @@ class Regions:
         return Regions(
             self.model, load, machine=machine, options=self._options, programs=self._known
         )
-
-    @property
-    def pieces(self) -> tuple[Piece, ...]:
-        """One piece of each segment."""
-        return self._programs.pieces
-
-    @property
-    def graphs(self) -> tuple[Graph, ...]:
-        """The graph of a piece of each segment."""
-        return self._programs.graphs
-
-    @property
-    def has_feature_maps(self) -> bool:
-        """True if the model works on feature maps."""
-        return self._programs.has_feature_maps
-
-    @property
-    def element_bytes(self) -> int:
-        """Bytes of a weight, an activation, or a key."""
-        return self._programs.element_bytes
-
-    @property
-    def weight_bytes(self) -> tuple[float, ...]:
-        """Bytes of the learned parameters of a piece of each segment, without padding."""
-        return self._programs.weight_bytes
-
-    @property
-    def bytes_at_once(self) -> tuple[float, ...]:
-        """Bytes of `weight_bytes` that must be there at a time, if they come from outside."""
-        return self._programs.bytes_at_once
 
     @cached_property
     def _caches(self) -> tuple[tuple[tuple[int, int, float], ...], ...]:

@@ -142,21 +142,15 @@ class ServedWafers:
             count, known, position = rows.prompt_rows, self._prompt_times, rows.prompt_position
         times = known.get(count)
         if times is None:
-            load = self._token_load(count) if rows.tokens else self._prompt_load(count)
+            if rows.tokens:
+                load = self.found.regions.load
+                load = with_rows_of_sequences(load, count, capacity=self.context)
+            else:
+                load = prompt_load(self.found, replace(self.reading, capacity=self.context), count)
             times = known[count] = AtPositions(
                 lambda at: self._launch_time(replace(load, position=at)), self.context - 1
             )
         return times.at(position)
-
-    def _token_load(self, rows: int) -> Load:
-        return with_rows_of_sequences(self._load, rows, capacity=self.context)
-
-    def _prompt_load(self, rows: int) -> Load:
-        return prompt_load(self.found, replace(self.reading, capacity=self.context), rows)
-
-    @property
-    def _load(self) -> Load:
-        return self.found.regions.load
 
     def _launch_time(self, load: Load) -> LaunchTime:
         layout = self.found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from onewafer.mesh import Axis, Distribution, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from onewafer.graph import Tensor
     from onewafer.mesh import MeshProgram, Placement
@@ -41,7 +41,7 @@ class StoredWeight:
 def stored_weights(
     pieces: Sequence[tuple[int, Piece]],
     program: MeshProgram,
-    times_stored: Callable[[Piece], Sequence[float]],
+    stored: Callable[[Piece], Iterable[tuple[Tensor, float]]],
 ) -> Iterator[StoredWeight]:
     """Yield the learned parameters of the pieces of a program, with their segments.
 
@@ -49,9 +49,8 @@ def stored_weights(
     """
     owners: dict[str, tuple[int, float, int | None]] = {}
     for index, piece in pieces:
-        for tensor, times in zip(piece.graph.parameters, times_stored(piece), strict=True):
-            if tensor.name not in piece.constants:
-                owners.setdefault(tensor.name, (index, times, piece.stacked.get(tensor.name)))
+        for tensor, times in stored(piece):
+            owners.setdefault(tensor.name, (index, times, piece.stacked.get(tensor.name)))
     for placement in program.with_role(Role.PARAMETER):
         if placement.name in owners:
             index, times, stacked = owners[placement.name]

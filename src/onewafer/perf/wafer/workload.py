@@ -17,7 +17,6 @@ from onewafer.graph import (
     DepthwiseConvolution,
     GlobalAveragePool,
     Graph,
-    LastRow,
     Linear,
     MaxPool,
     layer_parts,
@@ -27,6 +26,7 @@ from onewafer.graph import (
     with_rows,
 )
 from onewafer.perf.jobs import Precision
+from onewafer.perf.training_work import all_rows
 from onewafer.perf.wafer.latent import USUAL_FORM
 from onewafer.perf.wafer.stand_ins import with_stand_ins
 
@@ -153,15 +153,8 @@ def has_windows(model: Model, context: int) -> bool:
 
 def _resize(graph: Graph, load: Load) -> Graph:
     if load.are_sequences:
-        graph = _without_last_row(graph)
+        graph = all_rows(graph)
     return with_rows(with_positions(graph, load.capacity), load.rows)
-
-
-def _without_last_row(graph: Graph) -> Graph:
-    """Return the graph without `LastRow`, so that all rows go on."""
-    names = {op.result.name: op.input for op in graph.operations if isinstance(op, LastRow)}
-    left = tuple(op for op in graph.operations if not isinstance(op, LastRow))
-    return rename(replace(graph, operations=left), names) if names else graph
 
 
 def _in_format(graph: Graph, dtype: DataType) -> Graph:
