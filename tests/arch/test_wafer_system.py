@@ -3,9 +3,9 @@
 import pytest
 
 from onewafer.arch import (
+    facts_in,
     load_architecture,
     load_wafer_system,
-    wafer_system_entries,
     wafer_system_names,
 )
 from onewafer.errors import ConfigurationError
@@ -13,7 +13,7 @@ from onewafer.errors import ConfigurationError
 
 @pytest.mark.parametrize("name", wafer_system_names())
 def test_every_number_has_a_unit_and_a_source(name):
-    for entry in wafer_system_entries(name):
+    for entry in facts_in("onewafer.arch.wafer_systems", name, "wafer system"):
         assert entry.unit, entry.path
         assert entry.source, entry.path
 

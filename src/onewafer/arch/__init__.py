@@ -5,30 +5,26 @@ from onewafer.arch.gpu import (
     Gpu,
     GpuCluster,
     find_cluster,
-    gpu_entries,
     gpu_names,
     load_cluster,
     load_gpu,
 )
 from onewafer.arch.loader import architecture_names, catalog_entries, load_architecture
-from onewafer.arch.machine_name import split_variant
 from onewafer.arch.sourced import (
     CatalogEntry,
     Confidence,
-    entries_of,
-    fitted,
+    facts_in,
+    load_facts,
     names_in,
-    read_document,
     user_catalog,
 )
 from onewafer.arch.timing import Timing
-from onewafer.arch.variant import changeable_fields, variant_name
+from onewafer.arch.variant import changeable_fields, split_variant, variant_name
 from onewafer.arch.wafer_system import (
     WaferSystem,
     find_wafer_system,
     load_wafer_system,
     wafer_of,
-    wafer_system_entries,
     wafer_system_names,
 )
 
@@ -44,22 +40,19 @@ __all__ = [
     "architecture_names",
     "catalog_entries",
     "changeable_fields",
-    "entries_of",
+    "facts_in",
     "find_cluster",
     "find_wafer_system",
-    "fitted",
-    "gpu_entries",
     "gpu_names",
     "load_architecture",
     "load_cluster",
+    "load_facts",
     "load_gpu",
     "load_wafer_system",
     "names_in",
-    "read_document",
     "split_variant",
     "user_catalog",
     "variant_name",
     "wafer_of",
-    "wafer_system_entries",
     "wafer_system_names",
 ]

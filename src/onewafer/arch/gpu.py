@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from onewafer.arch.sourced import CatalogEntry, entries_of, fitted, names_in, read_document
+from onewafer.arch.sourced import load_facts, names_in
 from onewafer.errors import ConfigurationError
 
 _FOLDER = "onewafer.arch.gpus"
@@ -74,11 +74,6 @@ class GpuCluster:
         """For people: `8 × H100 SXM`."""
         return f"{self.count:,} × {self.gpu.title}"
 
-    @property
-    def num_domains(self) -> int:
-        """Number of NVLink domains."""
-        return -(-self.count // self.gpu.gpus_per_domain)
-
 
 def gpu_names() -> tuple[str, ...]:
     """Return the names of all GPUs, sorted."""
@@ -91,15 +86,7 @@ def load_gpu(name: str) -> Gpu:
     >>> load_gpu("h100").gpus_per_domain
     8
     """
-    document = read_document(_FOLDER, name, "GPU")
-    facts = {entry.path.split(".", 1)[1]: entry.value for entry in gpu_entries(name)}
-    known: dict[str, object] = {**facts, "name": name, "title": document["title"]}
-    return Gpu(**fitted(known, Gpu, name))  # pyright: ignore[reportArgumentType]  # from TOML
-
-
-def gpu_entries(name: str) -> tuple[CatalogEntry, ...]:
-    """Return every sourced number behind `load_gpu(name)`."""
-    return tuple(entries_of(read_document(_FOLDER, name, "GPU"), "facts", name))
+    return load_facts(Gpu, _FOLDER, name, "GPU")
 
 
 def find_cluster(name: str) -> GpuCluster | None:

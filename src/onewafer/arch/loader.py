@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from onewafer.arch.architecture import Architecture, DataTaskKey
-from onewafer.arch.machine_name import split_variant
 from onewafer.arch.sourced import (
     EXTENDS,
     CatalogEntry,
@@ -19,7 +18,7 @@ from onewafer.arch.sourced import (
     table,
 )
 from onewafer.arch.timing import Timing
-from onewafer.arch.variant import varied
+from onewafer.arch.variant import split_variant, varied
 from onewafer.arch.wafer_system import wafer_of
 from onewafer.errors import ConfigurationError
 

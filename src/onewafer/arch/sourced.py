@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from onewafer.errors import ConfigurationError
 from onewafer.settings import catalog_folder
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
+    from _typeshed import DataclassInstance
+
+_Facts = TypeVar("_Facts", bound="DataclassInstance")
 EXTENDS = "extends"
 """The key that names a table whose entries this one inherits."""
 
@@ -146,6 +149,19 @@ def fitted(
             f"{name}.toml: missing or unknown in {target.__name__}: {', '.join(difference)}"
         )
     return dict(known)
+
+
+def facts_in(folder: str, name: str, what: str) -> list[CatalogEntry]:
+    """Return every sourced number of the table `facts` of a file."""
+    return entries_of(read_document(folder, name, what), "facts", name)
+
+
+def load_facts(target: type[_Facts], folder: str, name: str, what: str) -> _Facts:
+    """Return a dataclass of the facts of a file, and of its name and title where it has these."""
+    known = {entry.path.split(".", 1)[1]: entry.value for entry in facts_in(folder, name, what)}
+    given = {**read_document(folder, name, what), "name": name}
+    shown = {field.name for field in fields(target)} & given.keys() & {"name", "title"}
+    return target(**fitted({**known, **{key: given[key] for key in shown}}, target, name))
 
 
 def _entry(path: str, item: dict[str, object], name: str) -> CatalogEntry:

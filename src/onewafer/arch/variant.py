@@ -16,7 +16,6 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from onewafer.arch.machine_name import SEPARATOR
 from onewafer.arch.timing import Timing
 from onewafer.errors import ConfigurationError
 
@@ -71,6 +70,20 @@ class Change:
     def __str__(self) -> str:
         """Return the change as in the name of a variant."""
         return f"{self.field}={_spelled(self.value)}"
+
+
+SEPARATOR = ":"
+"""Separates the machine from its changes in a name."""
+
+
+def split_variant(name: str) -> tuple[str, str]:
+    """Return the machine of the catalog, and the changes as text.
+
+    >>> split_variant("wse3:hop_cycles=1"), split_variant("wse2")
+    (('wse3', 'hop_cycles=1'), ('wse2', ''))
+    """
+    machine, _, changes = name.partition(SEPARATOR)
+    return machine, changes
 
 
 def changeable_fields() -> tuple[str, ...]:

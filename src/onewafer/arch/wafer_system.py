@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onewafer.arch.sourced import CatalogEntry, entries_of, fitted, names_in, read_document
+from onewafer.arch.sourced import load_facts, names_in
 
 _FOLDER = "onewafer.arch.wafer_systems"
 
@@ -58,10 +58,7 @@ def load_wafer_system(name: str) -> WaferSystem:
     >>> load_wafer_system("cs3").wafer
     'wse3'
     """
-    document = read_document(_FOLDER, name, "wafer system")
-    facts = {entry.path.split(".", 1)[1]: entry.value for entry in wafer_system_entries(name)}
-    known: dict[str, object] = {**facts, "name": name, "title": document["title"]}
-    return WaferSystem(**fitted(known, WaferSystem, name))  # pyright: ignore[reportArgumentType]  # from TOML
+    return load_facts(WaferSystem, _FOLDER, name, "wafer system")
 
 
 def find_wafer_system(wafer: str) -> WaferSystem | None:
@@ -81,8 +78,3 @@ def wafer_of(machine: str) -> str:
     ('wse3', 'wse2')
     """
     return load_wafer_system(machine).wafer if machine in wafer_system_names() else machine
-
-
-def wafer_system_entries(name: str) -> tuple[CatalogEntry, ...]:
-    """Return every sourced number behind `load_wafer_system(name)`."""
-    return tuple(entries_of(read_document(_FOLDER, name, "wafer system"), "facts", name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +11,6 @@ import numpy as np
 from onewafer.benchmarks.clock import Stopwatch
 from onewafer.benchmarks.communication import chain_reduce
 from onewafer.benchmarks.figures import Figure, Measurement, median_cpu, median_wall
-from onewafer.benchmarks.memory import peak_bytes
 from onewafer.errors import InternalError
 from onewafer.geometry import Direction
 from onewafer.host import Device, RunLimits
@@ -190,3 +191,21 @@ def _run_figures(execution: Execution, runs: list[Duration]) -> dict[Figure, flo
     }
     moved = {figure: rate for figure, rate in rates.items() if rate}
     return {**moved, Figure.RUN_SECONDS: median_wall(runs)}
+
+
+_STATUS = Path("/proc/self/status")
+_KIB = 1024
+
+
+def peak_bytes() -> int | None:
+    """Return the most bytes that were resident at once so far; None: unknown."""
+    if _STATUS.exists():  # not `ru_maxrss`: on Linux it starts with that of the parent
+        for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * _KIB
+    try:
+        import resource  # noqa: PLC0415 - not everywhere
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * _KIB

@@ -11,7 +11,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf import Answer, Decode, Goal, Precision, Prefill, Refusal, Serve, Train
 from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpu import GpuOptions, Plan, Profile, estimate
-from onewafer.perf.gpu.roofline import load_roofline
+from onewafer.perf.gpu.factors import load_roofline
 from tests.perf.dense_model import LLAMA_8B, LLAMA_70B, QWEN3_235B, dense_model
 
 SMALL = dense_model("llama-3.1-8b", LLAMA_8B)

@@ -28,11 +28,11 @@ from onewafer.perf import Answer, Forward, Precision, Prefill, Refusal
 from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpu import GpuOptions, Plan, Points, estimate
 from onewafer.perf.gpu.clock import KernelClock
+from onewafer.perf.gpu.factors import load_roofline
 from onewafer.perf.gpu.feature_map_pieces import piece_on_feature_maps
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat, Vector
 from onewafer.perf.gpu.kernels import Convolution as ConvolutionKernel
 from onewafer.perf.gpu.measurements import Measurements
-from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, Sweep
 from tests.perf.feature_map_models import graph_of, small_network, tensor, window
 

@@ -12,8 +12,8 @@ from onewafer.perf import Answer, CompareOptions, Decode, Precision, compare
 from onewafer.perf.gpu import GpuOptions, Plan, estimate
 from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
 from onewafer.perf.gpu.clock import KernelClock
+from onewafer.perf.gpu.factors import load_roofline
 from onewafer.perf.gpu.kernels import Experts, ExpertShape, NumberFormat
-from onewafer.perf.gpu.roofline import load_roofline
 from tests.perf.dense_model import LLAMA_8B, QWEN3_235B, Sizes, dense_model
 
 MXFP4 = NumberFormat.MXFP4

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.arch import load_gpu
+from onewafer.arch import facts_in, load_gpu, names_in
 from onewafer.perf.gpu.clock import KernelClock
-from onewafer.perf.gpu.engine import engine_entries, engine_names, load_engine
+from onewafer.perf.gpu.engine import load_engine
 from onewafer.perf.gpu.kernels import NumberFormat
 from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.serving import EngineClock, Load
@@ -162,8 +162,8 @@ def test_more_layers_take_longer():
     assert deep.seconds(step) > clock().steps.seconds(step)
 
 
-@pytest.mark.parametrize("name", engine_names())
+@pytest.mark.parametrize("name", names_in("onewafer.perf.gpu.engines"))
 def test_every_constant_of_an_engine_has_a_unit_and_a_source(name):
-    for entry in engine_entries(name):
+    for entry in facts_in("onewafer.perf.gpu.engines", name, "engine"):
         assert entry.unit, entry.path
         assert entry.source, entry.path

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.gpu.training_constants import load_training_constants
-from onewafer.perf.gpu.training_memory import in_flight, state_bytes
 from onewafer.perf.gpu.training_plan import TrainingPlan
+from onewafer.perf.gpu.training_step import in_flight, state_bytes
 from onewafer.perf.kept_activations import Recompute, kept_bytes
 from onewafer.perf.training_work import training_pieces
 from tests.perf.gpu.training_cases import steps

@@ -6,10 +6,16 @@ import pytest
 
 from onewafer.perf.gpu import validation
 from onewafer.perf.gpu.aiconfigurator import is_installed
-from onewafer.perf.gpu.conditions import all_conditions, conditions_of
 from onewafer.perf.gpu.kernels import NumberFormat
 from onewafer.perf.gpu.serving_points import ServingPoint, aggregated_points
-from onewafer.perf.gpu.validation import CATALOG_NAMES, point_results, statistics, validate
+from onewafer.perf.gpu.validation import (
+    CATALOG_NAMES,
+    all_conditions,
+    conditions_of,
+    point_results,
+    statistics,
+    validate,
+)
 from tests.perf.dense_model import (
     LLAMA_8B,
     LLAMA_70B,

@@ -26,7 +26,7 @@ from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.profile import Profile, profile_to_json, read_profile
 
 if TYPE_CHECKING:
-    from onewafer.perf.gpu.sample_figures import validate_samples
+    from onewafer.perf.gpu.figures import validate_samples
     from onewafer.perf.gpu.training import TrainingOptions, estimate_training
     from onewafer.perf.gpu.training_plan import PinnedPlan, nearest_batches
     from onewafer.perf.gpu.training_validation import validate_training
@@ -60,7 +60,7 @@ _LATER = {
     "estimate_training": "onewafer.perf.gpu.training",
     "nearest_batches": "onewafer.perf.gpu.training_plan",
     "validate": "onewafer.perf.gpu.validation",
-    "validate_samples": "onewafer.perf.gpu.sample_figures",
+    "validate_samples": "onewafer.perf.gpu.figures",
     "validate_training": "onewafer.perf.gpu.training_validation",
 }
 """Modules that are loaded when their names are used: most jobs are inference."""

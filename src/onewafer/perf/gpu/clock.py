@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from onewafer.perf.breakdown import Item, Limit
 from onewafer.perf.gpu.collectives import collective_seconds
-from onewafer.perf.gpu.factors import MeasuredFactors
+from onewafer.perf.gpu.factors import MeasuredFactors, load_roofline
 from onewafer.perf.gpu.kernels import (
     Communication,
     Convolution,
@@ -35,12 +35,11 @@ from onewafer.perf.gpu.kernels import (
     prefill_pairs,
 )
 from onewafer.perf.gpu.measurements import Measurements
-from onewafer.perf.gpu.roofline import load_roofline
 
 if TYPE_CHECKING:
     from onewafer.arch import Gpu
+    from onewafer.perf.gpu.factors import Roofline
     from onewafer.perf.gpu.kernels import Kernel
-    from onewafer.perf.gpu.roofline import Roofline
 
 
 @dataclass(frozen=True, slots=True)

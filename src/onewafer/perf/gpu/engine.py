@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from onewafer.arch import CatalogEntry, entries_of, fitted, names_in, read_document
+from onewafer.arch import load_facts
 
 _FOLDER = "onewafer.perf.gpu.engines"
 
@@ -39,11 +39,6 @@ class Engine:
         return self.step_seconds + self.sequence_seconds * sequences
 
 
-def engine_names() -> tuple[str, ...]:
-    """Return the names of all engines, sorted."""
-    return names_in(_FOLDER)
-
-
 @lru_cache
 def load_engine(name: str) -> Engine:
     """Return an engine; raise ConfigurationError with the names of all if there is none.
@@ -51,12 +46,4 @@ def load_engine(name: str) -> Engine:
     >>> load_engine("vllm").title
     'vLLM'
     """
-    document = read_document(_FOLDER, name, "engine")
-    facts = {entry.path.split(".", 1)[1]: entry.value for entry in engine_entries(name)}
-    known: dict[str, object] = {**facts, "name": name, "title": document["title"]}
-    return Engine(**fitted(known, Engine, name))  # pyright: ignore[reportArgumentType]  # from TOML
-
-
-def engine_entries(name: str) -> tuple[CatalogEntry, ...]:
-    """Return every sourced number behind `load_engine(name)`."""
-    return tuple(entries_of(read_document(_FOLDER, name, "engine"), "facts", name))
+    return load_facts(Engine, _FOLDER, name, "engine")

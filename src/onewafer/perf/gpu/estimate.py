@@ -18,10 +18,10 @@ from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.energy import busy_share, energy_basis, watts
 from onewafer.perf.gpu.engine import load_engine
+from onewafer.perf.gpu.factors import load_roofline
 from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.gpu.outcome import Bench, inference_job, num_sequences
 from onewafer.perf.gpu.plan import Plan, expert_groups, plans, tensor_sizes
-from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.steps import ShardedModel
 from onewafer.perf.jobs import Decode, Goal, Pass, Precision, Prefill, Serve
 from onewafer.units import format_seconds, format_size

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.arch import load_facts
 from onewafer.perf.gpu.collectives import flat_seconds, nvlink
 from onewafer.perf.gpu.kernels import (
     decode_bytes,
@@ -22,12 +24,38 @@ from onewafer.perf.gpu.kernels import (
 from onewafer.perf.gpu.latency_table import build_table
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from onewafer.arch import Gpu
     from onewafer.perf.gpu.collectives import Collective
     from onewafer.perf.gpu.kernels import AttentionShape, ExpertShape, NumberFormat
     from onewafer.perf.gpu.latency_table import LatencyTable
     from onewafer.perf.gpu.measurements import Measurements
-    from onewafer.perf.gpu.roofline import Roofline
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """Shares of a GPU's peaks that unmeasured kernels reach."""
+
+    compute_efficiency: float
+    """Share of the peak that products with weights reach."""
+    attention_efficiency: float
+    memory_efficiency: float
+    kernel_seconds: float
+    """The shortest time of a kernel."""
+
+    def ideal(
+        self, flop: NDArray[np.float64], num_bytes: NDArray[np.float64], peak: float, gpu: Gpu
+    ) -> NDArray[np.float64]:
+        """Return the seconds at the peaks: the formula that measured factors multiply."""
+        work = np.maximum(flop / peak, num_bytes / gpu.memory_bytes_per_second)
+        return work + self.kernel_seconds
+
+
+@lru_cache
+def load_roofline() -> Roofline:
+    """Return the stated efficiencies, from `roofline.toml`."""
+    return load_facts(Roofline, "onewafer.perf.gpu", "roofline", "table of efficiencies")
 
 
 class MeasuredFactors:

@@ -31,8 +31,8 @@ from onewafer.units import format_size
 if TYPE_CHECKING:
     from onewafer.arch import Gpu
     from onewafer.perf.breakdown import Breakdown
-    from onewafer.perf.gpu.training_memory import GpuMemory
     from onewafer.perf.gpu.training_plan import TrainingPlan
+    from onewafer.perf.gpu.training_step import GpuMemory
     from onewafer.perf.jobs import Train
     from onewafer.perf.model import Model
 

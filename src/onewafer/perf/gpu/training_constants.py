@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from onewafer.arch import entries_of, fitted, read_document
+from onewafer.arch import load_facts
 from onewafer.perf.gpu.kernels import NumberFormat
-
-_FOLDER = "onewafer.perf.gpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,4 @@ class TrainingConstants:
 @lru_cache
 def load_training_constants() -> TrainingConstants:
     """Return the constants."""
-    document = read_document(_FOLDER, "training", "table of constants")
-    known = {e.path.split(".", 1)[1]: e.value for e in entries_of(document, "facts", "training")}
-    return TrainingConstants(**fitted(known, TrainingConstants, "training"))  # pyright: ignore[reportArgumentType]  # from TOML
+    return load_facts(TrainingConstants, "onewafer.perf.gpu", "training", "table of constants")

@@ -11,6 +11,9 @@ In: a model, a job, a plan, a clock for kernels. Out: a breakdown whose items ad
          + transfers to experts that another micro-batch hides, once: nothing hides those of the
            first one's forward and the last one's backward pass, as the pipeline fills and empties
          + optimizer
+
+Activations are sharded by rows between products and by features elsewhere, so that a
+tensor-parallel group has each element once (Korthikanti et al., 2022, arXiv 2205.05198).
 """
 
 from __future__ import annotations
@@ -26,7 +29,6 @@ from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise
 from onewafer.perf.gpu.training_experts import EXPERT_PARALLELISM
 from onewafer.perf.gpu.training_layer import HiddenTransfers
-from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
 from onewafer.perf.gpu.training_pieces import (
     DATA_PARALLELISM,
     MapPieces,
@@ -289,3 +291,57 @@ class TrainingSteps:
 
 def _slowest(stages: tuple[_Stage, ...]) -> _Stage:
     return max(stages, key=lambda stage: stage.seconds)
+
+
+def in_flight(plan: TrainingPlan, num_micro_batches: int, *, stage: int) -> float:
+    """Return the most micro-batches whose activations a stage saves at a time.
+
+    They are between their forward and backward pass: of the first of p stages p, or
+    p + (p − 1) / v with v parts a stage.
+    """
+    behind = plan.pipeline - stage
+    if plan.interleave > 1:
+        behind += (plan.pipeline - 1) / plan.interleave
+    return min(float(num_micro_batches), behind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuMemory:
+    """Bytes on one GPU of a stage."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    reserve: float
+
+    @property
+    def total(self) -> float:
+        """The total bytes of a GPU."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.reserve
+
+
+def state_bytes(
+    weights: float,
+    largest_piece: float,
+    plan: TrainingPlan,
+    constants: TrainingConstants,
+    *,
+    are_experts: bool = False,
+) -> tuple[float, float, float]:
+    """Return the bytes of weights, gradients and optimizer states of one GPU.
+
+    `weights` are the GPU's elements before they are sharded over replicas, or, for experts, over
+    the GPUs with the same experts. With sharded weights, two pieces are gathered at a time: the one
+    in use and the next.
+    """
+    shards = plan.expert_replicas if are_experts else plan.optimizer_shards
+    optimizer = weights * constants.optimizer_bytes / shards
+    if not plan.shards_weights:
+        return weights * constants.weight_bytes, weights * constants.gradient_bytes, optimizer
+    whole = 2 * largest_piece
+    return (
+        (weights / shards + whole) * constants.weight_bytes,
+        (weights / shards + whole) * constants.gradient_bytes,
+        optimizer,
+    )
