@@ -1,4 +1,4 @@
-"""From a model's name to the parts that serve it: the equations' system, and what answers."""
+"""Assembly of a server's parts from a model's name and options."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from onewafer.terminal import ProgressBar
 
 _MADE_UP_AT_A_TIME = 4_096
-"""Answers that are made up at a time: they cost nothing but their texts."""
+"""Slots of synthetic values: an answer takes almost no memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """A model on a system, and what computes its tokens."""
+    """A model on a system, with the source of its tokens."""
 
     text: TextModel
     model: Model
@@ -46,10 +46,10 @@ class _Parts:
 
 
 def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
-    """Load a model, and lay it over the system that is served.
+    """Load a model, and map it to the served system.
 
     Raises:
-        ConfigurationError: it cannot be read, or has no room here or there.
+        ConfigurationError: it cannot be read, or does not fit this computer or the system.
     """
     read_texts_in_one_thread()
     is_synthetic = options.values is ValuesKind.NONE
@@ -79,7 +79,7 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
 
 
 def _made_up(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
-    """Return a model of which nothing is computed."""
+    """Return the parts of a model with synthetic values."""
     text, model = load_words(name, bar=bar), describe(name, bar)
     system = lay_over(model, options.system, options, bar)
     values = SyntheticValues(
@@ -97,7 +97,7 @@ def _made_up(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
 
 
 def _computed(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
-    """Return a model that is computed, by this computer or by a wafer that it simulates."""
+    """Return the parts of a model computed on this computer or on a simulated wafer."""
     from onewafer.pytorch import describe_module  # noqa: PLC0415  # loads torch
 
     loaded = load_model(name, bar=bar, max_memory=options.max_memory)
@@ -111,7 +111,7 @@ def _computed(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
 
 
 def _build(loaded: LoadedModel, options: ServerOptions, *, context_length: int) -> BuiltValues:
-    """Return what computes the tokens of a model."""
+    """Return the values of a loaded model."""
     from onewafer.server.values.building import (  # noqa: PLC0415  # loads torch
         HostOptions,
         build_host_values,
@@ -127,7 +127,7 @@ def _build(loaded: LoadedModel, options: ServerOptions, *, context_length: int) 
 
 
 def describe(name: str, bar: ProgressBar) -> Model:
-    """Return what a model computes, of the catalogue or of files, without reading its weights.
+    """Capture a model of the catalogue or of files, without reading its weights.
 
     Raises:
         ConfigurationError: there is no such model, or it cannot be read.
@@ -138,10 +138,10 @@ def describe(name: str, bar: ProgressBar) -> Model:
 
 
 def lay_over(model: Model, system: str, options: ServerOptions, bar: ProgressBar) -> ServedSystem:
-    """Return a model on a system.
+    """Map a model to a system.
 
     Raises:
-        ConfigurationError: it has no room there, or it does not answer prompts.
+        ConfigurationError: it does not fit, or does not generate text.
     """
     bar.say(f"{model.name} on {system}: looking for the fastest layout")
     return serve_on(

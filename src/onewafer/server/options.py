@@ -12,39 +12,39 @@ from onewafer.server.engine.requests import Pace
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 USUAL_CONTEXT = 4_096
-"""Tokens of prompt and answer where the user names none, and the model can have as many."""
+"""The default context in tokens, if the model's is not shorter."""
 
 
 class ValuesKind(StrEnum):
-    """Where tokens come from."""
+    """The source of tokens."""
 
     HOST = "host"
     """PyTorch on this computer."""
     FABRIC = "fabric"
     """A simulated wafer, wavelet by wavelet."""
     NONE = "none"
-    """They are made up."""
+    """Synthetic tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """How a model is served."""
+    """Options of a served model."""
 
     system: str = "cs3"
     against: str | None = None
-    """A system that each answer is compared with."""
+    """Another system to compare each answer with."""
     values: ValuesKind = ValuesKind.HOST
     pace: Pace = Pace.HOST
     max_batch: int = 8
-    """Answers at a time, on the served system and on this computer."""
+    """The most answers at a time, on the served system and on this computer."""
     context: int | None = None
-    """Tokens of prompt and answer; None: `USUAL_CONTEXT`, or what the model can have."""
+    """Tokens of prompt and answer; None: `USUAL_CONTEXT`, or the model's context if shorter."""
     max_waiting: int = 256
-    """Answers that may wait for others to end."""
+    """The most answers in the queue."""
     equations: CompareOptions = field(default_factory=CompareOptions)
-    """Precision, clock and the like."""
+    """Options of the performance equations: precision, clock and others."""
     max_memory: int | None = None
-    """Bytes that weights may need; None: what is free."""
+    """The most bytes of the weights; None: the free memory."""
 
     def __post_init__(self) -> None:
         """Refuse numbers outside their ranges."""
@@ -57,10 +57,10 @@ class ServerOptions:
                 raise ConfigurationError(f"{option} {number}: it can be {least:,} to {most:,}")
 
     def context_of(self, model_id: str, longest: int | None) -> int:
-        """Return the context of a model that was made for `longest` tokens; None: for any number.
+        """Return the context of a model whose own is `longest` tokens (None: unlimited).
 
         Raises:
-            ConfigurationError: the user asked for more.
+            ConfigurationError: the option is longer.
         """
         if self.context is None:
             return USUAL_CONTEXT if longest is None else min(USUAL_CONTEXT, longest)
@@ -72,7 +72,7 @@ class ServerOptions:
 
 
 def choose(option: str, text: str, choices: type[_Choice]) -> _Choice:
-    """Return the choice that a text names."""
+    """Return the enum member of a text, or refuse it with the choices."""
     try:
         return choices(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A server from its first line on the terminal to its last: listen, load, answer, drain."""
+"""The life of a server: listen, load, answer, drain."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a server listens."""
+    """The address of a server."""
 
     host: str = "127.0.0.1"
     port: int = 8000
-    """0: any that is free."""
+    """The port; 0: any free one."""
 
 
 def run(
@@ -37,10 +37,10 @@ def run(
     say: Callable[[str], object],
     write_log_line: Callable[[str], object],
 ) -> None:
-    """Listen at once, load meanwhile, answer until a signal; return when all is written.
+    """Listen at once, load the model, answer until a signal; return after the drain.
 
     Raises:
-        ConfigurationError: the port is taken, or what `load` raises.
+        ConfigurationError: the port is taken; also any error of `load`.
     """
     listener = listen(address.host, address.port, has_key=bool(http.keys))
     host, port = listener.getsockname()[:2]
@@ -64,7 +64,7 @@ def run(
 
 
 def describe(loaded: Loaded, where: str) -> list[str]:
-    """Return what the user should know of a server that is ready."""
+    """Return the lines for the terminal when the server is ready."""
     system, model = loaded.system, loaded.model
     token = system.time(Rows(tokens=1, token_position=system.context // 2))
     prompt = system.time(
@@ -96,12 +96,12 @@ async def _serve(
             result = load()
         except StopIteration as error:  # a future takes any exception but this one
             _tell(loop, loading.set_exception, RuntimeError(repr(error)))
-        except BaseException as error:  # noqa: BLE001  # it is raised by whoever waits
+        except BaseException as error:  # noqa: BLE001  # raised again below
             _tell(loop, loading.set_exception, error)
         else:
             _tell(loop, loading.set_result, result)
 
-    # A daemon: whoever ends the server does not wait until a model is loaded.
+    # A daemon: the server can end before the model is loaded.
     threading.Thread(target=work, name="onewafer-loading", daemon=True).start()
     serving = asyncio.create_task(server.serve())
     await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
@@ -118,6 +118,6 @@ async def _serve(
 
 
 def _tell(loop: asyncio.AbstractEventLoop, method: Callable[..., None], value: object) -> None:
-    """Let the event loop know, if it still runs."""
+    """Call a method in the event loop, unless it is closed."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(method, value)

@@ -1,1 +1,1 @@
-"""The contract of the server's rooms: requests, their events and failures, and who answers them."""
+"""The types that the server's packages share: requests, events, failures, service, values."""

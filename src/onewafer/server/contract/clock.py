@@ -1,4 +1,4 @@
-"""The clock of this computer: it dates answers and measures the host, and decides no launch."""
+"""The clock of this computer, which dates and measures answers; it affects no launch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def seconds_since_1970() -> float:
 
 
 def seconds_running() -> float:
-    """Return seconds on a clock that only goes forwards, from an arbitrary beginning."""
+    """Return the seconds of a monotonic clock."""
     return time.perf_counter()
 
 
 def to_iso(seconds: float) -> str:
-    """Return a time of day as text in UTC.
+    """Return a Unix time as ISO 8601 text in UTC.
 
     >>> to_iso(0)
     '1970-01-01T00:00:00.000Z'

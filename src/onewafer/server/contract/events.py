@@ -1,9 +1,9 @@
-"""Events of a request, in order: the stream that every dialect writes in its own form.
+"""The events of a request, in order, which every dialect writes in its own form.
 
     Started  (Delta | CallDelta)*  Ended    one Ended for each answer; answers interleave
     Completed                               once, at the end, in the item of the last Ended
 
-A request that fails after `Started` raises an error of `failures.py` from the stream.
+If a request fails after `Started`, the stream raises an error of `failures.py`.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 
 class Reason(StrEnum):
-    """Why an answer ends."""
+    """The reason why an answer ends."""
 
     END = "end"
-    """The model said so."""
+    """The model chose an end token."""
     STOP_TEXT = "stop_text"
     LENGTH = "length"
-    """It has as many tokens as it may have, or the context is full."""
+    """It has the most tokens that it may have, or the context is full."""
     TOOL_CALLS = "tool_calls"
-    """It made its calls."""
+    """The model called tools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The prompt has been read into tokens, and the request waits for its turn."""
+    """The prompt was tokenized, and the request is in the queue."""
 
     prompt_tokens: int
     cached_tokens: int
-    """Tokens of the prompt whose keys and values were there already."""
+    """Tokens of the prompt that were in the prefix cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLogprob:
-    """One token with the logarithm of its probability."""
+    """One token with its log probability."""
 
     token: str
-    """Its text, or the name of a control token; a part of a character shows as U+FFFD."""
+    """The token's text, with U+FFFD for a part of a character, or the name of a control token."""
     data: bytes
-    """Its bytes in a text; a control token has none."""
+    """The token's bytes; empty for a control token."""
     id: int
     logprob: float
     """Natural logarithm, at most 0."""
@@ -52,7 +52,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenToken:
-    """A token of an answer, with the most likely ones in its place, the likeliest first."""
+    """A token of an answer, with the most likely alternatives, the likeliest first."""
 
     chosen: TokenLogprob
     top: tuple[TokenLogprob, ...] = ()
@@ -61,27 +61,27 @@ class ChosenToken:
 class Delta(NamedTuple):  # not a frozen dataclass: one a token, made in half the time
     """More text of an answer.
 
-    Text that may yet turn out to be a stop text, or is a part of a character, is held back.
+    Text that may be the start of a stop text, or of a character, is held back.
     """
 
     answer: int
-    """Index of the answer, from 0."""
+    """The index of the answer, from 0."""
     text: str
     tokens: tuple[int, ...]
-    """The tokens that became known with it; several, or none."""
+    """The tokens of this text; several, or none."""
     logprobs: tuple[ChosenToken, ...] = ()
-    """One a token, if the request asked for them."""
+    """An entry for each token, if the request asks for log probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallDelta:
-    """The beginning of a call (`id` and `name`), or more text of its arguments."""
+    """The start of a tool call, with `id` and `name`, or more text of its arguments."""
 
     answer: int
     call: int
-    """Index of the call in its answer, from 0."""
+    """The index of the call in its answer, from 0."""
     arguments: str
-    """More of the JSON text."""
+    """The next part of the JSON text."""
     id: str | None = None
     name: str | None = None
 
@@ -93,7 +93,7 @@ class Ended:
     answer: int
     reason: Reason
     stop: str | None = None
-    """The stop text that was met."""
+    """The stop text that ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,26 +117,26 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemTimes:
-    """Times of the request on the served system, by its own clock: never the host's."""
+    """Times of the request on the clock of the served system, never the host's."""
 
     system: str
     """`cs3`, `cs3x6`, `h100x8`."""
     arrival_seconds: float
-    """On the clock of the system, which begins at 0 with the server."""
+    """On the system's clock, which starts at 0 with the server."""
     queue_seconds: float
     """From the arrival to the first launch."""
     prompt_seconds: float
-    """From then to the first token."""
+    """From the first launch to the first token."""
     completion_seconds: float
-    """From then to the last token."""
+    """From the first to the last token."""
     launches: int
-    """Launches that had rows of this request."""
+    """Launches that computed rows of this request."""
     cycles: int | None
     """Cycles of the wafer from the first launch to the last token; None on GPUs."""
     joules: float
-    """Share of the system's energy: of each launch by rows, of the idle power by answers."""
+    """The request's share of the energy: of a launch by rows, of idle power by running answers."""
     alternative: Alternative | None = None
-    """With `--against`."""
+    """The times on the system of `--against`."""
 
     @property
     def total_seconds(self) -> float:
@@ -146,7 +146,7 @@ class SystemTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostTimes:
-    """Seconds that this computer took to compute the values, by its clock."""
+    """Times of the computation on this computer, by its clock."""
 
     ttft_seconds: float
     total_seconds: float
@@ -154,7 +154,7 @@ class HostTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """Work of a simulated wafer for answers; other answers may have had rows of its launches."""
+    """Launches of a simulated wafer for an answer, some shared with other answers."""
 
     launches: int = 0
     cycles: int = 0
@@ -180,9 +180,9 @@ class Completed:
     times: SystemTimes
     host: HostTimes
     is_synthetic: bool
-    """True if the text was made up, not computed by the model (`--values none`)."""
+    """True if the text is synthetic, not the model's (`--values none`)."""
     simulated: Simulated | None = None
-    """The launches that computed the text (`--values fabric`); None: no wafer computed it."""
+    """The launches that computed the text (`--values fabric`); None: not computed on a wafer."""
     lengths: tuple[Lengths, ...] = ()
     """The lengths of each prompt and its answers."""
     gaps: Sequence[float] = ()

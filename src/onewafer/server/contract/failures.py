@@ -1,4 +1,4 @@
-"""Why a request is refused or breaks off; each dialect has its own shape for them."""
+"""Errors of requests; each dialect writes them in its own form."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from onewafer.errors import OnewaferError
 
 
 class RequestError(OnewaferError):
-    """The request itself cannot be done; `status` is that of HTTP."""
+    """The request is wrong or failed; `status` is the HTTP status."""
 
     status = 400
     usual_code: str | None = None
-    """The code where the error names none."""
+    """The default of `code`."""
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.param = param
-        """The field that is wrong, as `messages.0.content`."""
+        """The wrong field, such as `messages.0.content`."""
         self.code = code or self.usual_code
-        """A word for programs, as `context_length_exceeded`."""
+        """A machine-readable word, such as `context_length_exceeded`."""
 
 
 class UnauthorizedError(RequestError):
@@ -27,7 +27,7 @@ class UnauthorizedError(RequestError):
 
 
 class ForbiddenError(RequestError):
-    """The request comes from a page that may not ask."""
+    """The request has a host or an origin that is not allowed."""
 
     status = 403
     usual_code = "forbidden"
@@ -48,28 +48,28 @@ class UnknownPathError(RequestError):
 
 
 class MethodError(RequestError):
-    """The address is there, for another method of HTTP."""
+    """The path exists, for another HTTP method."""
 
     status = 405
     usual_code = "method_not_allowed"
 
 
 class SlowBodyError(RequestError):
-    """The body does not come."""
+    """The body did not arrive in time."""
 
     status = 408
     usual_code = "timeout"
 
 
 class BodyTooLargeError(RequestError):
-    """The body has more bytes than the server reads."""
+    """The body is larger than the limit."""
 
     status = 413
     usual_code = "request_too_large"
 
 
 class BusyError(RequestError):
-    """The queue is full; `retry_after_seconds` says when there may be room."""
+    """The queue is full; after `retry_after_seconds` there may be room."""
 
     status = 429
     usual_code = "queue_full"
@@ -80,7 +80,7 @@ class BusyError(RequestError):
 
 
 class BrokenError(RequestError):
-    """The server itself is at fault: a bug."""
+    """The server has a bug."""
 
     status = 500
     usual_code = "internal_error"

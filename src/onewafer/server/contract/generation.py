@@ -1,7 +1,7 @@
-"""The request of a client, in no dialect: the one request type that all dialects translate to.
+"""The request of a client, independent of the dialect.
 
-A dialect reads a body into a `Generation`, and writes the `Event`s (`events.py`) that answer it.
-Everything here was checked by the dialect: numbers are in range, texts are Unicode.
+A dialect reads a body into a `Generation`, and writes the `Event`s (`events.py`) of its answer. The
+dialect has checked all fields: numbers are in range, texts are valid Unicode.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 _TURN_CHARACTERS = 40
-"""The role that the template writes around a turn."""
+"""Characters that the chat template adds to a turn, about."""
 
 
 class Role(StrEnum):
-    """Who says a message."""
+    """The role of a message's author."""
 
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
     TOOL = "tool"
-    """The result of a call, for the model to read."""
+    """The result of a tool call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A call that the model makes, in an earlier turn or in this one."""
+    """A tool call of the model, in an earlier turn or in this one."""
 
     id: str
     name: str
     arguments: str
-    """The arguments as JSON text, as the model wrote them."""
+    """The arguments as the JSON text that the model wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,25 +47,25 @@ class Message:
     role: Role
     text: str
     calls: tuple[ToolCall, ...] = ()
-    """The calls of an assistant's turn."""
+    """The tool calls of an assistant's turn."""
     call_id: str | None = None
-    """The call that a tool's turn answers."""
+    """The id of the tool call that a tool's turn answers."""
 
     @property
     def length(self) -> int:
-        """About how much there is to read, in characters: a turn has some of its own."""
+        """The approximate length of the prompt's text in characters, roles included."""
         return _TURN_CHARACTERS + len(self.text) + sum(len(call.arguments) for call in self.calls)
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns that the model's chat template makes a prompt of, at least one; the answer is next."""
+    """At least one turn; the chat template makes the prompt from them."""
 
     messages: tuple[Message, ...]
 
     @property
     def length(self) -> int:
-        """About how much there is to read, in characters."""
+        """The approximate length of the prompt's text in characters."""
         return sum(message.length for message in self.messages)
 
 
@@ -77,7 +77,7 @@ class PlainText:
 
     @property
     def length(self) -> int:
-        """How much there is to read, in characters."""
+        """The number of characters."""
         return len(self.text)
 
 
@@ -89,7 +89,7 @@ class TokenIds:
 
     @property
     def length(self) -> int:
-        """Nothing to speak of: tokens are read already."""
+        """0: no text has to be tokenized."""
         return 0
 
 
@@ -105,29 +105,29 @@ class Tool:
     parameters: Mapping[str, Json]
     """A JSON schema of an object."""
     param: str = "tools"
-    """The field of the request that has the schema."""
+    """The field of the request with the schema."""
 
 
 class ToolUse(StrEnum):
-    """True if the model calls a tool."""
+    """The use of tools in an answer."""
 
     NONE = "none"
     AUTO = "auto"
     """The model decides."""
     REQUIRED = "required"
-    """The answer is one or more calls."""
+    """The answer is one or more tool calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """The tools of a request, and what the model may do with them."""
+    """The tools of a request, and their use."""
 
     tools: tuple[Tool, ...] = ()
     use: ToolUse = ToolUse.AUTO
     only: str | None = None
-    """The one tool that must be called; `use` is REQUIRED."""
+    """The only tool that may be called, and must be (`use` is REQUIRED)."""
     is_parallel: bool = True
-    """True if an answer may have several calls."""
+    """True if an answer may have several tool calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,11 @@ class JsonObject:
 
 @dataclass(frozen=True, slots=True)
 class JsonSchema:
-    """JSON text that a schema allows."""
+    """JSON text that conforms to a schema."""
 
     schema: Mapping[str, Json]
     param: str = "schema"
-    """The field of the request that has it."""
+    """The field of the request with the schema."""
 
 
 Form: TypeAlias = FreeForm | JsonObject | JsonSchema
@@ -154,7 +154,7 @@ Form: TypeAlias = FreeForm | JsonObject | JsonSchema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is chosen from the logits."""
+    """The sampling parameters of an answer."""
 
     temperature: float = 1.0
     """0: always the most likely token."""
@@ -163,23 +163,23 @@ class Sampling:
     top_k: int | None = None
     """The number of most likely tokens, at least 1; None: all."""
     seed: int | None = None
-    """None: another one for each request."""
+    """None: a random one for each request."""
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
-    """Token → what is added to its logit."""
+    """Token → the number added to its logit."""
     frequency_penalty: float = 0.0
-    """Amount taken from the logit of a token for each time that it is in the answer."""
+    """Subtracted from a token's logit for each occurrence in the answer."""
     presence_penalty: float = 0.0
-    """Amount taken from the logit of a token that is in the answer."""
+    """Subtracted from the logit of each token in the answer."""
     repetition_penalty: float = 1.0
-    """Divisor of positive logits of tokens in the prompt or the answer, factor of negative ones."""
+    """Tokens in the prompt or answer: a positive logit is divided by it, a negative multiplied."""
     min_tokens: int = 0
-    """The answer cannot end before it has so many tokens."""
+    """The least number of tokens before the end."""
     ignores_end: bool = False
-    """True if the model cannot end the answer: it has all the tokens that it may have."""
+    """True if end tokens are never chosen, so that the answer has its maximum length."""
 
     @property
     def has_penalties(self) -> bool:
-        """True if earlier tokens change the logits of the next one."""
+        """True if earlier tokens affect the logits of the next one."""
         has_additive = bool(self.frequency_penalty or self.presence_penalty)
         return has_additive or self.repetition_penalty != 1
 
@@ -189,18 +189,18 @@ class Generation:
     """One request for text."""
 
     id: str
-    """The name of the request in logs; answers of dialects are named after it."""
+    """The id of the request, in logs and in answers."""
     model: str
     """The name that the client wrote."""
     prompt: Prompt
     others: tuple[Prompt, ...] = ()
-    """More prompts (completions only); their answers come behind those of the first one."""
+    """Further prompts (completions only); their answers come after those of the first one."""
     num_answers: int = 1
-    """Answers to each prompt, each sampled for itself (`n`)."""
+    """Independently sampled answers to each prompt (`n`)."""
     max_tokens: int | None = None
-    """Tokens of each answer, at least 1; None: up to the end of the context."""
+    """The most tokens of each answer, at least 1; None: up to the end of the context."""
     stop: tuple[str, ...] = ()
-    """Texts that end an answer; they are not part of it."""
+    """Stop texts, which are not part of the answer."""
     sampling: Sampling = field(default_factory=Sampling)
     form: Form = field(default_factory=FreeForm)
     tools: Tools = field(default_factory=Tools)
@@ -209,25 +209,25 @@ class Generation:
     echo: bool = False
     """True if an answer begins with the prompt (completions only)."""
     arrival_seconds: float | None = None
-    """When it comes, in wafer time, if the client says so (pace `virtual`)."""
+    """The arrival in wafer time, if the client states it (pace `virtual`)."""
 
     @property
     def total_answers(self) -> int:
-        """The answers to all prompts."""
+        """Number of answers to all prompts."""
         return self.num_answers * (1 + len(self.others))
 
     def each(self) -> tuple[Generation, ...]:
-        """Return the same request for each of its prompts."""
+        """Return one request for each prompt."""
         if not self.others:
             return (self,)
         return tuple(replace(self, prompt=one, others=()) for one in (self.prompt, *self.others))
 
     @property
     def num_characters(self) -> int:
-        """About how much there is to read of all prompts."""
+        """The approximate length of all prompts' text in characters."""
         return self.prompt.length + sum(one.length for one in self.others)
 
     @property
     def is_free(self) -> bool:
-        """True if answers may be any text: there is no schema to follow, and no tool to call."""
+        """True if answers may be any text: the request has neither a form nor tools."""
         return isinstance(self.form, FreeForm) and not self.tools.tools

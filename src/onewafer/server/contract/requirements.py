@@ -1,4 +1,4 @@
-"""Packages that serving needs, and what installs them."""
+"""The optional packages that serving needs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from importlib.util import find_spec
 from onewafer.errors import ConfigurationError
 
 FOR_CAPTURE = ("torch", "transformers")
-"""Packages that tell what a model computes."""
+"""Packages that capture a model."""
 FOR_HTTP = (*FOR_CAPTURE, "httptools", "jiter", "llguidance", "pydantic", "starlette", "uvicorn")
 """Packages that a server needs."""
 
 
 def require(packages: tuple[str, ...], what: str) -> None:
-    """Refuse to go on without packages that `what` needs.
+    """Check that the packages that `what` needs are installed.
 
     Raises:
-        ConfigurationError: one is not installed; the message says what brings it.
+        ConfigurationError: one is not; the message has the command that installs it.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""The service: the only thing that the HTTP side knows of the rest of the server."""
+"""The interface between HTTP and the rest of the server."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ if TYPE_CHECKING:
 
 
 class Health(StrEnum):
-    """The present abilities of the server."""
+    """The state of the server."""
 
     LOADING = "loading"
     READY = "ready"
     DRAINING = "draining"
-    """It finishes what it has, and takes nothing new."""
+    """Open requests are finished, new ones are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A model as clients see it."""
+    """A served model, as listed to clients."""
 
     id: str
     created: int
-    """Seconds since 1970, when it was loaded."""
+    """The Unix time at which it was loaded."""
     owned_by: str
     context_length: int
     """Tokens of prompt and answer together."""
     system: str
-    """Where it runs: `cs3`, `h100x8`."""
+    """The served system: `cs3`, `h100x8`."""
     is_synthetic: bool
-    """True if answers are made up (`--values none`)."""
+    """True if answers are synthetic (`--values none`)."""
     fingerprint: str
-    """A short text that is the same for the same model, version and options."""
+    """A hash of model, version and options."""
     values: str = "host"
-    """Where tokens come from: `host`, `fabric` or `none`."""
+    """The source of tokens: `host`, `fabric` or `none`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """The state of queue and cache at one moment."""
+    """The present state of the queue and the cache."""
 
     running: int
     waiting: int
     cache_fraction: float
-    """Share of the room for keys and values that is in use, 0 to 1."""
+    """The used share of the KV cache, 0 to 1."""
     most_waiting: int
-    """Requests that may wait; with more, new ones are refused."""
+    """The most requests in the queue; beyond it, requests are refused."""
 
 
 class Service(Protocol):
-    """Answers requests; all its methods are called in the thread of the event loop."""
+    """Answers requests; all methods are called in the event loop's thread."""
 
     @property
     def health(self) -> Health:
-        """The present abilities."""
+        """The state of the server."""
         ...
 
     @property
@@ -73,25 +73,25 @@ class Service(Protocol):
         ...
 
     async def count_tokens(self, generation: Generation) -> int:
-        """Return the tokens of the prompt, tools included.
+        """Return the number of tokens of the prompt, tools included.
 
-        Raises RequestError if the prompt cannot be read, or the model is unknown.
+        Raises RequestError if the prompt is invalid, or the model is unknown.
         """
         ...
 
     def answer(self, generation: Generation) -> AsyncGenerator[Sequence[Event], None]:
-        """Return the events of a request; closing the generator gives up the request.
+        """Return the events of a request; closing the generator cancels the request.
 
-        Each item is the events that are ready together, one or more: they are written at once.
-        All items, one behind the other, have the order of `events.py`. The first `anext` raises
-        RequestError if the request is refused: unknown model, too long, full queue, still loading;
-        it returns as soon as the request is accepted, with `Started` at the head of its item.
+        Each item has one or more events, which are written together; all events have the order of
+        `events.py`. The first `anext` raises RequestError if the request is refused (unknown model,
+        too long, full queue, still loading). Otherwise it returns as soon as the request is
+        accepted, with `Started` first.
         """
         ...
 
     def advance(self, seconds: float) -> float:
-        """Move the clock of the served system on, in pace `virtual`; return the new time.
+        """Advance the clock of the served system, and return the new time.
 
-        Raises RequestError in another pace.
+        Raises RequestError unless the pace is `virtual`.
         """
         ...

@@ -1,1 +1,1 @@
-"""The languages that clients speak: one file each translates to `Generation` and from `Event`s."""
+"""The protocols of clients: bodies to `Generation`, and `Event`s to answers."""

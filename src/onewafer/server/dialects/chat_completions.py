@@ -1,4 +1,4 @@
-"""`/v1/chat/completions`, as OpenAI and Cerebras have it."""
+"""`/v1/chat/completions` of OpenAI and Cerebras."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ CEREBRAS_FIELDS = frozenset((
     "stream", "stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p",
     "user",
 ))  # fmt: skip
-"""The fields that Cerebras' client has (cerebras_cloud_sdk 1.91)."""
+"""The fields of Cerebras' client (cerebras_cloud_sdk 1.91)."""
 
 
 class CalledFunction(Wire):
-    """A call that the model made in an earlier turn."""
+    """The function of a tool call in an earlier turn."""
 
     name: str
     arguments: str
 
 
 class MadeCall(Wire):
-    """A call of an earlier turn with its name."""
+    """A tool call in an earlier turn."""
 
     id: str
     type: Literal["function"] = "function"
@@ -100,7 +100,7 @@ class AssistantMessage(Wire):
 
 
 class ToolMessage(Wire):
-    """The result of a call."""
+    """The result of a tool call."""
 
     role: Literal["tool"]
     content: Content
@@ -135,7 +135,7 @@ class ChatTool(Wire):
 
 
 class AllowedTools(Wire):
-    """A choice among some of the tools."""
+    """A choice that restricts the model to some of the tools."""
 
     mode: Literal["auto", "required"]
     tools: list[NamedTool]
@@ -150,7 +150,7 @@ class ToolChoice(Wire):
 
 
 class Prediction(Wire):
-    """A text that the answer may be like; it is not used."""
+    """A predicted answer; it is ignored."""
 
     type: Literal["content"] = "content"
     content: Content | None = None
@@ -184,7 +184,7 @@ class ChatRequest(SamplingFields):
     functions: object = None
     function_call: object = None
     audio: object = None
-    # Read so that a wrong type is refused; they change nothing here.
+    # Only checked for their types: they have no effect here.
     clear_thinking: bool | None = None
     disable_reasoning: bool | None = None
     prediction: Prediction | None = None

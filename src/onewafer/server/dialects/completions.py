@@ -1,4 +1,4 @@
-"""`/v1/completions`: a text goes on."""
+"""`/v1/completions` of OpenAI: continue a text."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from onewafer.server.dialects.gathered import GatheredAnswer
 
 USUAL_MAX_TOKENS = 16
-"""Tokens of an answer whose request names no limit, as OpenAI has it."""
+"""The default of `max_tokens`, as in OpenAI's API."""
 MAX_LOGPROBS = 5
 MAX_TOGETHER = 1_024
-"""Answers to all prompts of a request."""
+"""The most answers to all prompts of a request together."""
 
 
 def _prompt_kind(value: object) -> str:
@@ -91,10 +91,7 @@ class CompletionRequest(SamplingFields):
         )
 
     def read_prompts(self) -> list[Prompt]:
-        """Return the texts that go on.
-
-        Raises RequestError if there are none, or too many.
-        """
+        """Return the prompts; raise RequestError if there are none, or too many."""
         prompts = _read_prompts(self.prompt)
         if not prompts:
             raise RequestError("prompt: an empty list has no text to continue", param="prompt")
@@ -174,14 +171,14 @@ def _choice(answer: int, text: str, *, logprobs: str = "null", finish: str = "nu
 
 
 class _TextLogprobs:
-    """Writes log probabilities of one answer; offsets count characters of its text."""
+    """Writes the log probabilities of one answer; offsets are in characters of its text."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._offset = 0
 
     def write(self, logprobs: Sequence[ChosenToken]) -> dict[str, Json]:
-        """Return lists with an entry a token."""
+        """Return lists with an entry for each token."""
         offsets: list[Json] = []
         for token in logprobs:
             offsets.append(self._offset)
@@ -195,7 +192,7 @@ class _TextLogprobs:
 
 
 def _shown(token: TokenLogprob) -> str:
-    """Return a token as a key; parts of characters by their bytes: two of them are not one."""
+    """Return a token as a key: its text, or its bytes if it is a part of a character."""
     try:
         token.data.decode()
     except UnicodeDecodeError:

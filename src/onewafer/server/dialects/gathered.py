@@ -1,4 +1,4 @@
-"""All events of a request put together, for an answer that is not streamed."""
+"""All events of a request collected, for an answer that is not streamed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class GatheredAnswer:
-    """One answer; it is complete when the request is."""
+    """One answer, complete when the request is."""
 
     texts: list[str] = field(default_factory=list[str])
     logprobs: list[ChosenToken] = field(default_factory=list["ChosenToken"])
@@ -30,7 +30,7 @@ class GatheredAnswer:
         return "".join(self.texts)
 
     def add_call(self, event: CallDelta) -> None:
-        """Begin a call, or add to its arguments."""
+        """Begin a tool call, or append to its arguments."""
         if event.call == len(self.calls):
             begun = ToolCall(id=event.id or "", name=event.name or "", arguments=event.arguments)
             self.calls.append(begun)
@@ -50,12 +50,12 @@ class Gathered:
 
     @property
     def completed(self) -> Completed:
-        """The end of the request, which has come."""
+        """The last event of the request, which must have come."""
         assert self._completed is not None
         return self._completed
 
     def add(self, events: Sequence[Event]) -> None:
-        """Take in events, in their order."""
+        """Add events, in order."""
         for event in events:
             match event:
                 case Delta():

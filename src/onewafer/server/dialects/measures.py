@@ -1,4 +1,4 @@
-"""Times of an answer: `time_info` as Cerebras writes it, and the `onewafer` object."""
+"""The times of an answer: Cerebras' `time_info`, and the object `onewafer`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def openai_usage(usage: Usage) -> dict[str, Json]:
-    """Return the tokens as OpenAI and Cerebras write them."""
+    """Return the `usage` of OpenAI and Cerebras."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -31,7 +31,7 @@ def openai_usage(usage: Usage) -> dict[str, Json]:
 
 
 def time_info(times: SystemTimes, created: float) -> dict[str, Json]:
-    """Return seconds of the served system, never the host's."""
+    """Return Cerebras' `time_info`, in seconds of the served system's clock."""
     return {
         "queue_time": times.queue_seconds,
         "prompt_time": times.prompt_seconds,
@@ -42,7 +42,7 @@ def time_info(times: SystemTimes, created: float) -> dict[str, Json]:
 
 
 def onewafer_object(completed: Completed) -> dict[str, Json]:
-    """Return what the served system did for a request."""
+    """Return the object `onewafer`: cycles, times and energy on the served system."""
     times = completed.times
     return {
         "system": times.system,
@@ -65,7 +65,7 @@ def onewafer_object(completed: Completed) -> dict[str, Json]:
 
 
 def measures(completed: Completed, created: float) -> dict[str, Json]:
-    """Return `time_info` and `onewafer`, for an answer in any dialect."""
+    """Return the fields `time_info` and `onewafer` of an answer in any dialect."""
     return {
         "time_info": time_info(completed.times, created),
         "onewafer": onewafer_object(completed),

@@ -1,4 +1,4 @@
-"""`/v1/messages` and `/v1/messages/count_tokens`, as Anthropic has them."""
+"""`/v1/messages` and `/v1/messages/count_tokens` of Anthropic."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _STOP_REASONS = {
 
 
 class Block(Wire):
-    """A piece of a turn: text, a call of the model, or the result of a call."""
+    """A content block of a turn: text, a tool call, or the result of a tool call."""
 
     type: str
     text: str | None = None
@@ -99,7 +99,7 @@ class ClientTool(Wire):
 
 
 class ToolChoice(Wire):
-    """The use that the model may make of the tools."""
+    """The client's choice of tools."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
@@ -114,13 +114,13 @@ class OutputFormat(Wire):
 
 
 class OutputConfig(Wire):
-    """How an answer is written."""
+    """Options of the answer's format."""
 
     format: OutputFormat | None = None
 
 
 class CountRequest(Wire):
-    """The body of a request that counts its tokens; one for an answer has more."""
+    """The body of a request that counts tokens; a request for an answer has more fields."""
 
     model: str
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS)]
@@ -154,7 +154,7 @@ class CountRequest(Wire):
                 return read_tools(tools, mode, only=None, is_parallel=is_parallel)
 
     def count(self, envelope: Envelope) -> Generation:
-        """Return a request whose prompt is counted."""
+        """Return the request whose prompt is counted."""
         return Generation(
             id=envelope.id, model=self.model, prompt=self.read_prompt(), tools=self.read_tools()
         )
@@ -206,7 +206,7 @@ def _read_system(content: str | Sequence[Block] | None) -> Iterator[Message]:
 
 
 def _read_turn(turn: Turn, param: str) -> Iterator[Message]:
-    """Yield the messages of a turn: results of calls come first, each for itself."""
+    """Yield the messages of a turn: first a message for each tool result, then the rest."""
     role = Role(turn.role)
     if isinstance(turn.content, str):
         yield Message(role=role, text=turn.content)
@@ -222,7 +222,7 @@ def _read_turn(turn: Turn, param: str) -> Iterator[Message]:
                 yield Message(role=Role.TOOL, text=text, call_id=call_id)
             case "tool_use":
                 calls.append(_read_call(block, place))
-            case "thinking" | "redacted_thinking":  # the model reads no thoughts of others
+            case "thinking" | "redacted_thinking":  # of another model, ignored
                 pass
             case _:
                 texts.append(_block_text(block, place))
@@ -284,7 +284,7 @@ class MessageWriter(Writer):
         return "".join(text for event in events for text in self._write(event))
 
     def ping(self) -> str:
-        """Return the event that says that the server is there."""
+        """Return Anthropic's ping event."""
         return to_named("ping", {"type": "ping"})
 
     def fail(self, failure: RequestError) -> str:
@@ -390,7 +390,7 @@ class MessageWriter(Writer):
 
 
 def _usage(prompt_tokens: int, cached_tokens: int, output_tokens: int) -> dict[str, Json]:
-    """Return the tokens; those of the cache are counted apart from the others."""
+    """Return Anthropic's `usage`, in which input tokens exclude cached ones."""
     return {
         "input_tokens": prompt_tokens - cached_tokens,
         "cache_creation_input_tokens": 0,
@@ -404,7 +404,7 @@ def _usage_of(usage: Usage) -> dict[str, Json]:
 
 
 def _parsed(arguments: str) -> Json:
-    """Return the value of arguments; {} if the answer ended within them."""
+    """Return the parsed arguments; {} if they were cut off."""
     try:
         return jiter.from_json(arguments.encode())
     except ValueError:

@@ -1,4 +1,4 @@
-"""`/v1/models`: one form that clients of OpenAI, Cerebras and Anthropic read."""
+"""`/v1/models`, in one form for clients of OpenAI, Cerebras and Anthropic."""
 
 from __future__ import annotations
 
@@ -26,10 +26,7 @@ def list_models(models: Sequence[ServedModel]) -> Mapping[str, Json]:
 
 
 def find_model(models: Sequence[ServedModel], name: str) -> Mapping[str, Json]:
-    """Return one model.
-
-    Raises UnknownModelError if it is not served.
-    """
+    """Return one model; raise UnknownModelError if it is not served."""
     for model in models:
         if model.id == name:
             return _model(model)
@@ -37,7 +34,7 @@ def find_model(models: Sequence[ServedModel], name: str) -> Mapping[str, Json]:
 
 
 def unknown_model(name: str, models: Sequence[ServedModel]) -> UnknownModelError:
-    """Return the error about a name that no served model has."""
+    """Return the error about an unknown name of a model."""
     served = ", ".join(repr(model.id) for model in models)
     return UnknownModelError(f"no model {name[:80]!r} is served here; {served} is", param="model")
 

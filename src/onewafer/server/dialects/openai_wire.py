@@ -1,4 +1,4 @@
-"""Parts of bodies that several of OpenAI's dialects have: texts, tools, forms of an answer."""
+"""Parts of bodies that OpenAI's dialects share: texts, tools, formats of an answer."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 MAX_ANSWERS = 128
 MAX_BIASES = 1024
-"""Tokens with a bias: each costs time at every token of an answer."""
+"""The most tokens with a bias: each costs time at every token of an answer."""
 MORE_THAN_ANY_CONTEXT = 2**53
-"""Tokens; every client can write the number."""
+"""Tokens; a number that every client can represent exactly."""
 MAX_TURNS = 10_000
-"""Turns of a conversation, and parts of a turn: with more a body takes seconds to check."""
+"""The most turns, and parts of a turn: with more, a body takes seconds to check."""
 MAX_STOPS = 4
 MAX_REPETITION_PENALTY = 100.0
 MAX_TOOLS = 512
@@ -48,11 +48,11 @@ Biases: TypeAlias = Annotated[
 ]
 NumAnswers: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ANSWERS)]
 FreeJson: TypeAlias = dict[str, object]
-"""An object whose fields are not ours, as a JSON schema."""
+"""A JSON object of any content, such as a JSON schema."""
 
 
 class Part(Wire):
-    """A piece of a message; the model reads those that are text."""
+    """A content part of a message; only text is supported."""
 
     type: str
     text: str | None = None
@@ -82,21 +82,18 @@ Stop: TypeAlias = Annotated[
 
 
 class StreamOptions(Wire):
-    """Extras of a stream beside its text."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
 
 
 def mode_or_choice(value: object) -> str:
-    """Return the tag of a choice of tools: a word, or an object that names some."""
+    """Return the tag of a `tool_choice`: `mode` for a word, `choice` for an object."""
     return "mode" if isinstance(value, str) else "choice"
 
 
 def read_text(content: str | Sequence[Part] | None, param: str) -> str:
-    """Return the text of a content; parts are put one a line.
-
-    Raises RequestError if a part is not text.
-    """
+    """Return the text of a content, its parts as lines; raise RequestError for other parts."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -123,10 +120,7 @@ def require_field(value: _Value | None, param: str) -> _Value:
 
 
 def read_stop(stop: str | Sequence[str] | None, *, most: int = MAX_STOPS) -> tuple[str, ...]:
-    """Return the texts that end an answer.
-
-    Raises RequestError if there are too many, or one is empty.
-    """
+    """Return the stop texts; raise RequestError if there are too many, or one is empty."""
     texts = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
     if len(texts) > most:
         raise RequestError(f"stop: at most {most} texts, not {len(texts)}", param="stop")
@@ -136,7 +130,7 @@ def read_stop(stop: str | Sequence[str] | None, *, most: int = MAX_STOPS) -> tup
 
 
 class JsonSchemaFormat(Wire):
-    """A schema of an answer."""
+    """The schema of a structured answer."""
 
     name: str
     schema_: FreeJson | None = Field(default=None, alias="schema")
@@ -166,10 +160,7 @@ def read_form(kind: str | None, schema: FreeJson | None, param: str) -> Form:
 
 
 def read_schema(schema: FreeJson, param: str) -> Mapping[str, Json]:
-    """Return a schema.
-
-    Raises RequestError if it has a number that JSON cannot hold, as 1e999.
-    """
+    """Return a schema; raise RequestError if it has a number beyond float64, such as 1e999."""
     try:
         json.dumps(schema, allow_nan=False)
     except ValueError:
@@ -187,7 +178,7 @@ class FunctionTool(Wire):
 
 
 def read_tool(function: FunctionTool, param: str) -> Tool:
-    """Return a tool; without parameters it is called with an empty object."""
+    """Return a tool; without `parameters`, its schema is an empty object."""
     schema = function.parameters or {"type": "object", "properties": {}}
     param = f"{param}.parameters"
     return Tool(
@@ -217,11 +208,11 @@ ToolMode: TypeAlias = Literal["none", "auto", "required"]
 def read_tools(
     tools: Sequence[Tool], mode: ToolMode | None, *, only: str | None, is_parallel: bool
 ) -> Tools:
-    """Return the tools of a request with what the model may do with them.
+    """Return the tools of a request and their use; `only` is the tool that must be called.
 
-    A tool that is named is called once: programs that force a call read that one only.
+    That tool is called once: programs that force a call read only one.
 
-    Raises RequestError if the choice names a tool that is not there.
+    Raises RequestError if two tools have one name, or the choice has no tool.
     """
     names = [tool.name for tool in tools]
     for name in names:
@@ -236,7 +227,7 @@ def read_tools(
 
 
 class SamplingFields(Wire):
-    """How tokens are chosen, in chats and completions alike."""
+    """The sampling parameters of chats and completions."""
 
     temperature: Temperature | None = None
     top_p: Fraction | None = None
@@ -249,10 +240,7 @@ class SamplingFields(Wire):
     ignore_eos: bool | None = None
 
     def read_sampling(self, *, min_tokens: int) -> Sampling:
-        """Return how tokens are chosen.
-
-        Raises RequestError if a bias is not for a token.
-        """
+        """Return the sampling; raise RequestError if a key of `logit_bias` is no token."""
         top_k = self.top_k if self.top_k is not None and self.top_k > 0 else None
         top_p, top_k = _limits(self.top_p, top_k)
         return Sampling(
@@ -272,7 +260,7 @@ class SamplingFields(Wire):
 def read_sampling(
     *, temperature: float | None, top_p: float | None, top_k: int | None = None
 ) -> Sampling:
-    """Return how tokens are chosen."""
+    """Return the sampling of dialects with fewer parameters."""
     top_p, top_k = _limits(top_p, top_k or None)
     return Sampling(
         temperature=1.0 if temperature is None else temperature, top_p=top_p, top_k=top_k
@@ -280,15 +268,12 @@ def read_sampling(
 
 
 def _limits(top_p: float | None, top_k: int | None) -> tuple[float, int | None]:
-    """Return `top_p` and `top_k` of a request, of which a `top_p` of 0 is the likeliest token."""
+    """Return `top_p` and `top_k` with defaults; a `top_p` of 0 becomes a `top_k` of 1."""
     return (1.0, 1) if top_p == 0 else (1.0 if top_p is None else top_p, top_k)
 
 
 def read_least(least: int | None, limit: int | None) -> int:
-    """Return the tokens that an answer has at least.
-
-    Raises RequestError if that is more than the most.
-    """
+    """Return the least number of tokens; raise RequestError if it is more than the limit."""
     if least and limit is not None and least > limit:
         raise RequestError(
             f"min_tokens: {least} is more than the most, which is {limit}", param="min_tokens"

@@ -1,4 +1,4 @@
-"""Responses as OpenAI writes them: items, each begun, continued and done, with running numbers."""
+"""OpenAI's responses: items that are added, extended and done, in numbered events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class OpenText:
-    """A message that is being written."""
+    """A message item that is not complete."""
 
     id: str
     pieces: list[str]
@@ -31,7 +31,7 @@ class OpenText:
 
 @dataclass(slots=True)
 class OpenCall:
-    """A call that is being written."""
+    """A tool call item that is not complete."""
 
     id: str
     call_id: str
@@ -147,7 +147,7 @@ class ResponseWriter(Writer):
                     raise AssertionError(event)
 
     def _close(self) -> Iterator[str]:
-        """Yield the end of the item that is open."""
+        """Yield the last events of the open item, if any."""
         match self._open:
             case OpenText() as message:
                 item = _message(message, self._status)
@@ -254,12 +254,12 @@ def _usage(usage: Usage) -> dict[str, Json]:
 
 
 def token_logprob(token: TokenLogprob) -> dict[str, Json]:
-    """Return one token with its probability."""
+    """Return one token with its log probability."""
     return {"token": token.token, "logprob": token.logprob, "bytes": list(token.data)}
 
 
 def chosen_tokens(logprobs: Sequence[ChosenToken]) -> list[Json]:
-    """Return tokens, each with the most likely ones in its place."""
+    """Return tokens, each with the most likely alternatives."""
     return [
         {**token_logprob(token.chosen), "top_logprobs": [token_logprob(top) for top in token.top]}
         for token in logprobs
@@ -267,5 +267,5 @@ def chosen_tokens(logprobs: Sequence[ChosenToken]) -> list[Json]:
 
 
 def chat_logprobs(logprobs: Sequence[ChosenToken]) -> dict[str, Json]:
-    """Return the log probabilities of an answer, or of a part of it."""
+    """Return the `logprobs` of a chat completion or of a chunk."""
     return {"content": chosen_tokens(logprobs), "refusal": None}

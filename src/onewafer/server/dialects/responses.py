@@ -1,4 +1,4 @@
-"""`/v1/responses`, as OpenAI has it, without a memory: every request brings its conversation."""
+"""`/v1/responses` of OpenAI, stateless: every request contains its whole conversation."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from onewafer.server.contract.json_values import Json
 
 LOGPROBS = "message.output_text.logprobs"
-"""Values of `include` for log probabilities."""
+"""The value of `include` that asks for log probabilities."""
 
 
 class MessageItem(Wire):
-    """A turn."""
+    """A turn of the conversation."""
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -57,7 +57,7 @@ class MessageItem(Wire):
 
 
 class CallItem(Wire):
-    """A call that the model made."""
+    """A tool call of the model."""
 
     type: Literal["function_call"]
     call_id: str
@@ -66,7 +66,7 @@ class CallItem(Wire):
 
 
 class CallOutputItem(Wire):
-    """The result of a call."""
+    """The result of a tool call."""
 
     type: Literal["function_call_output"]
     call_id: str
@@ -74,7 +74,7 @@ class CallOutputItem(Wire):
 
 
 class ReasoningItem(Wire):
-    """Thoughts of another model, which are not read."""
+    """Reasoning of another model; it is ignored."""
 
     type: Literal["reasoning"]
 
@@ -105,7 +105,7 @@ def _text_or_items(value: object) -> str:
 
 
 class AnyTool(Wire):
-    """A tool; those that are functions are offered to the model."""
+    """A tool; only functions are offered to the model."""
 
     type: str
     name: str | None = None
@@ -131,7 +131,7 @@ class TextFormat(Wire):
 
 
 class TextOptions(Wire):
-    """How text is written."""
+    """Options of the answer's text."""
 
     format: TextFormat | None = None
 
@@ -217,7 +217,7 @@ class ResponsesRequest(Wire):
         return read_form(wanted and wanted.type, wanted and wanted.schema_, "text.format.schema")
 
     def _read_tools(self) -> Tools:
-        """Return the functions; tools that other servers run are left out."""
+        """Return the functions; tools that OpenAI's servers run are left out."""
         functions = [
             read_tool(_function(tool, f"tools.{i}"), f"tools.{i}")
             for i, tool in enumerate(self.tools or ())
@@ -247,7 +247,7 @@ def _function(tool: AnyTool, param: str) -> FunctionTool:
 
 
 def _add_item(turns: list[Message], item: Item, param: str) -> None:
-    """Add an item; calls belong to the turn of the assistant before them."""
+    """Append an item; a tool call is added to the assistant's turn before it, if any."""
     match item:
         case MessageItem():
             role = Role.SYSTEM if item.role == "developer" else Role(item.role)
@@ -282,7 +282,7 @@ def read_response_input(value: Json, envelope: Envelope) -> Generation:
 
 
 def _echoed(request: ResponsesRequest, body: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the fields of a response that repeat the request."""
+    """Return the fields of the request that a response repeats."""
     return {
         "model": request.model,
         "instructions": request.instructions,
@@ -303,7 +303,7 @@ def _echoed(request: ResponsesRequest, body: Mapping[str, Json]) -> dict[str, Js
 
 
 def _functions(tools: Sequence[Mapping[str, Json]]) -> list[Json]:
-    """Return the tools that the model was offered, with the fields that clients require."""
+    """Return the functions among the tools, with the fields that clients require."""
     return [
         {"parameters": {}, "strict": False, **tool} for tool in tools if tool["type"] == "function"
     ]

@@ -1,4 +1,4 @@
-"""Reading bodies: bytes → JSON → a checked wire type; what is wrong is said in one sentence."""
+"""Parsing of bodies: bytes → JSON → a checked wire type; an error is one sentence."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from onewafer.server.contract.json_values import Json
 
 MAX_MESSAGE_LENGTH = 400
-"""Characters of a message about a body: some quote it."""
+"""The most characters of an error message: some quote the body."""
 
 Unknown: TypeAlias = Literal["ignore", "forbid"]
 """The treatment of fields that a wire type does not name."""
 
 
 class Wire(BaseModel):
-    """A part of a body: no type is converted, no number is infinite, unknown fields are ignored."""
+    """Base of parts of a body: no type conversion, no infinite numbers, unknown fields ignored."""
 
     model_config = ConfigDict(
         strict=True, extra="ignore", allow_inf_nan=False, frozen=True, protected_namespaces=()
@@ -33,10 +33,10 @@ AnyWire = TypeVar("AnyWire", bound=Wire)
 
 
 def read_json(body: bytes) -> Json:
-    """Return the value of a body, which is an object.
+    """Parse a body, which must be a JSON object.
 
-    Raises RequestError if it is no object, or not JSON: also if an object has a name twice, or
-    values are nested more than 200 deep.
+    Raises RequestError if it is not, if an object has a key twice, or if it is nested more than 200
+    levels deep.
     """
     try:
         value = jiter.from_json(
@@ -52,10 +52,7 @@ def read_json(body: bytes) -> Json:
 
 
 def read_wire(kind: type[AnyWire], value: Json, *, unknown: Unknown = "ignore") -> AnyWire:
-    """Return a value as a wire type.
-
-    Raises RequestError about the first field that is wrong.
-    """
+    """Convert a value to a wire type; raise RequestError about the first wrong field."""
     try:
         return kind.model_validate(value, extra=unknown)
     except ValidationError as error:
@@ -69,7 +66,7 @@ def read_wire(kind: type[AnyWire], value: Json, *, unknown: Unknown = "ignore") 
 
 
 def refuse_fields(value: Json, allowed: frozenset[str]) -> None:
-    """Raise the error of a strict server if an object has a field that is not allowed."""
+    """Raise RequestError if an object has a field that is not allowed."""
     for name in cast("Mapping[str, Json]", value):
         if name not in allowed:
             raise _unsupported(name)
@@ -84,7 +81,7 @@ def _unsupported(path: str) -> RequestError:
 
 
 def _without_tags(path: Sequence[str | int], value: Json) -> list[str | int]:
-    """Return where a value is in a body, without the names of the alternatives of unions."""
+    """Return the path of a value in a body, without pydantic's tags of unions."""
     result: list[str | int] = []
     for place, step in enumerate(path):
         is_last = place == len(path) - 1

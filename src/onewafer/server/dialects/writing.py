@@ -1,4 +1,4 @@
-"""Writing JSON and server-sent events."""
+"""JSON and server-sent events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def to_body(value: Json) -> bytes:
-    """Return a value as JSON in ASCII: some clients cut lines at U+2028, too."""
+    """Return a value as JSON in ASCII: some clients split lines at U+2028."""
     return pydantic_core.to_json(value, ensure_ascii=True)
 
 

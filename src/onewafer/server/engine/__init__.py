@@ -1,1 +1,1 @@
-"""From requests to events: what the model says, and when the served system would have said it."""
+"""From requests to events: the model's answers, timed by the clock of the served system."""

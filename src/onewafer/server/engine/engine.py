@@ -1,9 +1,9 @@
-"""The engine: computes answers, and lets the clock of the served system follow.
+"""The engine: computes answers, and simulates their timing on the served system.
 
-    submit ─▶ values: prompts and tokens, as fast as this computer can ─▶ readers: events
-          └▶ timeline: the same tokens, in the time of the served system ─▶ when they are let out
+    submit ─▶ values: tokens, as fast as this computer can ─▶ listeners: events
+          └▶ timeline: the same tokens, in the time of the served system ─▶ when events are sent
 
-One thread calls it. Nothing here waits; `run_once` says how long the caller may.
+One thread calls it. Nothing here blocks; `run_once` returns how long the caller may sleep.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _MOST_HELD = 65_536
-"""Tokens that are made up ahead of the served system, all answers together."""
+"""The most synthetic tokens computed ahead of the served system, all answers together."""
 _LAUNCHES_AT_A_TIME = 2_048
-"""Launches of the served system that are followed in one go, in a few milliseconds."""
+"""The most launches simulated in one call, which takes a few milliseconds."""
 _SEED_STEP = 0x9E3779B97F4A7C15
-"""Between the seeds of the answers of one request: odd, so that no two are equal."""
+"""The distance between seeds of a request's answers: odd, so that no two are equal."""
 _MOST_RETRY_SECONDS = 30.0
-"""Clients that are told to come again later than in a minute give up instead."""
+"""The longest `retry-after`: clients give up if it is more than a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How answers are let out, and how many requests wait."""
+    """The pace of answers, and the limits of the queue and the context."""
 
     pace: Pace = Pace.HOST
     is_synthetic: bool = False
-    """True if values are made up, in no time: then the system's clock is the clock of the day."""
+    """True if values are synthetic, which takes no time: the system's clock is then real time."""
     most_waiting: int = 256
-    """Answers that may wait for a slot; with more, requests are refused."""
+    """The most answers in the queue; beyond it, requests are refused."""
     context_length: int = 2_048
     """Tokens of prompt and answer."""
 
@@ -79,13 +79,13 @@ class Engine:
         self._clock = clock
         self._started_at = self._idle_since = clock()
         self._until = 0.0
-        """How far the clock may go in pace `virtual`."""
+        """The time up to which the clock may run in pace `virtual`."""
         self._requests: dict[str, Request] = {}
         self._answers: dict[int, Answer] = {}
         self._ids = count(1)
         self._to_begin: deque[Answer] = deque()
         self._running: dict[int, Answer] = {}
-        """Answers that values compute."""
+        """The answers that are being computed, by sequence id."""
         self._release = self._new_release()
 
     def _new_release(self) -> Release:
@@ -98,17 +98,17 @@ class Engine:
                 return AsTheyLeave()
 
     def submit(self, asked: Asked, listener: Mailbox) -> None:
-        """Begin a request, or tell its listener why not."""
+        """Begin a request, or report the error to its listener."""
         try:
             self._submit(asked, listener)
         except RequestError as error:
             listener.fail(error)
-        except Exception as error:  # noqa: BLE001  # it is the end of this request alone
+        except Exception as error:  # noqa: BLE001  # only this request fails
             listener.fail(self._broken(asked.generation.id, error))
             self.give_up(asked.generation.id)
 
     def give_up(self, request_id: str) -> None:
-        """Forget a request, whose client has gone."""
+        """Cancel a request, whose client has disconnected."""
         request = self._requests.pop(request_id, None)
         if request is None:
             return
@@ -122,12 +122,12 @@ class Engine:
         self._release.forget(request)
 
     def advance(self, seconds: float) -> float:
-        """Let the clock go on in pace `virtual`; return how far it may go."""
+        """Let the clock advance in pace `virtual`; return the time up to which it may run."""
         self._until += seconds
         return self._until
 
     def run_once(self) -> float | None:
-        """Do what can be done at once; return in how many seconds there is more, None: never."""
+        """Do all work that is due; return the seconds until there is more, None: not known."""
         self._compute()
         self._follow()
         waits = [self._release.run(), self._seconds_to_event()]
@@ -138,7 +138,7 @@ class Engine:
         return min((wait for wait in waits if wait is not None), default=None)
 
     def fail_all(self, error: Exception) -> None:
-        """Break off every request; everyone is told, even if the engine cannot tidy up."""
+        """Fail every request; all listeners are told before the engine cleans up."""
         requests = tuple(self._requests.items())
         for _, request in requests:
             request.listener.fail(error)
@@ -167,7 +167,7 @@ class Engine:
         listener.hear(self._echoes(generation))
 
     def _echoes(self, generation: Generation) -> list[Delta]:
-        """Return the prompts, for answers that begin with them."""
+        """Return the texts of prompts, for answers that begin with them (`echo`)."""
         texts = [self._language.echoed(one) for one in generation.each()]
         answers = range(generation.total_answers)
         each = generation.num_answers
@@ -176,7 +176,7 @@ class Engine:
         ]
 
     def _begin(self, request: Request, index: int, most_tokens: int) -> Answer:
-        """Return one of the answers of a request, with what it would have alone."""
+        """Make an answer of a request, with the seed that it would have in a request of its own."""
         asked = request.asked
         generation, grammar = asked.generation, asked.grammar
         which, of_prompt = divmod(index, generation.num_answers)
@@ -193,7 +193,7 @@ class Engine:
         return answer
 
     def _most_tokens(self, generation: Generation, prompt: tuple[int, ...]) -> int:
-        """Return how many tokens an answer may have."""
+        """Return the most tokens of an answer, or refuse a request that exceeds the context."""
         context = self.options.context_length
         left = context - len(prompt)
         if left < 1:
@@ -212,7 +212,7 @@ class Engine:
         return left if wanted is None else wanted
 
     def _check_queue(self, num_answers: int) -> None:
-        """Refuse a request whose answers would wait behind too many; one that is alone may come."""
+        """Refuse a request if the queue would be too long; an idle server takes any request."""
         timeline, most = self.timeline, self.options.most_waiting
         waiting = timeline.num_waiting
         is_alone = not waiting and not timeline.num_running
@@ -224,46 +224,46 @@ class Engine:
             )
 
     def _retry_seconds(self) -> float:
-        """Return a time in which some answers end: as long as the oldest one has taken."""
+        """Return an estimate of the time until an answer ends: the age of the oldest request."""
         age = self._clock() - min(request.began for request in self._requests.values())
         return min(max(1.0, age), _MOST_RETRY_SECONDS)
 
     def _arrival_seconds(self, generation: Generation) -> float:
-        """Return when a request arrives, on the clock of the served system."""
+        """Return the arrival of a request on the clock of the served system."""
         if self.options.pace is Pace.VIRTUAL:
             wanted = generation.arrival_seconds
             return self.timeline.now if wanted is None else max(wanted, self.timeline.now)
         if self._is_live:
             return self._clock() - self._started_at
-        if self.timeline.is_idle:  # it has waited as long as this computer has
+        if self.timeline.is_idle:  # it was idle for as long as this computer was
             self.timeline.run(self.timeline.now + self._clock() - self._idle_since)
         return self.timeline.now
 
     @property
     def _is_live(self) -> bool:
-        """True if the clock of the served system is that of the day."""
+        """True if the clock of the served system is real time."""
         return self.options.pace is Pace.WAFER and self.options.is_synthetic
 
     def _horizon(self) -> float:
-        """Return how far the clock of the served system may go."""
+        """Return the time up to which the clock of the served system may run."""
         if self.options.pace is Pace.VIRTUAL:
             return self._until
         return self._clock() - self._started_at if self._is_live else math.inf
 
     def _compute(self) -> None:
-        """Give sequences slots, and let the model make a step."""
+        """Give sequences slots, and let the model compute a step."""
         while self._to_begin and len(self._running) < self._values.num_slots:
             answer = self._to_begin.popleft()
             try:
                 self._values.begin(answer.sequence)
-            except Exception as error:  # noqa: BLE001  # it is the end of this request alone
+            except Exception as error:  # noqa: BLE001  # only this request fails
                 self._break_off(answer.request, error)
             else:
                 self._running[answer.sequence.id] = answer
         if self._running and not self._is_far_ahead():
             for one in self._step():
                 answer = self._running.get(one.id)
-                if answer is None:  # another answer of its request has broken off
+                if answer is None:  # another answer of its request has failed
                     continue
                 try:
                     self._take(answer, one)
@@ -271,16 +271,16 @@ class Engine:
                     self._break_off(answer.request, error)
 
     def _step(self) -> Sequence[Produced | Failed]:
-        """Let the model make a step; what it raises is the end of all answers that it computes."""
+        """Let the model compute a step; an exception fails all running requests."""
         try:
             return self._values.step()
-        except Exception as error:  # noqa: BLE001  # those that wait go on
+        except Exception as error:  # noqa: BLE001  # the queue is not affected
             for request in dict.fromkeys(answer.request for answer in self._running.values()):
                 self._break_off(request, error)
             return ()
 
     def _break_off(self, request: Request, error: Exception) -> None:
-        """End one request, and tell its client."""
+        """Fail one request."""
         request_id = request.asked.generation.id
         request.listener.fail(self._broken(request_id, error))
         self.give_up(request_id)
@@ -290,7 +290,7 @@ class Engine:
         return BrokenError("the answer broke off by a bug of the server, whose log says more")
 
     def _is_far_ahead(self) -> bool:
-        """Tell whether the system can go on for long with the tokens that are known."""
+        """Tell whether so many tokens are computed ahead that the timeline need not wait."""
         return self._release.num_held >= _MOST_HELD and not self.timeline.lacks_token
 
     def _take(self, answer: Answer, produced: Produced | Failed) -> None:
@@ -309,7 +309,7 @@ class Engine:
         self.timeline.tell(produced.id, (produced.token,), is_all=is_all)
 
     def _follow(self) -> None:
-        """Let the clock of the served system go on."""
+        """Advance the clock of the served system."""
         was_idle = self.timeline.is_idle
         for happening in self.timeline.run(self._horizon(), most_launches=_LAUNCHES_AT_A_TIME):
             self._note(happening)
@@ -318,7 +318,7 @@ class Engine:
 
     def _note(self, happening: Happening) -> None:
         answer = self._answers.get(happening.id)
-        if answer is None:  # its client has gone
+        if answer is None:  # it was cancelled
             return
         match happening:
             case Began():
@@ -342,7 +342,7 @@ class Engine:
         self._release.complete(request, completed)
 
     def _seconds_to_event(self) -> float | None:
-        """Return how long nothing happens on a clock that is that of the day."""
+        """Return the seconds to the timeline's next event, if its clock is real time."""
         following = self.timeline.next_seconds
         if not self._is_live or following is None:
             return None
@@ -350,7 +350,7 @@ class Engine:
 
 
 def _seeded(sampling: Sampling, index: int) -> Sampling:
-    """Return sampling with a seed of its own for each answer of a request, where one matters."""
+    """Return the sampling with the seed of an answer; at temperature 0 it has no effect."""
     is_seeded = index == 0 and sampling.seed is not None
     if is_seeded or not sampling.temperature:
         return sampling

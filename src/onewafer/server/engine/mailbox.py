@@ -1,4 +1,4 @@
-"""Events on their way from the engine to those who wait for them: all of a turn together."""
+"""Delivery of events from the engine to the event loop, in batches."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ if TYPE_CHECKING:
 
 
 class Mailbox:
-    """The events of one request; made in the event loop that will take them."""
+    """The events of one request; must be created in the event loop that takes them."""
 
     def __init__(self, outbox: Outbox) -> None:
         self.loop = asyncio.get_running_loop()
         self._outbox = outbox
         self._written: list[Event] = []
-        """Events that the engine has written and not sent."""
+        """Events written by the engine and not sent; owned by the engine's thread."""
         self._failure: Exception | None = None
         self._arrived: list[Event] = []
-        """Events that have come and were not taken: of the event loop."""
+        """Events that arrived and were not taken; owned by the event loop."""
         self._failed: Exception | None = None
         self._waiting: asyncio.Future[None] | None = None
-        """Whoever waits for mail; an `asyncio.Event` would keep a line of them."""
+        """The one waiting task; an `asyncio.Event`, for several, would be slower."""
 
     def hear(self, events: Sequence[Event]) -> None:
-        """Take more events, where the engine runs."""
+        """Add events, in the engine's thread."""
         if events:
             self._written.extend(events)
             self._outbox.note(self)
 
     def fail(self, error: Exception) -> None:
-        """Take the end of the request, where the engine runs."""
+        """Note that the request was refused or failed, in the engine's thread."""
         self._failure = error
         self._outbox.note(self)
 
     def collect(self) -> tuple[list[Event], Exception | None]:
-        """Return what is to be sent, where the engine runs."""
+        """Return what is to be sent, in the engine's thread."""
         events, self._written = self._written, []
         return events, self._failure
 
     def arrive(self, events: list[Event], failure: Exception | None) -> None:
-        """Take what was sent, in the event loop."""
+        """Receive what was sent, in the event loop."""
         self._arrived += events
         self._failed = failure
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
     async def take(self) -> Sequence[Event]:
-        """Return all events that have come, at least one, after waiting for it.
+        """Wait for events, and return all that have arrived, at least one.
 
-        Raises the error of the request when it has failed and all events before are taken.
+        Raises the error of a failed request after all its events were taken.
         """
         if not self._arrived and self._failed is None:
             self._waiting = self.loop.create_future()
@@ -65,17 +65,17 @@ class Mailbox:
 
 
 class Outbox:
-    """The mailboxes that were written to since they were sent last, where the engine runs."""
+    """The mailboxes with events to send; owned by the engine's thread."""
 
     def __init__(self) -> None:
         self._written: dict[Mailbox, None] = {}
 
     def note(self, mailbox: Mailbox) -> None:
-        """Remember a mailbox that was written to."""
+        """Add a mailbox with events to send."""
         self._written[mailbox] = None
 
     def deliver(self) -> None:
-        """Hand everything over, in the event loop itself."""
+        """Send everything, if the engine runs in the event loop itself."""
         written, self._written = self._written, {}
         for mailbox in written:
             mailbox.arrive(*mailbox.collect())
@@ -91,7 +91,7 @@ class Outbox:
         for loop, mail in by_loop.items():
             try:
                 loop.call_soon_threadsafe(_deliver, mail)
-            except RuntimeError:  # the loop has ended, and everyone who waited with it
+            except RuntimeError:  # the loop is closed
                 continue
 
 

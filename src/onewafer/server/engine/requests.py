@@ -1,4 +1,4 @@
-"""A request inside the engine: its answers, and who hears of them."""
+"""A request inside the engine, with its answers and its listener."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 
 class Pace(StrEnum):
-    """When tokens are let out."""
+    """The pace at which tokens are sent."""
 
     HOST = "host"
     """As they are computed."""
     WAFER = "wafer"
     """At the rate of the served system."""
     VIRTUAL = "virtual"
-    """On a clock that clients move on; nothing sleeps."""
+    """On a clock that clients advance; nothing sleeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request that was read: nothing that takes long is left but the answers."""
+    """A request with its tokenized prompts and its compiled grammar."""
 
     generation: Generation
     prompts: tuple[tuple[int, ...], ...]
-    """Tokens, of one prompt or of several."""
+    """The tokens of each prompt."""
     grammar: Grammar | None = None
 
 
@@ -57,14 +57,14 @@ class Answer:
     sequence: SequenceRequest
     text: AnswerText
     times: SequenceTimes | None = None
-    """The time that it took, when its last token has left."""
+    """Its times; None until its last token has left the served system."""
     simulated: Simulated | None = None
-    """The work of a simulated wafer for it, if one computes the values."""
+    """Its launches on a simulated wafer, if the values are computed on one."""
     last_left: float | None = None
-    """When a token left the served system last."""
+    """The time at which its last token so far left the served system."""
 
     def note_left(self, seconds: float) -> None:
-        """Take notice that a token has left the served system."""
+        """Note that a token has left the served system."""
         if self.last_left is not None:
             self.request.gaps.append(seconds - self.last_left)
         self.last_left = seconds
@@ -80,21 +80,21 @@ class Request:
     """Seconds on the clock of this computer."""
     answers: list[Answer] = field(default_factory=list[Answer])
     gaps: array[float] = field(default_factory=lambda: array("d"))
-    """Seconds between tokens that left the served system."""
+    """Seconds between consecutive tokens that left the served system."""
     _cached: dict[int, int] = field(default_factory=dict[int, int])
-    """Cached tokens of each prompt."""
+    """Index of a prompt → its cached tokens."""
     first_token: float | None = None
-    """When the first token was computed, on the clock of this computer."""
+    """The time at which its first token was computed, on the clock of this computer."""
     computed: float = 0.0
-    """When the last one was."""
+    """The time at which its last token so far was computed."""
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens of the prompts that were in the cache."""
+        """Tokens of all prompts that were in the prefix cache."""
         return sum(self._cached.values())
 
     def note_cached(self, answer: Answer, tokens: int) -> None:
-        """Count the tokens of a prompt that the slot of an answer had, where it had most."""
+        """Note the cached tokens of an answer's prompt; the most of its answers counts."""
         prompt = answer.index // self.asked.generation.num_answers
         self._cached[prompt] = max(self._cached.get(prompt, 0), tokens)
 
@@ -124,7 +124,7 @@ class Request:
         clock_hertz: float | None,
         is_synthetic: bool,
     ) -> Completed:
-        """Return the last event; all answers are done."""
+        """Return the last event of the request, whose answers must be done."""
         all_times = [answer.times for answer in self.answers if answer.times is not None]
         assert len(all_times) == len(self.answers), "all answers are done"
         assert self.first_token is not None, "an answer has a token"

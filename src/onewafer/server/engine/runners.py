@@ -1,4 +1,4 @@
-"""Who calls the engine: a thread of its own, or the event loop between two turns of its own."""
+"""Callers of the engine: a thread of its own, or the event loop."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from onewafer.server.engine.mailbox import Outbox
 
 TURN_SECONDS = 0.002
-"""The loop reads and writes again after so long, and whatever step of the engine it is in."""
+"""The longest turn of the engine in the event loop, apart from its last step."""
 LEAST_SLEEP_SECONDS = 0.001
-"""Event loops count milliseconds: with less to wait they would not sleep at all."""
+"""Event loops have a resolution of milliseconds: for less they would not sleep at all."""
 _logger = logging.getLogger(__name__)
 
 
 class EngineThread:
-    """Runs an engine whose steps take long, and leave the interpreter to the event loop."""
+    """Runs the engine in a thread: for long steps, which release the interpreter lock."""
 
     def __init__(self, engine: Engine, outbox: Outbox) -> None:
         self._engine = engine
@@ -36,11 +36,11 @@ class EngineThread:
         self._thread.start()
 
     def do(self, work: Callable[[], object]) -> None:
-        """Let the thread call something between two steps."""
+        """Let the thread call a function between two steps."""
         self._work.put(work)
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """End the thread, and join it."""
         self._work.put(None)
         self._thread.join()
 
@@ -50,7 +50,7 @@ class EngineThread:
             try:
                 if not self._do_work(wait):
                     return
-                self._outbox.flush()  # who is refused does not wait for a step of the model
+                self._outbox.flush()  # a refusal does not wait for a step of the model
                 wait = self._engine.run_once()
             except Exception as error:  # noqa: BLE001  # a request must not end the server
                 _break_off(self._engine, error)
@@ -58,7 +58,7 @@ class EngineThread:
             self._outbox.flush()
 
     def _do_work(self, wait: float | None) -> bool:
-        """Do what others asked for, after waiting for it; return whether to go on."""
+        """Wait for queued functions and call them; return False if the thread is to end."""
         try:
             work = self._work.get_nowait() if wait == 0 else self._work.get(timeout=wait)
             while work is not None:
@@ -70,10 +70,10 @@ class EngineThread:
 
 
 class EngineTurns:
-    """Runs an engine whose steps are short in the event loop, a few milliseconds at a turn.
+    """Runs the engine in the event loop, a few milliseconds a turn: for short steps.
 
-    A thread would do it no sooner: only one of the two could run, and each hand-over of the
-    interpreter costs more than a token that is made up.
+    A thread would not be faster: only one of the two could run, and passing the interpreter lock
+    takes longer than a synthetic token.
     """
 
     def __init__(self, engine: Engine, outbox: Outbox) -> None:
@@ -82,22 +82,22 @@ class EngineTurns:
         self._work: deque[Callable[[], object]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next: asyncio.Handle | None = None
-        """The turn that the loop will call."""
+        """The handle of the next turn."""
         self._is_soon = False
-        """True if it comes without a sleep."""
+        """True if the next turn is called without a delay."""
 
     def do(self, work: Callable[[], object]) -> None:
-        """Let the next turn, which is soon, begin by calling something."""
+        """Call a function at the start of the next turn, which is scheduled at once."""
         self._work.append(work)
         self._call(0.0)
 
     def stop(self) -> None:
-        """End without another turn."""
+        """Cancel the next turn."""
         if self._next is not None:
             self._next.cancel()
 
     def _call(self, wait: float) -> None:
-        """Have the loop call the next turn; it sleeps before if there is nothing to do at once."""
+        """Schedule the next turn after `wait` seconds."""
         loop = asyncio.get_running_loop()
         if self._is_soon and loop is self._loop:
             return
@@ -122,7 +122,7 @@ class EngineTurns:
             self._call(0.0 if self._work else wait or 0.0)
 
     def _run(self) -> float | None:
-        """Do what others asked for, and steps until the turn is over; return how long to wait."""
+        """Call queued functions, then make steps for a turn; return the seconds to wait."""
         work, over = self._work, seconds_running() + TURN_SECONDS
         while work:
             work.popleft()()
@@ -136,9 +136,9 @@ Runner: TypeAlias = EngineThread | EngineTurns
 
 
 def _break_off(engine: Engine, error: Exception) -> None:
-    """Tell everyone who waits that the engine has failed."""
+    """Fail all requests after a bug of the engine."""
     _logger.error("the engine has a bug", exc_info=error)
     try:
         engine.fail_all(BrokenError("the server has a bug; its log says more"))
-    except Exception:  # else the runner ends, and all clients wait
+    except Exception:  # the runner must go on, or all clients wait for ever
         _logger.exception("the engine cannot end its requests")

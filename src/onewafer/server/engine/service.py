@@ -1,4 +1,4 @@
-"""The engine behind the `Service` that HTTP knows: it computes, and the event loop writes."""
+"""The implementation of `Service` by an engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The tools of answers, when they are there."""
+    """The parts of the server that exist once the model is loaded."""
 
     model: ServedModel
     language: Language
@@ -38,22 +38,22 @@ class Loaded:
     notes: tuple[str, ...] = ()
     """Remarks for the user, a sentence each."""
     against: ServedSystem | None = None
-    """Another system, that each answer is compared with."""
+    """Another system to compare each answer with."""
 
     def compared(self, completed: Completed) -> Completed:
-        """Return the end of a request, with what it would have taken on the other system."""
+        """Return the last event of a request with the times on the other system."""
         assert self.against is not None
         alternative = alone(self.against, completed.lengths)
         return replace(completed, times=replace(completed.times, alternative=alternative))
 
 
 MOST_CHARACTERS = 4_000
-"""Characters of a prompt that is read in the event loop: about a thousand tokens, in 1 ms."""
+"""The longest prompt that is tokenized in the event loop: about a thousand tokens, in 1 ms."""
 _Read = TypeVar("_Read")
 
 
 class LiveService:
-    """A `Service`: it is loading until `begin`, and takes nothing new after `drain`."""
+    """A `Service` that is loading until `begin`, and refuses new requests after `drain`."""
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
@@ -61,20 +61,20 @@ class LiveService:
         self._outbox = Outbox()
         self._is_draining = False
         self._until = 0.0
-        """How far the clock was moved, in pace `virtual`."""
+        """The time to which the clock was advanced, in pace `virtual`."""
 
     def begin(self, loaded: Loaded) -> None:
-        """Answer with a model from now on; may be called in any thread."""
+        """Start to answer requests with a loaded model; may be called in any thread."""
         is_made_up = loaded.engine.options.is_synthetic
         self._runner = (EngineTurns if is_made_up else EngineThread)(loaded.engine, self._outbox)
         self._loaded = loaded
 
     def drain(self) -> None:
-        """Take nothing new; what is there goes on."""
+        """Refuse new requests; open ones go on."""
         self._is_draining = True
 
     def close(self) -> None:
-        """End the engine; call it when no answer is open."""
+        """Stop the engine; no answer may be open."""
         if self._runner is not None:
             self._runner.stop()
 
@@ -122,11 +122,11 @@ class LiveService:
                 if not isinstance(last, Completed):
                     yield events
                     continue
-                if loaded.against is not None:  # beside the tokens of others
+                if loaded.against is not None:  # in a thread, so that other answers do not wait
                     last = await asyncio.to_thread(loaded.compared, last)
                 yield (*events[:-1], last)
                 return
-        except BaseException:  # its client has gone, for instance
+        except BaseException:  # the client has disconnected, for instance
             runner.do(lambda: engine.give_up(generation.id))
             raise
 
@@ -145,7 +145,7 @@ class LiveService:
         return self._until
 
     def _ready(self, model: str) -> tuple[Loaded, Runner]:
-        """Return what answers requests for a model."""
+        """Return the parts for a model, or refuse the request."""
         if self._is_draining:
             raise UnavailableError("the server ends, and takes nothing new")
         if self._loaded is None or self._runner is None:
@@ -160,7 +160,7 @@ class LiveService:
 
 
 async def _read(language: Language, generation: Generation) -> Asked:
-    """Do what may take long before a request is asked."""
+    """Tokenize the prompts of a request and compile its grammar."""
     return await _beside(
         lambda asked: Asked(
             generation=asked,
@@ -172,20 +172,20 @@ async def _read(language: Language, generation: Generation) -> Asked:
 
 
 async def _beside(read: Callable[[Generation], _Read], generation: Generation) -> _Read:
-    """Return what `read` makes of a request, beside the event loop unless it is soon done.
+    """Return the result of `read`, called in a thread unless the request is short.
 
-    A short prompt is read in less time than a thread takes to begin.
+    A short prompt takes less time than starting a thread.
     """
     is_short = generation.is_free and generation.num_characters <= MOST_CHARACTERS
     return read(generation) if is_short else await asyncio.to_thread(read, generation)
 
 
 _APART = 1 << 32
-"""Between the tokens of two prompts: none begins as another one does."""
+"""The distance between the made-up tokens of two prompts, so that no prefix is shared."""
 
 
 def alone(system: ServedSystem, lengths: Sequence[Lengths]) -> Alternative | None:
-    """Return the times of a request with answers of some lengths; None: it has no room there."""
+    """Return the times of a request alone on a system; None: it is longer than the context."""
     timeline, ids = Timeline(system), count()
     room = min(system.context, system.room_tokens)
     if any(one.prompt_tokens + max(one.answer_tokens) > room for one in lengths):

@@ -1,1 +1,1 @@
-"""HTTP: who may ask, reading bodies, streams that are written and drained, metrics, the log."""
+"""HTTP: access control, bodies, streams, draining, metrics, the access log."""

@@ -1,4 +1,4 @@
-"""The access log: one line of JSON a request. No prompt, no answer, no key is ever in it."""
+"""The access log: a line of JSON for each request, without prompts, answers and keys."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from onewafer.server.http.exchange import Exchange
 
 MAX_TEXT = 120
-"""Characters of a path and of a model's name, which the client chooses."""
+"""The most characters of a path or a model's name, which the client chooses."""
 
 
 class AccessLog:
-    """Writes lines to whoever the user has named."""
+    """Writes a line for each request."""
 
     def __init__(self, write_line: Callable[[str], object]) -> None:
         self._write_line = write_line
 
     def write(self, exchange: Exchange) -> None:
-        """Write the line of a request whose answer is over."""
+        """Write the line of a finished request."""
         line: dict[str, Json] = {
             "time": to_iso(exchange.created),
             "id": exchange.id,
@@ -43,7 +43,7 @@ class AccessLog:
             line["ttft_seconds"] = round(exchange.ttft_seconds, 6)
         if exchange.completed is not None:
             line |= _measured(exchange.completed)
-        with suppress(OSError):  # the answer is sent, though the reader of the log has gone
+        with suppress(OSError):  # a broken log does not affect answers
             self._write_line(to_json(line))
 
 

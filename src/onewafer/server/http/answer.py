@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.server.http.metrics import Metrics
 
 WRITES_AT_A_TIME = 16
-"""After so many, others have their turn: a stream whose events are all ready never waits."""
+"""Writes between two yields to the event loop, if all events of a stream are ready."""
 _STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Answer:
         try:
             async with aclosing(self._service.answer(self._asked.generation)) as items:
                 await (self._stream(items) if self._asked.is_streamed else self._whole(items))
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the client is told
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # reported to the client
             failure = self._failure(error)
             if failure is None or not self._exchange.status:
                 raise failure or error from None
@@ -64,11 +64,11 @@ class Answer:
             await self._exchange.write(self._asked.writer.fail(failure))
             await self._exchange.close()
         finally:
-            if self._ping is not None:  # a slow reader may not have taken it
+            if self._ping is not None:  # a slow client may not have read it
                 self._ping.cancel()
 
     def ping(self) -> None:
-        """Write a ping if nothing was written since the last call, and without waiting for it."""
+        """Start to write a ping if the answer is streamed, and silent since the last call."""
         is_silent = self._num_writes == self._num_writes_at_ping
         self._num_writes_at_ping = self._num_writes
         is_begun = self._asked.is_streamed and self._exchange.status and self._task is not None
@@ -78,13 +78,13 @@ class Answer:
             self._ping = asyncio.create_task(written)
 
     def cut(self) -> None:
-        """Break it off: the client reads why."""
+        """Abort the answer; the client gets an error."""
         if self._task is not None:
             self._is_cut = True
             self._task.cancel()
 
     def _failure(self, error: BaseException) -> RequestError | None:
-        """Return what a client is told of an error; None: it is not there to be told."""
+        """Return the error for the client; None: the client has disconnected."""
         match error:
             case RequestError():
                 return error
@@ -102,7 +102,7 @@ class Answer:
             self._note(events)
             text = writer.write(joined(events))
             if exchange.completed is not None:
-                self._is_writing = True  # no ping comes behind the end
+                self._is_writing = True  # no ping may follow the end
                 await exchange.close(text)
             elif text:
                 self._is_writing = True
@@ -124,7 +124,7 @@ class Answer:
         await self._exchange.respond(200, to_body(self._asked.writer.whole(gathered)))
 
     def _note(self, events: Sequence[Event]) -> None:
-        """Measure what the host did, and count what is complete."""
+        """Update the metrics and the times of this computer."""
         num_tokens, completed = 0, None
         for event in events:
             match event:
@@ -163,10 +163,10 @@ class Answer:
 
 
 def joined(events: Sequence[Event]) -> Sequence[Event]:
-    """Return events with neighbouring deltas of one answer as one.
+    """Merge consecutive deltas of an answer.
 
-    A client reads one chunk instead of many: wafers write thousands of tokens a second, and an
-    event loop wakes up a few hundred times.
+    A client gets fewer and larger chunks: wafers write thousands of tokens a second, and an event
+    loop wakes up a few hundred times.
 
     >>> one, two = (Delta(answer=0, text=text, tokens=(i,)) for i, text in enumerate("ab"))
     >>> [joined] = joined([one, two])
@@ -177,7 +177,7 @@ def joined(events: Sequence[Event]) -> Sequence[Event]:
         return events
     result: list[Event] = []
     run: list[Delta] = []
-    """Neighbours of one answer, which are not in the result yet."""
+    """Consecutive deltas of one answer, not yet in the result."""
     for event in events:
         if isinstance(event, Delta):
             if run and run[-1].answer != event.answer:

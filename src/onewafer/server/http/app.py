@@ -1,4 +1,4 @@
-"""The application: one way in for every request, then the endpoint of its address."""
+"""The ASGI application: common handling of every request, then the endpoint of its path."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ if TYPE_CHECKING:
     from onewafer.server.http.options import HttpOptions
 
 PREFIXES = ("/v1", "")
-"""Every address is there twice: the base URL of some clients has no `/v1`."""
+"""Every path exists twice: the base URL of some clients has no `/v1`."""
 _logger = logging.getLogger(__name__)
 
 
 class App:
-    """The application as ASGI has it."""
+    """The ASGI application."""
 
     def __init__(
         self, service: Service, options: HttpOptions, *, write_log_line: Callable[[str], object]
@@ -93,7 +93,7 @@ class App:
 
 
 class Entrance:
-    """Lets a request in, has it answered, says what went wrong, and logs it."""
+    """Checks a request, calls its endpoint, answers with errors, and logs it."""
 
     def __init__(self, parts: Parts, log: AccessLog) -> None:
         self._parts = parts
@@ -102,10 +102,10 @@ class Entrance:
         routes = list(_routes(parts))
         self._router = Router(routes, redirect_slashes=False, default=_nowhere)
         self._generating = {one.path: one.endpoint for one in routes if _generates(one)}
-        """The ways that most requests go; the router compares a path with one after the other."""
+        """Path → endpoint of most requests; the router would try one route after the other."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request of HTTP; there are no others."""
+        """Answer an HTTP request."""
         assert scope["type"] == "http", "the server is configured without others"
         exchange = Exchange(
             id=secrets.token_hex(16),
@@ -150,7 +150,7 @@ class Entrance:
     ) -> None:
         """Answer with an error, in the shape of the dialect."""
         exchange.outcome = failure.code or "refused"
-        if exchange.status:  # too late: the client sees that the connection breaks off
+        if exchange.status:  # the answer has begun: the connection is closed
             return
         shape = self._shape(exchange)
         await exchange.respond(
@@ -160,14 +160,14 @@ class Entrance:
         )
 
     def _shape(self, exchange: Exchange) -> ErrorShape:
-        """Return how the client expects errors: it shows by its path, or by a header."""
+        """Return the form of errors of the client's dialect, known by the path or a header."""
         is_anthropic = b"anthropic-version" in exchange.headers
         if is_anthropic or exchange.path.removeprefix("/v1").startswith("/messages"):
             return anthropic_error
         return cerebras_error if self._parts.options.is_strict else openai_error
 
     def _headers(self, failure: RequestError) -> dict[str, str]:
-        """Return what clients read before they try again."""
+        """Return the headers of an error, such as `retry-after`."""
         match failure:
             case BusyError():
                 return self._busy_headers(failure.retry_after_seconds)

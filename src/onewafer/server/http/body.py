@@ -1,4 +1,4 @@
-"""Reading the body of a request, up to a size and within a time."""
+"""Reading of request bodies, with limits of size and time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class GoneError(Exception):
-    """The client has closed the connection."""
+    """The client has disconnected."""
 
 
 async def read_body(receive: Receive, exchange: Exchange, options: HttpOptions) -> bytes:
-    """Return the body.
+    """Return the body of a request.
 
-    Raises BodyTooLargeError, before reading where the size is stated; SlowBodyError; GoneError.
+    Raises BodyTooLargeError, before reading if the size is stated; SlowBodyError; GoneError.
     """
     limit = options.max_body_bytes
     stated = exchange.header(b"content-length")

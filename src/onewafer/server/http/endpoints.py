@@ -1,4 +1,4 @@
-"""Endpoints: the answer of each address."""
+"""The endpoints of the server's paths."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Answers requests of one dialect."""
+    """Answers generation requests of one dialect."""
 
     dialect: Dialect
     parts: Parts

@@ -1,4 +1,4 @@
-"""One request and its answer, on their way through the server: what the log and metrics know."""
+"""One HTTP request and its answer, with the facts for the log and the metrics."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ JSON = "application/json"
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and what has become of it."""
+    """A request and the state of its answer."""
 
     id: str
     method: str
     path: str
     headers: Mapping[bytes, bytes]
-    """The last one of headers with the same name."""
+    """Of headers with one name, the last."""
     send: Send
     created: float = field(default_factory=seconds_since_1970)
     began: float = field(default_factory=seconds_running)
-    """On the clock of `seconds_running`."""
+    """The start, on the clock of `seconds_running`."""
     status: int = 0
-    """0: no answer has begun."""
+    """The HTTP status; 0 before the answer begins."""
     num_bytes: int = 0
     model: str | None = None
     is_streamed: bool = False
     ttft_seconds: float | None = None
     completed: Completed | None = None
     outcome: str = "ok"
-    """`ok`, `disconnected`, or the code of an error that broke the answer off."""
+    """`ok`, `disconnected`, or the code of the error that ended it."""
 
     def header(self, name: bytes) -> str:
-        """Return a header; '' if it is not there."""
+        """Return a header; '' if it is missing."""
         return self.headers.get(name, b"").decode("latin-1")
 
     async def respond(
@@ -59,7 +59,7 @@ class Exchange:
         await self.send({"type": "http.response.body", "body": body})
 
     async def begin(self, status: int, media_type: str, headers: Mapping[str, str]) -> None:
-        """Send the head of an answer; both clients' ways to find its name in the log are served."""
+        """Send the head of an answer, with the request's id in OpenAI's and Anthropic's header."""
         self.status = status
         named = {
             "content-type": media_type,
@@ -71,23 +71,23 @@ class Exchange:
         await self.send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def write(self, text: str) -> None:
-        """Send a piece of a stream."""
+        """Send a part of a stream."""
         body = text.encode()
         self.num_bytes += len(body)
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def close(self, text: str = "") -> None:
-        """End a stream with its last piece."""
+        """Send the last part of a stream."""
         body = text.encode()
         self.num_bytes += len(body)
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def keep_exchange(scope: Scope, exchange: Exchange) -> None:
-    """Put an exchange where endpoints find it."""
+    """Store an exchange in the ASGI scope."""
     scope[_KEY] = exchange
 
 
 def exchange_of(scope: Scope) -> Exchange:
-    """Return the exchange that `keep_exchange` put there."""
+    """Return the exchange stored by `keep_exchange`."""
     return cast("Exchange", scope[_KEY])

@@ -1,4 +1,4 @@
-"""Who may ask: keys, and without keys only programs of this computer, not pages of others."""
+"""Access control: keys; without keys, only programs and own pages of this computer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from onewafer.server.http.options import HttpOptions
 
 _ANYBODY = ("/", "/health", "/v1/health", "/tcp_warming", "/v1/tcp_warming")
-"""Paths that need no key: they say nothing of the model."""
+"""Paths that need no key, since they reveal nothing about the model."""
 _ANYBODY_UNDER = "/page/"
 
 
 class Guard:
-    """Lets requests in, or says why not."""
+    """Checks whether a request is allowed."""
 
     def __init__(self, options: HttpOptions) -> None:
         self._keys = tuple(key.encode() for key in options.keys)
         self._origins = options.origins
 
     def check(self, exchange: Exchange) -> None:
-        """Raise UnauthorizedError or ForbiddenError if a request may not come in."""
+        """Raise UnauthorizedError or ForbiddenError if a request is not allowed."""
         if not self._keys:
             self._check_host(exchange)
             self._check_origin(exchange)
@@ -33,7 +33,7 @@ class Guard:
             self._check_key(exchange)
 
     def _check_key(self, exchange: Exchange) -> None:
-        """Compare both headers with every key, in a time that says nothing of the keys."""
+        """Compare both headers with every key, in constant time."""
         bearer = exchange.headers.get(b"authorization", b"")
         scheme, _, token = bearer.partition(b" ")
         given = [exchange.headers.get(b"x-api-key", b"")]
@@ -47,7 +47,7 @@ class Guard:
             )
 
     def _check_host(self, exchange: Exchange) -> None:
-        """Refuse other names: a page could have its own point here (DNS rebinding)."""
+        """Refuse foreign host names, which could be made to point here (DNS rebinding)."""
         host = exchange.header(b"host")
         if host and not is_loopback(host):
             raise ForbiddenError(
@@ -56,7 +56,7 @@ class Guard:
             )
 
     def _check_origin(self, exchange: Exchange) -> None:
-        """Refuse pages of other servers: they can send requests without reading the answers."""
+        """Refuse pages of other origins: they can send requests, though not read answers."""
         origin = exchange.header(b"origin")
         if not origin or "*" in self._origins or origin in self._origins:
             return

@@ -1,4 +1,4 @@
-"""Metrics in the form of Prometheus under vLLM's names; times say on which clock they are."""
+"""Prometheus metrics under vLLM's names; the label `clock` says whose time it is."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SECONDS = (
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
     0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0,
 )  # fmt: skip
-"""Upper bounds of buckets: a wafer's token takes far less than a millisecond."""
+"""Upper bounds of buckets, from far below a millisecond, as wafers need."""
 
 
 class Histogram:
-    """Counts of values in buckets, and their sum."""
+    """A histogram: counts of values in buckets, and their sum."""
 
     def __init__(self, bounds: tuple[float, ...] = SECONDS) -> None:
         self._bounds = bounds
@@ -41,7 +41,7 @@ class Histogram:
         self._sum = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count a value, some times."""
+        """Count a value `times` times."""
         self._counts[bisect_left(self._bounds, value)] += times
         self._sum += value * times
 
@@ -59,7 +59,7 @@ class Histogram:
 
     @property
     def buckets(self) -> list[tuple[str, float]]:
-        """Upper bounds, each with the number of values up to it.
+        """Cumulative counts: upper bounds, each with the number of values up to it.
 
         >>> histogram = Histogram((1.0, 2.0))
         >>> histogram.observe(1.5, times=3)
@@ -94,7 +94,7 @@ _REASONS = {
 
 
 class Metrics(Collector):
-    """Counts what was answered; the registry asks it for all metrics at each scrape."""
+    """Counts requests and tokens; the registry collects all metrics at each scrape."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -112,15 +112,15 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def text(self) -> bytes:
-        """Return all metrics."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
     def count_end(self, reason: Reason) -> None:
-        """Count an answer that is complete."""
+        """Count a complete answer."""
         self._ends[_REASONS[reason]] += 1
 
     def observe_host_gaps(self, seconds: float, num_tokens: int) -> None:
-        """Count gaps between tokens on this computer."""
+        """Count the gaps between `num_tokens` tokens on this computer."""
         self._host_gaps.observe(seconds, num_tokens)
 
     def count_request(
@@ -130,7 +130,7 @@ class Metrics(Collector):
         ttft_seconds: float,
         total_seconds: float,
     ) -> None:
-        """Count a request that is complete; the seconds are those that its client waited."""
+        """Count a complete request; the times are those that its client waited."""
         usage, times = completed.usage, completed.times
         self._prompt_tokens += usage.prompt_tokens
         self._cached_tokens += usage.cached_tokens

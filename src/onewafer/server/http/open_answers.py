@@ -1,4 +1,4 @@
-"""The answers that are being written: what a drain waits for, and what is kept open by pings."""
+"""The open answers: draining waits for them, and pings keep them open."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class OpenAnswers:
-    """All answers of a server that are being written."""
+    """All answers that are being written."""
 
     def __init__(self, ping_seconds: float) -> None:
         self.is_draining = False
-        """True if new requests are refused, because the server ends."""
+        """True if the server shuts down and refuses new requests."""
         self._ping_seconds = ping_seconds
         self._answers: set[Answer] = set()
         self._is_idle = asyncio.Event()
@@ -29,14 +29,11 @@ class OpenAnswers:
 
     @property
     def num_open(self) -> int:
-        """Answers that are being written."""
+        """Number of open answers."""
         return len(self._answers)
 
     async def run(self, answer: Answer, receive: Receive) -> None:
-        """Write an answer for as long as its client is there.
-
-        Raises GoneError if the client goes before the end.
-        """
+        """Write an answer; raise GoneError if the client disconnects before the end."""
         self._answers.add(answer)
         self._is_idle.clear()
         try:
@@ -47,27 +44,27 @@ class OpenAnswers:
                 self._is_idle.set()
 
     def cut(self) -> None:
-        """Break off every answer."""
+        """Abort every answer."""
         for answer in tuple(self._answers):
             answer.cut()
 
     async def ping_forever(self) -> None:
-        """Keep silent streams open."""
+        """Keep silent streams open, until cancelled."""
         while True:
             await asyncio.sleep(self._ping_seconds)
             for answer in tuple(self._answers):
                 answer.ping()
 
     async def wait_until_none(self, seconds: float) -> None:
-        """Wait until every answer is written, but no longer than some seconds."""
+        """Wait until every answer is complete, at most `seconds`."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._is_idle.wait(), seconds)
 
 
 async def run_until_gone(work: Coroutine[None, None, None], receive: Receive) -> None:
-    """Run something for a client, whose body was read; stop when the client goes.
+    """Await `work`, but cancel it and raise GoneError when the client disconnects.
 
-    Raises GoneError if it went before the end.
+    The body of the request must have been read.
     """
     task = asyncio.current_task()
     assert task is not None, "coroutines run in tasks"

@@ -1,7 +1,6 @@
-"""The OpenAPI document of the server (`/openapi.json`), derived from the types that read bodies.
+"""The OpenAPI document of the server (`/openapi.json`), derived from the wire types of bodies.
 
-It says which bodies are read. A few rules are not in it: they hold between fields, such as a tool
-that is chosen and must be among the tools.
+A few rules between fields are not in it, such as that a chosen tool must be among the tools.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _ANSWERS: Final = {
 
 
 def to_openapi(models: Sequence[ServedModel]) -> Json:
-    """Return the document of a server; a `model` in a body is one of `models`, if there are any."""
+    """Return the document; `models`, if any, are the allowed values of `model` in a body."""
     kinds = {kind for _, kind in _BODIES.values()}
     references, definitions = models_json_schema(
         [(kind, "validation") for kind in sorted(kinds, key=lambda kind: kind.__name__)],

@@ -1,4 +1,4 @@
-"""Listening on a port, and ending: open streams are finished, new requests are told so."""
+"""The HTTP server: listening, and draining at its end: open streams are finished."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from onewafer.server.http.options import HttpOptions
 
 BACKLOG = 2048
-"""Connections that wait to be accepted: a thousand clients may come at once."""
+"""Connections that wait to be accepted: a thousand clients may connect at once."""
 LAST_WORDS_SECONDS = 1.0
-"""Clients whose streams are broken off have so long to read why."""
+"""The time that clients have to read the error of an aborted stream."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's, which costs half as much as Python's; Python's own where there is none."""
+    """Return an event loop of uvloop, which takes half the time, or else of asyncio."""
     try:
         from uvloop import new_event_loop  # noqa: PLC0415  # not on every system
     except ImportError:
@@ -37,10 +37,10 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def listen(host: str, port: int, *, has_key: bool) -> socket.socket:
-    """Return a socket that listens; port 0 is any that is free.
+    """Return a listening socket; port 0 is any free one.
 
-    Raises ConfigurationError if the port is taken, the host is not of this computer, or other
-    computers could come in without a key.
+    Raises ConfigurationError if the port is taken, the host is not this computer's, or other
+    computers could connect without a key.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -66,7 +66,7 @@ def listen(host: str, port: int, *, has_key: bool) -> socket.socket:
 
 
 class HttpServer:
-    """Serves until it is asked to end."""
+    """Serves until a signal begins a drain, and the drain is over."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class HttpServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Answer requests until a drain is over; signals begin one, a second one ends it soon."""
+        """Answer requests until a drain is over; a signal begins it, a second one shortens it."""
         self._start(self._app.open_answers.ping_forever())
         try:
             with suppress(asyncio.CancelledError):
@@ -107,7 +107,7 @@ class HttpServer:
                 task.cancel()
 
     def begin_drain(self) -> None:
-        """Finish open answers, refuse new ones, then end; a second call breaks answers off."""
+        """Finish open answers, refuse new requests, then end; a second call aborts open answers."""
         if self._app.open_answers.is_draining:
             self._start(self._drain(0.0))
             return
@@ -130,7 +130,7 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, whose signals begin a drain."""
+    """A uvicorn server whose signals begin a drain."""
 
     def __init__(self, config: uvicorn.Config, begin_drain: Callable[[], None]) -> None:
         super().__init__(config)
@@ -138,7 +138,7 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Keep the loop, which signals are handed to."""
+        """Serve, and keep the event loop for the signal handler."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 

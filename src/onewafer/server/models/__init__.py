@@ -1,6 +1,6 @@
-"""Models that are served: where they are, their words, and their weights.
+"""Served models: their files, tokenizers and weights.
 
-Names of `loading`, which imports torch and transformers, are loaded when they are first used.
+The names of `loading`, which imports torch and transformers, are loaded when they are first used.
 """
 
 from importlib import import_module

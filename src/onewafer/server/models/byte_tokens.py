@@ -1,6 +1,6 @@
 # pyright: basic
 # The type hints of transformers are partial.
-"""A tokenizer that needs no file: one token for each byte of UTF-8."""
+"""A tokenizer without files: one token for each byte of UTF-8."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def byte_tokenizer(*special: str, chat_template: str | None = None) -> text_model.Tokenizer:
-    """Return a tokenizer of the 256 bytes and the special tokens that are named; the last ends."""
+    """Return a tokenizer of the 256 bytes and `special` tokens, the last of which is the end."""
     vocabulary = {letter: index for index, letter in enumerate(sorted(ByteLevel.alphabet()))}
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)

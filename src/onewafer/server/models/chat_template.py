@@ -1,6 +1,6 @@
 # pyright: basic
 # The type hints of transformers are partial.
-"""Conversations as text, by the template that comes with a model."""
+"""Rendering of conversations by a model's chat template."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class ChatTemplate:
-    """The template of a tokenizer; transformers compiles it once, and runs it in a sandbox.
+    """The chat template of a tokenizer; transformers compiles it once, and runs it in a sandbox.
 
-    It writes what `apply_chat_template` writes, which collects the names of control tokens anew
-    for every conversation, and copies them all: that takes as long as a short template.
+    The result is that of `apply_chat_template`, which also collects all control tokens for every
+    conversation: that takes as long as rendering a short template.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -29,7 +29,7 @@ class ChatTemplate:
     def render(
         self, turns: Sequence[Mapping[str, Json]], tools: Sequence[Mapping[str, Json]]
     ) -> str:
-        """Return a conversation as text, up to where the model's next turn begins."""
+        """Return a conversation as text, with the start of the model's next turn."""
         offered: list[Any] | None = list(tools) or None
         messages: list[Any] = [*turns]
         template = self._tokenizer.get_chat_template(tools=offered)

@@ -1,4 +1,4 @@
-"""The computation of a served model, for the equations of systems: captured without weights."""
+"""Capture of a served model without weights, for the performance equations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def describe_known(name: str, say: Callable[[str], None]) -> Model:
-    """Return a model of the catalogue, captured now or kept; `name` is one of it."""
+    """Return a model of the catalogue, from the cache or captured now."""
     kept = kept_model(name)
     if kept is not None:
         return kept
@@ -27,7 +27,7 @@ def describe_known(name: str, say: Callable[[str], None]) -> Model:
 
 
 def describe_files(source: ModelSource, say: Callable[[str], None]) -> Model:
-    """Return the model of files, of which the configuration alone is read.
+    """Capture the model of a folder or file from its configuration.
 
     Raises:
         ConfigurationError: it cannot be read.
@@ -41,5 +41,5 @@ def describe_files(source: ModelSource, say: Callable[[str], None]) -> Model:
 
 
 def is_known(name: str) -> bool:
-    """Tell whether the catalogue has a model."""
+    """Tell whether the catalogue has a model of this name."""
     return name.lower() in known_models()

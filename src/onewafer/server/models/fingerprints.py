@@ -1,4 +1,4 @@
-"""Short texts that tell whether two servers would answer alike."""
+"""Fingerprints: equal for servers that give the same answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIGITS: Final = 12
 
 
 def fingerprint(*parts: str) -> str:
-    """Return a text that is the same for the same parts and version of onewafer.
+    """Return a short hash of the parts and the version of onewafer.
 
     >>> fingerprint("smollm2", "host") == fingerprint("smollm2", "none")
     False
@@ -23,6 +23,6 @@ def fingerprint(*parts: str) -> str:
 
 
 def fingerprint_of_files(source: ModelSource) -> str:
-    """Return a text that is the same for the same names and sizes of files."""
+    """Return a short hash of the names and sizes of a model's weight files."""
     files = (f"{file.name} {file.stat().st_size}" for file in source.weight_files)
     return fingerprint(source.id, *files)

@@ -1,12 +1,12 @@
-"""The beginning of a GGUF file: what it holds and whether it is whole, without loading a weight.
+"""The header of a GGUF file: contents and completeness, without loading a weight.
 
     magic "GGUF", u32 version, u64 tensors, u64 fields
     field:  text key, u32 type, value        text: u64 length, UTF-8
     tensor: text name, u32 dimensions, u64 each, u32 type, u64 offset
     the data of tensors, each at its offset from here, which is aligned
 
-The layout is that of version 2 and 3 (ggml-org/ggml, docs/gguf.md). Package `gguf` reads the same,
-and every weight and word besides, which takes seconds.
+The layout is that of versions 2 and 3 (ggml-org/ggml, docs/gguf.md). Package `gguf` also reads all
+weights and words, which takes seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _U32, _U64 = 4, 10
 _NUMBERS: Final = {_U32: "<I", _U64: "<Q"}
 _MOST_DIMENSIONS: Final = 8
 _CONTEXT: Final = b".context_length"
-"""How the key of that field ends; it begins with the architecture."""
+"""The end of the key of the context length; it starts with the architecture's name."""
 _ALIGNMENT: Final = b"general.alignment"
 _USUAL_ALIGNMENT: Final = 32
 BLOCKS: Final = {
@@ -38,25 +38,25 @@ BLOCKS: Final = {
     28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
     40: (64, 36), 41: (128, 18),
 }  # fmt: skip
-"""Type of a tensor → elements of a block and its bytes (package `gguf`, GGML_QUANT_SIZES)."""
+"""Type of a tensor → elements and bytes of a block (package `gguf`, GGML_QUANT_SIZES)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """The facts at the beginning of a file."""
+    """The facts in a file's header."""
 
     num_weights: int
-    """Elements of all tensors."""
+    """The number of elements of all tensors."""
     context_length: int | None
-    """Tokens that the model was made for; None: it does not say."""
+    """The model's context in tokens; None: not stated."""
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Return what a file says about its tensors.
+    """Read the header of a file, and check that the file is complete.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no GGUF file, or it is cut off.
+        ValueError: it is no GGUF file, or it is truncated.
     """
     with path.open("rb") as file:
         if file.read(4) != _MAGIC:
@@ -83,9 +83,9 @@ def read_header(path: Path) -> GgufHeader:
 
 
 def _read_tensor(file: IO[bytes]) -> tuple[int, int]:
-    """Return the elements of the next tensor, and where its bytes end after the header.
+    """Return the elements of the next tensor, and the offset of its end in the data.
 
-    One of a type that is not known here ends where it begins: packages know more of them.
+    A tensor of an unknown type counts as empty: packages may know more types.
     """
     _read(file, _unpack(file, "<Q")[0])
     (num_dimensions,) = _unpack(file, "<I")
@@ -114,12 +114,12 @@ def _skip_value(file: IO[bytes], kind: int) -> None:
 
 
 def _unpack(file: IO[bytes], form: str) -> tuple[int, ...]:
-    """Return the next numbers."""
+    """Read the next numbers."""
     return struct.unpack(form, _read(file, struct.calcsize(form)))
 
 
 def _read(file: IO[bytes], num_bytes: int) -> bytes:
-    # Texts that are skipped are read too: `seek` would throw the buffer away, and they are short.
+    # Skipped texts are read, too: they are short, and `seek` would drop the buffer.
     content = file.read(num_bytes)
     if len(content) < num_bytes:
         raise ValueError("it ends in the middle")

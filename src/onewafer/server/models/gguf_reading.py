@@ -1,9 +1,9 @@
 # pyright: basic
 # The package `gguf` has partial type hints, and is not there with every installation.
-"""Reading a GGUF file once, and its words quickly.
+"""A cache of readers of GGUF files.
 
-transformers opens the file anew for its configuration, its words and its weights, and the reader of
-the package `gguf` makes an array of each word: seconds each time.
+transformers opens a file again for its configuration, its words and its weights, and the reader of
+package `gguf` makes an array of each word, which takes seconds each time.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading_once() -> Generator[None]:
-    """Let all that open GGUF files in a block share one reader of each."""
+    """Let everything in the block that opens a GGUF file share one reader."""
     try:
-        import gguf  # noqa: PLC0415  # of models in such files
-    except ImportError:  # transformers says so, where it is needed
+        import gguf  # noqa: PLC0415  # optional: only for models in such files
+    except ImportError:  # transformers reports it if it is needed
         yield
         return
     usual = gguf.GGUFReader
     readers: dict[str, Any] = {}
 
     class Reader(usual):
-        """The reader, whose arrays are not those of a mapped file: these are slow to slice."""
+        """A reader with plain arrays: those of a memory-mapped file are slow to slice."""
 
         @property
         def data(self) -> np.ndarray:

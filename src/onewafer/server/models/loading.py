@@ -1,9 +1,9 @@
 # pyright: basic
 # The type hints of transformers are partial; this file is the only one here that touches it.
-"""A model from its files: the words first, then the weights.
+"""Loading of a model by transformers: the tokenizer, then the weights.
 
-transformers loads both; what it raises for files that it cannot read becomes one sentence. Nothing
-is fetched, no code that comes with a model runs, and no pickle is read.
+An error of transformers becomes one sentence. Nothing is downloaded, no code of a model's folder
+runs, and no pickle is read.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ if TYPE_CHECKING:
 _CONTEXT_FIELDS: Final = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 _USUAL_CONTEXT: Final = 8192
 _MOST_CONTEXT: Final = 1 << 24
-"""Tokenizers without a limit say 10³⁰."""
+"""Larger values mean no limit: tokenizers without one have 10³⁰."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model that computes on this computer."""
+    """A model with its weights."""
 
     text: TextModel
     module: PreTrainedModel
-    """In evaluation mode, in the number format that transformers chooses for its files."""
+    """The module in evaluation mode, in the dtype that transformers chooses for its files."""
 
 
 def load_model(
     name: str, *, bar: ProgressBar, max_memory: int | None = None, dtype: torch.dtype | None = None
 ) -> LoadedModel:
-    """Load a model by name or path; `dtype` None: the number format of its files.
+    """Load a model by name or path; `dtype` None: that of its files.
 
     Raises:
         ConfigurationError: it is unknown, cannot be read, or does not fit into `max_memory` bytes
@@ -89,7 +89,7 @@ def _load(source: ModelSource, bar: ProgressBar, dtype: torch.dtype | None) -> L
 
 
 def build_without_weights(source: ModelSource) -> torch.nn.Module:
-    """Return the module that the configuration describes, with weights that take no memory.
+    """Build the module of a configuration, with weights that take no memory.
 
     Raises:
         ConfigurationError: it cannot be read.
@@ -109,7 +109,7 @@ def build_without_weights(source: ModelSource) -> torch.nn.Module:
 
 
 def load_text(source: ModelSource, *, bar: ProgressBar) -> TextModel:
-    """Load the tokenizer and what goes with it.
+    """Load the tokenizer, the chat template and the limits of a model.
 
     Raises:
         ConfigurationError: it cannot be read.
@@ -162,7 +162,7 @@ def _context_length(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast
 def _end_ids(
     source: ModelSource, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast
 ) -> set[int]:
-    """Return the tokens by which an answer ends, by whoever names them."""
+    """Return the end tokens named by the configuration, the tokenizer or the generation config."""
     named: list[Any] = [config.eos_token_id, tokenizer.eos_token_id]
     if (source.folder / "generation_config.json").is_file():
         with _one_sentence(source):
@@ -182,7 +182,7 @@ def _file_bytes(source: ModelSource) -> int:
 
 @contextmanager
 def _unpacking_on(bar: ProgressBar) -> Generator[None]:
-    """Show on our bar how many tensors of a GGUF file are unpacked, instead of another one."""
+    """Show the progress of unpacking a GGUF file on our bar instead of a bar of tqdm."""
 
     def shown_on_bar(tensors: Iterable[Any], **_look: object) -> Generator[Any]:
         known = list(tensors)
@@ -210,7 +210,7 @@ def _read_tokenizer(source: ModelSource, place: dict[str, Any]) -> object:
 
 @contextmanager
 def _one_sentence(source: ModelSource) -> Generator[None]:
-    """Keep transformers quiet, and say in one sentence what it could not read."""
+    """Silence transformers in the block, and convert its errors to one sentence."""
     level, shows_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -218,7 +218,7 @@ def _one_sentence(source: ModelSource) -> Generator[None]:
         yield
     except ConfigurationError:
         raise
-    except Exception as error:  # tokenizers raises nothing narrower for damaged files
+    except Exception as error:  # tokenizers raises plain exceptions for damaged files
         first = next(
             (line for line in str(error).splitlines() if line.strip()), type(error).__name__
         )

@@ -1,10 +1,10 @@
-"""The beginning of a safetensors file, checked against its length without loading any weight.
+"""The header of a safetensors file, checked against its length without loading any weight.
 
     u64 length of the header, the header as JSON, the bytes of the tensors one after the other
     header: {name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
 
-The layout is that of huggingface/safetensors (README, "Format"). The package checks the same when
-it opens a file; here it is known before PyTorch is imported.
+The layout is that of huggingface/safetensors (README, "Format"). The package checks the same, but
+only after PyTorch is imported.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 _LENGTH_BYTES: Final = 8
 _MOST_HEADER_BYTES: Final = 100_000_000
-"""The package reads no longer header."""
+"""The package's own limit."""
 _POINTER: Final = b"version https://git-lfs"
-"""How the text begins that Git keeps in place of a large file."""
+"""The start of a Git LFS pointer, which stands for a large file."""
 _BITS: Final = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
     **dict.fromkeys(("U32", "I32", "F32"), 32),
     **dict.fromkeys(("U64", "I64", "F64"), 64),
 }
-"""Bits of an element; other formats are left to the package."""
+"""Bits of an element; other dtypes are checked by the package."""
 
 
 def check_header(path: Path) -> None:
-    """Refuse a file whose tensors are not where its header says.
+    """Check that the tensors in the header fill the file exactly.
 
     Raises:
         OSError: the file cannot be read.
@@ -73,7 +73,7 @@ def _read(file: IO[bytes], num_bytes: int) -> tuple[dict[str, Any], int]:
 
 
 def _spans(header: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """Yield where the bytes of each tensor begin and end."""
+    """Yield the start and end of each tensor's bytes."""
     for name, tensor in header.items():
         if name == "__metadata__":
             continue
@@ -84,7 +84,7 @@ def _spans(header: dict[str, Any]) -> Iterator[tuple[int, int]]:
 
 
 def _span(tensor: dict[str, Any]) -> tuple[int, int] | None:
-    """Return where the bytes of a tensor begin and end; None if they are not those of its shape."""
+    """Return the start and end of a tensor's bytes; None: they do not match its shape."""
     try:
         start, stop = tensor["data_offsets"]
         num_bits = _BITS.get(tensor["dtype"], 0) * math.prod(tensor["shape"])

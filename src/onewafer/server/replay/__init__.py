@@ -1,4 +1,4 @@
-"""Replay a trace of requests on the clock of the served system: nothing sleeps or computes."""
+"""Replay of request traces on the simulated clock of a served system, without values."""
 
 from onewafer.server.replay.replaying import Replay, ReplayedRequest, replay
 from onewafer.server.replay.trace import TraceRequest, read_trace

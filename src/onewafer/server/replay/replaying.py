@@ -1,4 +1,4 @@
-"""Requests of a trace on a timeline, and what they took."""
+"""Simulation of a trace's requests on a timeline."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from onewafer.server.scheduler import Happening, SequenceTimes
 
 _AT_A_TIME = 512
-"""Requests that arrive before the timeline is asked what happened."""
+"""Requests that are submitted before the timeline runs."""
 _STEP_SECONDS = 1.0
-"""Seconds of the served system between two looks at the progress."""
+"""Seconds of the served system between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayedRequest:
-    """A request of a trace, and what it took."""
+    """A request of a trace with its times."""
 
     request: TraceRequest
     times: SequenceTimes
@@ -32,15 +32,15 @@ class ReplayedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A trace on a system."""
+    """The result of a trace on a system."""
 
     system: ServedSystem
     requests: tuple[ReplayedRequest, ...]
-    """The answered requests, in the order in which they ended."""
+    """The answered requests, in the order of their ends."""
     refused: tuple[TraceRequest, ...]
-    """The requests that are longer than the context."""
+    """Requests that are longer than the context."""
     gaps: Sequence[float] = field(repr=False)
-    """Seconds between consecutive tokens of an answer, of all answers (ITL)."""
+    """Seconds between consecutive tokens, in all answers (ITL)."""
 
     @property
     def seconds(self) -> float:
@@ -57,12 +57,12 @@ class Replay:
 
     @property
     def tokens_per_second(self) -> float:
-        """Rate of the whole system while the trace lasts."""
+        """The throughput of the whole system over the trace."""
         return self.answer_tokens / self.seconds if self.requests else 0.0
 
     @property
     def joules(self) -> float:
-        """Energy of all requests: idle power is counted while a request is there."""
+        """The energy of all requests; idle power counts while a request is on the system."""
         return math.fsum(one.times.joules for one in self.requests)
 
 
@@ -72,10 +72,10 @@ def replay(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Replay:
-    """Answer the requests of a trace, which is in the order of its times.
+    """Simulate the requests of a trace, which must be sorted by time.
 
-    The same trace on the same system gives the same result, to the last bit. `progress` is told how
-    many requests have ended, and how many there are.
+    The result is deterministic, to the last bit. `progress` gets the number of ended requests, and
+    the number of all.
     """
     longest = min(system.context, system.room_tokens)
     fitting = [one for one in trace if one.prompt_tokens + one.answer_tokens <= longest]
@@ -90,7 +90,7 @@ def replay(
             )
         )
         timeline.tell(index, range(request.answer_tokens), is_all=True)
-        if index % _AT_A_TIME == _AT_A_TIME - 1:  # others may come at the same moment
+        if index % _AT_A_TIME == _AT_A_TIME - 1:  # others may have the same time
             record.note(timeline.run(math.nextafter(request.seconds, -math.inf)))
             if progress is not None:
                 progress(len(record.ended), len(fitting))
@@ -105,17 +105,17 @@ def replay(
 
 
 class _Record:
-    """The fate of the requests of a trace."""
+    """Collects the ended requests and the gaps between tokens."""
 
     def __init__(self, requests: dict[int, TraceRequest]) -> None:
         self._requests = requests
         self._last: dict[int, float] = {}
-        """When the last token of each running answer left."""
+        """The time of each running answer's last token."""
         self.ended: list[ReplayedRequest] = []
         self.gaps = array("d")
 
     def note(self, happened: Sequence[Happening]) -> None:
-        """Note what happened."""
+        """Add events of the timeline."""
         for one in happened:
             match one:
                 case Token():

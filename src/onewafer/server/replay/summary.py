@@ -1,4 +1,4 @@
-"""A replay as a table for people, and as JSON."""
+"""The result of a replay as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PERCENTILES = (50, 90, 99)
 
 
 def percentiles(numbers: Sequence[float]) -> dict[str, float]:
-    """Return the mean and the percentiles of numbers, by linear interpolation; {}: there are none.
+    """Return the mean and the percentiles of numbers, by linear interpolation; {} for none.
 
     >>> percentiles([1.0, 2.0, 3.0])["p50"]
     2.0
@@ -37,7 +37,7 @@ def percentiles(numbers: Sequence[float]) -> dict[str, float]:
 
 
 def distributions(replay: Replay) -> dict[str, dict[str, float]]:
-    """Return what requests waited for, in seconds; the names are those of the field."""
+    """Return the distributions of latencies in seconds, by their usual names."""
     all_times = [one.times for one in replay.requests]
     tpot = [times.tpot_seconds for times in all_times]
     return {
@@ -59,7 +59,7 @@ _TITLES = {
 
 
 def render(replay: Replay) -> RenderableType:
-    """Return the rates, the distributions, and what was refused."""
+    """Return the rates, the distributions, and the refused requests."""
     system = replay.system
     lines = [Text(f"{system.title}: {system.layout}")]
     if replay.requests:
@@ -97,7 +97,7 @@ def _table(replay: Replay) -> Table:
 
 
 def to_json(replay: Replay) -> str:
-    """Return everything in SI units: the system, the distributions, and each request."""
+    """Return the system, the distributions and each request, in SI units."""
     return json.dumps(
         {
             "schema": "onewafer-replay-1",

@@ -1,4 +1,4 @@
-"""Traces of requests as the field writes them: one JSON object a line, as Mooncake published.
+"""Traces of requests in Mooncake's format: one JSON object a line.
 
     {"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47, 2353]}
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_TOKENS = 512
-"""Tokens that one of `hash_ids` stands for."""
+"""Tokens of a block, which one of `hash_ids` names."""
 _MOST_TOKENS = 10_000_000
 _MOST_MILLISECONDS = 10**12
 """About 30 years."""
@@ -31,7 +31,7 @@ _REFUSED = {
     "text_input": "a text; write its number of tokens as input_length",
     "messages": "a conversation; write its number of tokens as input_length",
 }
-"""Fields of related formats that change what a line means."""
+"""Fields of related formats that would change the meaning of a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +39,14 @@ class TraceRequest:
     """One line of a trace."""
 
     line: int
-    """Number of the line, from 1."""
+    """The number of the line, from 1."""
     seconds: float
     prompt_tokens: int
     answer_tokens: int
     hash_ids: tuple[int, ...] = ()
 
     def prompt(self) -> Sequence[int]:
-        """Return tokens that are equal where those of another line are."""
+        """Return made-up tokens, which share a prefix with other lines as `hash_ids` say."""
         if not self.hash_ids:
             first = -self.line * _MOST_TOKENS
             return range(first, first + self.prompt_tokens)
@@ -55,10 +55,10 @@ class TraceRequest:
 
 
 def read_trace(path: Path) -> tuple[TraceRequest, ...]:
-    """Return the requests of a trace in the order of their times.
+    """Read the requests of a trace, sorted by time.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a line is no request; it names the line.
+        ConfigurationError: the file cannot be read, or a line, which it names, is no request.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def _requests(path: Path, text: str) -> Iterator[TraceRequest]:
 
 
 def _request(number: int, line: str) -> TraceRequest:
-    """Return the request of a line; raise ValueError if it is none."""
+    """Parse a line; raise ValueError if it is no request."""
     try:
         found: object = json.loads(line)
     except (ValueError, RecursionError) as error:

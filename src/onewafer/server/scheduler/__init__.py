@@ -1,7 +1,6 @@
-"""Requests in wafer time: which rows go together in a launch, and when each token is there.
+"""A discrete-event simulation of requests on the served system: launches, and times of tokens.
 
-A discrete-event simulation. Its result follows from arrivals and token counts alone: how long this
-computer takes to compute a token changes nothing.
+The result depends only on arrivals and token counts, not on the speed of this computer.
 """
 
 from onewafer.server.scheduler.sequences import (

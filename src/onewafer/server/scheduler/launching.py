@@ -1,4 +1,4 @@
-"""Which rows the next launch has: the policies of wafers and of inference engines on GPUs."""
+"""The rows of the next launch: the policies of wafers and of inference engines on GPUs."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):  # not a frozen dataclass: a launch is made in half the time
-    """Some tokens of a prompt."""
+    """A chunk of a prompt."""
 
     sequence: Sequence
     position: int
-    """Position of the first of them."""
+    """The position of its first token."""
     rows: int
     is_last: bool
-    """True if the prompt ends with them: a token of the answer comes out."""
+    """True if the prompt ends with it: the launch yields the first token of the answer."""
 
 
 class Entering(NamedTuple):
-    """Rows that go in together."""
+    """The rows of a launch."""
 
     tokens: tuple[Sequence, ...]
-    """Sequences with one new token each."""
+    """Sequences in decode, with one row each."""
     parts: tuple[Part, ...]
-    """Parts of prompts."""
+    """Chunks of prompts."""
     rows: Rows
-    """The quantities that the time of their launch depends on."""
+    """The numbers that determine the launch's time."""
     yielding: tuple[Sequence, ...]
-    """Sequences that get a token of it."""
+    """Sequences that get a token from the launch."""
 
 
 class Launch(NamedTuple):
-    """Rows that are on their way through the system."""
+    """A launch that the system executes."""
 
     replica: int
     yielding: tuple[Sequence, ...]
-    """Sequences that get a token when it is done; their clients may have gone by then."""
+    """Sequences that get a token at its end, unless they are cancelled before."""
 
 
 def _together(tokens: tuple[Sequence, ...], parts: tuple[Part, ...]) -> Entering:
-    """Return rows of both kinds."""
+    """Return a launch of decode rows and prompt chunks."""
     rows = Rows(
         tokens=len(tokens),
         token_position=_mean([one.position for one in tokens]),
@@ -59,19 +59,19 @@ def _together(tokens: tuple[Sequence, ...], parts: tuple[Part, ...]) -> Entering
 
 
 def _tokens_alone(tokens: tuple[Sequence, ...]) -> Entering:
-    """Return rows of new tokens."""
+    """Return a launch of decode rows only."""
     total = sum([one.position for one in tokens])
     return Entering(tokens, (), Rows(len(tokens), total // len(tokens)), tokens)
 
 
 def _part_alone(part: Part) -> Entering:
-    """Return the rows of a part of one prompt."""
+    """Return a launch of one prompt chunk."""
     rows = Rows(0, 0, 1, part.rows, part.position)
     return Entering((), (part,), rows, (part.sequence,) if part.is_last else ())
 
 
 def _read(sequence: Sequence, most: int) -> Part:
-    """Take the next tokens of a prompt, at most `most`."""
+    """Take the next chunk of a prompt, of at most `most` tokens."""
     position = sequence.read
     left = len(sequence.arrival.prompt) - position
     rows = min(left, most)
@@ -85,30 +85,30 @@ def _mean(numbers: list[int]) -> int:
 
 @dataclass(slots=True)
 class Ready:
-    """Sequences of one replica that can go in, the longest ready ones first."""
+    """The queues of one replica: sequences that are ready for a launch, the oldest first."""
 
     replica: int
     tokens: deque[tuple[float, Sequence]] = field(default_factory=deque[tuple[float, "Sequence"]])
     prompts: deque[tuple[float, Sequence]] = field(default_factory=deque[tuple[float, "Sequence"]])
 
     has_read: bool = False
-    """True if the last launch was a part of a prompt."""
+    """True if the last launch was a prompt chunk."""
 
     def __bool__(self) -> bool:
-        """Tell whether a launch could have rows."""
+        """Tell whether any sequence is ready."""
         return bool(self.tokens or self.prompts)
 
     def forget(self, sequence: Sequence) -> None:
-        """Take a sequence out of all lines."""
+        """Remove a sequence from the queues."""
         for line in (self.tokens, self.prompts):
             kept = [entry for entry in line if entry[1] is not sequence]
             line.clear()
             line.extend(kept)
 
     def reader(self) -> Sequence | None:
-        """Return the sequence whose prompt is read next, by a part that is not the last.
+        """Return the sequence whose prompt is next, if its chunk is not the last one.
 
-        None: the next launch has a token, or yields one.
+        None: the next launch has a decode row, or yields a token.
         """
         if self.tokens or not self.prompts:
             return None
@@ -116,30 +116,30 @@ class Ready:
         return sequence if sequence.left_to_read > sequence.part_rows else None
 
     def note_part(self, now: float) -> None:
-        """Take notice that a part of the first prompt, not its last, has gone in."""
+        """Note that a chunk of the first prompt, not its last one, was launched."""
         self.has_read = True
         self.prompts[0] = (now, self.prompts[0][1])
 
     @property
     def has_one_token(self) -> bool:
-        """True if the next launch has one new token, where launches have rows of one kind."""
+        """True if the next launch is one decode row, on systems with launches of one kind."""
         return len(self.tokens) == 1 and (self.has_read or not self.prompts)
 
     def take_token(self) -> Sequence:
-        """Take the first new token."""
+        """Take the first sequence in decode."""
         self.has_read = False
         return self.tokens.popleft()[1]
 
     def next_rows(self, system: ServedSystem, now: float) -> Entering:
-        """Take the rows of the next launch; there are some."""
+        """Take the rows of the next launch; a sequence must be ready."""
         return self._mixed(system) if system.is_mixed else self._of_one_kind(system, now)
 
     def _of_one_kind(self, system: ServedSystem, now: float) -> Entering:
-        """Take new tokens together, or a part of one prompt.
+        """Take decode rows, or a chunk of one prompt.
 
-        Behind each part of a prompt new tokens go in, so that they wait for one part at most. Else
-        whoever has waited longest goes in; but a launch that is not full lets a part of a prompt go
-        first, so that more tokens come together.
+        After each prompt chunk decode rows are launched, so that they wait for one chunk at most.
+        Otherwise a full launch of decode rows goes first if it has waited for longer than the
+        prompt, and a prompt chunk else, so that more decode rows gather.
         """
         tokens, prompts = self.tokens, self.prompts
         is_full = len(tokens) >= system.most_tokens
@@ -159,7 +159,7 @@ class Ready:
         return _part_alone(part)
 
     def _mixed(self, system: ServedSystem) -> Entering:
-        """All tokens, and as much of the prompts as the budget allows, the first ones first."""
+        """Take all decode rows, and prompt chunks up to the budget, in order."""
         tokens = tuple(sequence for _, sequence in self.tokens)
         self.tokens.clear()
         budget = max(1, system.most_prompt_rows - len(tokens))

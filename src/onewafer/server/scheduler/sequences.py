@@ -1,4 +1,4 @@
-"""A sequence on its way, and its events: from arrival over its prompt to its tokens."""
+"""The state of a sequence on the served system, and its events."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One answer that is asked for."""
+    """The request for one answer."""
 
     id: int
     seconds: float
-    """When it arrives."""
+    """The time of its arrival."""
     prompt: Several[int]
-    """Tokens, at least one; equal beginnings are what a slot can keep."""
+    """Tokens, at least one; a prompt with the same prefix can reuse a slot's cache."""
     most_tokens: int
-    """Tokens that the answer may have, at least 1: room is kept for all."""
+    """The most tokens of the answer, at least 1."""
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens that room is kept for."""
+        """Tokens that are reserved in the KV cache."""
         return len(self.prompt) + self.most_tokens
 
 
@@ -36,18 +36,18 @@ class Sequence:
     arrival: Arrival
     slot: Slot | None = None
     read: int = 0
-    """Tokens of the prompt that are in the slot or in a launch."""
+    """Tokens of the prompt that were cached or launched."""
     part_rows: int = 1
-    """Tokens of its prompt that a launch has, where it has those of no other prompt."""
+    """Tokens of a prompt chunk, on systems whose launches have one prompt at most."""
     cached: int = 0
     produced: int = 0
-    """Tokens that have left the system."""
+    """Tokens of the answer that have left the system."""
     computed: list[int] = field(default_factory=list[int])
-    """Tokens that are known: the answer may be longer."""
+    """The known tokens of the answer, so far."""
     is_known: bool = False
     """True if `computed` is the whole answer."""
     has_come: bool = False
-    """True if it has reached the system."""
+    """True if it has arrived at the system."""
     is_given_up: bool = False
     launches: int = 0
     joules: float = 0.0
@@ -56,23 +56,23 @@ class Sequence:
 
     @property
     def position(self) -> int:
-        """Position of its next token."""
+        """The position of its next row."""
         return len(self.arrival.prompt) + self.produced - 1
 
     @property
     def left_to_read(self) -> int:
-        """Tokens of the prompt that no launch has had."""
+        """Tokens of the prompt that are not launched yet."""
         return len(self.arrival.prompt) - self.read
 
     def enter(self, now: float, joules: float) -> None:
-        """Go into a launch with a part of the prompt."""
+        """Count a launch with a chunk of the prompt."""
         self.launches += 1
         self.joules += joules
         if self.first_launch is None:
             self.first_launch = now
 
     def times(self, now: float) -> SequenceTimes:
-        """Return what it took, if its last token leaves now."""
+        """Return its times, if its last token leaves now."""
         assert self.first_launch is not None, "a token comes out of a launch"
         return SequenceTimes(
             arrival_seconds=self.arrival.seconds,
@@ -97,13 +97,13 @@ class SequenceTimes:
     last_token_seconds: float
     prompt_tokens: int
     cached_tokens: int
-    """Tokens of the prompt whose keys and values were in the slot already."""
+    """Tokens of the prompt that were in the slot's cache."""
     answer_tokens: int
     launches: int
-    """Launches that had rows of it."""
+    """Launches with rows of it."""
     joules: float
-    """Its share of each launch's energy, by rows, and of the idle power while it was there, which
-    all sequences that are there share equally."""
+    """Its share of each launch's energy, by rows, and an equal share of the idle power with all
+    other sequences on the system."""
 
     @property
     def ttft_seconds(self) -> float:
@@ -112,7 +112,7 @@ class SequenceTimes:
 
     @property
     def tpot_seconds(self) -> float | None:
-        """The mean time between its tokens; None: it has one."""
+        """The mean time between its tokens; None: it has only one."""
         if self.answer_tokens == 1:
             return None
         return (self.last_token_seconds - self.first_token_seconds) / (self.answer_tokens - 1)
@@ -132,7 +132,7 @@ class Token(NamedTuple):  # not a frozen dataclass: made in half the time
 
     id: int
     number: int
-    """From 0, in its answer."""
+    """The index of the token in its answer, from 0."""
     seconds: float
 
 

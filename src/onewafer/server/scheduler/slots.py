@@ -1,7 +1,7 @@
-"""Room for keys and values: slots, each with the tokens of one sequence.
+"""The KV cache: slots, each with the tokens of one sequence.
 
-A sequence that ends leaves its tokens in the slot. A later one that begins with the same tokens
-goes on behind them, without reading them again: a prefix cache that needs no copies.
+A sequence leaves its tokens in the slot when it ends. A later one with the same prefix continues
+after it: a prefix cache without copies.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """Room for one sequence."""
+    """The KV cache of one sequence."""
 
     replica: int
     order: int
-    """Its number among those of the replica."""
+    """Its index in the replica."""
     content: Sequence[int] = ()
-    """Tokens whose keys and values it has."""
+    """The cached tokens."""
     reserved: int = 0
-    """Tokens that the sequence in it may come to."""
+    """The most tokens that its sequence can have."""
     last_used: int = 0
 
     def common(self, prompt: Sequence[int]) -> int:
-        """Return how many tokens of a prompt it has; the last one is always computed."""
+        """Return the number of a prompt's cached tokens; its last one is always computed."""
         return common_prefix(self.content, prompt, most=len(prompt) - 1)
 
 
@@ -37,19 +37,19 @@ class Slots:
 
     replicas: int
     num_slots: int
-    """Slots of one replica."""
+    """The slots of each replica."""
     room_tokens: int
-    """Tokens that one replica has room for."""
+    """The most tokens of each replica's KV cache."""
     _free: list[dict[int, Slot]] = field(default_factory=list[dict[int, Slot]])
-    """The free slots of each replica by their order, those first that were not used for longest."""
+    """For each replica, order → free slot, the least recently used first."""
     _reserved: list[int] = field(default_factory=list[int])
     num_taken: int = 0
-    """Slots that are not free."""
+    """Number of slots in use."""
     _clock: int = 0
-    """Counts takes and releases: the order of use."""
+    """A counter of uses, for the least recently used order."""
 
     def __post_init__(self) -> None:
-        """Make them, all free."""
+        """Make all slots, free."""
         self._reserved = [0] * self.replicas
         self._free = [
             {order: Slot(replica, order) for order in range(self.num_slots)}
@@ -58,19 +58,19 @@ class Slots:
 
     @property
     def num_free(self) -> int:
-        """Slots that no sequence is in."""
+        """Number of free slots."""
         return self.replicas * self.num_slots - self.num_taken
 
     @property
     def fraction_in_use(self) -> float:
-        """Share of the room that sequences have reserved, 0 to 1."""
+        """The reserved share of the KV cache, 0 to 1."""
         return sum(self._reserved) / (self.replicas * self.room_tokens)
 
     def take(self, prompt: Sequence[int], *, reserved: int) -> tuple[Slot, int] | None:
-        """Return a slot for so many tokens, and those of the prompt that are there; None: no room.
+        """Take a slot for `reserved` tokens, and count its cached tokens; None: there is no room.
 
-        It is the one with most of the prompt, then one of the emptiest replica, then the one that
-        was not used for longest.
+        The slot has the longest prefix of the prompt; of equal ones, the emptiest replica, then the
+        least recently used one is chosen.
         """
         found = [
             _with_most(free.values(), prompt)
@@ -92,7 +92,7 @@ class Slots:
         return -common, self._reserved[slot.replica], slot.last_used, slot.order
 
     def release(self, slot: Slot, content: Sequence[int]) -> None:
-        """Free a slot, in which the keys and values of `content` stay."""
+        """Free a slot, in which the tokens `content` stay cached."""
         self._reserved[slot.replica] -= slot.reserved
         self.num_taken -= 1
         slot.reserved, slot.content = 0, content
@@ -105,9 +105,9 @@ class Slots:
 
 
 def _with_most(slots: Iterable[Slot], prompt: Sequence[int]) -> tuple[Slot, int]:
-    """Return the first of some slots that has most of a prompt, and how many tokens of it.
+    """Return the first slot with the longest prefix of a prompt, and its length.
 
-    One token tells of most slots that they have no more: a server looks at all for each request.
+    For speed, most slots are ruled out by comparing one token.
     """
     remaining = iter(slots)
     best = next(remaining)
@@ -121,7 +121,7 @@ def _with_most(slots: Iterable[Slot], prompt: Sequence[int]) -> tuple[Slot, int]
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int], *, most: int) -> int:
-    """Return the length of the common beginning of two sequences, at most `most`.
+    """Return the length of the common prefix of two sequences, at most `most`.
 
     >>> common_prefix([1, 2, 3, 4], [1, 2, 9], most=3)
     2

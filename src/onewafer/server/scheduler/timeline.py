@@ -1,10 +1,10 @@
-"""The clock of the served system: arrivals, launches, tokens, in the order in which they happen.
+"""The simulated time of the served system: arrivals, launches and tokens, in order.
 
-    arrival ─▶ queue ─▶ slot ─▶ parts of the prompt ─▶ first token ─▶ … ─▶ last token, slot is free
+    arrival ─▶ queue ─▶ slot ─▶ chunks of the prompt ─▶ first token ─▶ … ─▶ last token, slot is free
                                 └───── launches: enter one a period, are done after their latency
 
-A token is computed elsewhere, at any time (`tell`). Where the timeline comes to a token that is not
-known yet, it stands still until it is told.
+Tokens are computed elsewhere, at any time, and passed to `tell`. At a token that is not known yet,
+the timeline stops until it is told.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
     from onewafer.server.scheduler.sequences import Happening
 
     _Event: TypeAlias = Arrival | Launch
-    """A sequence comes, or a launch is done."""
+    """The arrival of a sequence, or the end of a launch."""
 
 
 @dataclass(slots=True)
 class IdlePower:
-    """The integral of idle power over the number of sequences that are there."""
+    """Divides the idle energy equally among the sequences on the system."""
 
     watts: float
     _joules: float = 0.0
-    """Joules of a sequence that had always been there."""
+    """The integral of idle power ÷ number of sequences, over time."""
     _since: float = 0.0
     _at_entry: dict[int, float] = field(default_factory=dict[int, float])
 
     def enter(self, sequence_id: int, now: float) -> None:
-        """Begin to charge a sequence."""
+        """Add a sequence."""
         self._advance(now)
         self._at_entry[sequence_id] = self._joules
 
     def leave(self, sequence_id: int, now: float) -> float:
-        """Return the joules of a sequence, which leaves."""
+        """Remove a sequence, and return its joules."""
         self._advance(now)
         return self._joules - self._at_entry.pop(sequence_id)
 
     def forget(self, sequence_id: int, now: float) -> None:
-        """Charge a sequence no longer, if it was there."""
+        """Remove a sequence, if it is there."""
         self._advance(now)
         self._at_entry.pop(sequence_id, None)
 
@@ -66,14 +66,14 @@ class IdlePower:
 
 
 _KEPT_TIMES = 16_384
-"""Launches whose times are remembered: most have rows that another one had."""
+"""Cached times of launches: most have the same rows as an earlier one."""
 
 
 class Timeline:
-    """Sequences on one system.
+    """The sequences on one system.
 
-    `now` is in seconds since its beginning. One trace of arrivals, with the same answers, gives the
-    same happenings, however often and in what steps `run` is called.
+    `now` is in seconds from 0. The events depend only on the arrivals and the answers, not on the
+    steps in which `run` is called.
     """
 
     def __init__(self, system: ServedSystem) -> None:
@@ -90,50 +90,50 @@ class Timeline:
         self._order = count()
         self._waiting: deque[Sequence] = deque()
         self._on_the_way: set[int] = set()
-        """Sequences that were asked for, and have not reached the system."""
+        """Sequences that were submitted and have not arrived at the system."""
         self._sequences: dict[int, Sequence] = {}
         self._slots = Slots(system.replicas, system.num_slots, system.room_tokens)
         self._ready = [Ready(replica) for replica in range(system.replicas)]
         self._free_at = [0.0] * system.replicas
-        """When the next launch of a replica may enter."""
+        """The earliest time of each replica's next launch."""
         self._done_at = [0.0] * system.replicas
-        """When the last launch of a replica is done: none overtakes another one."""
+        """The end of each replica's last launch; launches end in order."""
         self._enters_at = [math.inf] * system.replicas
-        """When the next launch of a replica goes in, behind all events of that time; infinite: it
-        has no rows."""
+        """The time of each replica's next launch, after all events of that time; infinite: no
+        sequence is ready."""
         self._power = IdlePower(system.idle_watts)
         self._happened: list[Happening] = []
         self._left = 0
-        """Launches that `run` may still let in."""
+        """The launches left in this call of `run`."""
 
     @property
     def num_waiting(self) -> int:
-        """Sequences without a slot, of those that were asked for by now."""
+        """Number of sequences without a slot, apart from future arrivals."""
         return len(self._waiting) + len(self._on_the_way)
 
     def num_waiting_with(self, more: int) -> int:
-        """Return how many would have no slot if more came now."""
+        """Return the number of sequences without a slot if `more` were submitted now."""
         free = 0 if self._waiting else self._slots.num_free
         return max(0, self.num_waiting + more - free)
 
     @property
     def num_running(self) -> int:
-        """Sequences with a slot."""
+        """Number of sequences with a slot."""
         return self._slots.num_taken
 
     @property
     def cache_fraction(self) -> float:
-        """Share of the room for keys and values that is reserved, 0 to 1."""
+        """The reserved share of the KV cache, 0 to 1."""
         return self._slots.fraction_in_use
 
     @property
     def is_idle(self) -> bool:
-        """True if no sequence is there or to come."""
+        """True if there are no sequences and no events."""
         return not (self._sequences or self._events)
 
     @property
     def lacks_token(self) -> bool:
-        """True if the next event needs a token that was not told yet."""
+        """True if the next event needs a token that is not known yet."""
         if not self._events or self._events[0][0] > min(self._enters_at):
             return False
         event = self._events[0][2]
@@ -141,20 +141,20 @@ class Timeline:
 
     @property
     def next_seconds(self) -> float | None:
-        """When something happens next, as far as is known; None: nothing will."""
+        """The time of the next known event or launch; None: there is none."""
         entering = min(self._enters_at)
         following = min(self._events[0][0], entering) if self._events else entering
         return following if following < math.inf else None
 
     def can_go_on(self, until: float) -> bool:
-        """Tell whether something happens up to a time, as far as is known."""
+        """Tell whether `run` would advance to an event at or before a time."""
         following = self.next_seconds
         return following is not None and following <= until and not self.lacks_token
 
     def arrive(self, arrival: Arrival) -> None:
-        """Let a sequence come, now or later.
+        """Submit a sequence that arrives now or later.
 
-        It must fit: `arrival.reserved_tokens` is at most the context, and so is the room.
+        Its `reserved_tokens` must fit the system's KV cache.
         """
         assert arrival.id not in self._sequences, "ids are used once"
         assert len(arrival.prompt) >= 1, "a prompt has a token"
@@ -166,7 +166,7 @@ class Timeline:
         self._at(max(arrival.seconds, self.now) + self.system.request_seconds, arrival)
 
     def tell(self, sequence_id: int, tokens: Several[int], *, is_all: bool) -> None:
-        """Say the next tokens of an answer, and whether they are the last ones."""
+        """Add known tokens of an answer; `is_all`: they are the last ones."""
         sequence = self._sequences.get(sequence_id)
         if sequence is not None:
             sequence.computed.extend(tokens)
@@ -174,7 +174,7 @@ class Timeline:
             assert sequence.computed or not is_all, "an answer has a token"
 
     def give_up(self, sequence_id: int) -> None:
-        """Forget a sequence, whose client has gone: its slot is free at once."""
+        """Cancel a sequence, and free its slot at once."""
         sequence = self._sequences.pop(sequence_id, None)
         if sequence is None:
             return
@@ -194,15 +194,15 @@ class Timeline:
         self._power.forget(sequence_id, self.now)
 
     def _forget_arrival(self, arrival: Arrival) -> None:
-        """Let a sequence not come: the clock may never get there."""
+        """Remove the event of an arrival."""
         self._events = [entry for entry in self._events if entry[2] is not arrival]
         heapq.heapify(self._events)
 
     def run(self, until: float = math.inf, *, most_launches: int = sys.maxsize) -> list[Happening]:
-        """Let everything happen up to a time; stop before a token that is not known.
+        """Simulate up to a time, or until a token is not known, or for `most_launches`.
 
-        It stops behind so many launches, too, and `can_go_on`. If it did not have to stop, `now` is
-        `until` afterwards, or the last event if that is infinite.
+        Returns the events. If it was not stopped early, `now` is `until` afterwards, or the time of
+        the last event if that is infinite.
         """
         happened, self._happened = self._happened, []
         self._left = most_launches
@@ -250,7 +250,7 @@ class Timeline:
         self._admit()
 
     def _admit(self) -> None:
-        """Give slots to those who wait, in their order."""
+        """Give slots to waiting sequences, in order."""
         while self._waiting:
             sequence = self._waiting[0]
             arrival = sequence.arrival
@@ -267,13 +267,13 @@ class Timeline:
             self._call(ready)
 
     def _call(self, ready: Ready) -> None:
-        """Let a replica take its next launch as soon as it can."""
+        """Schedule the next launch of a replica."""
         replica = ready.replica
         if self._enters_at[replica] == math.inf and ready:
             self._enters_at[replica] = max(self.now, self._free_at[replica])
 
     def _let_in(self, ready: Ready, until: float) -> None:
-        """Let the next launch of a replica in, or launches that only read on."""
+        """Start the next launch of a replica, or several that only read a prompt."""
         replica = ready.replica
         self._enters_at[replica] = math.inf
         if self.system.is_mixed:
@@ -288,7 +288,7 @@ class Timeline:
             self._enters_at[replica] = self._free_at[replica]
 
     def _time_of_part(self, rows: int) -> Callable[[int], LaunchTime]:
-        """Return what tells the time of a part of so many rows by its position."""
+        """Return the cached function from the position of a prompt chunk of `rows` to its time."""
         found = self._times_of_parts.get(rows)
         if found is None:
 
@@ -299,9 +299,9 @@ class Timeline:
         return found
 
     def _read_on(self, sequence: Sequence, ready: Ready, until: float) -> None:
-        """Let parts of a prompt in, none of them the last: nothing but time goes on.
+        """Start consecutive launches of prompt chunks, none of them the last.
 
-        It does what `_launch` does for each, in half the time: a prompt may have hundreds.
+        Equivalent to `_launch` for each, in half the time: a prompt may have hundreds.
         """
         rows, read = sequence.part_rows, sequence.read
         time_of = self._time_of_part(rows)
@@ -343,9 +343,9 @@ class Timeline:
         self._go_in(Launch(ready.replica, entering.yielding), time)
 
     def _launch_token(self, ready: Ready) -> None:
-        """Let the one token that is ready in: most launches of a wafer have one.
+        """Start a launch of one decode row: most launches of a wafer have one.
 
-        It does what `_launch` does, in half the time.
+        Equivalent to `_launch`, in half the time.
         """
         self._left -= 1
         sequence = ready.take_token()
@@ -355,12 +355,12 @@ class Timeline:
         self._go_in(Launch(ready.replica, (sequence,)), time)
 
     def _go_in(self, launch: Launch, time: LaunchTime) -> None:
-        """Note when the next launch may follow, and when this one is done."""
+        """Set the earliest time of the next launch, and the end of this one."""
         now, replica = self.now, launch.replica
         self._free_at[replica] = now + time.period_seconds
         done = max(now + time.latency_seconds, self._done_at[replica] + time.period_seconds)
         self._done_at[replica] = done
-        if launch.yielding:  # else nothing happens when it is done
+        if launch.yielding:  # else its end changes nothing
             self._at(done, launch)
 
     def _finish(self, launch: Launch) -> None:
@@ -385,7 +385,7 @@ class Timeline:
         self._admit()
 
     def _release(self, sequence: Sequence) -> None:
-        """Free a slot. Its last token was never read: it has no keys and values there."""
+        """Free the slot of a sequence, whose last token is not in the cache."""
         assert sequence.slot is not None, "it has one"
         read = max(0, sequence.produced - 1)
         prompt = sequence.arrival.prompt[: sequence.read]
@@ -395,7 +395,7 @@ class Timeline:
 
 def _is_known(launch: Launch) -> bool:
     """Tell whether all tokens that a launch yields are known."""
-    for sequence in launch.yielding:  # a loop: it is done for every launch
+    for sequence in launch.yielding:  # a loop, for speed
         if not sequence.is_given_up and len(sequence.computed) <= sequence.produced:
             return False
     return True

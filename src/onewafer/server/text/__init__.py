@@ -1,4 +1,4 @@
-"""Between texts and tokens: prompts, answers, stop texts, calls of tools, grammars."""
+"""Texts and tokens: prompts, answers, stop texts, tool calls, grammars."""
 
 from onewafer.server.text.answers import AnswerText
 from onewafer.server.text.constraints import Grammar

@@ -1,9 +1,9 @@
-"""The text of one answer, from its tokens.
+"""The text of an answer, made from its tokens.
 
     tokens ─▶ bytes ─▶ characters ─▶ calls and text ─▶ stop texts ─▶ events
 
-Each step keeps what it cannot pass on yet: a part of a character, what may become a call, what may
-become a stop text. Tokens travel with the text that they are a part of.
+Each step holds back the text that it cannot pass on yet: a part of a character, the possible start
+of a tool call or of a stop text. Tokens are passed on with their text.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPlan:
-    """The facts of an answer before its first token."""
+    """The options of an answer's text."""
 
     request_id: str
     answer: int
-    """Its index."""
+    """The index of the answer."""
     most_tokens: int
-    """Tokens that it may have, at least 1."""
+    """The most tokens, at least 1."""
     min_tokens: int = 0
-    """No stop text ends it among its first tokens."""
+    """Stop texts are ignored in so many first tokens."""
     stops: tuple[str, ...] = ()
     calls: CallFormat | None = None
-    """How its calls are written; None: it has none."""
+    """The format of tool calls; None: the answer has none."""
     has_logprobs: bool = False
 
 
 @dataclass(slots=True)
 class _Pending:
-    """Tokens whose text is not out yet."""
+    """Tokens whose text is held back."""
 
     tokens: list[int] = field(default_factory=list[int])
     starts: list[int] = field(default_factory=list[int])
-    """The characters that are not out yet before the text of each token."""
+    """For each token, the held characters before its text."""
     logprobs: list[ChosenToken] = field(default_factory=list[ChosenToken])
     num_characters: int = 0
 
     def take(self, before: int | None = None) -> tuple[tuple[int, ...], tuple[ChosenToken, ...]]:
-        """Return all tokens, or those whose text begins before a number of characters."""
+        """Drop all tokens; return them, or only those that begin before character `before`."""
         count = len(self.tokens) if before is None else bisect_left(self.starts, before)
         taken = tuple(self.tokens[:count]), tuple(self.logprobs[:count])
         self.tokens.clear()
@@ -75,7 +75,7 @@ class _Pending:
 
 
 class AnswerText:
-    """Makes events of the tokens of one answer."""
+    """Converts the tokens of one answer to events."""
 
     def __init__(self, plan: AnswerPlan, vocabulary: Vocabulary) -> None:
         self._plan = plan
@@ -84,25 +84,25 @@ class AnswerText:
         self._stops = StopTexts(plan.stops)
         self._reader = None if plan.calls is None else CallReader(plan.calls)
         self._is_plain = self._reader is None and not plan.stops
-        """True if all text may go at once."""
+        """True if there are neither tool calls nor stop texts."""
         self._holds_nothing = self._is_plain and not plan.has_logprobs
-        """True if a token that is whole characters is text at once, whatever came before."""
+        """True if the text of a token of whole characters can be sent at once."""
         self._pending = _Pending()
         self._num_tokens = 0
         self._has_ended = False
 
     @property
     def has_ended(self) -> bool:
-        """True if its end was among the events."""
+        """True after its `Ended` event."""
         return self._has_ended
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that it has so far, that of its end included."""
+        """Number of tokens so far, the end token included."""
         return self._num_tokens
 
     def take(self, produced: Produced) -> list[AnswerEvent]:
-        """Return what has become known with one more token."""
+        """Return the events of the next token."""
         assert not self._has_ended
         self._num_tokens += 1
         if produced.token in self._vocabulary.end_ids:
@@ -117,7 +117,7 @@ class AnswerText:
         return events
 
     def _read(self, produced: Produced) -> Iterator[AnswerEvent]:
-        """Yield what becomes known with a token, which may hold a part of a character."""
+        """Yield the events of a token that may have parts of characters."""
         self._keep(produced)
         text = self._decoder.decode(self._vocabulary.bytes_of(produced.token))
         if text and self._is_plain:
@@ -146,7 +146,7 @@ class AnswerText:
         )
 
     def _divide(self, text: str) -> Iterator[AnswerEvent]:
-        """Yield the events of more text."""
+        """Yield the events of more text, divided into plain text and tool calls."""
         if self._reader is None:
             yield from self._say(text)
             return
@@ -160,7 +160,7 @@ class AnswerText:
                     yield self._call(self._reader, arguments)
 
     def _say(self, text: str) -> Iterator[AnswerEvent]:
-        """Yield text, and the end if a stop text is in it."""
+        """Yield plain text, and the end of the answer if it contains a stop text."""
         if self._has_ended:
             return
         if self._num_tokens <= self._plan.min_tokens:
@@ -174,7 +174,7 @@ class AnswerText:
             yield Ended(answer=self._plan.answer, reason=Reason.STOP_TEXT, stop=released.stop)
 
     def _release(self, text: str, *, before: int | None = None) -> Iterator[AnswerEvent]:
-        """Yield text with its tokens; `before`: without those that begin behind it."""
+        """Yield text with its tokens, without those that begin at character `before` or later."""
         if text:
             tokens, logprobs = self._pending.take(before)
             yield Delta(answer=self._plan.answer, text=text, tokens=tokens, logprobs=logprobs)
@@ -191,7 +191,7 @@ class AnswerText:
         )
 
     def _end(self, reason: Reason) -> Iterable[AnswerEvent]:
-        """Yield what was held back, and the end."""
+        """Yield the held text, and the end of the answer."""
         rest = self._decoder.decode(b"", final=True)
         yield from self._divide(rest)
         for part in () if self._reader is None else self._reader.flush():
@@ -206,6 +206,6 @@ class AnswerText:
         yield Ended(answer=self._plan.answer, reason=self._reason(reason))
 
     def _reason(self, reason: Reason) -> Reason:
-        """Return why it ends: for its calls if it has some and says nothing more."""
+        """Return the reason of the end: TOOL_CALLS if the model ended it after tool calls."""
         has_calls = self._reader is not None and self._reader.num_calls > 0
         return Reason.TOOL_CALLS if has_calls and reason is Reason.END else reason

@@ -1,11 +1,11 @@
-"""How a model writes the calls of tools in its text.
+"""The formats of tool calls in a model's text.
 
     <tool_call>
     {"name": "weather", "arguments": {"city": "Oslo"}}
     </tool_call>
 
-is what Hermes, Qwen and SmolLM3 learned; a model whose template knows no tools is told to write
-the same. Llama 3 writes the object alone, with `parameters`.
+is the format of Hermes, Qwen and SmolLM3; a model whose template has no tools is instructed to use
+it. Llama 3 writes only the object, with the key `parameters`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class CallFormat:
     """The texts around the name and the arguments of a call."""
 
     begin: str
-    """The text that announces a call; empty: a call is the whole answer."""
+    """The text before the object; empty: a call is the whole answer."""
     arguments: str
     """The key of the arguments."""
     end: str
-    """The text behind the object."""
+    """The text after the object."""
     between: str = "\n"
     """The text between two calls."""
 
     @property
     def is_whole_answer(self) -> bool:
-        """True if a call stands alone: no text before it, no second one."""
+        """True if an answer with a call is that one call, without other text."""
         return not self.begin
 
     @property
@@ -51,11 +51,11 @@ class CallFormat:
 
     @property
     def tail(self) -> str:
-        """The text behind the arguments."""
+        """The text after the arguments."""
         return f"}}{self.end}"
 
     def write(self, call: ToolCall) -> str:
-        """Return a call as the model would write it."""
+        """Return a call in this format."""
         return f"{self.head}{json.dumps(call.name)}{self.middle}{call.arguments}{self.tail}"
 
 
@@ -64,7 +64,7 @@ BARE: Final = CallFormat(begin="", arguments="parameters", end="")
 
 
 def format_of_template(template: str | None) -> CallFormat | None:
-    """Return how a template tells its model to write calls; None: it knows no tools, or not these.
+    """Return the format of calls in a chat template; None: it has no tools, or another format.
 
     >>> format_of_template("{{ messages }}") is None
     True
@@ -77,7 +77,7 @@ def format_of_template(template: str | None) -> CallFormat | None:
 
 
 def describe_tool(tool: Tool) -> dict[str, Json]:
-    """Return a tool as templates read it."""
+    """Return a tool in the form that chat templates take."""
     function: dict[str, Json] = {
         "name": tool.name,
         "description": tool.description,
@@ -87,7 +87,7 @@ def describe_tool(tool: Tool) -> dict[str, Json]:
 
 
 def instructions(tools: Sequence[Tool], form: CallFormat) -> str:
-    """Return what a system message says of tools to a model whose template does not."""
+    """Return the instructions about tools for a model whose template has none."""
     lines = "\n".join(json.dumps(describe_tool(tool), ensure_ascii=False) for tool in tools)
     example = f'{form.head}"NAME"{form.middle}{{"ARGUMENT": VALUE}}{form.tail}'
     return (

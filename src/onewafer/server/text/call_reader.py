@@ -1,7 +1,6 @@
-"""Finds the calls in the text of an answer, as it comes.
+"""Incremental parser of tool calls in the text of an answer.
 
-The grammar of `constraints.py` lets a model write calls in one form only, so that a few marks tell
-the parts apart:
+The grammar of `constraints.py` fixes the format of calls, so that a few markers separate the parts:
 
     text ──head──▶ name ──middle──▶ arguments (up to the bracket that closes them) ──tail──▶ text
 """
@@ -30,14 +29,14 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class CallBegins:
-    """A call of the tool with this name."""
+    """The start of a call of the tool with this name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallGoesOn:
-    """More of the arguments."""
+    """The next part of the arguments."""
 
     arguments: str
 
@@ -53,31 +52,31 @@ class _Place(Enum):
 
 
 class CallReader:
-    """Divides the text of one answer."""
+    """Divides the text of one answer into plain text and calls."""
 
     def __init__(self, form: CallFormat) -> None:
         self._form = form
         self._place = _Place.TEXT
         self._rest = ""
-        """Text that has come, and is not read yet."""
+        """Received text that is not parsed yet."""
         self._heads = StopTexts((form.head,))
         self._is_plain = False
-        """True if it is known that the answer is no call."""
+        """True if the answer is known to be no call."""
         self._num_calls = 0
         self._brackets = Brackets()
 
     @property
     def num_calls(self) -> int:
-        """The calls that have begun."""
+        """The number of calls that have begun."""
         return self._num_calls
 
     @property
     def is_outside(self) -> bool:
-        """True if no call is open."""
+        """True if the parser is not inside a call."""
         return self._place is _Place.TEXT
 
     def push(self, text: str) -> Iterator[Part]:
-        """Yield the parts that have become known with more text."""
+        """Parse more text, and yield the parts found."""
         self._rest += text
         while self._rest:
             before = self._place
@@ -94,7 +93,7 @@ class CallReader:
                 return
 
     def flush(self) -> Iterator[Said]:
-        """Yield the text that was held back: no more comes."""
+        """Yield the held text at the end of the answer."""
         held = self._heads.flush()
         if held and not self._num_calls:
             yield Said(held)
@@ -110,7 +109,7 @@ class CallReader:
             yield Said(self._heads.flush() + text)
             return
         released = self._heads.push(text)
-        # Between calls and behind them is white space alone.
+        # Between and after calls there is only white space.
         if released.text and not self._num_calls:
             yield Said(released.text)
         if released.stop is not None:
@@ -145,14 +144,14 @@ class CallReader:
 
 
 class Brackets:
-    """Finds the end of a JSON object in a text that comes in pieces."""
+    """Finds the end of a JSON object in text that arrives in pieces."""
 
     def __init__(self) -> None:
         self._depth = 0
         self._is_text = self._is_escaped = False
 
     def close_in(self, text: str) -> int | None:
-        """Return where in `text` the object ends; None: not yet.
+        """Return the offset in `text` at which the object ends; None: it goes on.
 
         >>> brackets = Brackets()
         >>> brackets.close_in('{"a": "}'), brackets.close_in('"}}')

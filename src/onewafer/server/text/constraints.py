@@ -1,10 +1,10 @@
-"""Grammars of answers: JSON of any kind, JSON that a schema allows, calls of tools.
+"""Grammars of answers: any JSON, JSON that conforms to a schema, tool calls.
 
     answer: text | calls            tools that the model may call
     answer: calls                   tools that it must call
     calls:  call (between call)*    one only, if calls are not parallel; else a few
 
-llguidance follows them; a token that would leave the grammar is not allowed.
+llguidance evaluates them: only tokens that the grammar allows can be chosen.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 _ANY_OBJECT: Final[dict[str, Json]] = {"type": "object"}
 _MOST_CALLS: Final = 16
-"""Calls of one answer: a small model may else repeat its call for ever."""
+"""The most calls of one answer: a small model may repeat its call for ever."""
 _ANY_TEXT: Final = r"/(.|\n)*/"
 _NO_OBJECT: Final = r"/([^{](.|\n)*)?/"
-"""Text that cannot be taken for a call without marks."""
+"""Text that cannot be mistaken for a call without markers."""
 
 
 class Grammar:
-    """The grammar of the answers of a request; each answer follows it for itself."""
+    """The compiled grammar of a request's answers."""
 
     def __init__(self, grammar: str, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -47,14 +47,14 @@ class Grammar:
             raise RequestError(f"the form of the answer cannot be followed: {reason}")
 
     def begin(self) -> GrammarConstraint:
-        """Return the grammar at the beginning of an answer."""
+        """Return the state of the grammar at the start of an answer."""
         return GrammarConstraint(self._matcher.deep_copy(), self._vocabulary)
 
 
 class GrammarConstraint:
-    """The grammar of one answer, which knows what was chosen so far: a `Constraint`.
+    """The state of the grammar in one answer: a `Constraint`.
 
-    An answer whose grammar becomes too complex to follow ends there.
+    If the grammar exceeds llguidance's limits, the answer ends.
     """
 
     def __init__(self, matcher: LLMatcher, vocabulary: Vocabulary) -> None:
@@ -63,14 +63,14 @@ class GrammarConstraint:
         self._only_end = _bits(vocabulary.end_ids, vocabulary.size)
 
     def allowed(self) -> bytes | None:
-        """Return one bit a token of the vocabulary, little end first."""
+        """Return one bit for each token of the vocabulary, low bits first."""
         if self._matcher.is_stopped():
             return self._only_end
         mask = self._matcher.compute_bitmask()
         return self._only_end if self._matcher.is_error() else mask
 
     def take(self, token: int) -> None:
-        """Go on behind a token, which was allowed."""
+        """Advance by a token, which must be allowed."""
         if token not in self._vocabulary.end_ids:
             self._matcher.consume_token(token)
 
@@ -78,10 +78,10 @@ class GrammarConstraint:
 def read_grammar(
     generation: Generation, vocabulary: Vocabulary, calls: CallFormat
 ) -> Grammar | None:
-    """Return the grammar of a request's answers; None: any text will do.
+    """Return the grammar of a request's answers; None: any text is allowed.
 
     Raises:
-        RequestError: a schema cannot be followed; the message names the part.
+        RequestError: a schema is not supported; the message names the part.
     """
     tools, form = generation.tools, generation.form
     has_tools = bool(tools.tools) and tools.use is not ToolUse.NONE
@@ -116,7 +116,7 @@ def _schema_of(form: Form) -> dict[str, Json] | None:
 
 
 def _tool_grammar(tools: Tools, form: Form, calls: CallFormat) -> str:
-    """Return the grammar of texts and calls, with the schemas beside it: no text of a client's."""
+    """Return the grammar of texts and calls; schemas are separate parts beside it."""
     chosen = [tool for tool in tools.tools if tools.only in (None, tool.name)]
     schemas = {f"arguments_{i}": _arguments(tool.parameters) for i, tool in enumerate(chosen)}
     schema = _schema_of(form)
@@ -141,7 +141,7 @@ def _tool_grammar(tools: Tools, form: Form, calls: CallFormat) -> str:
 
 
 def _start(tools: Tools, calls: CallFormat, *, has_schema: bool) -> str:
-    """Return the rules of whole answers."""
+    """Return the start rule."""
     head = _literal(calls.head)
     if tools.use is ToolUse.REQUIRED:
         return f"start: {head} calls"
@@ -154,17 +154,17 @@ def _start(tools: Tools, calls: CallFormat, *, has_schema: bool) -> str:
 
 
 def _arguments(parameters: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the schema of arguments, which are an object even where the client does not say so."""
+    """Return the schema of arguments, which defaults to type object."""
     return {"type": "object", **parameters}
 
 
 def _literal(text: str) -> str:
-    """Return a text as a string of the grammar language."""
+    """Return a text as a string literal of the grammar language."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _bits(tokens: frozenset[int], size: int) -> bytes:
-    """Return one bit a token, in the form of llguidance's masks."""
+    """Return a set of tokens as a mask of llguidance."""
     bits = np.zeros((size + 31) // 32 * 32, bool)
     bits[sorted(tokens)] = True
     return np.packbits(bits, bitorder="little").tobytes()

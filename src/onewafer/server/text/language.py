@@ -1,4 +1,4 @@
-"""A model's text, ready for requests: what reads prompts, and what makes answers and grammars."""
+"""The text side of a served model: reads prompts, makes grammars and answers."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Language:
         """Return the tokens of a request's prompt.
 
         Raises:
-            RequestError: it cannot be read.
+            RequestError: the prompt is invalid.
         """
         return self._prompts.read(generation)
 
     def read_grammar(self, generation: Generation) -> Grammar | None:
-        """Return what a request's answers may look like; None: any text will do.
+        """Return the grammar of a request's answers; None: any text is allowed.
 
         Raises:
-            RequestError: a schema cannot be followed.
+            RequestError: a schema is not supported.
         """
         return read_grammar(generation, self.vocabulary, self._prompts.call_format)
 
     def begin_answer(self, generation: Generation, answer: int, *, most_tokens: int) -> AnswerText:
-        """Return what makes events of an answer's tokens."""
+        """Return the converter of an answer's tokens to events."""
         tools = generation.tools
         has_calls = bool(tools.tools) and tools.use is not ToolUse.NONE
         plan = AnswerPlan(
@@ -56,7 +56,7 @@ class Language:
         return AnswerText(plan, self.vocabulary)
 
     def echoed(self, generation: Generation) -> str:
-        """Return the text that answers begin with: the prompt, if the request asks for it."""
+        """Return the prompt's text if the answers begin with it (`echo`), else ''."""
         match generation.prompt:
             case PlainText(text) if generation.echo:
                 return text

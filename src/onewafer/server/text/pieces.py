@@ -1,7 +1,7 @@
-"""The tokens of a rendered conversation, read in the pieces between its control tokens.
+"""Tokenization of a rendered conversation, piece by piece between its control tokens.
 
-A tokenizer cuts a text at control tokens itself, and reads each piece as if it were alone. System
-prompts and earlier turns come again with the next request: pieces that came lately are kept.
+A tokenizer splits a text at control tokens and tokenizes each piece independently. System prompts
+and earlier turns come again with the next request, so recent pieces are cached.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 _KEPT_PIECES: Final = 256
 _MOST_KEPT_CHARACTERS: Final = 16_384
-"""Characters of a piece that is kept: with its tokens, all pieces have some megabytes."""
+"""The most characters of a cached piece: all cached pieces take some megabytes."""
 
 
 class PieceReader:
-    """Reads texts in which control tokens are those that a template wrote."""
+    """Tokenizes texts whose control tokens were all written by a chat template."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._literal = own_tokenizer(tokenizer)
-        """Reads a control token as the letters that it has: pieces have none."""
+        """A tokenizer that treats control tokens as plain text."""
         self._literal.encode_special_tokens = True
         added = tokenizer.added_tokens_decoder.items()
         control = {token: entry for token, entry in added if entry.special}
         self._control = {entry.content: token for token, entry in control.items()}
         spellings = sorted(filter(None, self._control), key=len, reverse=True)
         self.spelled = re.compile(f"({'|'.join(map(re.escape, spellings)) or '(?!)'})")
-        """Finds control tokens."""
+        """Matches control tokens."""
         self.is_exact = all(map(_stands_alone, control.values())) and (
             "Metaspace" not in str(self._literal.pre_tokenizer)  # it asks what comes first
         )
-        """True if the tokens are those that the tokenizer has for the whole text."""
+        """True if the result is the same as that of the tokenizer for the whole text."""
         self._read_lately = lru_cache(_KEPT_PIECES)(self._read)
 
     def read(self, text: str, *, mark: str = "") -> list[int]:
-        """Return the tokens of a text, without the marks in it."""
+        """Return the tokens of a text, from which all `mark` characters are removed."""
         tokens: list[int] = []
         for place, piece in enumerate(self.spelled.split(text)):
             if place % 2:
@@ -59,5 +59,5 @@ class PieceReader:
 
 
 def _stands_alone(token: AddedToken) -> bool:
-    """Tell whether a control token takes no blank beside it, and is found before any change."""
+    """Tell whether a control token is matched exactly: without blanks, before normalization."""
     return not (token.lstrip or token.rstrip or token.single_word or token.normalized)

@@ -1,13 +1,12 @@
 """The tokens of a prompt.
 
-A conversation goes through the model's own template. A text of a message never becomes a control
-token, even if it spells one: where a message has `<|im_end|>`, an invisible mark is put into its
-copy before the template sees it. The rendered text is then cut at the control tokens that the
-template wrote, and the rest is read without any. A conversation that spells none has the tokens of
+A conversation is rendered by the model's chat template. Text of a message never becomes a control
+token, even if it spells one: into each `<|im_end|>` of a message an invisible mark is inserted
+before rendering. The rendered text is then split at the control tokens that the template wrote, and
+the rest is tokenized as plain text. A conversation without such spellings has the tokens of
 `apply_chat_template`.
 
-A plain text (`/v1/completions`) is read as transformers reads it: who continues a text writes the
-control tokens himself.
+In a plain text (`/v1/completions`) control tokens are recognised, as in transformers.
 """
 
 from __future__ import annotations
@@ -48,27 +47,27 @@ if TYPE_CHECKING:
     from onewafer.server.models import TextModel
 
 _MARKS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))
-"""Characters that Unicode never assigns: texts have no use for them."""
+"""Noncharacters of Unicode, which texts do not use."""
 
 
 class PromptReader:
-    """Makes tokens of prompts."""
+    """Tokenizes prompts."""
 
     def __init__(self, model: TextModel) -> None:
         self._model = model
         self._template = ChatTemplate(model.tokenizer)
         self._plain = own_tokenizer(model.tokenizer)
-        """Not that of transformers, whose options change with every call, in any thread."""
+        """A copy: calls of transformers change the options of the original, in any thread."""
         own_format = format_of_template(model.chat_template)
         self.call_format = own_format or TAGGED
         self._knows_tools = own_format is not None
         self._pieces = PieceReader(model.tokenizer)
 
     def read(self, generation: Generation) -> tuple[int, ...]:
-        """Return the tokens of a prompt, with the tools that the request has.
+        """Return the tokens of a request's prompt, tools included.
 
         Raises:
-            RequestError: the template refuses the conversation, or there is nothing to read.
+            RequestError: the template refuses the conversation, or the prompt is empty.
         """
         match generation.prompt:
             case Conversation() as conversation:
@@ -129,7 +128,7 @@ class PromptReader:
             ) from error
 
     def _mark(self, value: Mapping[str, Json], mark: str) -> dict[str, Json]:
-        """Return a copy in which no text spells a control token."""
+        """Return a copy with marks inside all spellings of control tokens."""
         return {
             self._mark_text(key, mark): self._mark_value(item, mark) for key, item in value.items()
         }
@@ -150,7 +149,7 @@ class PromptReader:
 
 
 def _encode(tokenizer: Backend, text: str, *, with_special: bool = False) -> Sequence[int]:
-    """Return the tokens of a text, the fast way: without their places in the text."""
+    """Return the tokens of a text, without computing their offsets."""
     [encoding] = tokenizer.encode_batch_fast([text], add_special_tokens=with_special)
     return encoding.ids
 
@@ -161,7 +160,7 @@ def _offered(generation: Generation) -> tuple[Tool, ...]:
 
 
 def _turn(message: Message) -> dict[str, Json]:
-    """Return a message as templates read it."""
+    """Return a message in the form that chat templates take."""
     turn: dict[str, Json] = {"role": message.role.value, "content": message.text}
     if message.calls:
         turn["tool_calls"] = [
@@ -178,7 +177,7 @@ def _turn(message: Message) -> dict[str, Json]:
 
 
 def _parsed(arguments: str) -> Json:
-    """Return arguments as an object, which templates write in their own way."""
+    """Return arguments as an object, since templates format it themselves."""
     try:
         return jiter.from_json(arguments.encode())  # ends, however deep they are nested
     except ValueError:  # an answer that was cut off, for instance
@@ -186,7 +185,7 @@ def _parsed(arguments: str) -> Json:
 
 
 def _without_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> Iterable[Message]:
-    """Yield a conversation in which tools, calls and their results are plain text."""
+    """Yield a conversation with tools, calls and results written as plain text."""
     if tools:
         told = instructions(tools, TAGGED)
         is_first = bool(messages) and messages[0].role is Role.SYSTEM

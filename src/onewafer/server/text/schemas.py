@@ -1,7 +1,7 @@
-"""True if a JSON schema can be followed, and which part of it cannot.
+"""Checks of JSON schemas: whether llguidance supports them, and which part it does not.
 
-llguidance says what is wrong, not where; the part is found by asking about smaller and smaller
-ones. Its own limits bound the steps that a grammar takes to build and to follow.
+Its errors do not name the part, which is found by checking smaller and smaller subschemas. Its own
+limits bound the work to compile and to evaluate a grammar.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ LIMITS: Final = LLParserLimits(
 _MOST_CHARACTERS: Final = 200_000
 _MOST_LEVELS: Final = 64
 _MOST_QUESTIONS: Final = 300
-"""Parts of a wrong schema that are tried to find the wrong one."""
+"""The most subschemas that are checked to find the wrong one."""
 _LAYOUT: Final[Mapping[str, Json]] = {
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
 }
-"""Answers are on one line, as `json.dumps` writes them: small models else end in blank lines."""
+"""JSON on one line, as of `json.dumps`: small models else write blank lines without end."""
 _MAPS: Final = ("properties", "patternProperties", "$defs", "definitions")
 _LISTS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SINGLE: Final = ("items", "additionalProperties")
 
 
 def check_schema(schema: Mapping[str, Json], tokens: LLTokenizer, *, param: str) -> None:
-    """Raise RequestError, with the name of the part, for a schema that cannot be followed."""
+    """Raise RequestError for a schema that is not supported; the message names the part."""
     if _levels(schema) > _MOST_LEVELS:
         raise RequestError(
             f"{param}: the schema is nested deeper than {_MOST_LEVELS} levels", param=param
@@ -65,23 +65,23 @@ def check_schema(schema: Mapping[str, Json], tokens: LLTokenizer, *, param: str)
 
 
 def laid_out(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """Return a schema that also says how its JSON is laid out."""
+    """Return the schema with the layout of its JSON."""
     return {**schema, "x-guidance": _LAYOUT}
 
 
 def _reason(schema: Mapping[str, Json], tokens: LLTokenizer) -> str | None:
-    """Return why a schema cannot be followed; None: it can."""
+    """Return the reason why a schema is not supported; None: it is."""
     grammar = LLMatcher.grammar_from_json_schema(json.dumps(laid_out(schema)))
     matcher = LLMatcher(tokens, grammar, log_level=0, limits=LIMITS)
     if not matcher.is_error():
-        matcher.compute_bitmask()  # reaches the limits of a step, if it has too many
+        matcher.compute_bitmask()  # checks the limits of a step
     if not matcher.is_error():
         return None
     return " ".join(matcher.get_error().split()) or "it is too complex"
 
 
 def _narrow(schema: Mapping[str, Json], tokens: LLTokenizer, reason: str) -> list[str]:
-    """Return the keys on the way to the smallest part that is wrong for the same reason."""
+    """Return the path of the smallest subschema that is refused for the same reason."""
     shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
     place: list[str] = []
     questions = 0
@@ -100,12 +100,12 @@ def _narrow(schema: Mapping[str, Json], tokens: LLTokenizer, reason: str) -> lis
 
 
 def _apart(shared: Mapping[str, Json], keys: list[str]) -> Mapping[str, Json]:
-    """Return what references of a part point to; nothing if the part is a definition itself."""
+    """Return the definitions for a subschema; none if it is a definition itself."""
     return {} if keys[0] in shared else shared
 
 
 def _children(schema: Mapping[str, Json]) -> Iterator[tuple[list[str], Mapping[str, Json]]]:
-    """Yield the schemas inside a schema, with the keys that lead there."""
+    """Yield the direct subschemas of a schema, each with its path."""
     for key in _MAPS:
         for name, child in _as_map(schema.get(key)).items():
             if isinstance(child, dict):
@@ -125,7 +125,7 @@ def _as_map(value: Json) -> Mapping[str, Json]:
 
 
 def _levels(value: Json) -> int:
-    """Return how deep a value is nested, without recursion."""
+    """Return the depth of a value's nesting, without recursion."""
     level, row = 0, [value]
     while row and level <= _MOST_LEVELS:
         inner: list[Json] = []

@@ -1,4 +1,4 @@
-"""Texts that end an answer, found across tokens."""
+"""Detection of stop texts, which may span several tokens."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Text that cannot become a part of a stop text any more."""
+    """Text that is certainly not part of a stop text."""
 
     text: str
     stop: str | None = None
-    """The stop text that came behind it; there is no more text then."""
+    """The stop text that followed; it ends the answer."""
 
 
 class StopTexts:
-    """Holds back the end of a text while it may be the beginning of a stop text.
+    """Holds back the end of a text while it may be the start of a stop text.
 
     >>> texts = StopTexts(("END",))
     >>> texts.push("a E").text, texts.push("Nd E").text, texts.push("ND b")
@@ -32,7 +32,7 @@ class StopTexts:
         return self._held
 
     def push(self, text: str) -> Released:
-        """Add text; return what is free to go."""
+        """Add text; return the text that can be sent."""
         if not self._stops:
             return Released(text)
         text, self._held = self._held + text, ""
@@ -46,12 +46,12 @@ class StopTexts:
         return Released(text[:free])
 
     def flush(self) -> str:
-        """Return what is held back: no more text comes."""
+        """Return the held text at the end of the answer."""
         text, self._held = self._held, ""
         return text
 
 
 def _beginning_at_end(text: str, stop: str) -> int:
-    """Return how many characters at the end of a text are the beginning of a stop text."""
+    """Return the length of the longest end of a text that is a start of a stop text."""
     most = min(len(text), len(stop) - 1)
     return next((n for n in range(most, 0, -1) if text.endswith(stop[:n])), 0)

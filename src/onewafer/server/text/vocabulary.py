@@ -1,4 +1,4 @@
-"""The bytes of each token, by which text is put together and grammars are followed."""
+"""The bytes of each token, for the text of answers and for grammars."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Vocabulary:
-    """The tokens of a model as bytes; control tokens have none."""
+    """The tokens of a model as bytes; those of control tokens are empty."""
 
     def __init__(self, model: TextModel) -> None:
         self.size = model.vocabulary_size
         self.end_ids = model.end_ids
         self.grammar_tokens: LLTokenizer = _grammar_tokens(model)
-        """The same tokens, as grammars read them."""
+        """The tokenizer of llguidance."""
         added = model.tokenizer.added_tokens_decoder
         self._control = {token: entry.content for token, entry in added.items() if entry.special}
         self._num_known = model.tokenizer.backend_tokenizer.get_vocab_size()
@@ -28,14 +28,14 @@ class Vocabulary:
         self._texts: dict[int, str] = {}
 
     def bytes_of(self, token: int) -> bytes:
-        """Return the bytes of a token in a text: none if it is a control token, or has no name."""
+        """Return the bytes of a token; empty for control tokens and unknown ones."""
         known = self._known.get(token)
         if known is None:
             known = self._known[token] = self._read(token)
         return known
 
     def whole_text_of(self, token: int) -> str:
-        """Return the text of a token; '' if it has none, or begins or ends inside a character."""
+        """Return the text of a token; '' if it has none, or has parts of characters."""
         text = self._texts.get(token)
         if text is None:
             try:
@@ -46,15 +46,15 @@ class Vocabulary:
         return text
 
     def name_of(self, token: int) -> str:
-        """Return how a token is shown by itself: its text, or the name of a control token.
+        """Return the displayed name of a token: its text, or the name of a control token.
 
-        A part of a character shows as U+FFFD.
+        A part of a character becomes U+FFFD.
         """
         text = self.bytes_of(token).decode("utf-8", "replace")
         return text or self._control.get(token) or f"token_id:{token}"
 
     def text_of(self, tokens: tuple[int, ...]) -> str:
-        """Return the text of tokens; parts of characters show as U+FFFD."""
+        """Return the text of tokens; parts of characters become U+FFFD."""
         return b"".join(map(self.bytes_of, tokens)).decode("utf-8", "replace")
 
     def _read(self, token: int) -> bytes:
@@ -64,7 +64,7 @@ class Vocabulary:
 
 
 def own_tokenizer(tokenizer: Tokenizer) -> Backend:
-    """Return a copy of what is inside a tokenizer, which reads a text whole and adds no padding."""
+    """Return a copy of the inner tokenizer, without truncation and padding."""
     backend = tokenizer.backend_tokenizer
     copy = backend.from_str(backend.to_str())
     copy.no_padding()

@@ -1,1 +1,1 @@
-"""Where tokens come from: the model on this computer, or a made-up text."""
+"""Sources of tokens: the model on this computer or on a simulated wafer, or synthetic text."""

@@ -1,6 +1,6 @@
 # pyright: basic
 # The type hints of torch and transformers are partial.
-"""Which computation a model gets, and how much of its context fits into memory."""
+"""The choice of a model's computation, and of the context that fits into memory."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ if TYPE_CHECKING:
     from onewafer.server.models import LoadedModel
 
 _DEFAULT_BYTES: Final = 4 << 30
-"""Bytes of keys and values where the computer does not say what it has."""
+"""Bytes of the KV cache if the available memory is not known."""
 _SHARE: Final = 0.6
-"""The part of the available memory that keys and values may take."""
+"""The share of the available memory for the KV cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOptions:
-    """How a model is computed here."""
+    """Options of the computation on this computer."""
 
     num_slots: int = 8
-    """Sequences at a time; 1: with the bits of `transformers.generate`."""
+    """Sequences at a time; with 1, logits have the bits of `transformers.generate`."""
     context_length: int | None = None
-    """Tokens of a sequence at most; None: those of the model."""
+    """The most tokens of a sequence; None: the model's context."""
     cache_bytes: int | None = None
-    """Memory of keys and values, prefix cache included; None: most of what is free."""
+    """Bytes of the KV cache, prefix cache included; None: most of the free memory."""
     num_threads: int | None = None
     """None: one for each core."""
     keeps_prefixes: bool = True
-    """True if beginnings of prompts are kept; never with one slot."""
+    """True if prefixes of prompts are cached; ignored with one slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltValues:
-    """A model that is ready to compute."""
+    """The values of a model, with a remark for the log."""
 
     values: HostValues
     remark: str
-    """How it is computed, for the log."""
+    """A clause about the computation, for the log."""
 
 
 def build_host_values(model: LoadedModel, options: HostOptions) -> BuiltValues:
-    """Return what computes a model's tokens.
+    """Return the values of a model on this computer.
 
     Raises:
         ConfigurationError: not even a short context fits into the memory.
@@ -122,7 +122,7 @@ def _free_bytes() -> int:
 
 
 _CACHES: Final = ("cache", "past_key_values", "cache_params")
-"""Names of the keys and values of earlier tokens in versions and families of models."""
+"""Names of the KV cache in outputs of different models and versions."""
 
 
 @dataclass(frozen=True, slots=True)

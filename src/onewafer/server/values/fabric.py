@@ -2,9 +2,9 @@
 # The type hints of torch and transformers are partial.
 """The model on a simulated wafer (`--values fabric`): every wavelet, for small models.
 
-A step is one launch: the next token of every sequence that writes, and parts of prompts beside
-them. Each sequence is in a place of its own on the PEs; a prompt that begins like what a free place
-has goes on from there. No bit of a row depends on the rows beside it.
+A step is one launch of decode rows and prompt chunks. Each sequence has a place of its own in the
+PEs' memory; a prompt with the prefix that a free place has cached continues from there. No bit of a
+row depends on the rows beside it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from onewafer.server.models import LoadedModel
 
 _ROWS: Final = 16
-"""Tokens of a launch: with more, a launch of one would need more memory of every PE, too."""
+"""The most tokens of a launch: each takes memory of every PE, also in smaller launches."""
 
 
 class FabricComputation(Computation):
@@ -78,10 +78,10 @@ class FabricComputation(Computation):
 def build_fabric_values(
     model: LoadedModel, *, num_slots: int, context_length: int | None
 ) -> BuiltValues:
-    """Return what computes a model's tokens on a simulated wafer.
+    """Return the values of a model on a simulated wafer.
 
     Raises:
-        ConfigurationError: the model does not fit, or has operations that the wafer has not.
+        ConfigurationError: the model does not fit, or has operations that the wafer lacks.
     """
     wanted = min(context_length or model.text.context_length, model.text.context_length)
     options = WaferOptions(fidelity=Fidelity.FABRIC, context=max(wanted, SHORTEST_CONTEXT))
@@ -110,7 +110,7 @@ def build_fabric_values(
 
 
 def _loader(options: WaferOptions) -> Loader:
-    """Return a loader that records what is simulated, if the environment says so."""
+    """Return a loader, which records runs if the environment asks for it."""
     say = logging.getLogger(__name__).info
     recordings = Recordings.from_settings(Settings.from_environment(), say)
     return Loader(options, Simulation(recordings=recordings))

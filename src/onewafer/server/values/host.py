@@ -1,16 +1,16 @@
 """The model on this computer (`--values host`).
 
-A step reads the next token of every sequence that writes, and beside them a part of the prompts
-that wait, the oldest first. What is promised:
+A step computes a row for every sequence in decode, and a part of the waiting prompts, the oldest
+first. The guarantees are:
 
-* With one slot, transformers itself computes: logits have the bits of `transformers.generate`.
+* With one slot, transformers computes: logits have the bits of `transformers.generate`.
 * With several slots, a Llama-like model in float32 is computed by `values.llama`, where no bit of a
-  row depends on other rows, on the chunks in which its prompt was read, on what the prefix cache
-  had, or on the number of slots and threads. Its logits differ from those of transformers by
-  rounding alone, about 1 part in 100,000.
+  row depends on other rows, on the chunks of its prompt, on the prefix cache, or on the number of
+  slots and threads. Its logits differ from those of transformers by rounding only, about 1 part in
+  100,000.
 * Every other model is computed by transformers, one sequence after the other, with its bits.
 
-So a request with a seed gets the same tokens whatever runs beside it.
+So a request with a seed gets the same tokens whatever other requests run.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
     from onewafer.server.contract.values import Computation, SequenceRequest
 
 _ROWS_BESIDE_ANSWERS: Final = 64
-"""Tokens of a step while answers are written: more would let them wait."""
+"""The most tokens of a step with decode rows, which must not wait for long prompts."""
 
 
 @dataclass(slots=True)
 class _Sequence:
-    """One answer that is computed."""
+    """One running answer."""
 
     request: SequenceRequest
     slot: int
     num_read: int
-    """Tokens, of prompt and answer, whose keys and values are there."""
+    """Tokens of prompt and answer in the KV cache."""
     answer: list[int] = field(default_factory=list[int])
     simulated: Simulated | None = None
 
     @property
     def is_reading(self) -> bool:
-        """True if a part of the prompt is still to be read."""
+        """True if a part of the prompt is not read yet."""
         return self.num_read < len(self.request.prompt)
 
 
@@ -97,7 +97,7 @@ class HostValues(Values):
             self._free.append(sequence.slot)
 
     def _next_chunks(self) -> list[tuple[_Sequence, Chunk]]:
-        """Return what the next step reads."""
+        """Return the chunks of the next step."""
         sequences = self._sequences.values()
         chunks = [
             (sequence, _chunk(sequence, sequence.answer[-1:], wants_logits=True))
@@ -118,7 +118,7 @@ class HostValues(Values):
         return chunks
 
     def _note_simulated(self, sequences: Iterable[_Sequence]) -> None:
-        """Count the launch for all whose rows it had, if the step was one of a simulated wafer."""
+        """Count the launch for all its sequences, if the step ran on a simulated wafer."""
         cycles = self._computation.simulated_cycles
         if cycles is not None:
             launch = Simulated(launches=1, cycles=cycles)
@@ -129,7 +129,7 @@ class HostValues(Values):
     def _try_to_choose(self, sequence: _Sequence, logits: NDArray[np.float32]) -> Produced | Failed:
         try:
             return self._choose(sequence, logits)
-        except Exception as error:  # noqa: BLE001  # it is the end of one answer alone
+        except Exception as error:  # noqa: BLE001  # only this answer fails
             return Failed(id=sequence.request.id, error=error)
 
     def _choose(self, sequence: _Sequence, logits: NDArray[np.float32]) -> Produced:

@@ -1,4 +1,4 @@
-"""Sequences on a Llama-like network: which blocks of the pool each has, and what they hold."""
+"""Paged attention for a Llama-like network: the blocks of each sequence, and a prefix cache."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class BlockPool:
-    """Numbers of blocks, from 0 to `num_blocks`.
+    """Allocates blocks, numbered from 0, and finds cached ones.
 
-    A full block is known by the tokens up to its end. A prompt that begins with the same tokens
-    takes the block instead of computing it. A block that no sequence uses stays until its place is
-    needed; the one that was not used for the longest time goes first.
+    A full block is cached under a hash of all tokens up to its end. A prompt with the same prefix
+    uses the block instead of computing it. Unused blocks are evicted when their room is needed, the
+    least recently used first.
     """
 
     def __init__(self, num_blocks: int, *, block_tokens: int) -> None:
@@ -34,17 +34,17 @@ class BlockPool:
         self._name_of_block: dict[int, bytes] = {}
         self._block_of_name: dict[bytes, int] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
-        """Known blocks without a user, the one that was used last at the end."""
+        """Cached blocks without a user, the most recently used last."""
 
     @property
     def num_used(self) -> int:
-        """Blocks that a sequence uses."""
+        """Number of blocks in use."""
         return len(self._num_users) - len(self._free) - len(self._idle)
 
     def find(self, prompt: Sequence[int]) -> tuple[list[int], bytes]:
-        """Return the known blocks that a prompt begins with, now in use, and the last one's name.
+        """Take the cached blocks of a prompt's prefix; return them, and the last one's hash.
 
-        The last token of a prompt is never in them: what follows it has to be computed.
+        The last token of a prompt is never in them: its logits have to be computed.
         """
         found: list[int] = []
         name = b""
@@ -61,7 +61,7 @@ class BlockPool:
         return found, name
 
     def take(self) -> int:
-        """Return a block for new tokens."""
+        """Take a block for new tokens."""
         if self._free:
             block = self._free.pop()
         else:
@@ -71,14 +71,14 @@ class BlockPool:
         return block
 
     def name(self, block: int, name: bytes) -> None:
-        """Make a full block known, unless another one has the same tokens."""
+        """Cache a full block, unless another one with the same tokens is cached."""
         if name not in self._block_of_name:
             self._block_of_name[name] = block
             self._name_of_block[block] = name
 
     def give_back(self, blocks: Sequence[int]) -> None:
-        """End a sequence's use of its blocks."""
-        for block in reversed(blocks):  # the end of a sequence is of less use than its beginning
+        """Release a sequence's blocks."""
+        for block in reversed(blocks):  # so that the end of a sequence is evicted before its prefix
             self._num_users[block] -= 1
             if self._num_users[block]:
                 continue
@@ -89,7 +89,7 @@ class BlockPool:
 
 
 def name_block(before: bytes, tokens: Sequence[int]) -> bytes:
-    """Return the name of a block, from that of the block before it and its tokens."""
+    """Return the hash of a block, from that of the block before it and its tokens."""
     return sha256(before + b",".join(b"%d" % token for token in tokens)).digest()
 
 
@@ -99,9 +99,9 @@ class _Paged:
 
     blocks: list[int]
     name: bytes
-    """The name of the last full block."""
+    """The hash of the last full block."""
     rest: list[int] = field(default_factory=list[int])
-    """Tokens of the last block, which is not full."""
+    """The tokens of the last block, which is not full."""
 
 
 class PagedComputation(Computation):
@@ -139,7 +139,7 @@ class PagedComputation(Computation):
             blocks.append(block)
 
     def _remember(self, chunk: Chunk) -> None:
-        """Make blocks known that are full now."""
+        """Cache blocks that are now full."""
         if not self._keeps_prefixes:
             return
         sequence = self._sequences[chunk.slot]

@@ -1,8 +1,7 @@
-"""Which token comes next: chosen from logits in float64.
+"""Sampling of the next token from logits, in float64.
 
-The choice depends on the logits, the request and the position alone: the random number of a token
-is a hash of the seed and of the token's index in its answer, so that nothing that runs beside it,
-and no earlier request, has a part in it.
+The choice depends only on the logits, the request and the position: the random number of a token is
+a hash of the seed and of the token's index in its answer. Other requests have no effect.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     Logits = NDArray[np.float32] | NDArray[np.float64]
 
 _FRACTION_BITS: Final = 53
-"""Bits of a float64's fraction."""
+"""Bits of a float64's significand."""
 _LIKELY: Final = 1024
-"""Tokens that are sorted first for top_p: usually the rest is not needed."""
+"""Tokens that are sorted first for top_p: usually they are enough."""
 
 
 def choose(
@@ -37,9 +36,9 @@ def choose(
     prompt: Sequence[int] = (),
     answer: Sequence[int] = (),
 ) -> int:
-    """Return the token with number `index` of an answer; `mask` is that of a `Constraint`.
+    """Return token number `index` of an answer; `mask` is that of a `Constraint`.
 
-    Penalties are for the tokens of `prompt` and `answer`.
+    Penalties apply to the tokens of `prompt` and `answer`.
     """
     is_short = sampling.ignores_end or index < sampling.min_tokens
     lowered = penalised(logits, sampling, prompt, answer) if sampling.has_penalties else logits
@@ -56,7 +55,7 @@ def choose(
 
 
 def uniform(seed: int, index: int) -> float:
-    """Return a number in [0, 1) that looks random, always the same for the same arguments.
+    """Return a pseudorandom number in [0, 1), a function of its arguments.
 
     >>> uniform(1, 2) == uniform(1, 2) != uniform(1, 3)
     True
@@ -66,14 +65,14 @@ def uniform(seed: int, index: int) -> float:
 
 
 def log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the natural logarithms of the model's own probabilities, at temperature 1."""
+    """Return the model's log probabilities at temperature 1."""
     scores = logits.astype(np.float64)
     scores -= scores.max()
     return scores - np.log(np.exp(scores).sum())
 
 
 def most_likely(logprobs: NDArray[np.float64], count: int) -> tuple[tuple[int, float], ...]:
-    """Return tokens with their log probabilities, the likeliest first."""
+    """Return the `count` likeliest tokens with their log probabilities, in order."""
     count = min(count, logprobs.size)
     if not count:
         return ()
@@ -85,7 +84,7 @@ def most_likely(logprobs: NDArray[np.float64], count: int) -> tuple[tuple[int, f
 def penalised(
     logits: NDArray[np.float32], sampling: Sampling, prompt: Sequence[int], answer: Sequence[int]
 ) -> Logits:
-    """Return logits with less for tokens that were there, as vLLM computes it."""
+    """Apply penalties for earlier tokens to logits, as vLLM does."""
     scores = logits.astype(np.float64)
     tokens, counts = np.unique(np.asarray(answer, np.int64), return_counts=True)
     if sampling.repetition_penalty != 1:
@@ -99,7 +98,7 @@ def penalised(
 def _adjusted(
     logits: Logits, sampling: Sampling, *, is_short: bool, end_ids: frozenset[int]
 ) -> Logits:
-    """Return logits with biases, and without an end that would come too early."""
+    """Apply biases to logits, and exclude end tokens if the answer must go on."""
     ends = sorted(end for end in end_ids if end < logits.size) if is_short else []
     if not sampling.logit_bias and not ends:
         return logits
@@ -112,14 +111,14 @@ def _adjusted(
 
 
 def _masked(scores: Logits, otherwise: Logits, mask: bytes) -> Logits:
-    """Return scores without what a grammar forbids; `otherwise` if nothing is left."""
+    """Exclude the tokens that a grammar forbids; return `otherwise` if none is left."""
     bits = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little", count=scores.size)
     left = np.where(bits, scores, -np.inf)
     return left if np.isfinite(left).any() else otherwise
 
 
 def _probabilities(scores: Logits, sampling: Sampling) -> NDArray[np.float64]:
-    """Return what a token is chosen by: not normalised, 0 for what top_k and top_p leave out."""
+    """Return unnormalised probabilities, 0 for tokens excluded by top_k and top_p."""
     below = scores.astype(np.float64) - np.max(scores)  # before it is divided: at most 0
     with np.errstate(over="ignore"):  # by a tiny temperature
         weights = np.exp(below / sampling.temperature)
@@ -132,7 +131,7 @@ def _probabilities(scores: Logits, sampling: Sampling) -> NDArray[np.float64]:
 
 
 def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
-    """Return the heaviest tokens whose share is `top_p`, one at least."""
+    """Return the likeliest tokens whose probabilities sum to `top_p`, at least one."""
     wanted = top_p * weights.sum()
     for count in (min(_LIKELY, weights.size), weights.size):
         kept = _heaviest(weights, count)
@@ -144,7 +143,7 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
 
 
 def _heaviest(weights: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Return the heaviest tokens, in order; of equal ones the first."""
+    """Return the `count` likeliest tokens in order, ties by number."""
     if count < weights.size:
         least = np.partition(weights, weights.size - count)[weights.size - count]
         candidates = np.flatnonzero(weights >= least)

@@ -1,10 +1,10 @@
-"""Made-up tokens (`--values none`) for models that this computer cannot hold: 1 µs a token.
+"""Synthetic tokens (`--values none`) for models that do not fit this computer: 1 µs a token.
 
-A text says that it is synthetic, then goes on with sentences of this file. It depends on the prompt
-and, unless the temperature is 0, on the seed. It ends after a few hundred tokens, or when the
-client wants it to end. Where a grammar allows no such text, the shortest answer is written that it
-allows: end where it can end, else close what is open. There are no logits, so that penalties and
-biases change nothing.
+A text states that it is synthetic, and continues with sentences of this file. It depends on the
+prompt and, unless the temperature is 0, on the seed. It ends after a few hundred tokens, or at the
+client's limit. If a grammar does not allow such a text, a short answer that it allows is written:
+it ends where it can, and else closes open brackets. There are no logits, so penalties and biases
+have no effect.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ _SENTENCES: Final = (
     "Nothing here answers your question.",
 )
 MOST_A_STEP = 64
-"""Tokens of one step: a thousand sequences do not hold up an event loop that makes steps."""
+"""The most tokens of one step, so that a thousand sequences do not block the event loop."""
 _SHORTEST, _LONGEST = 100, 400
-"""Tokens of a text that no limit cuts off."""
+"""The least and the most tokens of a text without a limit."""
 _CLOSING: Final = ("}", "]", '"', "0", "null", "true")
-"""Tokens that bring an answer in JSON to its end, the quickest first; in a string only a quote."""
+"""Tokens that bring an answer in JSON to its end, the best first; in a string only a quote."""
 _QUOTE: Final = '"'
 
 
 @dataclass(slots=True)
 class _Sequence:
-    """One answer that is written."""
+    """One running answer."""
 
     id: int
     script: tuple[int, ...]
     length: int
-    """Tokens before its end."""
+    """Tokens before the end token."""
     is_endless: bool
     constraint: Constraint | None
     has_logprobs: bool
@@ -82,7 +82,7 @@ class SyntheticValues(Values):
         self._closing = [tokens[0] for text in _CLOSING if len(tokens := encode(text)) == 1]
         self._running: dict[int, _Sequence] = {}
         self._turns: deque[_Sequence] = deque()
-        """Whose token is next; some may have ended."""
+        """Sequences in the order of their next tokens; some may have ended."""
 
     def begin(self, request: SequenceRequest) -> int:
         sampling = request.sampling
@@ -119,7 +119,7 @@ class SyntheticValues(Values):
         self._running.pop(sequence_id, None)
 
     def _follow(self, constraint: Constraint | None, script: tuple[int, ...]) -> Constraint | None:
-        """Return the grammar if it does not allow plain text."""
+        """Return the grammar, or None if it allows plain text."""
         if constraint is None:
             return None
         allowed = _allowed_tokens(constraint)
@@ -135,7 +135,7 @@ class SyntheticValues(Values):
         return sequence.script[index % len(sequence.script)]
 
     def _constrained(self, constraint: Constraint) -> int:
-        """Return the allowed token that ends an answer soonest."""
+        """Return an allowed token that ends the answer soon."""
         allowed = _allowed_tokens(constraint)
         wanted = self._closing if self._end is None else [self._end, *self._closing]
         if allowed is None:
@@ -148,7 +148,7 @@ class SyntheticValues(Values):
         return token
 
     def _with_logprob(self, sequence: _Sequence) -> Produced:
-        """Write a token that is certain: no other one was possible."""
+        """Return the next token with probability 1."""
         token = self._next(sequence)
         return Produced(id=sequence.id, token=token, logprob=0.0, top=((token, 0.0),))
 
