@@ -1,4 +1,4 @@
-"""Pictures and listings for people: costs, routes, recorded runs."""
+"""Pictures and listings: costs of programs, routes of colors, maps of recorded runs."""
 
 from onewafer.viewer.costs import Cost, instruction_costs, total
 from onewafer.viewer.program_listing import (

@@ -1,8 +1,7 @@
-"""A run that goes on, or has not begun: the parts of a page that is opened before it.
+"""The page of a run that was opened before its recording exists.
 
-In: the file that the run will be recorded in, and what lay there before. Out: the parts of its
-recording. A run of several programs has a file each (`file_of_program`): the page shows the one
-that runs, and the longest when all are over.
+If the run has several programs, each has a recording (`file_of_program`): the page shows the one
+that is running, and at the end the longest.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _NOTHING = json.dumps({"is_awaited": True}).encode()
 
 
 def states_of_programs(path: Path) -> dict[Path, State]:
-    """Return the files that there are for the programs of a run, each with its state."""
+    """Return the existing recordings of a run's programs: path → state of the file."""
     states: dict[Path, State] = {}
     for number in count(1):
         file = file_of_program(path, number)
@@ -37,10 +36,10 @@ def states_of_programs(path: Path) -> dict[Path, State]:
 
 
 class AwaitedRun:
-    """The parts of the page of a run, as far as it is; true once something is recorded."""
+    """The parts of the page of a run; empty until something is recorded."""
 
     def __init__(self, path: Path, before: Mapping[Path, State]) -> None:
-        """Await the run that is recorded in a file; what lay there before is not shown."""
+        """Wait for the recording at a path; files in their state `before` are not shown."""
         self._path = path
         self._before = before
         self._opened: dict[Path, tuple[State, RecordingFile]] = {}
@@ -61,7 +60,7 @@ class AwaitedRun:
         return iter(()) if self._parts is None else self._parts.paths()
 
     def look(self) -> int:
-        """Read files that have changed; return a number that changes with what is shown."""
+        """Read changed files; return a number that changes with the shown recording."""
         for path, state in states_of_programs(self._path).items():
             known = self._opened.get(path, (self._before.get(path), None))[0]
             if state != known:
@@ -76,12 +75,12 @@ class AwaitedRun:
     def _open(self, path: Path, state: State) -> None:
         try:
             self._opened[path] = state, RecordingFile(path)
-        except RecordingError:  # it is removed, perhaps: what was read before stays
+        except RecordingError:  # removed, for example: the earlier recording stays
             return
 
     @staticmethod
     def _rank(found: tuple[Path, tuple[State, RecordingFile]]) -> tuple[bool, int]:
-        """Return a larger number for what is rather shown."""
+        """Return the sort key of a recording: the one with the highest key is shown."""
         (_, written_at), recording = found[1]
         header = recording.header
         if not header.is_over:

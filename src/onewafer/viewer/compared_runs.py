@@ -1,10 +1,10 @@
-"""Two recordings side by side: the parts of a page that shows both, and what differs.
+"""Two recordings side by side: the parts of a page with both and their difference.
 
 In: two recordings of one rectangle. Out: the parts of `page_parts`, those of maps in three folders:
 
-    a/maps/…, b/maps/…    both runs, with the steps of one scale
+    a/maps/…, b/maps/…    both runs, on one scale
     difference/maps/…     run B minus run A: code 128 is no difference, 1 and 255 the largest one
-    …/maps/NAME@N…        window N of the longer run, and what the other one did then
+    …/maps/NAME@N…        window N of the longer run, and the window of the other at that time
     windows.json          means of the windows of both, if both were sampled
     b/pes/…, b/columns.json
     everything else       that of run A
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from onewafer.viewer.heat_maps import HeatMap
 
 NO_DIFFERENCE = 128
-"""The code of a PE that did the same in both runs."""
+"""The code of a PE with equal values in both runs."""
 _MOST_KEPT = 32
 
 
 def check_rectangles(first: RecordingFile, second: RecordingFile) -> None:
-    """Make sure that two runs can be compared PE by PE.
+    """Check that two runs can be compared PE by PE.
 
     Raises:
         ConfigurationError: their rectangles differ.
@@ -64,19 +64,19 @@ def check_rectangles(first: RecordingFile, second: RecordingFile) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Run B minus run A."""
+    """The difference of two recordings: run B minus run A."""
 
     first: RecordingFile
     second: RecordingFile
 
     def maps(self) -> tuple[HeatMap, ...]:
-        """Return the maps that both have; what a model is at differs by window, and has none."""
+        """Return the maps that both have; that of a model's parts has no difference."""
         known = {found.name for found in list_maps(self.second)}
         maps = list_maps(self.first)
         return tuple(m for m in maps if m.name in known and m.unit is not Unit.PART)
 
     def cycles(self, first_name: str) -> str:
-        """Return how many more or fewer cycles the second run took than the first, in words."""
+        """Return a phrase that compares the cycles of the second run with those of the first."""
         before, after = self.first.header.cycles, self.second.header.cycles
         if before == after:
             return f"as many cycles as {first_name}"
@@ -85,16 +85,16 @@ class Difference:
         return f"{share} {'more' if after > before else 'fewer'} cycles than {first_name}"
 
     def windows(self) -> tuple[Window, ...]:
-        """Return the windows that are compared: those of the longer run, if both were sampled."""
+        """Return the windows of the longer run, if both were sampled."""
         both = (self.first.header, self.second.header)
         if not all(header.windows for header in both):
             return ()
         return max(both, key=lambda header: header.windows[-1].end_cycle).windows
 
     def pair(self, number: int) -> tuple[int, int]:
-        """Return the windows of both runs that are compared: those with the middle of its cycles.
+        """Return the indices of both runs' windows that contain the middle of window `number`.
 
-        That is the last one of a run that was over by then.
+        If a run was over by then, its last window.
         """
         window = self.windows()[number]
         middle = (window.start_cycle + window.end_cycle) // 2
@@ -103,14 +103,14 @@ class Difference:
         return first, second
 
     def highest(self, drawn: HeatMap, *, over_time: bool = False) -> float:
-        """Return the highest value of both runs, or of any of their windows."""
+        """Return the highest value of both runs; `over_time`: of all their windows."""
         both = (self.first, self.second)
         if over_time:
             return max(Windows(one).highest(drawn) for one in both)
         return max(float(values_of(one, drawn).max(initial=0)) for one in both)
 
     def draw(self, drawn: HeatMap, window: int | None = None) -> Drawn:
-        """Return the codes of what differs; its highest value is the largest difference."""
+        """Return the codes of the difference; `highest` is its largest absolute value."""
         has_program = (self.first.column("program") >= 0) | (self.second.column("program") >= 0)
         first, second = (None, None) if window is None else self.pair(window)
         change = values_of(self.second, drawn, second) - values_of(self.first, drawn, first)
@@ -127,7 +127,7 @@ class ComparedParts:
     """The parts of the page of two recordings."""
 
     def __init__(self, first: RecordingFile, second: RecordingFile) -> None:
-        """Take two runs.
+        """Take the recordings of two runs.
 
         Raises:
             ConfigurationError: as `check_rectangles`.
@@ -186,7 +186,7 @@ class ComparedParts:
                 yield f"{folder}/maps/{name}/{level}"
 
     def _sampled(self) -> tuple[str, ...]:
-        """Return the maps that have windows in both runs."""
+        """Return the names of maps that have windows in both runs."""
         if not self._difference.windows():
             return ()
         return tuple(found.name for found in self._maps.values() if found.counter)

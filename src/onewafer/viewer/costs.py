@@ -1,8 +1,8 @@
-"""Costs of the instructions of a tile program, as far as the program alone says.
+"""Static costs of the instructions of a tile program.
 
 In: a code array and a timing profile. Out: a `Cost` for each instruction. The rules are those of
-`docs/explanation/machine.md`; what only a run knows (which way a branch goes, how long a vector is,
-when a wavelet comes) makes a cost a range, and is never guessed.
+`docs/explanation/machine.md`. If a cost depends on the run (the direction of a branch, the length
+of a vector, the arrival of a wavelet), it is a range.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ _BRANCHES = frozenset((Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO))
 _ENDLESS = 0x7FFF
 _WORD_BYTES = 4
 _NUM_READABLE_BANKS = 4
-"""Two words are read in one cycle only if they differ modulo this (M13)."""
+"""Two words can be read in one cycle only if their addresses differ modulo this (M13)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Cycles from the issue of an instruction to that of the next on the main thread."""
+    """Cycles from an instruction's issue to the next one's on the main thread, as a range."""
 
     least: int
     most: int | None
-    """None: whatever it waits for, or as long as a vector is that only a run knows."""
+    """None: it depends on the fabric, or on the length of a vector that only a run knows."""
     beside: Cost | None = None
-    """An asynchronous operation: from its issue to its end, on its microthread."""
+    """The cost of an asynchronous operation on its microthread, from issue to end."""
     has_bank_conflict: bool = False
-    """A DSD operation that is slower because its sources cannot be read in one cycle (M13)."""
+    """True if a DSD operation is slower because its sources share memory banks (M13)."""
     why: Why = field(default=(), compare=False)
-    """The reasons for which the least cycles are spent."""
+    """The least cycles by reason."""
 
     def __str__(self) -> str:
         """Return `7`, `1–2` or `≥ 9`."""
@@ -67,7 +67,7 @@ class Cost:
 
 
 def total(costs: Iterable[Cost]) -> Cost:
-    """Return the cost of instructions that each run once, one after the other."""
+    """Return the sum of the costs of instructions that run once each."""
     least, most = 0, 0
     spent: dict[Reason, int] = {}
     for cost in costs:
@@ -96,25 +96,25 @@ def instruction_costs(
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A DSD value that a DSR is known to hold."""
+    """The DSD in a DSR, if it is known."""
 
     base: int
     extent: int
     stride: int
-    """Elements, of the innermost loop."""
+    """The stride of the innermost loop, in elements."""
     kind: DsdKind
     row: int = 0
-    """Elements of the innermost of several loops; 0: there is one loop."""
+    """The extent of the innermost of several loops; 0: there is one loop."""
     skipped: int = 0
-    """Elements of the first row that it does not have (M124)."""
+    """Elements that are missing in the first row (M124)."""
 
     def num_wraps(self, length: int) -> int:
-        """Return how often a row ends within that many elements (M151)."""
+        """Return the number of row ends within `length` elements (M151)."""
         return (self.skipped + length - 1) // self.row if self.row and length else 0
 
 
 class _Registers:
-    """Follows which DSRs hold known values along straight code."""
+    """Tracks the known contents of DSRs along straight-line code."""
 
     def __init__(self, program: TileProgram, rows: list[list[int]]) -> None:
         self._dsds = program.dsds
@@ -123,7 +123,7 @@ class _Registers:
         self._known: dict[int, _Value] = {}
 
     def at(self, pc: int, row: list[int]) -> list[_Value | None]:
-        """Return what the vectors of dest, src0 and src1 hold as the instruction issues."""
+        """Return the known DSDs of dest, src0 and src1 when the instruction issues."""
         if pc in self._entries:
             self._known.clear()
         operands = row[Field.RD], row[Field.RA], row[Field.RB]
@@ -132,7 +132,7 @@ class _Registers:
                 self._load(row)
             case Opcode.DSR_LOAD:
                 self._known.pop(row[Field.RD], None)
-            case Opcode.CALL:  # whatever the function does with DSRs
+            case Opcode.CALL:  # the function may change any DSR
                 self._known.clear()
             case Opcode.DSD:
                 return [self._known.get(operand) for operand in operands]
@@ -177,7 +177,7 @@ def _cost(vectors: list[_Value | None], row: list[int], issue: Cost, timing: Tim
 
 
 def _operation_cost(vectors: list[_Value | None], row: list[int], timing: Timing) -> Cost:
-    """Return the cycles of a DSD operation; of a synchronous one up to the next issue (M30–M33)."""
+    """Return the cycles of a DSD operation, up to the next issue if synchronous (M30–M33)."""
     operands = [decode_operand(encoded) for encoded in row[Field.RD : Field.RC + 1]]
     is_known = all(
         value is not None
@@ -227,7 +227,7 @@ def _rate(
     kind: int,
     timing: Timing,
 ) -> Fraction:
-    """Return elements a cycle (M13, M32)."""
+    """Return the rate in elements per cycle (M13, M32)."""
     rate = timing.elements_per_cycle[DsdOperation(kind).name.lower()]
     if operands[0][0] is OperandMode.POINTER and length > 1:
         rate = min(rate, timing.reduction_elements_per_cycle)
@@ -238,20 +238,20 @@ def _rate(
 
 
 def _reads_two_vectors(vectors: list[_Value | None]) -> bool:
-    """Tell whether both sources lie in memory."""
+    """Tell whether both sources are in memory."""
     memory = (DsdKind.MEM1D, DsdKind.MEM4D)
     return all(source is not None and source.kind in memory for source in vectors[1:])
 
 
 def _num_wraps(vectors: list[_Value | None], length: int) -> int:
-    """Return how often a row ends within an operation with two sources in memory (M151)."""
+    """Return the number of row ends in an operation with two sources in memory (M151)."""
     if not _reads_two_vectors(vectors):
         return 0
     return max(source.num_wraps(length) for source in vectors[1:] if source is not None)
 
 
 def _share_banks(vectors: list[_Value | None], kind: int) -> bool:
-    """Tell whether both sources lie in memory and cannot be read in one cycle (M13)."""
+    """Tell whether both sources are in memory and share memory banks (M13)."""
     _, left, right = vectors
     if left is None or right is None or not _reads_two_vectors(vectors):
         return False

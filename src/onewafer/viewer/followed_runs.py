@@ -1,7 +1,4 @@
-"""Recordings that are written again and again while their runs go on, read anew each time.
-
-In: files. Out: the parts of their page, as the newest state of the files has them.
-"""
+"""Live recordings, read again whenever their files change."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ if TYPE_CHECKING:
     from onewafer.viewer.page_parts import Parts
 
 State = tuple[int, int]
-"""The inode of a file, and when it was written, in nanoseconds."""
+"""The inode of a file, and its modification time in nanoseconds."""
 
 
 class FollowedRuns:
-    """One run, or two, whose files may change; `Parts` of a page."""
+    """The parts of the page of one or two recordings whose files may change."""
 
     def __init__(self, runs: Sequence[RecordingFile]) -> None:
-        """Take files that were just opened.
+        """Take recordings that were just opened.
 
         Raises:
             ConfigurationError: their rectangles differ.
@@ -45,9 +42,9 @@ class FollowedRuns:
         return self._parts.paths()
 
     def look(self) -> int:
-        """Read files that have changed; return a number that changes with what was read.
+        """Read changed files; return a number that changes with their contents.
 
-        What was read before stays if they cannot be shown.
+        If they cannot be read, the earlier contents stay.
         """
         states = [state_of(path) for path in self._paths]
         if states != self._states and None not in states:
@@ -66,7 +63,7 @@ def _parts_of(runs: Sequence[RecordingFile]) -> Parts:
 
 
 def state_of(path: Path) -> State | None:
-    """Return what differs for each file that is written; None: there is none."""
+    """Return the state of a file, different after each write; None: it does not exist."""
     try:
         status = path.stat()
     except OSError:

@@ -1,9 +1,9 @@
-"""The maps that a recording can be drawn as: a number for each PE, and its color.
+"""Heat maps of a recording: a number for each PE, and its color.
 
-In: a recording. Out: values, and the same as codes of a byte, level by level of a pyramid, each
-half as wide and high as the one before. Code 0 is a PE without a program that did nothing; 1 to 255
-are equal steps from zero to the highest value. A level of a whole wafer has 0.9 MB: it is one tile.
-Some maps can be drawn of each window of a run that was sampled, too: all with the same steps.
+In: a recording. Out: values, and their codes of a byte in an image pyramid, each level half as wide
+and high as the one before. Code 0 is a PE without a program; 1 to 255 are equal steps from zero to
+the highest value. A level of a whole wafer has 0.9 MB and is one tile. Some maps also exist for
+each window of a sampled run, all on one scale.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ if TYPE_CHECKING:
 NUM_STEPS = 254
 _HALF = 0.5
 OPERATION = "operation-"
-"""The map of an operation of a model has this name, with the operation's number behind it."""
+"""The prefix of the name of an operation's map, before the operation's number."""
 _SMALLEST_LEVEL = 128
-"""PEs: a level whose longer side is no longer has none after it."""
+"""PEs: the largest longer side of the last level."""
 
 
 class Unit(StrEnum):
-    """The meaning of the values of a map."""
+    """The unit of a map's values."""
 
     SHARE = "share"
-    """A part of the cycles, 0 to 1."""
+    """A share of the cycles, 0 to 1."""
     UNITS = "units"
-    """How many units of a PE (threads, links) wait, on the mean of all cycles."""
+    """The mean number of a PE's units (threads, links) that wait."""
     COUNT = "count"
     CYCLES = "cycles"
     BYTES = "bytes"
     JOULES = "joules"
     PROGRAM = "program"
-    """Numbers of tile programs, which have no order."""
+    """The number of the tile program; not ordered."""
     PART = "part"
-    """Numbers of parts of a model, which have none either."""
+    """The number of the model's part; not ordered."""
 
     @property
     def is_ordered(self) -> bool:
-        """True if a value is more than another one."""
+        """True if values are quantities, and not just numbers of things."""
         return self not in (Unit.PROGRAM, Unit.PART)
 
 
@@ -66,15 +66,15 @@ class HeatMap:
     """One map."""
 
     name: str
-    """As `--what` and links name it."""
+    """The name for `--what` and links."""
     title: str
     unit: Unit
     columns: tuple[str, ...]
-    """The columns of a recording whose sum it is."""
+    """The columns of the recording whose sum is drawn."""
     group: str = ""
-    """The maps among which a list has it."""
+    """The group of the map in lists."""
     counter: str = ""
-    """The same of a window: its counter; empty: that is not sampled."""
+    """The counter of windows with the same values; empty: it is not sampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +82,17 @@ class Drawn:
     """The codes of a map."""
 
     highest: float
-    """The value of code 255: of shares from a half on all, so that equal ones are not a maximum."""
+    """The value of code 255; 1 if the largest share is above a half, so that scales are alike."""
     most: float
-    """The highest value there is."""
+    """The highest value."""
     mean: float
-    """The mean of all PEs with a program."""
+    """The mean over all PEs with a program."""
     levels: tuple[NDArray[np.uint8], ...]
     """`[y, x]`, the finest first."""
 
 
 def list_maps(recording: RecordingFile) -> tuple[HeatMap, ...]:
-    """Return the maps of a recording, the most asked for first."""
+    """Return the maps of a recording, the most used first."""
     reasons = recording.header.reasons
     waits = {reason: column_of_wait(reason) for reason in reasons}
     links = WAVELET_COLUMNS[:-1]
@@ -135,7 +135,7 @@ def _part(whole: str, title: str, unit: Unit, kind: str, column: str) -> HeatMap
 
 
 def _operation(index: int, operation: Operation, known: Collection[str]) -> HeatMap:
-    """Return the map of an operation: the cycles that each PE was at it."""
+    """Return the map of an operation: the cycles that each PE spent in it."""
     columns = (column_of_step(step) for step in (2 * index, 2 * index + 1))
     title = f"{operation.title} in {operation.launch}"
     seen = tuple(column for column in columns if column in known)
@@ -143,7 +143,7 @@ def _operation(index: int, operation: Operation, known: Collection[str]) -> Heat
 
 
 def find_map(recording: RecordingFile, name: str) -> HeatMap:
-    """Return the map of a name.
+    """Return a map by its name.
 
     Raises:
         ConfigurationError: the recording has no such map.
@@ -159,7 +159,7 @@ def find_map(recording: RecordingFile, name: str) -> HeatMap:
 def values_of(
     recording: RecordingFile, drawn: HeatMap, window: int | None = None
 ) -> NDArray[np.float64]:
-    """Return the value of every PE, `[y, x]`, at least 0; of the whole run, or a window."""
+    """Return the value of every PE, `[y, x]`, at least 0, in the whole run or in a window."""
     columns = drawn.columns if window is None else (column_of_window(window, drawn.counter),)
     if drawn.unit is Unit.PART:
         return _most_frequent([parts_of(recording, name) for name in columns])
@@ -171,7 +171,7 @@ def values_of(
 
 
 def parts_of(recording: RecordingFile, column: str) -> NDArray[np.intp]:
-    """Return the number of the part of the model that each PE is at, given a column of steps."""
+    """Return the number of the model's part that each PE is at, from a column of steps."""
     parts = recording.header.parts
     numbers = np.array([parts.index(part) for part in recording.header.part_of_step])
     steps = recording.column(column).astype(np.intp)
@@ -179,7 +179,7 @@ def parts_of(recording: RecordingFile, column: str) -> NDArray[np.intp]:
 
 
 def _most_frequent(columns: list[NDArray[Any]]) -> NDArray[np.float64]:
-    """Return the number that each PE has most often; of two such, the smaller one."""
+    """Return the most frequent number of each PE; of equally frequent ones, the smallest."""
     numbers = np.unique(columns)
     times = [sum((column == number).astype(np.uint8) for column in columns) for number in numbers]
     return numbers[np.argmax(times, axis=0)].astype(np.float64)
@@ -193,7 +193,7 @@ def _cycles_of(recording: RecordingFile, window: int | None) -> int:
 
 
 def mean_of(values: NDArray[np.float64], has_program: NDArray[np.bool_]) -> float:
-    """Return the mean of all PEs with a program."""
+    """Return the mean over all PEs with a program."""
     return float(values[has_program].mean()) if has_program.any() else 0.0
 
 
@@ -204,9 +204,9 @@ def draw_codes(
     window: int | None = None,
     highest: float | None = None,
 ) -> Drawn:
-    """Return the codes of a map, level by level; of the whole run, or a window.
+    """Return the codes of a map, in the whole run or in a window.
 
-    `highest` is the value of code 255; None: the highest there is.
+    `highest` is the value of code 255; None: the highest value of the map.
     """
     values = values_of(recording, drawn, window)
     has_program = recording.column("program") >= 0
@@ -243,7 +243,7 @@ def levels_of(codes: NDArray[np.uint8], *, is_ordered: bool) -> tuple[NDArray[np
 
 
 def num_levels(width: int, height: int) -> int:
-    """Return how many levels the pyramid of a rectangle has.
+    """Return the number of levels of a rectangle's pyramid.
 
     >>> num_levels(64, 64), num_levels(65, 2), num_levels(755, 1170)
     (1, 1, 5)
@@ -255,7 +255,7 @@ def num_levels(width: int, height: int) -> int:
 
 
 def _halve(codes: NDArray[np.uint8], *, is_ordered: bool) -> NDArray[np.uint8]:
-    """Return the mean of each 2×2 codes that are not 0; of programs, one of the four."""
+    """Return the next level: the mean of each 2×2 nonzero codes, or the largest if not ordered."""
     height, width = (size + size % 2 for size in codes.shape)
     padded = np.zeros((height, width), np.uint8)
     padded[: codes.shape[0], : codes.shape[1]] = codes

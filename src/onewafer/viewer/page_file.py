@@ -1,7 +1,7 @@
 """The page of a recording as one HTML file, which needs no server.
 
-In: a recording. Out: the page with its scripts, and all that it would ask a server for, deflated
-and in base64. Maps that would make the file larger than its limit are left out.
+It contains the scripts, and all parts that a server would send, compressed and in base64. Parts
+that do not fit into the limit of the file's size are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def write_page(parts: Parts, path: Path) -> tuple[str, ...]:
-    """Write the file, whole or not at all; return the paths of the parts that are left out.
+    """Write the file as a whole or not at all; return the paths of the parts that are left out.
 
     Raises:
         OSError: it cannot be written.
@@ -40,7 +40,7 @@ def write_page(parts: Parts, path: Path) -> tuple[str, ...]:
         _EXPORT.sub("", _IMPORT.sub("", files[f"/page/{name}"].body.decode())) for name in SCRIPTS
     )
     style = "\n".join(files[f"/page/{name}"].body.decode() for name in ("look.css", "page.css"))
-    # A path has the name of a map, which the file of the recording chose.
+    # Paths contain names of maps, which come from the recording.
     payload = json.dumps(kept, separators=(",", ":")).replace("<", "\\u003c")
     html = files["/"].body.decode()
     policy = (
@@ -65,7 +65,7 @@ def write_page(parts: Parts, path: Path) -> tuple[str, ...]:
 
 
 def _choose(parts: Parts) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the parts that there is room for, and the paths of those that are left out."""
+    """Return the parts that fit, and the paths of those that are left out."""
     room = MOST_BYTES - _ROOM_FOR_PAGE
     kept: dict[str, str] = {}
     left_out: list[str] = []

@@ -1,23 +1,23 @@
-"""The parts of the page by path: answers of the server, and contents of a file for a browser.
+"""The parts of the page by path: answers of the server, or contents of the one-file page.
 
 In: a recording. Out: bytes of JSON, codes and routes.
 
     run.json                 the run, its maps, programs, colors, tensors
     maps/NAME.json           highest value, mean, sizes of the levels of a map
     maps/NAME/LEVEL          codes of a level, a byte a PE, row by row
-    maps/NAME@N…             the same of window N of a run that was sampled
-    windows.json             means of windows, and how many PEs are at each part of a model
+    maps/NAME@N…             the same for window N of a sampled run
+    windows.json             means of windows, and the share of PEs at each part of a model
     times/NAME/X-Y           codes of the row of a PE, window by window, then those of its column
-    spans.json               texts of the spans of a run that was traced
+    spans.json               texts of the spans of a traced run
     spans/row/Y              tasks, operations and waits of a row of PEs; spans/column/X of a column
-    moves                    the wavelets that left routers, by their cycle
-    scripts.json             texts of the script's files that operations of a model come from
+    moves                    the wavelets that left routers, ordered by cycle
+    scripts.json             texts of the script's files with operations of a model
     programs/N.json          a tile program: lines with costs, symbols, memory, tasks, queues
     routes/COLOR.json        the configurations of a color
-    routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color is not known
-    pes/X-Y.json             what was counted of a PE
-    peers/X-Y.json           the PEs that it waits for, where routes tell; null: none
-    columns.json             that of all PEs, of small runs
+    routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color has no route
+    pes/X-Y.json             the counters of a PE
+    peers/X-Y.json           the PEs that it waits for, as far as routes show; null: none
+    columns.json             the counters of all PEs, for small runs
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 
 _MOST_LAUNCHES = 100
 _MOST_KEPT_BYTES = 1 << 28
-"""Codes of maps that are kept; a map has a byte a PE, and a third more."""
+"""The cache of maps' codes in bytes; a map has 4/3 bytes a PE."""
 _MOST_WAITING = 256
-"""For so many PEs a file for a browser says whom they wait for."""
+"""The most PEs whose peers the one-file page contains."""
 _MOST_NUMBERS = 400_000
-"""The most numbers of all columns together that a file for a browser holds."""
+"""The most numbers of all columns together in the one-file page."""
 
 
 class Parts(Protocol):
@@ -190,7 +190,7 @@ class PageParts:
         return to_json(record)
 
     def _measured(self, index: int) -> dict[str, int | None]:
-        """Return the cycles in which the PE that is last was at an operation; None: not looked."""
+        """Return the cycles in which the slowest PE was at an operation; None: not sampled."""
         elapsed = dict(self.recording.header.step_cycles)
         names = ("work", "collective")
         return {
@@ -199,7 +199,7 @@ class PageParts:
         }
 
     def _machine(self) -> Architecture | None:
-        """Return the machine that it ran on; None: it is not known here."""
+        """Return the machine of the run; None: it is not in the catalog."""
         try:
             return load_architecture(self.recording.header.arch)
         except OnewaferError:
@@ -229,7 +229,7 @@ class PageParts:
         return to_json({name: column.reshape(-1).tolist() for name, column in columns})
 
     def _counters(self) -> list[str]:
-        """Return the columns but those of registers and windows, which are many."""
+        """Return the names of columns, except the many of registers and windows."""
         return [n for n in self.recording.columns if not n.startswith(("register_", "window_"))]
 
     # --- maps ------------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ class PageParts:
 
 
 def _bytes_by_kind(program: TileProgram) -> dict[str, int]:
-    """Return what a program takes of its memory, by kind of section."""
+    """Return the bytes of a program by kind of section."""
     found = {
         kind.name.lower(): sum(s.num_bytes for s in program.sections if s.kind is kind)
         for kind in SectionKind
@@ -381,7 +381,7 @@ def _bytes_by_kind(program: TileProgram) -> dict[str, int]:
 
 
 def drawn_part(drawn: Drawn, rest: str) -> bytes | None:
-    """Return `.json`, what is known of a map, or `/N`, the codes of a level; None: neither."""
+    """Return a part of a map: `.json`, its scale, or `/N`, the codes of a level; else None."""
     if rest == ".json":
         sizes = [[codes.shape[1], codes.shape[0]] for codes in drawn.levels]
         told = {"highest": drawn.highest, "most": drawn.most, "mean": drawn.mean}
@@ -391,7 +391,7 @@ def drawn_part(drawn: Drawn, rest: str) -> bytes | None:
 
 
 def _ways(config: ColorConfig) -> dict[str, Any]:
-    """Return where a router sends a color, in the switch position at the start and in others."""
+    """Return the routes of a configuration in each switch position, and the initial position."""
     positions = [
         None if p is None else {"from": _names(p.rx), "to": _names(p.tx)} for p in config.positions
     ]
@@ -403,12 +403,12 @@ def _names(mask: int) -> list[str]:
 
 
 def to_json(value: object) -> bytes:
-    """Return a value as the page reads it."""
+    """Return a value as compact JSON."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def number_below(end: int, text: str) -> int | None:
-    """Return a number below `end`, written in plain digits; None: it is none."""
+    """Parse a number below `end` of plain digits; None: the text is none."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(end))):
         return None
     number = int(text)

@@ -1,7 +1,7 @@
-"""The page of a recording on a port of this computer: its own files, for its own browser.
+"""The HTTP server of a page, on the loopback interface, for a browser on this computer.
 
-In: a recording. Out: HTTP on the loopback interface. A request for another name, or from a page of
-another server, is refused: a page could have its own name point here.
+Requests for other host names, or from pages of other servers, are refused: a foreign page could
+make its own name point here (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 RUN_PAGE = "onewafer.viewer.page"
-"""The package of the page of a run."""
+"""The package with the page of a run."""
 _LAST_PORT = 65_535
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_END = 1
 
 
 def _never_new() -> int:
-    """Return the number of parts that do not change."""
+    """Return the version of parts that do not change."""
     return 0
 
 
@@ -51,9 +51,9 @@ def serve_page(
     look: Callable[[], int],
     page: str = RUN_PAGE,
 ) -> None:
-    """Answer until a signal; `say` gets the address. Port 0 is any that is free.
+    """Serve until a signal; `say` gets the address. Port 0 is any free one.
 
-    `look` returns a number that changes when the parts do; `page` is the package of its files.
+    `look` returns a number that changes when the parts do; `page` is the package of the page.
 
     Raises:
         ConfigurationError: the port is taken, or Starlette and uvicorn are not installed.
@@ -67,7 +67,7 @@ def serve_page(
 def serve_on(
     listener: socket.socket, parts: Parts, look: Callable[[], int], page: str = RUN_PAGE
 ) -> None:
-    """Answer what comes to a socket until a signal.
+    """Serve a page on a socket until a signal.
 
     Raises:
         ConfigurationError: Starlette and uvicorn are not installed.
@@ -78,7 +78,7 @@ def serve_on(
 
 
 def make_server(parts: Parts, look: Callable[[], int], page: str = RUN_PAGE) -> Any:  # noqa: ANN401  # a uvicorn.Server
-    """Return the server of a page, which listens nowhere yet.
+    """Return the server of a page, not listening yet.
 
     Raises:
         ConfigurationError: Starlette and uvicorn are not installed.
@@ -99,12 +99,12 @@ def make_server(parts: Parts, look: Callable[[], int], page: str = RUN_PAGE) -> 
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return the address of the page that a socket is for."""
+    """Return the URL of the page on a socket."""
     return f"http://{HOST}:{listener.getsockname()[1]}/"
 
 
 def require_server() -> None:
-    """Raise ConfigurationError where Starlette or uvicorn is not installed."""
+    """Raise ConfigurationError if Starlette, uvicorn or httptools is not installed."""
     if None in map(find_spec, ("starlette", "uvicorn", "httptools")):
         raise ConfigurationError(
             "a page needs Starlette, uvicorn and httptools; they are not installed: "
@@ -119,9 +119,9 @@ def make_app(
     *,
     page: str = RUN_PAGE,
 ) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
-    """Return the ASGI application of a page, which hears at `/events` when its parts change.
+    """Return the ASGI application of a page; `/events` streams the changes of its parts.
 
-    A page that follows never hangs up: the server does when it `is_ending`.
+    The browser keeps that stream open: the server ends it when it `is_ending`.
 
     Raises:
         ConfigurationError: Starlette or uvicorn is not installed.
@@ -147,9 +147,9 @@ def make_app(
             return responses.Response(file.body, media_type=file.media_type, headers=HEADERS)
         path = request.url.path.removeprefix("/run/")
         try:
-            with lock:  # the file is read at one place at a time
+            with lock:  # a recording has one file position
                 found = parts.find(path) if path != request.url.path else None
-        except OnewaferError as error:  # a damaged recording, a machine that is not known
+        except OnewaferError as error:  # a damaged recording, an unknown machine
             return responses.PlainTextResponse(str(error), 500, headers=HEADERS)
         if found is None:
             return responses.PlainTextResponse("there is no such page", 404, headers=HEADERS)
@@ -162,7 +162,7 @@ def make_app(
 async def _changes(
     look: Callable[[], int], lock: threading.Lock, is_ending: Callable[[], bool]
 ) -> AsyncGenerator[str]:
-    """Yield an event each time that there is something new."""
+    """Yield a server-sent event at each change."""
     seen = None
     while not is_ending():
         with lock:
@@ -174,7 +174,7 @@ async def _changes(
 
 
 def _refusal(request: Request) -> str | None:
-    """Return why a request may not come in; None: it may."""
+    """Return the reason to refuse a request; None: it is allowed."""
     host = request.headers.get("host", "")
     if not is_loopback(host):
         return f"this server answers only as {' or '.join(LOOPBACK_NAMES)}"
@@ -185,7 +185,7 @@ def _refusal(request: Request) -> str | None:
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket of this computer alone. Port 0 is any that is free.
+    """Return a listening socket on the loopback interface. Port 0 is any free one.
 
     Raises:
         ConfigurationError: the port is taken.

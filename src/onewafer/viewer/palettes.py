@@ -1,4 +1,4 @@
-"""The colors of codes: dark to light for values, which eyes of all kinds tell apart.
+"""The colors of codes: dark to light for values, also for color-blind readers.
 
 The values' palette goes through points of viridis (Nathaniel Smith and Stéfan van der Walt, CC0),
 that of differences through points of ColorBrewer's PuOr (Cynthia Brewer, Apache-2.0).
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Palette = NDArray[np.uint8]
-"""`[256, 3]`: red, green and blue of each code; that of code 0 is the page's to choose."""
+"""`[256, 3]`: red, green and blue of each code; the page may replace that of code 0."""
 
 _VIRIDIS = (
     (68, 1, 84),
@@ -53,7 +53,7 @@ ABSENT = (128, 128, 128)
 
 
 def palette_of(unit: Unit, parts: Sequence[str]) -> Palette:
-    """Return the palette of a map; `parts` are those of the model."""
+    """Return the palette of a map; `parts` are the model's parts."""
     match unit:
         case Unit.PROGRAM:
             return program_palette()
@@ -64,19 +64,19 @@ def palette_of(unit: Unit, parts: Sequence[str]) -> Palette:
 
 
 def value_palette() -> Palette:
-    """Return the palette of values in order."""
+    """Return the palette of ordered values."""
     return _through(_VIRIDIS)
 
 
 def program_palette() -> Palette:
-    """Return the palette of numbers without order: ten colors, again and again."""
+    """Return the palette of numbers without order: ten colors, repeated."""
     return _with_absent(np.array([_PROGRAMS[i % len(_PROGRAMS)] for i in range(255)], np.uint8))
 
 
 def part_palette(parts: Sequence[str]) -> Palette:
-    """Return the palette of the parts of a model: what moves values in a lighter color of its part.
+    """Return the palette of a model's parts; collectives have a lighter color of their part.
 
-    A part is named `MLP` or, of its collectives, `MLP, collectives`.
+    A part is named `MLP`, and its collectives `MLP, collectives`.
     """
     owners = list(dict.fromkeys(part.partition(",")[0] for part in parts))
     colors = np.full((255, 3), ABSENT, np.uint8)
@@ -88,12 +88,12 @@ def part_palette(parts: Sequence[str]) -> Palette:
 
 
 def difference_palette() -> Palette:
-    """Return the palette of differences: purple is less, orange is more, in the middle nothing."""
+    """Return the palette of differences: purple is less, orange is more, white is none."""
     return _through(_DIFFERENCES)
 
 
 def _through(colors: Sequence[tuple[int, int, int]]) -> Palette:
-    """Return 255 colors that go through some in equal steps."""
+    """Return 255 colors interpolated through the given ones."""
     points = np.array(colors, np.float64)
     at = np.linspace(0, len(points) - 1, 255)
     channels = [np.interp(at, np.arange(len(points)), points[:, c]) for c in range(3)]

@@ -1,7 +1,7 @@
-"""PEs that another one waits for: those that send it wavelets of a color, or receive its own.
+"""The PEs that a waiting PE depends on: senders or receivers of a color.
 
-In: an image, a color, a PE. Out: the PEs at the other ends of the color's routes, nearest first,
-whatever position the switches on the way are in.
+In: an image, a color, a PE. Out: the PEs at the other ends of the color's routes, nearest first, in
+any switch position.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from onewafer.image import ColorConfig, WaferImage
 
     _State = tuple[int, int, int, Direction]
-    """A router's x and y, the color there, and the side by which wavelets leave or come."""
+    """A router's x and y, the color there, and the port by which wavelets leave or enter."""
     _Found = tuple[list[_State], list[ColorConfig]]
 
 _MOST_PES = 8
 _MOST_ROUTERS = 20_000
-"""How many routers are looked at: a multicast may reach all of a wafer."""
+"""The most routers that are searched: a multicast may reach a whole wafer."""
 _WAITS_FOR_SENDERS = frozenset(("input empty",))
 _WAITS_FOR_RECEIVERS = frozenset(("output full", "link busy", "no credit", "switch", "no route"))
 
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """The PEs that one waits for."""
+    """The PEs that a PE waits for."""
 
     sends: bool
-    """They are to send; false: they are to receive."""
+    """True if they must send; false: they must receive."""
     pes: tuple[tuple[int, int], ...]
     has_host: bool
-    """The host is one of them."""
+    """True if the PE waits for the host, too."""
     has_more: bool
-    """There are others."""
+    """True if there are more PEs than listed."""
 
     def to_record(self) -> dict[str, Any]:
-        """Return them as the page reads them."""
+        """Return the record for the page."""
         return {
             "sends": self.sends,
             "pes": [list(pe) for pe in self.pes],
@@ -52,7 +52,7 @@ class Peers:
 
 
 def peers_of(image: WaferImage, color: int, x: int, y: int, *, reason: str) -> Peers | None:
-    """Return whom a PE waits for; None: for none of the others."""
+    """Return the PEs that a PE waits for; None: it does not wait for other PEs."""
     routers = _Routers(image)
     if reason in _WAITS_FOR_SENDERS:
         return routers.search((x, y, color, Direction.RAMP), routers.upstream, sends=True)
@@ -63,12 +63,12 @@ def peers_of(image: WaferImage, color: int, x: int, y: int, *, reason: str) -> P
 
 @dataclass(frozen=True, slots=True)
 class _Routers:
-    """The routers of an image, from one to the next."""
+    """The routers of an image, as a graph."""
 
     image: WaferImage
 
     def search(self, start: _State, step: Callable[[_State], _Found], *, sends: bool) -> Peers:
-        """Follow the routes from a PE, by breadth, to the ramps at their other ends."""
+        """Search breadth-first from a PE along routes to the ramps at their other ends."""
         waiting, seen = deque((start,)), {start}
         pes: dict[tuple[int, int], None] = {}
         has_host = False
@@ -87,7 +87,7 @@ class _Routers:
         return Peers(sends, tuple(pes)[:_MOST_PES], has_host, has_more)
 
     def upstream(self, state: _State) -> _Found:
-        """Return where wavelets that leave a router by a side come from."""
+        """Return the sources of wavelets that leave a router by a port."""
         x, y, color, side = state
         config = self._config(x, y, color)
         if config is None:
@@ -103,7 +103,7 @@ class _Routers:
         return states, [config] if received >> Direction.RAMP & 1 else []
 
     def downstream(self, state: _State) -> _Found:
-        """Return where wavelets go that come to a router by a side."""
+        """Return the destinations of wavelets that enter a router by a port."""
         x, y, color, side = state
         config = self._config(x, y, color)
         if config is None:
@@ -132,6 +132,6 @@ class _Routers:
         return None if number == NO_ROUTE else self.image.color_configs[number]
 
     def _swaps(self, x: int, y: int, color: int, side: Direction) -> int:
-        """Return 1 if a router takes the colors of a pair for one another on a side, else 0."""
+        """Return 1 if a router swaps the colors of a pair at a port, else 0."""
         pair = (self._config(x, y, one) for one in (color, color ^ 1))
         return int(any(one is not None and one.swap_mask >> side & 1 for one in pair))

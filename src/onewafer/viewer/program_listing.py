@@ -1,8 +1,4 @@
-"""A tile program for people: source lines with the bytes and cycles that they cost.
-
-In: an image, one of its PEs, the timing profile, and a reader of source texts. Out: values, and
-their readable form.
-"""
+"""Listing of a tile program: source lines with their bytes and cycles, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -29,12 +25,12 @@ if TYPE_CHECKING:
     from onewafer.recording import FindSource
 
 _NO_SOURCE = ""
-"""The path of instructions that no source line asked for."""
+"""The path of instructions without a source line."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedInstruction:
-    """One instruction and its cost."""
+    """An instruction with its cost."""
 
     pc: int
     address: int
@@ -43,18 +39,18 @@ class ListedInstruction:
     text: str
     cost: Cost
     labels: tuple[str, ...] = ()
-    """Functions and tasks that begin here."""
+    """Functions and tasks that start here."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedLine:
-    """A source line with its instructions, each counted once."""
+    """A source line with its instructions."""
 
     path: str
-    """Empty: instructions without a source line."""
+    """The source file; empty: the instructions have no source line."""
     line: int
     source: str
-    """Empty if the file is not there."""
+    """The text of the line; empty if the file is missing."""
     instructions: tuple[ListedInstruction, ...]
 
     @property
@@ -73,16 +69,16 @@ class ProgramListing:
     """The program of a PE, line by line."""
 
     number: int
-    """In the image."""
+    """The number of the program in the image."""
     x: int
     y: int
     """The PE whose immediates are shown."""
     num_pes: int
-    """How many PEs run the program."""
+    """The number of PEs that run the program."""
     architecture: Architecture
     program: TileProgram
     lines: tuple[ListedLine, ...]
-    """File by file, in the order of their lines."""
+    """The lines, ordered by file and number."""
 
     @property
     def num_bytes(self) -> int:
@@ -93,7 +89,7 @@ class ProgramListing:
 def list_program(
     image: WaferImage, architecture: Architecture, *, x: int, y: int, find_source: FindSource
 ) -> ProgramListing:
-    """Return the listing of the program of PE (x, y), which has one."""
+    """Return the listing of the program of PE (x, y), which must have one."""
     number = int(image.program_of_pe[y, x])
     program = image.programs[number]
     rows = _rows_of_pe(image, number, x, y)
@@ -110,7 +106,7 @@ def list_program(
 
 
 def _rows_of_pe(image: WaferImage, number: int, x: int, y: int) -> list[list[int]]:
-    """Return the code of a PE: its program with the PE's own immediates."""
+    """Return the code of a PE: its program with the PE's immediates patched in."""
     rows: list[list[int]] = image.programs[number].code.tolist()
     place = y * image.width + x
     position = int((image.program_of_pe.reshape(-1)[:place] == number).sum())
@@ -140,7 +136,7 @@ def _instructions(
 def _lines(
     program: TileProgram, instructions: list[ListedInstruction], find_source: FindSource
 ) -> Iterator[ListedLine]:
-    """Yield the lines: files in the order in which the code names them first."""
+    """Yield the lines, files in the order of their first use in the code."""
     by_line: dict[str, dict[int, list[ListedInstruction]]] = {}
     for instruction in instructions:
         place = program.locations[instruction.pc]
@@ -205,7 +201,7 @@ def _instruction(instruction: ListedInstruction) -> str:
 
 
 def listing_record(listed: ProgramListing) -> dict[str, object]:
-    """Return the listing for `json.dumps`."""
+    """Return the listing as a JSON value."""
     program = listed.program
     return {
         "program": listed.number,

@@ -1,7 +1,7 @@
 """The picture of a color's route, as SVG.
 
-Both directions of a pair of links are drawn apart: eastward traffic above westward traffic,
-southward traffic to the right of northward traffic.
+The two directions between neighbours are drawn side by side: eastward traffic above westward
+traffic, southward traffic to the right of northward traffic.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from onewafer.viewer.routes import ColorMap, RouterCell, Stretch
 
 _PITCH, _SIDE = 76, 52
-"""From PE to PE, and the side of a PE, in pixels."""
+"""The distance of PEs, and the side of a PE, in pixels."""
 _LEFT, _TOP = 76, 108
 _LANE = 6
-"""How far traffic stays from the middle."""
+"""The distance of traffic from the middle line."""
 _LEGEND_WIDTH, _LEGEND_LINE = 640, 24
 _ROUTE, _OTHER, _SOURCE, _SINK, _BROKEN = "#1f5fbf", "#8d99ab", "#2a9d4a", "#e07b1a", "#cc2936"
 _STYLE = f"""\
@@ -46,7 +46,7 @@ _MARKERS = "".join(
 
 
 def draw_routes(color_map: ColorMap, *, program: str) -> str:
-    """Return the picture; `program` says whose colors these are."""
+    """Return the picture; `program` is the program's name."""
     width = max(_LEFT + _PITCH * len(color_map.columns) + 20, _LEGEND_WIDTH)
     bottom = _TOP + _PITCH * len(color_map.rows) + 16
     legend = list(_legend(color_map, bottom))
@@ -75,7 +75,7 @@ def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start")
 
 
 def describe_map(color_map: ColorMap) -> str:
-    """Return in a line how far the color goes."""
+    """Return one line about the routers, sources and destinations of the color."""
     words = [
         _routing(color_map.num_configured),
         f"it enters from {_pes(color_map.num_sources, 'ramp')}",
@@ -138,7 +138,7 @@ def _box(place: tuple[int, int], cell: RouterCell) -> Iterator[str]:
 
 
 def _ways(place: tuple[int, int], cell: RouterCell) -> Iterator[str]:
-    """Draw each way into the router and out of it; the switch position in force on top."""
+    """Draw the inputs and outputs of a router, the initial switch position on top."""
     for position, sets in cell.positions():
         is_current = position == cell.current
         style = "route" if is_current else "other"
@@ -161,7 +161,7 @@ def _ways(place: tuple[int, int], cell: RouterCell) -> Iterator[str]:
 def _edge(
     place: tuple[int, int], direction: Direction, distance: float, *, comes: bool
 ) -> tuple[float, float]:
-    """Return the point so far from the middle of a PE, on the lane of the traffic."""
+    """Return the point at a distance from the middle of a PE, on the lane of the traffic."""
     dx, dy = direction.step
     # Travel: away from the PE, or towards it. The lane is to the left of travel on the screen.
     travel = (-dx, -dy) if comes else (dx, dy)
@@ -173,7 +173,7 @@ def _edge(
 def _line(
     place: tuple[int, int], direction: Direction, style: str, head: str, *, comes: bool
 ) -> str:
-    """Return the way between the middle of a PE and one of its sides, or the next PE's side."""
+    """Return the path from a PE's side to its middle, or from its middle to the next PE's side."""
     reach = _SIDE / 2 if comes else _PITCH - _SIDE / 2
     x, y = _edge(place, direction, reach, comes=comes)
     cx, cy = _centre(place[0]), _middle(place[1])
@@ -195,7 +195,7 @@ def _position_number(place: tuple[int, int], direction: Direction, position: int
 
 
 def _ramp(place: tuple[int, int], cell: RouterCell) -> Iterator[str]:
-    """Draw the sources and destinations of wavelets at compute elements."""
+    """Draw the marks of a PE whose ramp is a source or a destination."""
     x, y = _centre(place[0]), _middle(place[1])
     receive = transmit = 0
     for _, sets in cell.positions():
@@ -207,7 +207,7 @@ def _ramp(place: tuple[int, int], cell: RouterCell) -> Iterator[str]:
 
 
 def badges_of(config: ColorConfig) -> tuple[str, ...]:
-    """Return what is special about a color at a router, in a few letters each."""
+    """Return short marks for switches, teardown, filter, host and swap of a color at a router."""
     badges: list[str] = []
     num_positions = sum(position is not None for position in config.positions)
     if num_positions > 1:
@@ -228,7 +228,7 @@ def badges_of(config: ColorConfig) -> tuple[str, ...]:
 
 
 def _badges(place: tuple[int, int], cell: RouterCell) -> Iterator[str]:
-    """Draw them in the western corners, where no traffic is."""
+    """Draw the badges in the western corners, where no traffic is."""
     left = x = _centre(place[0]) - _SIDE / 2 - 8
     top, bottom = _middle(place[1]) - _SIDE / 2 - 6, _middle(place[1]) + _SIDE / 2 - 7
     for badge in badges_of(cell.config) if cell.config is not None else ():
@@ -251,7 +251,7 @@ def _badge_width(badge: str) -> float:
 
 
 def _legend_entries(color_map: ColorMap) -> list[tuple[str, str]]:
-    """Return (sign, meaning) of the signs that the picture has."""
+    """Return (sign, meaning) of the signs in the picture."""
     configs = [cell.config for cell in color_map.cells.values() if cell.config is not None]
     badges = {badge for config in configs for badge in badges_of(config)}
     has_switches = any("/" in badge for badge in badges)
@@ -271,7 +271,7 @@ def _legend_entries(color_map: ColorMap) -> list[tuple[str, str]]:
 
 
 def _swapped(configs: list[ColorConfig]) -> str:
-    """Return the links from which the other color of the pair comes in."""
+    """Return the links at which the other color of the pair is swapped in."""
     masks = {config.swap_mask for config in configs}
     ways = [d.name for d in LINKS if any(mask >> d & 1 for mask in masks)]
     return f"links {', '.join(ways)}"

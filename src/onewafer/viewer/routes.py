@@ -1,7 +1,7 @@
-"""The route of one color over the rectangle: what each router does, and where it breaks off.
+"""The route of a color over the rectangle: each router's configuration, and broken links.
 
-In: an image and a color. Out: what to draw. A rectangle of many PEs is folded: columns next to each
-other that are alike from top to bottom become one, and rows likewise; nothing is lost by that.
+In: an image and a color. Out: a map to draw. A large rectangle is folded: adjacent equal columns
+become one, and rows likewise.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stretch:
         return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
 
     def __len__(self) -> int:
-        """Return how many columns (rows) it is."""
+        """Return the number of columns (rows)."""
         return self.last - self.first + 1
 
 
@@ -43,13 +43,13 @@ class RouterCell:
     """The route of the color in the router of a PE."""
 
     config: ColorConfig | None
-    """None: it does not know the color."""
+    """None: the router has no route for the color."""
     has_program: bool
     breaks: frozenset[tuple[int, Direction]]
-    """(switch position, direction) in which the PE sends, and its neighbour does not receive."""
+    """(switch position, direction) pairs in which the PE sends to a PE that does not receive."""
 
     def positions(self) -> tuple[tuple[int, SwitchPosition], ...]:
-        """Return the valid switch positions, that in force last (it is drawn on top)."""
+        """Return the valid switch positions, the initial one last (it is drawn on top)."""
         if self.config is None:
             return ()
         valid = [(i, p) for i, p in enumerate(self.config.positions) if p is not None]
@@ -57,37 +57,37 @@ class RouterCell:
 
     @property
     def current(self) -> int:
-        """The switch position in force at the start."""
+        """The initial switch position."""
         return self.config.current_position if self.config is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
 class ColorMap:
-    """The choice of what to draw of a color."""
+    """The routers of a color to draw, with totals for the whole program."""
 
     color: int
     names: tuple[str, ...]
     shown: Rectangle
-    """The part of the program."""
+    """The shown part of the program's rectangle."""
     columns: tuple[Stretch, ...]
     rows: tuple[Stretch, ...]
     cells: dict[tuple[int, int], RouterCell]
-    """By (index into `columns`, index into `rows`)."""
+    """(index into `columns`, index into `rows`) → router."""
     num_configured: int
-    """PEs of the whole program whose routers know the color."""
+    """PEs whose routers have a route for the color."""
     num_sources: int
-    """PEs from whose ramp it comes."""
+    """PEs that send the color from their ramps."""
     num_sinks: int
     num_breaks: int
     """PEs that send to a neighbour that does not receive."""
     num_from_host: int = 0
-    """PEs at which the host sends it, as if it came from their ramps."""
+    """PEs at which the host sends, as if from their ramps."""
     num_to_host: int = 0
-    """PEs at which the host receives what goes to the ramp."""
+    """PEs at which the host receives the wavelets to the ramp."""
 
     @property
     def title(self) -> str:
-        """The name of the color."""
+        """The number of the color with its names."""
         return f"color {self.color}" + (f" ({'/'.join(self.names)})" if self.names else "")
 
     @property
@@ -97,7 +97,7 @@ class ColorMap:
 
 
 def configured_colors(image: WaferImage) -> tuple[int, ...]:
-    """Return the colors that some router knows."""
+    """Return the colors that have a route at some router."""
     known = (image.config_of_color != NO_ROUTE).any(axis=(0, 1))
     return tuple(color for color in range(NUM_COLORS) if known[color])
 
@@ -105,7 +105,7 @@ def configured_colors(image: WaferImage) -> tuple[int, ...]:
 def map_color(
     image: WaferImage, color: int, *, shown: Rectangle | None = None, folds: bool = False
 ) -> ColorMap:
-    """Return what to draw of a color: the whole rectangle or a part, folded or PE by PE."""
+    """Return the map of a color in the whole rectangle or a part, folded or PE by PE."""
     part = shown or Rectangle(0, 0, image.width, image.height)
     configs = image.config_of_color[:, :, color]
     breaks = _breaks(image, color)
@@ -136,14 +136,14 @@ def map_color(
 
 
 def _count(configs: NDArray[np.int16], has_it: list[bool]) -> int:
-    """Return at how many PEs the configuration has something."""
-    return int(np.array([*has_it, False])[configs].sum())  # without a route: −1, the last one
+    """Return the number of PEs whose configuration has a property; `has_it` is by configuration."""
+    return int(np.array([*has_it, False])[configs].sum())  # index −1, no route, is the last
 
 
 def _looks(
     image: WaferImage, configs: NDArray[np.int16], breaks: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Return `[3, y, x]`: numbers that are equal where PEs are drawn alike."""
+    """Return `[3, y, x]`: equal numbers for PEs that are drawn alike."""
     looks = np.zeros((3, *configs.shape), np.int64)
     looks[0] = configs
     looks[1] = image.program_of_pe >= 0
@@ -155,7 +155,7 @@ def _looks(
 def _stretches(
     looks: NDArray[np.int64], *, axis: int, first: int, folds: bool
 ) -> tuple[Stretch, ...]:
-    """Return the columns or rows, equal neighbours joined."""
+    """Return the columns or rows; if `folds`, equal neighbours are joined."""
     lines = np.moveaxis(looks, axis, 0)
     num_lines = len(lines)
     changes = [0]
@@ -190,13 +190,13 @@ def _sets(image: WaferImage, configs: NDArray[np.int16], which: str) -> NDArray[
         for position, sets in enumerate(config.positions):
             if sets is not None:
                 table[position, number] = getattr(sets, which)
-    return table[:, configs]  # −1, no route, is the last column
+    return table[:, configs]  # index −1, no route, is the last column
 
 
 def _breaks(image: WaferImage, color: int) -> NDArray[np.bool_]:
-    """Return `[position, direction, y, x]`: the PE sends over a link, and is not received (M57).
+    """Return `[position, direction, y, x]`: true if the PE sends and is not received (M57).
 
-    Some routers receive the color from a link as the other color of its pair.
+    A router may receive the color as the other color of its pair.
     """
     configs = image.config_of_color[:, :, color]
     transmit = _sets(image, configs, "tx")

@@ -1,8 +1,8 @@
-"""The spans of a row or a column of PEs, and the moves of wavelets, as the page asks for them.
+"""The spans of a row or a column of PEs, and the moves of wavelets, encoded for the page.
 
 In: the spans of a recording. Out: bytes, little-endian, one column after the other:
 
-    u32 a PE of the line     how many spans it has, from west to east or north to south
+    u32 a PE of the line     its number of spans, from west to east or north to south
     f64 a span               start; then all ends; then the cycles that count
     u32 a span               number of its name; then those of its source lines
     u8  a span               thread (8: the main one); then kinds; then 1: it had not ended
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 def describe_spans(spans: Spans, width: int) -> dict[str, Any]:
-    """Return what a page knows of all spans from the start: how many, and a PE that has some."""
+    """Return the number of all spans, and the PE with the most."""
     counts = np.diff(spans.first)
     place = int(counts.argmax())
     return {"num": int(spans.first[-1]), "first_pe": [place % width, place // width]}
 
 
 def texts_of(spans: Spans) -> dict[str, Any]:
-    """Return the texts behind numbers."""
+    """Return the texts that numbers in spans refer to."""
     return {"names": spans.name.texts, "sources": spans.source.texts, "kinds": SPAN_KINDS}
 
 
 def line_of(spans: Spans, pes: NDArray[np.intp]) -> bytes:
-    """Return the spans of some PEs, one PE after the other."""
+    """Return the encoded spans of some PEs, one PE after the other."""
     counts = np.diff(spans.first)[pes]
     before = np.cumsum(counts) - counts
     begins: NDArray[np.int64] = np.repeat(spans.first[pes] - before, counts)
@@ -56,7 +56,7 @@ def line_of(spans: Spans, pes: NDArray[np.intp]) -> bytes:
 
 
 def bytes_of_moves(moves: Moves) -> bytes:
-    """Return the moves of all PEs by their cycle."""
+    """Return the encoded moves of all PEs, ordered by cycle."""
     order = np.argsort(moves.cycle, kind="stable")
     pes = np.repeat(np.arange(len(moves.first) - 1), np.diff(moves.first))
     columns = (

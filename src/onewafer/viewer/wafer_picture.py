@@ -1,7 +1,6 @@
-"""A map of the wafer as a PNG: one square of pixels a PE, a scale beside it.
+"""A map of a recording as a PNG: a square of pixels for each PE, and a scale.
 
-In: a recording and the name of a map. Out: a file; of windows, side by side; of two runs, with what
-differs.
+Windows are drawn side by side; of two runs, the difference is drawn.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _DPI = 100
 _LONGER_SIDE = 900
-"""Pixels that the wafer has at least; a larger one has a pixel a PE."""
+"""The size of the wafer's longer side in pixels, about; at least a pixel a PE."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 160, 60, 50
 _SCALE_WIDTH, _SCALE_GAP, _SCALE_HEIGHT = 16, 18, 300
 _LINE = 16
@@ -42,17 +41,17 @@ _GAP = 60
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of a picture."""
+    """The recordings and windows of a picture."""
 
     recording: RecordingFile
     other: RecordingFile | None = None
-    """A run to compare: the picture is then what it has more or less."""
+    """A second run: the picture then shows its difference to the first."""
     windows: tuple[int, ...] = ()
-    """Windows of a run that was sampled, side by side; empty: the whole run."""
+    """The windows to draw side by side; empty: the whole run."""
 
 
 def draw_picture(name: str, path: Path, subject: Subject) -> str:
-    """Write the picture of a map, whole or not at all; return a sentence about it.
+    """Write the picture of a map, as a whole or not at all; return a sentence about it.
 
     Raises:
         ConfigurationError: there is no such map or window, the rectangles of the runs differ, or
@@ -87,7 +86,7 @@ def draw_picture(name: str, path: Path, subject: Subject) -> str:
 
 
 def _draw_windows(drawn: HeatMap, subject: Subject) -> dict[str, Drawn]:
-    """Return the windows that are wanted, by their cycles."""
+    """Return title → codes of the wanted windows."""
     recording, known = subject.recording, subject.recording.header.windows
     if not subject.windows:
         return {}
@@ -127,7 +126,7 @@ def _draw_difference(
 
 
 def write_value(value: float, unit: Unit) -> str:
-    """Return a value of a map for people.
+    """Format a value of a map.
 
     >>> write_value(0.253, Unit.SHARE), write_value(1234, Unit.COUNT)
     ('25.3 %', '1,234')
@@ -146,7 +145,7 @@ def write_value(value: float, unit: Unit) -> str:
 
 
 def _figure(recording: RecordingFile, title: str, panels: Mapping[str, NDArray[np.uint8]]) -> Any:  # noqa: ANN401  # Matplotlib has few types
-    """Return a figure with colors of all PEs side by side, by what stands above them."""
+    """Return a figure with panels side by side: title → colors of all PEs."""
     header = recording.header
     side = max(1, _LONGER_SIDE // max(header.width, header.height))
     width, height = header.width * side, header.height * side
@@ -177,7 +176,7 @@ def _figure(recording: RecordingFile, title: str, panels: Mapping[str, NDArray[n
 
 
 def _add_names(figure: Any, parts: Sequence[str], palette: NDArray[np.uint8]) -> None:  # noqa: ANN401  # likewise
-    """Write the names of parts beside the picture, each in its color."""
+    """Add the legend of a model's parts."""
     width, height = (side * _DPI for side in figure.get_size_inches())
     for number, name in enumerate(parts):
         at = ((width - _RIGHT + _SCALE_GAP) / width, 1 - (_TOP + 12 + _LINE * number) / height)

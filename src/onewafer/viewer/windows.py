@@ -1,8 +1,4 @@
-"""A run over time: what the windows of a recording have in common.
-
-In: a recording of a run that was sampled. Out: the highest value of a map in all windows, so that a
-color means the same in each, and a line a window for the timeline.
-"""
+"""Figures over all windows of a sampled run: the common scale of a map, and time series."""
 
 from __future__ import annotations
 
@@ -21,24 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Windows:
-    """The windows of one recording; false if it has none."""
+    """The windows of a recording; false if it has none."""
 
     recording: RecordingFile
     _of_maps: dict[str, tuple[float, list[float]]] = field(
         init=False, default_factory=dict[str, tuple[float, list[float]]]
     )
-    """Highest value and means by the name of a map."""
+    """Name of a map → its highest value, and its mean in each window."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of windows."""
         return len(self.recording.header.windows)
 
     def highest(self, drawn: HeatMap) -> float:
-        """Return the highest value that a PE has in any window."""
+        """Return the highest value of any PE in any window."""
         return self._about(drawn)[0]
 
     def means(self, drawn: HeatMap) -> list[float]:
-        """Return the mean of all PEs with a program, window by window."""
+        """Return the mean over all PEs with a program, for each window."""
         return self._about(drawn)[1]
 
     def _about(self, drawn: HeatMap) -> tuple[float, list[float]]:
@@ -53,9 +49,9 @@ class Windows:
         return self._of_maps[drawn.name]
 
     def activation_bytes(self) -> list[float]:
-        """Return the bytes of a PE that hold activations, the mean of PEs at work, by window.
+        """Return the mean bytes of activations of the PEs at work, for each window.
 
-        Before and after launches it is what the last operation left.
+        Outside of launches, the value of the last window before.
         """
         of_operation = [one.activation_bytes for one in self.recording.header.operations]
         of_step = np.repeat(np.array(of_operation, np.int64), 2)
@@ -68,7 +64,7 @@ class Windows:
         return found
 
     def shares_of_parts(self) -> list[list[float]]:
-        """Return which share of the PEs is at each part of the model, window by window."""
+        """Return the share of PEs at each part of the model, for each window."""
         header = self.recording.header
         num_parts = len(header.parts)
         if not num_parts:

@@ -26,7 +26,7 @@ class Exchange:
     method: str
     path: str
     headers: Mapping[bytes, bytes]
-    """Of headers with one name, the last."""
+    """The headers by name; of several with one name, the last."""
     send: Send
     created: float = field(default_factory=seconds_since_1970)
     began: float = field(default_factory=seconds_running)

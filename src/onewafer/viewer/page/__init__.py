@@ -15,4 +15,4 @@ SCRIPTS = (
     "panel.js",
     "page.js",
 )
-"""The scripts, each after those that it imports; a name that one exports no other one has."""
+"""The scripts, each after its imports; their exported names are unique."""
