@@ -103,12 +103,9 @@ def forbid_usage_statistics() -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
-def read_texts_in_one_thread() -> None:
-    """Keep the tokenizers library from using several threads: for one text that is slower.
-
-    A user's own TOKENIZERS_PARALLELISM is kept.
-    """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+def set_unless_set(**variables: str) -> dict[str, str]:
+    """Give a library variables that the user has not set, and return what all of them are now."""
+    return {name: os.environ.setdefault(name, value) for name, value in variables.items()}
 
 
 def cache_folder() -> Path:

@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from onewafer.errors import ConfigurationError, RecordingError
+from onewafer.cli.recorded_runs import RecordedRun, read_runs
+from onewafer.cli.run_trackers import Tracker, export_runs
+from onewafer.errors import ConfigurationError
 from onewafer.terminal import printable
-from onewafer.units import format_seconds, to_seconds
-
-if TYPE_CHECKING:
-    from onewafer.recording import RunHeader
+from onewafer.units import format_seconds
 
 _HERE = Path()
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRun:
-    """The figures of a recorded run."""
-
-    file: str
-    script: str
-    """With its arguments; without a script, the title of the run."""
-    started: str
-    """Date and time in UTC, ISO 8601; empty: not known."""
-    commit: str
-    arch: str
-    width: int
-    height: int
-    cycles: int
-    seconds: float
-    flop_share: float | None
-    """Share of the script's FLOP on the wafer, 0 to 1; None: not known."""
-    ending: str
-    """Why it did not end well, or that it goes on; empty: it ended well."""
-
-    @classmethod
-    def of(cls, file: Path, header: RunHeader) -> RecordedRun:
-        """Return the figures in the header of a recording."""
-        made = header.provenance
-        return cls(
-            file=str(file),
-            script=" ".join((made.script, *made.arguments)) if made.script else header.title,
-            started=made.started,
-            commit=made.commit,
-            arch=header.arch,
-            width=header.width,
-            height=header.height,
-            cycles=header.cycles,
-            seconds=to_seconds(header.cycles, clock_hertz=header.clock_hertz),
-            flop_share=header.flop_share,
-            ending=header.ending if header.is_over else "goes on",
-        )
 
 
 def runs(
@@ -66,6 +26,10 @@ def runs(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the runs as JSON, one object a run.")
     ] = False,
+    export: Annotated[
+        Tracker | None,
+        typer.Option(help="Write the runs for MLflow or W&B, too, by the client installed here."),
+    ] = None,
 ) -> None:
     """List the recorded runs of a folder, the latest first; other Parquet files are left out.
 
@@ -73,7 +37,9 @@ def runs(
     """
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: no such folder; runs are recorded by --record FILE")
-    found = sorted(_read(folder), key=lambda run: (run.started, run.file), reverse=True)
+    found = read_runs(folder)
+    if export is not None:
+        typer.echo(f"onewafer: {export_runs(found, export)}", err=True)
     if as_json:
         typer.echo(json.dumps([asdict(run) for run in found], indent=2))
     elif found:
@@ -82,21 +48,8 @@ def runs(
         typer.echo(f"{folder} has no recorded run; onewafer run --record FILE.parquet makes one")
 
 
-def _read(folder: Path) -> list[RecordedRun]:
-    """Return the runs of a folder; a file that is damaged, or no recording, is none."""
-    from onewafer.recording import RecordingFile  # noqa: PLC0415  # a subcommand loads what it uses
-
-    found: list[RecordedRun] = []
-    for file in sorted(folder.glob("*.parquet")):
-        try:
-            found.append(RecordedRun.of(file, RecordingFile(file).header))
-        except RecordingError:
-            continue
-    return found
-
-
 def _show(found: list[RecordedRun]) -> None:
-    from rich.table import Table  # noqa: PLC0415  # likewise
+    from rich.table import Table  # noqa: PLC0415  # a subcommand loads what it uses
     from rich.text import Text  # noqa: PLC0415
 
     from onewafer.terminal.console import stdout_console  # noqa: PLC0415

@@ -5,6 +5,7 @@ In: a verified mesh program. Out: what its launches give and what they cost.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ class FabricExecutor:
             self._recorder = simulation.recordings.begin(
                 program, self._emitted, self._estimator, self._memory
             )
-            self._recorder.finish_with(self, ended_well=True)
+            weakref.finalize(self, self._recorder.let_go)
         self._device = self._load()
         self._sampler = PurposeSampler(program, self.image, self._emitted.position)
         self._multiplied: dict[str, NDArray[np.floating[Any]]] = {}

@@ -6,6 +6,7 @@ In: a file that a user named, and emitted programs. Out: recorders; the second p
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from onewafer.execution.recorded_operations import DescribedProgram, see_steps
@@ -21,7 +22,7 @@ from onewafer.recording import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from onewafer.execution.activity import PeMemory
@@ -50,6 +51,7 @@ class Recordings:
         self._say = say
         self._options = options
         self._recorders: list[RunRecorder] = []
+        weakref.finalize(self, _finish, self._recorders)
 
     @classmethod
     def from_settings(cls, settings: Settings, say: Callable[[str], object]) -> Recordings | None:
@@ -98,8 +100,12 @@ class Recordings:
 
     def finish(self, flop_share: float | None = None) -> None:
         """Write what has not been written, with the wafer's share of the script's FLOP."""
-        for recorder in self._recorders:
-            recorder.finish(ended_well=True, flop_share=flop_share)
+        _finish(self._recorders, flop_share)
+
+
+def _finish(recorders: Iterable[RunRecorder], flop_share: float | None = None) -> None:
+    for recorder in recorders:
+        recorder.finish(ended_well=True, flop_share=flop_share)
 
 
 def describe_tensors(

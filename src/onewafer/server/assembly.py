@@ -19,7 +19,7 @@ from onewafer.server.models.describing import (
 from onewafer.server.options import ValuesKind
 from onewafer.server.text import Language
 from onewafer.server.values.synthetic import SyntheticValues
-from onewafer.settings import read_texts_in_one_thread
+from onewafer.settings import set_unless_set
 
 if TYPE_CHECKING:
     from onewafer.perf import Model, ServedSystem
@@ -51,7 +51,9 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
     Raises:
         ConfigurationError: it cannot be read, or does not fit this computer or the system.
     """
-    read_texts_in_one_thread()
+    set_unless_set(
+        TOKENIZERS_PARALLELISM="false"
+    )  # handing a text to threads takes longer than reading
     is_synthetic = options.values is ValuesKind.NONE
     parts = (_made_up if is_synthetic else _computed)(name, options, bar)
     text, system, other = parts.text, parts.system, options.against

@@ -158,9 +158,13 @@ class RunRecorder(RunReader):
                 f"{path}: the recording cannot be written: {error.strerror or error}"
             ) from None
 
-    def finish_with(self, owner: object, *, ended_well: bool = False) -> None:
+    def finish_with(self, owner: object) -> None:
         """Finish when an object is finalised, or at the end of the process, unless done before."""
-        weakref.finalize(owner, self.ended, is_well=ended_well)
+        weakref.finalize(owner, self.ended, is_well=False)
+
+    def let_go(self) -> None:
+        """Let the machine go, which has ended well if it did not fail; `finish` writes the file."""
+        self._keep_longest(self._failure)
 
     def loaded(self, machine: Machine, clock: Clock) -> None:
         """Begin to record a machine; of several, the one with the most cycles is written."""

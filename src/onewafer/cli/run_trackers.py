@@ -1,0 +1,126 @@
+"""Recorded runs for MLflow and for Weights & Biases, by the client that the user has installed.
+
+In: the figures of runs. Out: a run of the tracker for each; its id follows from the recording.
+Nothing leaves this computer unless the user's environment names a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime  # noqa: TID251  # reads a text, and no clock
+from enum import StrEnum
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from onewafer.cli.recorded_runs import GOES_ON, RecordedRun
+from onewafer.errors import ConfigurationError
+from onewafer.files.digests import digest
+from onewafer.settings import set_unless_set
+from onewafer.units import count_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Tracker(StrEnum):
+    """A tracker of experiments."""
+
+    MLFLOW = "mlflow"
+    WANDB = "wandb"
+
+
+_METRICS: Final = ("cycles", "seconds", "flop_share")
+_AT_HOME: Final = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_EXPERIMENT_NAME": "onewafer",
+    "WANDB_ERROR_REPORTING": "false",
+    "WANDB_MODE": "offline",
+    "WANDB_PROJECT": "onewafer",
+}
+"""Variables of the clients, which those of the user override."""
+_NOTHING_OF_THIS_PROCESS: Final = {
+    "disable_git": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+}
+
+
+def export_runs(runs: Iterable[RecordedRun], tracker: Tracker) -> str:
+    """Give runs that are over to a tracker, and return a sentence that says where they are.
+
+    Raises:
+        ConfigurationError: its client is not installed, or refuses.
+    """
+    if find_spec(tracker) is None:
+        raise ConfigurationError(
+            f"--export {tracker} needs its client, which is not installed: pip install {tracker}"
+        )
+    said = set_unless_set(**_AT_HOME)
+    client: Any = import_module(tracker)  # optional, and without types here
+    over = [run for run in runs if run.ending != GOES_ON]
+    if tracker is Tracker.MLFLOW:
+        write, refusal = _to_mlflow, client.exceptions.MlflowException
+    else:
+        write, refusal = _to_wandb, client.Error
+    try:
+        return write(client, over, said)
+    except refusal as error:
+        raise ConfigurationError(f"{tracker} refuses the runs: {error}") from None
+
+
+def _to_mlflow(mlflow: Any, runs: list[RecordedRun], said: dict[str, str]) -> str:  # noqa: ANN401
+    where, name = mlflow.get_tracking_uri(), said["MLFLOW_EXPERIMENT_NAME"]
+    if where.startswith("sqlite:") and find_spec("sqlalchemy") is None:
+        raise ConfigurationError(
+            "mlflow-skinny writes to servers only: set MLFLOW_TRACKING_URI, or pip install mlflow"
+        )
+    client = mlflow.MlflowClient()
+    known = client.get_experiment_by_name(name)
+    experiment = client.create_experiment(name) if known is None else known.experiment_id
+    for run in runs:
+        tag, began = _id(run), _began(run)
+        if client.search_runs([experiment], f"tags.`onewafer.run` = '{tag}'", max_results=1):
+            continue
+        tags = {"onewafer.run": tag, "mlflow.source.name": run.script}
+        made = client.create_run(experiment, round(1000 * began), tags, Path(run.file).stem)
+        params, metrics = _figures(run)
+        client.log_batch(
+            made.info.run_id,
+            [mlflow.entities.Metric(*one, round(1000 * began), 0) for one in metrics.items()],
+            [mlflow.entities.Param(key, str(value)) for key, value in params.items()],
+        )
+        status = "FAILED" if run.ending else "FINISHED"  # a recording has no time of its end
+        client.set_terminated(made.info.run_id, status, round(1000 * began))
+    return f"MLflow has {count_of(len(runs), 'run')} in experiment {name}, {where}"
+
+
+def _to_wandb(wandb: Any, runs: list[RecordedRun], said: dict[str, str]) -> str:  # noqa: ANN401
+    settings = wandb.Settings(console="off", silent=True, **_NOTHING_OF_THIS_PROCESS)
+    for run in runs:
+        params, metrics = _figures(run)
+        name = Path(run.file).stem
+        with wandb.init(id=_id(run), name=name, config=params, settings=settings) as written:
+            written.log(metrics)
+            written.finish(exit_code=bool(run.ending))
+    is_offline = said["WANDB_MODE"] == "offline"
+    then = "folder wandb; wandb sync sends them" if is_offline else "sent"
+    return f"W&B has {count_of(len(runs), 'run')} in project {said['WANDB_PROJECT']}, {then}"
+
+
+def _id(run: RecordedRun) -> str:
+    """Return what names the same run at the next export, too."""
+    return digest(f"{Path(run.file).name} {run.script} {run.started} {run.cycles}")[:16]
+
+
+def _began(run: RecordedRun) -> float:
+    """Return when a run began, in seconds since 1970; 0: not known."""
+    return datetime.fromisoformat(run.started).timestamp() if run.started else 0.0
+
+
+def _figures(run: RecordedRun) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the parameters and the metrics of a run, those that are known."""
+    known = {name: value for name, value in asdict(run).items() if value not in {None, ""}}
+    metrics = {name: float(known.pop(name)) for name in _METRICS if name in known}
+    return known, metrics
