@@ -1,15 +1,13 @@
 """PyTorch's fused path through attention is off on the wafer, and the script does not notice."""
 
 import io
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch import nn
 from torch.backends import mha
 
-from onewafer.pytorch import Fidelity, Session, WaferOptions, render, run_on
+from onewafer.pytorch import Fidelity, Session, WaferOptions, backend, render, run_on
 from onewafer.pytorch.fused_paths import IS_OFF
 from onewafer.terminal import PlainConsole
 
@@ -45,6 +43,7 @@ REFUSED = ("float padding", "both")
 
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("masks", MASKS)
+@pytest.mark.alternate
 @pytest.mark.filterwarnings(
     "ignore:enable_nested_tensor is True", "ignore:The PyTorch API of nested"
 )
@@ -158,26 +157,17 @@ def test_torchscript_reads_the_query_that_pytorch_has():
         torch.testing.assert_close(scripted(x), net(x))
 
 
-COMPILED = """
-import torch
-from torch import nn
-from onewafer.pytorch.backend import _REGISTRY
-
-model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, batch_first=True), 1).eval()
-x = torch.randn(2, 5, 8)
-with torch.no_grad():
-    expected = model(x)
-    compiled = torch.compile(model, backend="onewafer", options={"fidelity": "model"})
-    for _ in range(2):
-        torch.testing.assert_close(compiled(x), expected)
-report = _REGISTRY._own.report()
-print(report.wafer_calls, report.notes, report.host, torch.backends.mha.get_fastpath_enabled())
-"""
-
-
-def test_what_is_compiled_for_the_wafer_outside_of_blocks_has_no_fused_path_either():
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"2 {(IS_OFF,)} () True\n"
+def test_what_is_compiled_for_the_wafer_outside_of_blocks_has_no_fused_path_either(monkeypatch):
+    registry = backend._Registry()
+    monkeypatch.setattr(backend, "_REGISTRY", registry)
+    monkeypatch.setattr(backend.atexit, "register", lambda _: None)
+    net, x = encoder(), torch.randn(2, 5, 8)
+    options = {"fidelity": "model", "rectangle": "2x1"}
+    with torch.no_grad(), registry._counting:
+        expected = net(x)
+        compiled = torch.compile(net, backend="onewafer", options=options)
+        for _ in range(2):
+            torch.testing.assert_close(compiled(x), expected)
+        report = registry._own.report()
+        assert mha.get_fastpath_enabled()
+    assert (report.wafer_calls, report.notes, report.host) == (2, (IS_OFF,), ())

@@ -175,6 +175,7 @@ TRAINING = {
 
 @pytest.mark.parametrize("stage", TRAINING)
 @pytest.mark.parametrize("good_steps", [0, 2])
+@pytest.mark.alternate
 def test_training_goes_on_behind_an_error_of_ours(monkeypatch, stage, good_steps):
     torch.manual_seed(0)
     first = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))

@@ -70,7 +70,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("function", "reduction", "is_activated", "numbers"), CASES)
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_losses_of_elements(function, reduction, is_activated, numbers):
     gradients, number = with_loss(function, reduction, is_activated=is_activated, **numbers)
     width, height = (4, 3) if function is LossFunction.SQUARE else (3, 2)  # half the programs

@@ -62,7 +62,7 @@ def steps(program, decoder, count):
 @pytest.mark.parametrize("frozen", [(), ("0.norm.weight", "1.query.weight", "2.up.weight")])
 @pytest.mark.parametrize("cuts", [1, 2])
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_bits_are_those_of_a_step_that_keeps_all(decoder, cuts, frozen):
     frozen = [name for name in (*frozen, "cosine", "sine") if name in decoder.graph.by_name]
     plain, gradients = program_of(decoder, (3, 2), 0, frozen=frozen)

@@ -193,7 +193,7 @@ def test_decoders_classify_by_the_last_token_that_is_no_padding(kind):
         ),
     ],
 )
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_bert_trains_with_labels(kind, labels):
     transformers = pytest.importorskip("transformers")
     sizes = {"vocab_size": WORDS, "hidden_size": 8, "intermediate_size": 12}

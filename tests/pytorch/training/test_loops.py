@@ -68,7 +68,7 @@ def check_report(name: str, report) -> None:
 
 
 @pytest.mark.parametrize("name", LOOPS)
-@pytest.mark.alternate(3)
+@pytest.mark.alternate(6)
 def test_values_of_the_host_are_those_of_plain_python(name):
     expected, found, report = run(name, Fidelity.MODEL)
     for one, other in zip(expected, found, strict=True):
@@ -97,7 +97,7 @@ USUAL = (
 
 
 @pytest.mark.parametrize("name", USUAL)
-@pytest.mark.alternate(3)
+@pytest.mark.alternate(6)
 def test_values_of_the_fabric_are_near_those_of_plain_python(name):
     check_on_fabric(name)
 

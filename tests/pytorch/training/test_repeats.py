@@ -551,7 +551,7 @@ def without_places(report):
 
 
 @pytest.mark.parametrize("kind", [*EXACT, *UNFOLLOWED])
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_values_are_those_of_plain_python(kind):
     torch.manual_seed(0)
     expected = kind().run()
