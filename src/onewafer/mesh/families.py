@@ -28,7 +28,6 @@ from onewafer.mesh.norms import lowering as norms
 from onewafer.mesh.optimizers import cost_cases as optimizer_cases
 from onewafer.mesh.products import cost_cases as product_cases
 from onewafer.mesh.products import lowering as products
-from onewafer.mesh.recomputation import cost_cases as recomputation_cases
 from onewafer.mesh.recomputation import operations as recomputation
 from onewafer.mesh.sample_groups import cost_cases as sample_group_cases
 from onewafer.mesh.selection import cost_cases as selection_cases
@@ -85,7 +84,7 @@ COST_CASES = (
     *elements.COST_CASES,
     *log_softmax.COST_CASES,
     *optimizer_cases.COST_CASES,
-    *recomputation_cases.COST_CASES,
+    *recomputation.COST_CASES,
     *dropout_cases.COST_CASES,
     *sample_group_cases.COST_CASES,
 )

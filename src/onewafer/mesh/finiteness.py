@@ -1,7 +1,7 @@
 """Find the first number on the wafer that is not finite although the host's is.
 
-In: a program, and the launches that led to such a number with the host's values for each. Out: the
-operation of the graph and the PE. The NumPy reader repeats the launches.
+In: a program, the launches up to such a number, and the host's values for each. Out: the graph
+operation and the PE. The NumPy reader repeats the launches.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """An infinity or a NaN that the host does not have."""
+    """An infinity or a NaN on the wafer whose counterpart on the host is finite."""
 
     launch: int
-    """Index of the launch."""
+    """The index of the launch."""
     operation: int
     """The index of the graph operation."""
     x: int
@@ -46,11 +46,10 @@ def find_non_finite(
     launches: Sequence[tuple[Arrays, Launch]],
     host: Sequence[Arrays],
 ) -> NonFinite | None:
-    """Return the first number on the wafer that is not finite although all of the host's are.
+    """Return the first number on the wafer that is not finite although the host's are.
 
-    The launches (inputs, place in the sequence) begin where the sequence does; `host` has the
-    result of every operation of the graph for each of them. Raises HostError as
-    `MeshEvaluator` does.
+    The launches (inputs, place in the sequence) begin at the start of the sequence; `host` has the
+    results of all graph operations for each launch. Raises HostError as `MeshEvaluator` does.
     """
     evaluator, watch = MeshEvaluator(program, parameters), _Watch(program)
     with np.errstate(all="ignore"):
@@ -63,7 +62,7 @@ def find_non_finite(
 
 
 def _results_of(program: MeshProgram, index: int) -> list[str]:
-    """Return the values after an operation; several linear operations are done at a time."""
+    """Return the results of an operation's steps, which several linear layers may share."""
     operations, with_steps = program.graph.operations, set(program.sources)
     first = operations[index]
     if not isinstance(first, Linear):
@@ -76,7 +75,7 @@ def _results_of(program: MeshProgram, index: int) -> list[str]:
 
 
 class _Watch:
-    """Looks at the activations of all PEs whenever an operation of the graph has ended."""
+    """Observer of the activations of all PEs after each graph operation."""
 
     def __init__(self, program: MeshProgram) -> None:
         self.found: NonFinite | None = None
@@ -84,14 +83,14 @@ class _Watch:
         self._launch = 0
         self._host: Arrays = {}
         self._before: NDArray[np.bool_] | None = None
-        """True if the numbers in memory were not finite before the operation."""
+        """True for numbers that were not finite before the operation."""
 
     def begin(self, launch: int, host: Arrays) -> None:
-        """Go on with the next launch, for which the host has these results."""
+        """Begin the next launch, with the host's results for it."""
         self._launch, self._host = launch, host
 
     def look(self, step: int, memories: Memories) -> None:
-        """Note the first new number that is not finite."""
+        """Record the first new number that is not finite."""
         sources = self._program.sources
         is_last = step + 1 == len(sources) or sources[step + 1] != sources[step]
         if self.found is not None or not is_last:

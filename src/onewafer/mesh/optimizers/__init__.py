@@ -1,7 +1,4 @@
-"""Optimizers: their steps on parameters that are on the wafer, with what they keep of each.
-
-Gradients are clipped before a step, where they lie.
-"""
+"""Optimizers: steps on parameters and their states, and the clipping of gradients, on the wafer."""
 
 from onewafer.mesh.optimizers.clipping import AddSquares, ClampGradients, ScaleGradients
 from onewafer.mesh.optimizers.numbers import Adam, AdamW, Optimizer, Sgd

@@ -1,6 +1,6 @@
-"""Clipping of gradients where they lie: the sum of their squares, and sweeps that change them.
+"""Clipping of gradients in place: the sum of their squares, and sweeps that change them.
 
-The host turns the sum into a norm and the norm into a factor, one number each way.
+The host turns the sum into a norm and the norm into a factor; one number goes each way.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ const copied_y: u16 = 4;
 
 @dataclass(frozen=True, slots=True)
 class AddSquares(MeshOperation):
-    """Add the squares of gradients that lie one after the other to a number.
+    """Add the squares of a row of gradients to a number.
 
-    Those of a chunk are added to those of the chunks before, element by element; what has formed by
-    the end is added in ascending order.
+    The squares of all chunks are first added element by element; the sums are then added in
+    ascending order.
     """
 
     kinds = (
@@ -61,13 +61,13 @@ class AddSquares(MeshOperation):
     )
 
     total: Block
-    """A single number."""
+    """A block of one number."""
     gradients: Block
     """A block of one row."""
     copied: tuple[Axis, ...] = ()
-    """The axes along which all PEs have the same; the first one counts them."""
+    """Axes along which all PEs hold the same gradients; only the first PE counts them."""
     goes_on: bool = field(default=False, kw_only=True)
-    """True if the number is there already, else it begins with 0."""
+    """True if the squares are added to the number; false if it starts at 0."""
 
     def entry(self, program: ProgramShape) -> Entry:
         flags = _GOES_ON * self.goes_on + sum(_COPIED[axis] for axis in self.copied)
@@ -91,17 +91,17 @@ class AddSquares(MeshOperation):
         total[..., 0] = np.where(np.all(are_first, axis=0), found, before)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on, on a PE that counts them."""
+        """Return the sizes that the cost depends on, for a PE that counts its gradients."""
         return with_chunks(block_sizes(program, self.gradients, launch))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the products of gradients with themselves."""
+        """Return the squares, whose two sources are the same vector."""
         sizes = self.sizes(program, launch)
         return Conflicts(sizes["chunks"], "fmuls", sizes["chunk"])
 
 
 class _Sweep(MeshOperation):
-    """An operation on gradients, in their places, with a number that the host writes."""
+    """An element-wise operation on gradients in place, with a number that the host writes."""
 
     __slots__ = ()
 
@@ -140,7 +140,7 @@ class ScaleGradients(_Sweep):
 
 @dataclass(frozen=True, slots=True)
 class ClampGradients(_Sweep):
-    """Let gradients be at least a number, and at most its negative; NaN stays NaN."""
+    """Bound gradients below by a number and above by its negative; NaN stays NaN."""
 
     kinds = (
         Kind(

@@ -1,4 +1,4 @@
-"""The numbers of a step, from the options that PyTorch's optimizers have."""
+"""The numbers of an optimizer's step, computed from the options of PyTorch's optimizers."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Optimizer(ABC):
     @property
     @abstractmethod
     def step(self) -> type[StepOperation]:
-        """The step that it takes, which is a part of the program."""
+        """The class of the step, which is part of the program."""
 
     @abstractmethod
     def numbers(self, index: int) -> NDArray[Any]:
-        """Return the numbers of a step in f32, `[1, MOST_NUMBERS]`; the first one has index 1."""
+        """Return the numbers of step `index`, counted from 1, in f32, `[1, MOST_NUMBERS]`."""
 
 
 def _in_f32(values: Sequence[float]) -> NDArray[Any]:
@@ -45,7 +45,7 @@ def _in_f32(values: Sequence[float]) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sgd(Optimizer):
-    """Stochastic gradient descent: the options of `torch.optim.SGD`, with their names."""
+    """The options of `torch.optim.SGD`, by their names."""
 
     lr: float = 1e-3
     momentum: float = 0.0
@@ -56,11 +56,11 @@ class Sgd(Optimizer):
 
     @property
     def step(self) -> type[StepOperation]:
-        """The step that it takes: it keeps a moment of each parameter if it has momentum."""
+        """The class of the step; with momentum it keeps a moment of each parameter."""
         return MomentumStep if self.momentum else SgdStep
 
     def numbers(self, index: int) -> NDArray[Any]:
-        """Return the numbers of a step, in the order of sgd.csl."""
+        """Return the numbers of a step in the order of sgd.csl."""
         sign = -1.0 if self.maximize else 1.0
         share = 1.0 if index == 1 else 1 - self.dampening
         direct, moved = (1.0, self.momentum) if self.nesterov else (0.0, 1.0)
@@ -69,10 +69,10 @@ class Sgd(Optimizer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adam(Optimizer):
-    """The options of `torch.optim.Adam`, with their names."""
+    """The options of `torch.optim.Adam`, by their names."""
 
     is_decoupled: ClassVar[bool] = False
-    """True if weights decay by themselves, else as a part of the gradient."""
+    """True if weights decay directly; false if the decay is part of the gradient."""
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
@@ -85,7 +85,7 @@ class Adam(Optimizer):
         return AdamStep
 
     def numbers(self, index: int) -> NDArray[Any]:
-        """Return the numbers of a step, in the order of adam.csl."""
+        """Return the numbers of a step in the order of adam.csl."""
         first, second = self.betas
         decay, keep = self.weight_decay, 1.0
         if self.is_decoupled:
@@ -98,7 +98,7 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdamW(Adam):
-    """The options of `torch.optim.AdamW`, with their names."""
+    """The options of `torch.optim.AdamW`, by their names."""
 
     is_decoupled = True
 

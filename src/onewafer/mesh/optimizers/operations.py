@@ -1,7 +1,7 @@
-"""Steps of optimizers: sweeps over parameters, gradients and moments, which lie alike.
+"""Optimizer steps: sweeps over parameters, gradients and moments, which have equal layouts.
 
-The numbers of a step, rates and the like, are in the memory of every PE: they change without a new
-program. All is computed in f32, every operation rounded.
+The numbers of a step, such as learning rates, are in the memory of every PE, so that they change
+without a new program. All operations are in f32, each rounded.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 MOMENTS = Arena("first_moments", "f32")
-"""Running means of gradients, each at the place that its parameter has in `Arena.PARAMETERS`."""
+"""Running means of gradients, at the offsets of their parameters in `Arena.PARAMETERS`."""
 SQUARES = Arena("second_moments", "f32")
-"""Running means of squares of gradients, in the same places."""
+"""Running means of squared gradients, at the offsets of their parameters."""
 NUMBERS = Arena("step_numbers", "f32")
-"""The numbers of a step, written by the host; all PEs have them."""
+"""The numbers of a step, which the host writes to all PEs."""
 MOST_NUMBERS = 16
-"""Numbers of one step, those that its optimizer does not read included."""
+"""Numbers reserved for each step; an optimizer may use fewer."""
 
 _MOMENT = """
 // Elements of the running means of gradients, which lie as the parameters do.
@@ -60,7 +60,7 @@ inline fn step_numbers(offset: u16) [*]f32 {
   return @ptrcast([*]f32, &model.step_numbers[offset]);
 }
 """
-"""A function of `pe.csl`."""
+"""A function of `pe.csl` that points to the numbers of a step."""
 _SGD = Module("sgd", ".functions = functions", (FUNCTIONS,))
 
 
@@ -91,12 +91,12 @@ class ClearGradients(MeshOperation):
 
 
 class StepOperation(MeshOperation):
-    """A step of an optimizer for parameters that lie one after the other."""
+    """An optimizer's step on a row of adjacent parameters."""
 
     __slots__ = ()
 
     arenas: ClassVar[tuple[Arena, ...]] = ()
-    """The state that it keeps of each parameter from step to step."""
+    """The arenas of the optimizer's state."""
 
     parameters: Block
     """A block of one row."""
@@ -104,26 +104,26 @@ class StepOperation(MeshOperation):
     """A row of `MOST_NUMBERS`."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule; gradients and moments lie as the parameters do."""
+        """Return the schedule entry; gradients and moments have the parameters' offsets."""
         return block_entry(program, self.kind, self.parameters, self.numbers)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         return with_chunks(block_sizes(program, self.parameters, launch))
 
     def _in(self, memories: Memories, arena: Arena) -> Floats:
-        """Return what lies in another arena as the parameters do in theirs."""
+        """Return the values in another arena that belong to the parameters."""
         place = self.parameters
         return memories.whole(Block(arena, place.offset, place.rows, place.columns))
 
     def _numbers(self, memories: Memories, count: int) -> list[Floats]:
-        """Return the numbers of the step, one of each PE."""
+        """Return the first `count` numbers of the step, each with one value for each PE."""
         values = memories.whole(self.numbers)
         return [values[..., index, np.newaxis] for index in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
 class SgdStep(StepOperation):
-    """Take a step of stochastic gradient descent, without momentum."""
+    """A step of stochastic gradient descent without momentum."""
 
     kinds = (
         Kind(
@@ -150,7 +150,7 @@ class SgdStep(StepOperation):
 
 @dataclass(frozen=True, slots=True)
 class MomentumStep(StepOperation):
-    """Take a step of stochastic gradient descent with momentum."""
+    """A step of stochastic gradient descent with momentum."""
 
     kinds = (
         Kind(
@@ -181,7 +181,7 @@ class MomentumStep(StepOperation):
 
 @dataclass(frozen=True, slots=True)
 class AdamStep(StepOperation):
-    """Take a step of Adam or AdamW."""
+    """A step of Adam or AdamW."""
 
     kinds = (
         Kind(
@@ -214,7 +214,7 @@ class AdamStep(StepOperation):
         weights[...] = _descend(kept, multiply(functions.inverse(divisor), moments), rate)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Return the products of numbers with themselves: d², and three times that of a root."""
+        """Return the squares, whose two sources are the same vector: d², and three in the root."""
         sizes = self.sizes(program, launch)
         return Conflicts(_SQUARES * sizes["chunks"], "fmuls", sizes["chunk"])
 
@@ -230,7 +230,7 @@ def _descend(weights: Floats, direction: Floats, rate: Floats) -> Floats:
 
 
 _SQUARES = 4
-"""Products of a chunk with itself in adam.csl."""
+"""Squares of a chunk in adam.csl."""
 _LEAST, _HALF, _THREE_HALVES = (np.full((), value, np.float32) for value in (1e-30, 0.5, 1.5))
 
 

@@ -1,4 +1,4 @@
-"""Products of two tensors of activations."""
+"""Batched products of two activations."""
 
 from onewafer.mesh.products.operations import MultiplyBlocks, ProductShape
 

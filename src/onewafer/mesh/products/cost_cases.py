@@ -1,4 +1,4 @@
-"""Cost cases of products of two tensors of activations."""
+"""Cost cases of batched products of two activations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """Operands of a product; the first PE has `heads` whole groups of `slots` samples."""
+    """Operands of a batched product; the first PE has `heads` whole groups of `slots` samples."""
 
     sizes: Sizes
 
     def multiply(self, *, is_transposed: bool) -> MeshOperation:
-        """Return the product of groups of `share` features to `group` columns."""
+        """Return the product of groups of `share` features, with `group` result columns each."""
         sizes = self.sizes
         inner, columns = sizes.heads * sizes.share, sizes.heads * sizes.group
         shape = ProductShape(
@@ -48,14 +48,14 @@ _SIZES = (
     *grid(rows=(2, 3), heads=(2, 3), share=(4,), slots=(1, 2), group=(6,)),
     *grid(rows=(2, 3), share=(5,), slots=(1, 2), group=(7,)),
 )
-"""Such that a block of the result has other lengths than its rows."""
+"""Sizes for which a block of the result differs in length from its rows."""
 
 
 _FAR_SIZES = (
     *grid(rows=(2,), share=(64, 65), slots=(1,), group=(6, 7)),
     *grid(rows=(2,), share=(64,), slots=(2,), group=(6,)),
 )
-"""Blocks of the left operand that are wider than a DSD reaches."""
+"""Sizes whose left blocks are wider than the stride of a DSD."""
 
 
 COST_CASES = (

@@ -1,4 +1,4 @@
-"""Products of two tensors of activations: local work, and an all-reduce along the left operand."""
+"""Lowering of batched products: local products, and an all-reduce along the left operand."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 _MOST_FEATURES = (1 << 16) - 1
-"""The kernel counts them in u16, padding included."""
+"""The kernel counts features in u16, padding included."""
 
 
 class BatchedMatmulLowering(Lowering[BatchedMatmul]):
-    """As with a linear operation, the result lies along the other axis than the left operand.
+    """Multiply local blocks, and all-reduce along the axis of the left operand.
 
-    The right operand takes the part of the weight, of which a PE has all rows: it lies like the
-    features that its own meet, those of the left operand or of the result. If it cannot, it is
-    redistributed first.
+    As for a linear layer, the result lies along the other axis. A PE has all rows of the right
+    operand, whose features lie as those that they are paired with: those of the left operand or of
+    the result. If its layout is fixed otherwise, it is redistributed first.
     """
 
     def relate(self, operation: BatchedMatmul, relations: Relations) -> None:
-        """Let the result lie along the other axis, and the right operand as it is needed."""
+        """Lay the result along the other axis, and the right operand as its partner if possible."""
         relations.put_across(operation.left, operation.result.name)
         if operation.is_transposed:
             relations.join_if_possible(operation.left, operation.right)
@@ -68,7 +68,7 @@ def _shape(operation: BatchedMatmul, builder: Builder, axis: Axis) -> ProductSha
 def _check_orders(operation: BatchedMatmul, builder: Builder, shape: ProductShape) -> None:
     """Refuse an order of features that the kernel does not support.
 
-    Those of the right operand and what they meet may be in any order within their groups.
+    The features of the right operand and of its partner may have any order within their groups.
     """
     is_transposed = operation.is_transposed
     meets, other = operation.left, operation.result.name

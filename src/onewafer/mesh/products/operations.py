@@ -1,4 +1,4 @@
-"""Products of two tensors of activations: `product.csl`, an all-reduce makes them whole."""
+"""Batched products of two activations: `product.csl`, whose results need an all-reduce."""
 
 from __future__ import annotations
 
@@ -54,45 +54,45 @@ _OF_PRODUCT = Beginning(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A PE's part of a group: features of the left operand, and columns of the result."""
+    """A PE's part of a group: some features of the left operand, and some columns of the result."""
 
     group: int
     depth: int
-    """Features of the left operand, which are summed over."""
+    """Features of the left operand, over which products are summed."""
     width: int
     """Columns of the result."""
     first_depth: int
-    """The first column of the left block that belongs to the group."""
+    """The first column of the left block that is in the group."""
     first_width: int
-    """The first column of the result's block that belongs to the group."""
+    """The first column of the result's block that is in the group."""
     first_term: int
-    """Place in the group of the first feature of the left operand."""
+    """The index in the group of the first feature of the left operand."""
     first_column: int
-    """Place in the group of the first column of the result."""
+    """The index in the group of the first column of the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProductShape:
-    """How the blocks of a product lie on the rectangle."""
+    """The sizes of a batched product, and the axis of its left operand."""
 
     axis: Axis
     """The axis over which the left operand is blocked; the result is blocked over the other one."""
     samples: int
     rows: int
-    """Rows of a sample, in the left operand and in the result."""
+    """Rows of each sample, in the left operand and in the result."""
     right_rows: int
-    """A sample."""
+    """Rows of each sample in the right operand."""
     groups: int
     left_size: int
-    """Features of a group of the left operand."""
+    """Features of each group of the left operand."""
     result_size: int
-    """Columns of a group of the result."""
+    """Columns of each group of the result."""
     is_transposed: bool
 
     def parts(self, left_at: int, result_at: int, inner: int, columns: int) -> Iterator[Part]:
-        """Yield the parts of the PE that has block `left_at` and block `result_at`.
+        """Yield the parts of the PE with these blocks of the left operand and of the result.
 
-        `inner` and `columns` are those of a block of the left operand and of the result.
+        `inner` and `columns` are the columns of such blocks.
         """
         for group in range(self.groups):
             depth, skipped = _overlap(group, self.left_size, left_at * inner, inner)
@@ -104,9 +104,9 @@ class ProductShape:
 
 
 def _overlap(group: int, size: int, first: int, width: int) -> tuple[int, int]:
-    """Return the elements of a group in a block, and the elements of the group before them.
+    """Return how many elements of a group a block has, and how many precede them in the group.
 
-    Groups of so many elements follow one another, the block has `width` from `first` on.
+    Groups of `size` elements follow one another; the block has `width` elements from `first` on.
     """
     start = group * size
     skipped = max(first - start, 0)
@@ -115,11 +115,11 @@ def _overlap(group: int, size: int, first: int, width: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class MultiplyBlocks(MeshOperation):
-    """Multiply what a PE has of each group of two operands, a partial sum.
+    """Compute the partial sums of a batched product on each PE.
 
-    A sum starts at +0 and takes its terms in ascending order, one rounding a term: `@fmacs` in f32;
-    in f16 the exact product of two f16 is added to an f32 sum (`@fmachs`). Where a PE has nothing
-    to add, and in the padding, it is +0.
+    A sum starts at +0 and adds its terms in ascending order, rounded after each term: with `@fmacs`
+    in f32; in f16 the exact product of two f16 is added to an f32 sum (`@fmachs`). It is +0 in the
+    padding, and on a PE without terms.
     """
 
     kinds = (
@@ -149,7 +149,7 @@ class MultiplyBlocks(MeshOperation):
     left: Block
     right: Block
     piece: Block
-    """Room for the matrix that a PE has of a group of the right operand."""
+    """Scratch for a PE's matrix of one group of the right operand."""
     shape: ProductShape
 
     @property
@@ -189,10 +189,11 @@ class MultiplyBlocks(MeshOperation):
         return right[:, part.first_term : part.first_term + part.depth, columns]
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that the operation's cost depends on.
+        """Return the sizes that the cost depends on.
 
-        Kinds of rows are groups here: `parts` says whether a PE has a part of one, with `depth`
-        terms and `width` columns, which are copied by column if it is `near`, else by element.
+        Kinds of rows are groups here: `parts` is 1 if a PE has a part of the group, with `depth`
+        terms and `width` columns, which are copied with strides if `near`, else (`far`) element by
+        element.
         """
         del launch
         shape = self.shape
@@ -211,14 +212,14 @@ class MultiplyBlocks(MeshOperation):
         }
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return the classes of PEs along the axis of the left operand, by their part of it."""
+        """Return the classes of PEs along the axis of the left operand, by their parts of it."""
         del launch
         return self._work(program)[1]
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the multiply-adds whose sources begin in the same banks, in f32.
+        """Count the multiply-adds whose sources begin in the same bank, in f32.
 
-        In f16, the two sources advance differently.
+        In f16 the two sources have different strides, and never conflict.
         """
         if program.dtype is DataType.F16:
             return NO_CONFLICTS
@@ -230,7 +231,7 @@ class MultiplyBlocks(MeshOperation):
                 for row in range(self.shape.samples * self.shape.rows)
             ]
         )
-        first = self._first_columns(program)
+        first = self._work(program)[2]
         count = np.zeros(np.broadcast_shapes(depth.shape, width.shape, first.shape), np.int64)
         for term in range(int(depth.max())):
             weights = bank(self.piece.offset + term * width, program.dtype)
@@ -238,10 +239,6 @@ class MultiplyBlocks(MeshOperation):
             meet = (shifted == weights[..., np.newaxis]).sum(axis=-1)
             count += meet * (term < depth)
         return Conflicts(count, "fmacs", width)
-
-    def _first_columns(self, program: ProgramShape) -> Integers:
-        """Return the column of the result at which each part begins."""
-        return self._work(program)[2]
 
     def _work(self, program: ProgramShape) -> tuple[Integers, Classes, Integers]:
         """Return parts, depth and width `[3, groups, classes, places]`, classes, first columns."""
@@ -266,7 +263,7 @@ def _count_work(
 
 
 def _sum_products(factors: Array, matrix: Array, *, is_half: bool) -> Array:
-    """Return `[samples, rows, columns]` f32 sums of `[samples, rows, terms]` times a matrix."""
+    """Return the f32 sums `[samples, rows, columns]` of `[samples, rows, terms]` times a matrix."""
     factors, matrix = factors.astype(np.float32), matrix.astype(np.float32)
     sums = np.zeros((*factors.shape[:2], matrix.shape[-1]), np.float32)
     for term in range(factors.shape[-1]):

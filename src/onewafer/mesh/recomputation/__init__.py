@@ -1,4 +1,4 @@
-"""Recomputation: what a backward pass computes again begins with rows that were kept for it."""
+"""Recomputation: rows kept in the forward pass, from which a backward pass recomputes layers."""
 
 from onewafer.mesh.recomputation.operations import Keep, Recall
 

@@ -1,6 +1,7 @@
-"""Copies of rows that stay from the forward pass to the backward pass, layer after layer.
+"""Copies of rows that are kept from the forward pass for the backward pass, layer by layer.
 
-They are in the arena of the state, since that is what the rounds of a schedule go on in, or back.
+They are in the arena of the state, whose offset moves with the rounds of a schedule, forwards or
+backwards.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer import graph
+from onewafer.mesh.blocks import Arena
+from onewafer.mesh.cost_case import OF_ONE, CostCase
 from onewafer.mesh.gradients.operations import with_rows_of
 from onewafer.mesh.kinds import Kind
 from onewafer.mesh.lowering.lowering import AlikeLowering, Lowerings
@@ -35,7 +38,7 @@ inline fn kept(offset: u16, n: u16) mem1d_dsd {
 
 @dataclass(frozen=True, slots=True)
 class Keep(MeshOperation):
-    """Copy rows to where they stay."""
+    """Copy rows into the state."""
 
     kinds = (Kind(110, "keep", "@fmovs(kept(result, n), activation(left, n));", functions=(KEPT,)),)
 
@@ -57,7 +60,7 @@ class Keep(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class Recall(MeshOperation):
-    """Copy rows that were kept."""
+    """Copy kept rows back."""
 
     kinds = (
         Kind(111, "recall", "@fmovs(activation(result, n), kept(left, n));", functions=(KEPT,)),
@@ -79,7 +82,7 @@ class Recall(MeshOperation):
 
 
 class KeepLowering(AlikeLowering[graph.Keep]):
-    """Copy what a PE has: no exchange at all."""
+    """Copy rows locally."""
 
     def lower(self, operation: graph.Keep, builder: Builder) -> None:
         rows = builder.blocks[operation.input]
@@ -89,7 +92,7 @@ class KeepLowering(AlikeLowering[graph.Keep]):
 
 
 class RecallLowering(AlikeLowering[graph.Recall]):
-    """Copy it back."""
+    """Copy rows back locally."""
 
     def lower(self, operation: graph.Recall, builder: Builder) -> None:
         kept = builder.blocks[operation.input]
@@ -97,3 +100,17 @@ class RecallLowering(AlikeLowering[graph.Recall]):
 
 
 LOWERINGS: Lowerings = {graph.Keep: KeepLowering(), graph.Recall: RecallLowering()}
+COST_CASES = (
+    CostCase(
+        lambda sizes: Keep(sizes.block(Arena.STATE), sizes.block()),
+        lengths=("elements",),
+        is_of_singles=True,
+        rows=OF_ONE,
+    ),
+    CostCase(
+        lambda sizes: Recall(sizes.block(), sizes.block(Arena.STATE)),
+        lengths=("elements",),
+        is_of_singles=True,
+        rows=OF_ONE,
+    ),
+)

@@ -1,6 +1,6 @@
-"""Groups of rows of PEs, each with its part of the samples of a launch and with all parameters.
+"""Sample groups: groups of PE rows, each with a part of a launch's samples and all parameters.
 
-What is computed of a sample stays within its group; sums over all samples go from group to group.
+Computation on one sample stays within its group; sums over all samples go from group to group.
 """
 
 from onewafer.mesh.sample_groups.operations import (

@@ -1,4 +1,4 @@
-"""Cost cases of what groups of samples need."""
+"""Cost cases of the steps of sample groups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BEHIND = 100
 
 
 def _room(sizes: Sizes) -> Block:
-    """Return a part for each row of PEs."""
+    """Return a block with a part for each row of PEs."""
     return Block(Arena.ACTIVATIONS, _BEHIND, 1, NUM_PES * sizes.rows * sizes.columns)
 
 

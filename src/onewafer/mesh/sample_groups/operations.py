@@ -1,9 +1,9 @@
-"""Collectives along y within groups of samples, and what goes around those over all groups.
+"""Collectives along y within sample groups, and the steps around sums over all groups.
 
-A sum over groups is one along the whole of y, of a block that has a part for each row of PEs of a
-group: `PlaceOwnPart` leaves +0 in the others, `TakeOwnPart` copies the own one. So the PEs between
-two that add a part pass its partial sum on, and the sum of each part has the same order: that of
-the first group with that of the others, which begins with the second one.
+A sum over groups is a chain along the whole y axis, of a block with a part for each PE row of a
+group: `PlaceOwnPart` writes a PE's own part and +0 elsewhere, `TakeOwnPart` copies the own part
+back. PEs between two PEs of a part add +0, so that every part is summed in the same order: the sum
+of the other groups, from the second one on, is added to the first group.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 
 class _InGroups(MeshOperation):
-    """A collective on one block along y, in each group by itself."""
+    """A collective on one block along y, within each group."""
 
     __slots__ = ()
 
     instruction: ClassVar[str]
-    """The DSD operation of one element, as the tables of costs name it."""
+    """The DSD operation of one element, by its name in the tables of costs."""
     is_chain: ClassVar = True
 
     values: Block
@@ -57,19 +57,19 @@ class _InGroups(MeshOperation):
         return Traffic(Axis.Y, self.instruction, elements, is_chain=self.is_chain, of_heads=True)
 
     def parts(self, memories: Memories) -> Iterator[tuple[Array, int, slice]]:
-        """Yield the values of each group, `[across, along, …]`, its root, and where it is."""
+        """Yield each group's values, `[across, along, …]`, its root's index, and its places."""
         values = memories.along(Axis.Y, self.values)
         for where, root in memories.program.chains(Axis.Y).heads():
             yield values[:, where], root - where.start, where
 
 
 class _Chain(_InGroups):
-    """A chain to the first PE of each group."""
+    """A chain collective to the root of each group."""
 
     __slots__ = ()
 
     combine: ClassVar[Callable[[Array, Array], Array]]
-    """Combine f32 arrays element by element, as the instruction does."""
+    """A function that combines f32 arrays element by element, as the instruction does."""
 
     def execute(self, memories: Memories) -> None:
         leaders = memories.program.chains(Axis.Y).leaders()
@@ -93,7 +93,7 @@ def _chain_kind(number: int, name: str, function: str) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class ReduceInGroups(_Chain):
-    """Sum f32 blocks along y in each group into a PE of it, in the order of `reduce_along`."""
+    """Sum f32 blocks along y into the root of each group, in the order of `reduce_along`."""
 
     kinds = (_chain_kind(120, "reduce_in_groups", "reduce"),)
 
@@ -104,7 +104,7 @@ class ReduceInGroups(_Chain):
 
 @dataclass(frozen=True, slots=True)
 class MaxInGroups(_Chain):
-    """Take the largest of f32 blocks along y in each group; NaN if one has NaN."""
+    """Reduce f32 blocks along y to their maximum in each group; NaN if one is NaN."""
 
     kinds = (_chain_kind(121, "max_in_groups", "reduce_max"),)
 
@@ -115,7 +115,7 @@ class MaxInGroups(_Chain):
 
 @dataclass(frozen=True, slots=True)
 class BroadcastInGroups(_InGroups):
-    """Copy the f32 block of the PE of each group to which its chains go to all others of it."""
+    """Copy the f32 block of each group's root to all other PEs of the group."""
 
     kinds = (
         Kind(
@@ -140,16 +140,16 @@ class BroadcastInGroups(_InGroups):
 
 
 class _Share(MeshOperation):
-    """A copy between a block and the part of another one that is for this row of PEs of a group.
+    """A copy between a block and the part of `room` that belongs to the PE's row in its group.
 
-    There is one part for each row of PEs, or only one: for what all rows of a group have.
+    There is a part for each PE row of a group, or only one for a block that all its rows share.
     """
 
     __slots__ = ()
 
     block: Block
     room: Block
-    """A row; f32."""
+    """A block of one f32 row."""
 
     @property
     def kind(self) -> Kind:
@@ -157,16 +157,16 @@ class _Share(MeshOperation):
 
     @property
     def num_parts(self) -> int:
-        """Parts of the room."""
+        """The number of parts of the room."""
         return self.room.num_elements // self.block.num_elements
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on, on a PE that copies."""
+        """Return the sizes that the cost depends on, for a PE that copies."""
         del launch, program
         return {"elements": self.room.num_elements, "part": self.block.num_elements}
 
     def own(self, memories: Memories) -> Array:
-        """Return which part each PE has, `[height, width]`."""
+        """Return the index of each PE's part, `[height, width]`."""
         at = memories.at(Axis.Y)
         return at if self.num_parts > 1 else np.zeros_like(at)
 
@@ -176,7 +176,7 @@ class _Share(MeshOperation):
 
 
 def _share_kinds(number: int, name: str, code: str) -> tuple[Kind, Kind]:
-    """Return a kind for blocks of activations, and one for gradients of parameters."""
+    """Return a kind for blocks of activations, and a kind for parameter gradients."""
     return (
         Kind(number, name, code.replace("$block", "sums")),
         Kind(
@@ -190,9 +190,9 @@ def _share_kinds(number: int, name: str, code: str) -> tuple[Kind, Kind]:
 
 @dataclass(frozen=True, slots=True)
 class PlaceOwnPart(_Share):
-    """Copy a block to its part of the room, and let all other parts be +0.
+    """Copy a block to its part of the room, and set all other parts to +0.
 
-    Where there is one part, only the first row of PEs of each group copies.
+    If there is only one part, only the first PE row of each group copies.
     """
 
     kinds = _share_kinds(
@@ -222,7 +222,7 @@ class PlaceOwnPart(_Share):
 
 @dataclass(frozen=True, slots=True)
 class TakeOwnPart(_Share):
-    """Copy the own part of the room to a block."""
+    """Copy the PE's part of the room to a block."""
 
     kinds = _share_kinds(
         125,
@@ -248,10 +248,10 @@ class TakeOwnPart(_Share):
 
 @dataclass(frozen=True, slots=True)
 class ClearOtherGroups(MeshOperation):
-    """Set gradients of parameters to +0 in all groups but the first.
+    """Set parameter gradients to +0 in all groups but the first.
 
-    So a sum over groups has what there was before a backward pass once. The first group writes what
-    it has: all take equally long.
+    A sum over groups then counts earlier gradients once. The first group copies its gradients onto
+    themselves, so that all PEs take equally long.
     """
 
     kinds = (
@@ -284,7 +284,7 @@ class ClearOtherGroups(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class Divide(MeshOperation):
-    """Divide a number by another one."""
+    """Divide one number by another."""
 
     kinds = (
         Kind(128, "divide_numbers", "totals(result)[0] = totals(left)[0] / totals(right)[0];"),
@@ -303,6 +303,6 @@ class Divide(MeshOperation):
         memories.write(self.result, quotient)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return no sizes: its cost depends on none."""
+        """Return no sizes: the cost is constant."""
         del program, launch
         return {}

@@ -1,4 +1,4 @@
-"""Sums over groups of samples, as steps of a program: of blocks, of gradients, of losses."""
+"""Sums over sample groups, as steps of a program: of blocks, gradients and losses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
 
 _MOST_WORDS = 512
-"""The room of a sum of gradients over groups."""
+"""The most words that one sum of gradients over groups has."""
 
 
 def add_up_groups(block: Block, builder: Builder, *, axis: Axis | None) -> None:
-    """Add what each group has in a block of f32 activations; then all groups have the sums.
+    """Sum a block of f32 activations over all groups; all groups get the sums.
 
-    Its columns lie along an axis, or all PEs of a group have the same.
+    Its columns lie along `axis`; with None, all PEs of a group have the same block.
     """
     if builder.sample_groups == 1:
         return
@@ -32,9 +32,9 @@ def add_up_groups(block: Block, builder: Builder, *, axis: Axis | None) -> None:
 
 
 def average_groups(block: Block, builder: Builder, *, axis: Axis) -> None:
-    """Take the mean over groups of a block, whose columns lie along an axis.
+    """Replace a block by its mean over all groups; its columns lie along `axis`.
 
-    There are a power of two of groups, so that only the sums are rounded.
+    The number of groups is a power of two, so that only the sums are rounded.
     """
     add_up_groups(block, builder, axis=axis)
     if builder.sample_groups > 1:
@@ -42,13 +42,13 @@ def average_groups(block: Block, builder: Builder, *, axis: Axis) -> None:
 
 
 def begin_gradients(builder: Builder) -> None:
-    """Append what a backward pass begins with: earlier gradients stay in one group alone."""
+    """Append the start of a backward pass: earlier gradients stay in the first group alone."""
     if builder.sample_groups > 1:
         builder.append(ClearOtherGroups(_gradients(builder)))
 
 
 def add_up_gradients(builder: Builder) -> None:
-    """Append what a backward pass ends with: the sum over groups of the gradients of parameters."""
+    """Append the end of a backward pass: the sum of parameter gradients over groups."""
     if builder.sample_groups == 1 or builder.parameters.num_elements == 0:
         return
     parts, whole = builder.size(Axis.Y), _gradients(builder)

@@ -1,4 +1,4 @@
-"""Steps that look for elements of rows: the largest ones, and those at indices."""
+"""Selection: the largest elements of rows, elements at indices, and concatenation."""
 
 from onewafer.mesh.selection.features import Gather
 from onewafer.mesh.selection.operations import Claim, FindLargest, Rows, TakeIndex

@@ -1,8 +1,8 @@
-"""The largest elements of blocked rows on NumPy arrays, bit for bit as `selection.csl`.
+"""NumPy functions of the search for the largest elements of rows, bit for bit as `selection.csl`.
 
-A PE's block is `[…, columns]`; `present` of its columns are no padding, and its first one has index
-`first` in the whole row, both arrays of the leading dimensions. After `largest` and `claim` a
-maximum is taken along the axis of the blocks.
+A PE's block is `[…, columns]`, of which `present` columns are not padding; its first column has
+index `first` in the whole row. Both are arrays of the leading dimensions. A maximum along the axis
+of the blocks follows `largest` and `claim`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     Integers = NDArray[np.integer[Any]]
 
 LOWEST = np.float32(-np.inf)
-"""The value where there is no element."""
+"""The value that stands for no element."""
 
 
 def largest(rest: NDArray[Any], present: Integers) -> Words:
-    """Return the largest element of each block as f32; −∞ if all is padding, NaN if one is."""
+    """Return the largest element of each block as f32; −∞ for padding only, NaN if one is NaN."""
     is_present = _is_present(present, rest.shape[-1])
     result = np.full(present.shape, LOWEST)
     for column in range(rest.shape[-1]):
@@ -36,9 +36,9 @@ def largest(rest: NDArray[Any], present: Integers) -> Words:
 def locate(
     blocks: NDArray[Any], wanted: Words, present: Integers, first: Integers, found: Integers
 ) -> Words:
-    """Return minus the index of each block's first element that is `wanted`, −∞ without one.
+    """Return minus the index of the first element equal to `wanted` in each block; −∞ if none.
 
-    The elements whose indices are in `found`, `[…, any number]`, have been taken.
+    Elements whose indices are in `found`, `[…, any number]`, are skipped.
     """
     is_wanted = _is_same(blocks.astype(np.float32), wanted[..., np.newaxis])
     is_left = _is_present(present, blocks.shape[-1]) & ~_is_taken(found, first, blocks.shape[-1])
@@ -47,19 +47,19 @@ def locate(
 
 
 def claim(words: Words, own: Words, places: Words) -> Words:
-    """Return the places of the elements that are the largest of all, −∞ elsewhere."""
+    """Return `places` where this PE's element equals the overall maximum, else −∞."""
     return np.where(_is_same(own, words), places, LOWEST)
 
 
 def take(rest: NDArray[Any], words: Words, present: Integers, first: Integers) -> NDArray[Any]:
-    """Return what is left of the blocks without the elements at the indices `−words`."""
+    """Return the blocks with −∞ at the indices `−words`."""
     columns = rest.shape[-1]
     is_taken = _is_taken(index(words)[..., np.newaxis], first, columns)
     return np.where(is_taken & _is_present(present, columns), rest.dtype.type(LOWEST), rest)
 
 
 def features(blocks: NDArray[Any], wanted: Integers, present: Integers, first: Integers) -> Words:
-    """Return the elements of blocks at the indices `wanted`, −0 where another PE has them."""
+    """Return the elements of blocks at the indices `wanted`; −0 for indices on other PEs."""
     places = wanted - first[..., np.newaxis]
     is_here = (places >= 0) & (places < present[..., np.newaxis])
     found = np.take_along_axis(blocks, np.where(is_here, places, 0), axis=-1)
@@ -67,7 +67,7 @@ def features(blocks: NDArray[Any], wanted: Integers, present: Integers, first: I
 
 
 def index(words: Words) -> NDArray[np.int32]:
-    """Return the index from minus itself."""
+    """Return the indices whose negatives are `words`."""
     return (-words).astype(np.int32)
 
 
@@ -76,11 +76,11 @@ def _is_same(left: Words, right: Words) -> NDArray[np.bool_]:
 
 
 def _is_present(present: Integers, num_columns: int) -> NDArray[np.bool_]:
-    """Return `[…, columns]`: whether a column is no padding."""
+    """Return which columns are not padding, `[…, columns]`."""
     return np.arange(num_columns) < present[..., np.newaxis]
 
 
 def _is_taken(found: Integers, first: Integers, num_columns: int) -> NDArray[np.bool_]:
-    """Return `[…, columns]`: whether the index of a column is among the found ones."""
+    """Return which columns have an index in `found`, `[…, columns]`."""
     indices = first[..., np.newaxis] + np.arange(num_columns)
     return (indices[..., np.newaxis, :] == found[..., np.newaxis]).any(axis=-2)

@@ -1,4 +1,4 @@
-"""Cost cases of steps that look for elements of rows."""
+"""Cost cases of the search for the largest elements of rows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """Operands of the steps that find `heads` elements of each row."""
+    """Operands of the steps that find the `heads` largest elements of each row."""
 
     sizes: Sizes
 
     @property
     def rows(self) -> Rows:
-        """Rows of which no element has been found."""
+        """Rows of which no element has been found yet."""
         sizes = self.sizes
         indices = Block(Arena.INDICES, 0, sizes.rows, sizes.heads)
         features = NUM_PES * sizes.columns
@@ -30,15 +30,15 @@ class _Selection:
 
     @property
     def words(self) -> Block:
-        """A number a row."""
+        """One number for each row."""
         return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, 1)
 
     def find(self) -> MeshOperation:
-        """Return the search on each PE, for elements that are not −∞: words that are left are 0."""
+        """Return the local search, for elements above −∞."""
         return mesh.FindLargest(self.words, self.words, self.words, self.rows)
 
     def claim(self) -> MeshOperation:
-        """Return the comparison with the largest of all, which is equal for all rows."""
+        """Return the comparison with the overall maximum, which every row equals."""
         return mesh.Claim(self.words, self.words, self.words, self.rows)
 
     def take(self) -> MeshOperation:
@@ -46,13 +46,13 @@ class _Selection:
         return mesh.TakeIndex(self.words, self.rows)
 
     def some_held(self) -> dict[str, tuple[int, ...]]:
-        """Return minus an index as the word of each row, in the block for one of as many as PEs."""
+        """Return minus an index as the word of each row; one in `NUM_PES` is in the block."""
         held = -(-self.sizes.rows // NUM_PES)
         return {TOTALS: (0, 0) * held + _MINUS_THOUSAND * (self.sizes.rows - held)}
 
 
 _MINUS_THOUSAND = (0x0000, 0xC47A)
-"""In f32, low word first."""
+"""−1000 in f32, low word first."""
 
 
 COST_CASES = (

@@ -1,4 +1,4 @@
-"""Features of rows at places that indices name, and features side by side, with all of both."""
+"""Gather of features by indices, and concatenation of features."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gather(MeshOperation):
-    """Take features of each row by their indices, −0 where another PE has them; exact.
+    """Gather features of each row by indices, −0 for those on other PEs; exact.
 
-    As a linear operation does, it leaves on each PE a share of a result that is blocked over the
+    Like a linear layer, it leaves on each PE a partial sum of a result that is blocked over the
     other axis.
     """
 
@@ -58,15 +58,15 @@ class Gather(MeshOperation):
     """f32."""
     input: Block
     indices: Block
-    """i32, a row for each of the input."""
+    """i32, a row of indices for each row of the input."""
     axis: Axis
     """The axis over which the input is blocked."""
     features: int
-    """Columns of the input over all PEs, without padding columns."""
+    """Features of the input over all PEs, without padding."""
 
     @property
     def rows(self) -> Rows:
-        """How the input lies."""
+        """The layout of the input, as selection steps describe it."""
         return Rows(self.input, self.input, self.indices, self.axis, self.features)
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -86,7 +86,7 @@ class Gather(MeshOperation):
         memories.write(self.result, taken)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on; what is taken spreads evenly over the PEs."""
+        """Return the sizes that the cost depends on, with indices spread evenly over the PEs."""
         sizes = block_sizes(program, self.result, launch)
         wanted = sizes["rows"] * min(self.result.columns, self.indices.columns)
         held = -(-wanted // program.size(self.axis))
@@ -95,10 +95,10 @@ class Gather(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class PlaceFeatures(MeshOperation):
-    """Copy the features of an operand to their places in a longer row, where a PE has both; exact.
+    """Copy an operand's features into a longer row, where a PE has both source and place; exact.
 
-    Of several operands the first one makes all others −0. As with `Redistribute`, a sum along the
-    axis of the operands gives the whole rows.
+    The first operand of several sets all other places to −0. As with `Redistribute`, an all-reduce
+    along the operands' axis completes the rows.
     """
 
     kinds = (
@@ -118,11 +118,11 @@ class PlaceFeatures(MeshOperation):
     """f32."""
     input: Block
     axis: Axis
-    """The axis over which the result is blocked; the input is over the other one."""
+    """The axis over which the result is blocked; the input is blocked over the other one."""
     first: int
-    """The place of the operand's first feature in the result."""
+    """The index in the result of the operand's first feature."""
     features: int
-    """Columns of the input over all PEs, without padding columns."""
+    """Features of the input over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
         more = (self.axis.number, self.first, self.features, int(self.first == 0))
@@ -141,17 +141,17 @@ class PlaceFeatures(MeshOperation):
         memories.write(self.result, np.where(is_held, held, before))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on: `shared` features as on the first PE."""
+        """Return the sizes that the cost depends on, with the `shared` features of the first PE."""
         shared = min(self.result.columns, self.input.columns, self.features)
         sizes = block_sizes(program, self.result, launch)
         return {**sizes, "shared": shared, "clears": int(self.first == 0)}
 
 
 class ConcatenateLowering(Lowering[graph.Concatenate]):
-    """Copy what each PE has of the operands; an all-reduce along their axis makes rows whole."""
+    """Copy local features of each operand; all-reduce along their axis."""
 
     def relate(self, operation: graph.Concatenate, relations: Relations) -> None:
-        """Let the result lie along the other axis than the operands, if all can lie alike."""
+        """Lay the operands along one axis if possible, and the result along the other."""
         first, *others = operation.inputs
         relations.put_across(first, operation.result.name)
         for other in others:
@@ -176,10 +176,10 @@ class ConcatenateLowering(Lowering[graph.Concatenate]):
 
 
 class GatherLowering(Lowering[graph.Gather]):
-    """Each PE takes the elements that it has; an all-reduce along the input's axis adds them up."""
+    """Take local elements; all-reduce along the input's axis."""
 
     def relate(self, operation: graph.Gather, relations: Relations) -> None:
-        """Let the result lie along the other axis than the input."""
+        """Lay the result along the axis that the input does not use."""
         relations.put_across(operation.input, operation.result.name)
 
     def lower(self, operation: graph.Gather, builder: Builder) -> None:
@@ -195,7 +195,7 @@ class GatherLowering(Lowering[graph.Gather]):
 
 
 def check_order(layout: Layout) -> None:
-    """Refuse features that do not lie as they are numbered."""
+    """Refuse features that attention heads have reordered."""
     if layout.order != PLAIN_ORDER:
         raise UnsupportedOperationError(
             "a search among features in the order that operations on attention heads ask for is "
@@ -210,21 +210,21 @@ LOWERINGS: Lowerings = {
 
 
 def _gather(sizes: Sizes) -> MeshOperation:
-    """Return the lookup of all indices, which are those for one PE."""
+    """Return a gather whose indices are all for one PE."""
     indices = Block(Arena.INDICES, 0, sizes.rows, sizes.heads)
     result = replace(sizes.block(), columns=sizes.heads)
     return Gather(result, sizes.block(), indices, Axis.X, NUM_PES * sizes.columns)
 
 
 def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Return indices; one in as many as there are PEs is in the block."""
+    """Return indices of which one in `NUM_PES` is in the PE's block."""
     wanted = sizes.rows * sizes.heads
     held = -(-wanted // NUM_PES)
     return {"model.indices": (0, 0) * held + (1000, 0) * (wanted - held)}
 
 
 def _place_features(sizes: Sizes) -> MeshOperation:
-    """Return a copy into rows; that of the first of `heads` operands clears them."""
+    """Return the copy of the last of `heads` operands; the first operand clears the rows."""
     source = replace(sizes.block(), columns=sizes.inner)
     first = sizes.heads - 1
     return PlaceFeatures(sizes.block(), source, Axis.X, first, NUM_PES * sizes.inner)

@@ -1,4 +1,4 @@
-"""The largest elements of rows: a round of steps and of two maxima along the axis for each."""
+"""Lowering of the search for the largest elements: for each, local steps and two maxima."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 _MOST_FEATURES = 1 << 24
-"""f32, in which indices travel, holds whole numbers up to here."""
+"""Indices travel as f32, which is exact up to this number."""
 
 
 class TopIndicesLowering(Lowering[TopIndices]):
-    """Find element after element; every PE has the indices then, and rounds share their entries."""
+    """Find one element after another; every PE gets the indices."""
 
     def relate(self, operation: TopIndices, relations: Relations) -> None:
-        """Ask for nothing."""
+        """Relate nothing."""
 
     def lower(self, operation: TopIndices, builder: Builder) -> None:
         source, layout = builder.blocks[operation.input], builder.layouts[operation.input]

@@ -1,4 +1,4 @@
-"""Steps that find the largest elements of rows, between maxima along the axis of their features."""
+"""Steps that find the largest elements of rows, between maxima along the features' axis."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ OF_SELECTION = Beginning(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows whose largest elements are searched, and the elements that are left."""
+    """Rows whose largest elements are searched, and their elements that are not found yet."""
 
     input: Block
     rest: Block
-    """As large as the input; the input itself if only one element of each row is searched."""
+    """A copy of the input in which found elements are −∞; the input if only one is searched."""
     indices: Block
-    """i32, a column an element that is to be found."""
+    """i32, a column for each element to be found."""
     axis: Axis
     """The axis over which the rows are blocked."""
     features: int
-    """Columns of the input over all PEs, without padding columns."""
+    """Features of the input over all PEs, without padding."""
 
     def words(self, program: ProgramShape) -> tuple[int, ...]:
-        """Return how the rows lie, for the schedule, and how many elements are to be found."""
+        """Return the schedule words for the rows and the number of elements to be found."""
         padding = program.size(self.axis) * self.input.columns - self.features
         return (self.axis.number, padding, self.indices.columns)
 
@@ -64,14 +64,14 @@ class Rows:
         return memories.at(self.axis)[..., np.newaxis] * self.input.columns
 
     def present(self, memories: Memories) -> Integers:
-        """Return the columns of each PE that are no padding, `[height, width, rows]`."""
+        """Return the number of columns of each PE that are not padding, `[height, width, rows]`."""
         columns, num_rows = self.input.columns, memories.num_rows(self.input)
         present = np.clip(self.features - self.first(memories), 0, columns)
         return np.broadcast_to(present, (*present.shape[:2], num_rows))
 
 
 class _Step(MeshOperation):
-    """A step for one element of each row."""
+    """A step of the search for one element of each row."""
 
     __slots__ = ()
 
@@ -81,7 +81,7 @@ class _Step(MeshOperation):
     rows: Rows
 
     def step_entry(self, program: ProgramShape, own: Block | None, *more: Block) -> Entry:
-        """Return the words of a step in the schedule, which are the same for all elements."""
+        """Return the schedule entry, which is equal for all elements."""
         words, columns = self.rows.words(program), self.rows.input.columns
         blocks = self.words, self.rows.rest, own
         return block_entry(program, self.kind, *blocks, inner=columns, more=(*words, *more))
@@ -89,9 +89,9 @@ class _Step(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class FindLargest(_Step):
-    """Find the largest element that is left of each row on this PE, and where it is first; exact.
+    """Find the largest remaining element of each row on a PE, and its first index; exact.
 
-    Without one, both are −∞.
+    Both are −∞ if there is none.
     """
 
     kinds = (
@@ -113,14 +113,14 @@ class FindLargest(_Step):
     )
 
     words: Block
-    """f32, a number a row: the element."""
+    """f32, one number for each row: the element, to be reduced to the maximum."""
     own: Block
-    """f32, the same number, which stays when the words are put together."""
+    """f32, a copy of the element that the reduction leaves as it is."""
     places: Block
     """f32, minus the index of the element."""
     rows: Rows
     num_found: int = 0
-    """Elements of each row that were found before."""
+    """The number of elements of each row that have been found before."""
 
     def entry(self, program: ProgramShape) -> Entry:
         rows = self.rows
@@ -137,9 +137,9 @@ class FindLargest(_Step):
         memories.write(self.places, places)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on, for elements above −∞.
+        """Return the sizes that the cost depends on, for elements above −∞.
 
-        To find where one is, columns are halved in `steps`; `half` is what they have on average.
+        A binary search with `steps` halvings finds the index; `half` is the mean number of columns.
         """
         columns = self.rows.input.columns
         steps = (columns - 1).bit_length()
@@ -153,10 +153,7 @@ class FindLargest(_Step):
 
 @dataclass(frozen=True, slots=True)
 class Claim(_Step):
-    """Put minus the index of this PE's element in the place of its equal, the largest of all.
-
-    −∞ if another element is larger.
-    """
+    """Replace the maximum by minus the index of this PE's element if they are equal, else by −∞."""
 
     kinds = (
         Kind(
@@ -189,9 +186,9 @@ class Claim(_Step):
 
 @dataclass(frozen=True, slots=True)
 class TakeIndex(_Step):
-    """Store the index of an element of each row; it is not left any more if more are to be found.
+    """Store the index of the element found in each row.
 
-    Then −∞ takes its place in the rest.
+    If more elements are to be found, −∞ replaces this one in the rest.
     """
 
     kinds = (
@@ -212,7 +209,7 @@ class TakeIndex(_Step):
     words: Block
     rows: Rows
     num_found: int = 0
-    """Elements of each row that were found before."""
+    """The number of elements of each row that have been found before."""
 
     def entry(self, program: ProgramShape) -> Entry:
         return self.step_entry(program, None, self.rows.indices)
@@ -229,7 +226,7 @@ class TakeIndex(_Step):
             memories.write(rows.rest, left)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on; elements spread evenly over the PEs."""
+        """Return the sizes that the cost depends on, with elements spread evenly over the PEs."""
         num_rows, has_more = program.num_rows(self.words, launch), self.rows.indices.columns > 1
         return {
             "rows": num_rows,

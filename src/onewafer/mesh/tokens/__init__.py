@@ -1,4 +1,4 @@
-"""Operations that know which tokens the rows are."""
+"""Operations that depend on tokens and positions: lookups, rotation, one row of many."""
 
 from onewafer.mesh.tokens.gradients import (
     AddPositions,

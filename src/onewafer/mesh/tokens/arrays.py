@@ -1,7 +1,7 @@
-"""Lookups and rotation on NumPy arrays, bit for bit as `lookup.csl` and `rotary.csl` compute them.
+"""NumPy functions of lookups and rotation, bit for bit as `lookup.csl` and `rotary.csl`.
 
-Arrays have any leading dimensions: those of PEs. Where a PE's place `b` along the axis of a table
-counts, it comes as a number or as an array of these dimensions.
+The leading dimensions of arrays are those of PEs. `b` is the index of a PE's block along the axis
+of a table: a number, or an array of these dimensions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[Any]
-    """Elements of the storage type, f16 or f32."""
+    """An array of the storage type, f16 or f32."""
     Sums = NDArray[np.float32]
     Integers = NDArray[np.integer[Any]]
 
@@ -24,7 +24,7 @@ _MINUS_ZERO = np.float32(-0.0)
 
 
 def rotate(values: Floats, cosine: Sums, sine: Sums) -> Floats:
-    """Return `values` `[…, rows, width, group]`, neighbouring features rotated by their angles.
+    """Return `values` `[…, rows, width, group]` with neighbouring features rotated by their angles.
 
     `cosine` and `sine` are `[…, rows, width]`; `width` is even. Computed in f32.
     """
@@ -41,7 +41,7 @@ def rotate(values: Floats, cosine: Sums, sine: Sums) -> Floats:
 def look_up_tokens(table: Floats, ids: Integers, *, b: int | Integers) -> Sums:
     """Return columns `ids` `[…, rows]` of a table as rows `[…, rows, features]`.
 
-    The PE `b` has `table` `[…, features, entries]`; −0 where another one has the entry.
+    `table` `[…, features, entries]` is block `b` of the table; an entry of another block gives −0.
     """
     entries = table.shape[-1]
     index = ids - np.asarray(b)[..., np.newaxis] * entries
@@ -54,7 +54,7 @@ def look_up_tokens(table: Floats, ids: Integers, *, b: int | Integers) -> Sums:
 def look_up_positions(table: Floats, *, start: int, rows: int, b: int | Integers) -> Sums:
     """Return rows start, start + 1, … of a table as `[…, rows, features]`.
 
-    The PE `b` has `table` `[…, entries, features]`; −0 where another one has the entry.
+    `table` `[…, entries, features]` is block `b` of the table; an entry of another block gives −0.
     """
     ids = np.broadcast_to(start + np.arange(rows), (*np.shape(b), rows))
     return look_up_tokens(table.swapaxes(-1, -2), ids, b=b)
@@ -63,7 +63,7 @@ def look_up_positions(table: Floats, *, start: int, rows: int, b: int | Integers
 def add_tokens(table: Sums, ids: Integers, rows: Sums, *, b: int | Integers) -> Sums:
     """Return a table `[…, features, entries]` with `rows` `[…, rows, features]` added to columns.
 
-    Row by row; the PE `b` has those of its entries.
+    Rows are added one by one; those for entries of other blocks than `b` are skipped.
     """
     entries, result = table.shape[-1], table.copy()
     index = ids - np.asarray(b)[..., np.newaxis] * entries
@@ -81,7 +81,7 @@ def add_tokens(table: Sums, ids: Integers, rows: Sums, *, b: int | Integers) -> 
 def add_positions(table: Sums, rows: Sums, *, start: int, b: int | Integers) -> Sums:
     """Return a table `[…, entries, features]` with `rows` added from row `start` on.
 
-    The PE `b` has those of its entries.
+    Rows for entries of other blocks than `b` are skipped.
     """
     count = int(rows.shape[-2])
     ids = np.broadcast_to(start + np.arange(count), (*np.shape(b), count))

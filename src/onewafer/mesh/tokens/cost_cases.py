@@ -1,4 +1,4 @@
-"""Cost cases of operations that know tokens."""
+"""Cost cases of operations that depend on tokens and positions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _look_up_tokens(sizes: Sizes) -> MeshOperation:
 
 
 def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Let the table of the PE have one of as many tokens as there are PEs."""
+    """Return tokens of which one in `NUM_PES` is in the PE's block of the table."""
     held = -(-sizes.rows // NUM_PES)
     return {"model.indices": (0, 0) * held + (0, 1) * (sizes.rows - held)}
 

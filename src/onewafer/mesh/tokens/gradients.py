@@ -1,4 +1,4 @@
-"""Backward passes of look-ups and rotation, in f32. What is added to tables stays there."""
+"""Backward passes of lookups and rotation in f32; gradients of tables accumulate in place."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _PLACE_ROW = Module("place_row")
 
 @dataclass(frozen=True, slots=True)
 class AddTokens(MeshOperation):
-    """Add rows to the columns of a table's gradient that tokens name, as far as a PE has them.
+    """Add rows to the columns of a table's gradient that tokens index, if this PE has them.
 
-    Rows come in ascending order, with one rounding each. Those of the `padding` are left out.
+    Rows are added in ascending order, each sum rounded. Rows of the `padding` token are skipped.
     """
 
     kinds = (
@@ -65,13 +65,13 @@ class AddTokens(MeshOperation):
     depends_on = DataDependence.TOKENS
 
     result: Block
-    """Among the gradients of parameters: the table's, its entries as columns."""
+    """A block in the arena of parameter gradients, with the table's entries as columns."""
     gradient: Block
     indices: Block
     axis: Axis
     """The axis along which blocks of the table's entries lie."""
     padding: int | None = None
-    """The entry that gets nothing; None: there is no such."""
+    """The entry that gets no gradient, if there is one."""
 
     @property
     def kind(self) -> Kind:
@@ -101,7 +101,7 @@ class AddTokens(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class AddPositions(MeshOperation):
-    """Add rows to those of a table's gradient at the positions of the launch."""
+    """Add rows to the rows of a table's gradient at the positions of the launch."""
 
     kinds = (
         Kind(
@@ -118,7 +118,7 @@ class AddPositions(MeshOperation):
     )
 
     result: Block
-    """Among the gradients of parameters: the table's."""
+    """A block in the arena of parameter gradients."""
     gradient: Block
     axis: Axis
     """The axis along which blocks of the table's rows lie."""
@@ -140,13 +140,13 @@ class AddPositions(MeshOperation):
         return {"holds": (held > 0).astype(np.int64), "held": held * self.gradient.columns}
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return how the PEs along its axis differ: by the positions that they have."""
+        """Return the classes of PEs along the axis, by their number of positions."""
         return count_held(self.result, self.axis, program, launch)[1]
 
 
 @dataclass(frozen=True, slots=True)
 class TurnAngles(MeshOperation):
-    """Give the sines with which `Rotate` rotates back: those of a pair, exchanged and negated."""
+    """Swap the sines of each pair and negate them, so that `Rotate` rotates back."""
 
     kinds = (
         Kind(
@@ -174,7 +174,7 @@ class TurnAngles(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class PlaceRow(MeshOperation):
-    """Put one row in the place of the first or last one, among rows of +0; exact."""
+    """Copy one row to the first or last row of a block of +0; exact."""
 
     kinds = (
         Kind(
@@ -206,7 +206,7 @@ class PlaceRow(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class PlaceRowAt(MeshOperation):
-    """Put one row in the place that an index names, among rows of +0; exact."""
+    """Copy one row to the indexed row of a block of +0; exact."""
 
     kinds = (
         Kind(

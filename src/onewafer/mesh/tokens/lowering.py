@@ -1,4 +1,4 @@
-"""Operations on the tokens of a sequence: lookups, rotation, one row of many."""
+"""Lowering of operations on a sequence's tokens: lookups, rotation, one row of many."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ if TYPE_CHECKING:
 
 
 class _ExactLowering(Lowering[OperationType]):
-    """An operation that copies numbers."""
+    """The lowering of an operation that copies numbers."""
 
     bounded_types = FLOATING
 
     def bound(self, operation: OperationType, distances: Distances) -> Bounded:
-        """Return what it copies; a number of a table has no error."""
+        """Return the copied numbers, which have no error."""
         exact = distances.exact[operation.result.name]
         return Bounded(exact, np.zeros_like(exact))
 
 
 class EmbeddingLowering(_ExactLowering[Embedding]):
-    """Each PE takes the rows that it has from the table; an all-reduce brings them together.
+    """Look up local entries; an all-reduce completes the rows.
 
-    The table lies as the weight of a linear operation from the result to a vocabulary, so that the
-    two can be one.
+    The table has the layout of a linear layer's weight from the result to a vocabulary, so that
+    both can share it.
     """
 
     def relate(self, operation: Embedding, relations: Relations) -> None:
-        """Ask for nothing, but that a product with the table goes with how it lies."""
+        """Relate nothing; a later product with the table takes the layout of the result."""
         relations.note_table(operation.table, operation.result.name)
 
     def lower(self, operation: Embedding, builder: Builder) -> None:
@@ -84,7 +84,7 @@ class PositionEmbeddingLowering(_ExactLowering[PositionEmbedding]):
     """As `EmbeddingLowering`, with positions blocked over the other axis."""
 
     def relate(self, operation: PositionEmbedding, relations: Relations) -> None:
-        """Ask for nothing."""
+        """Relate nothing."""
 
     def lower(self, operation: PositionEmbedding, builder: Builder) -> None:
         layout = builder.layouts[operation.result.name]
@@ -103,13 +103,13 @@ class RotaryLowering(Lowering[Rotary]):
     bounded_types = (DataType.F32,)
 
     def relate(self, operation: Rotary, relations: Relations) -> None:
-        """Ask for features that are rotated together to be neighbours."""
+        """Give both one layout, in which features that are rotated together are neighbours."""
         relations.join(operation.input, operation.result.name)
         head_dim = operation.result.shape[-1] // operation.heads
         relations.arrange(operation.input, Heads.of(head_dim, swapped=operation.num_swapped))
 
     def prepare(self, operation: Rotary, builder: Builder) -> None:
-        """Look up the angles, unless they have been already."""
+        """Look up the angles, unless an earlier operation has done so."""
         for name in (operation.cosine, operation.sine):
             look_up_angles(name, operation, builder)
 
@@ -120,10 +120,10 @@ class RotaryLowering(Lowering[Rotary]):
         append_rotation(operation, builder, cosine, sine)
 
     def bound(self, operation: Rotary, distances: Distances) -> Bounded:
-        """Return the rotated features: two products and a sum, of a cosine and a sine up to 1.
+        """Return the rotated features: two products and a sum, with factors of at most 1.
 
-        A host that computes these angles for other numbers of positions may have their last bit
-        otherwise.
+        A host that computes the angles for another number of positions may differ in their last
+        bit.
         """
         source = distances.of(operation.input)
         heads = (len(source.exact), operation.heads, -1)
@@ -135,7 +135,7 @@ class RotaryLowering(Lowering[Rotary]):
 
 
 def look_up_angles(name: str, operation: Rotary | RotaryGradient, builder: Builder) -> Block:
-    """Return the rows of a table of angles, which are looked up at the first time."""
+    """Return rows of a table of angles; the first call for a table appends the lookup."""
     key = name, *angle_layout(operation, builder)
     if key not in builder.angles:
         _, layout, copies = key
@@ -151,7 +151,7 @@ def look_up_angles(name: str, operation: Rotary | RotaryGradient, builder: Build
 def append_rotation(
     operation: Rotary | RotaryGradient, builder: Builder, cosine: Block, sine: Block
 ) -> None:
-    """Append the rotation of an operation's only operand, in its place if it is read no more."""
+    """Append the rotation of an operation's operand, in place if it is not read again."""
     (name,) = operation.activation_operands
     members = builder.layouts[operation.result.name].order.members
     source = builder.blocks[name]
@@ -161,7 +161,7 @@ def append_rotation(
 
 
 def _with_partners(heads: Float64, swapped: int) -> Float64:
-    """Return for each feature of heads `[…, features]` the sum with that it is paired with."""
+    """Return for each feature of heads `[…, features]` the sum with its rotation partner."""
     first, second = np.split(heads[..., :swapped], 2, axis=-1)
     neighbours = heads[..., swapped:].reshape(*heads.shape[:-1], -1, 2).sum(axis=-1)
     pairs = first + second
@@ -169,7 +169,7 @@ def _with_partners(heads: Float64, swapped: int) -> Float64:
 
 
 def angle_layout(operation: Rotary | RotaryGradient, builder: Builder) -> tuple[Layout, int]:
-    """Return how a row of angles lies: a column for all members; and the copies of a head's."""
+    """Return the layout of a row of angles that all members share, and the copies of it."""
     layout = builder.layouts[operation.result.name]
     order = replace(layout.order, members=1)
     columns = layout.columns // layout.order.members
@@ -177,7 +177,7 @@ def angle_layout(operation: Rotary | RotaryGradient, builder: Builder) -> tuple[
 
 
 class FirstRowLowering(AlikeLowering[FirstRow]):
-    """Copy the first row."""
+    """Copy the first row locally."""
 
     def lower(self, operation: FirstRow, builder: Builder) -> None:
         source = builder.blocks[operation.input]
@@ -185,7 +185,7 @@ class FirstRowLowering(AlikeLowering[FirstRow]):
 
 
 class LastRowLowering(AlikeLowering[LastRow]):
-    """Copy the last valid row, of every slot if there are several."""
+    """Copy the last valid row locally; with several slots, that of each."""
 
     bounded_types = FLOATING
 
@@ -198,19 +198,19 @@ class LastRowLowering(AlikeLowering[LastRow]):
             builder.append(TakeRow(result, source, is_last=True))
 
     def bound(self, operation: LastRow, distances: Distances) -> Bounded:
-        """Return the rows as they are."""
+        """Return the copied rows with their error."""
         source = distances.of(operation.input)
         last = [rows.stop - 1 for _, rows in distances.each_slot()]
         return Bounded(source.exact[last], source.error[last])
 
 
 class RowAtLowering(Lowering[RowAt]):
-    """Copy the row that an index names, which all PEs have."""
+    """Copy the indexed row locally; every PE has the index."""
 
     bounded_types = FLOATING
 
     def relate(self, operation: RowAt, relations: Relations) -> None:
-        """Let the row lie as all of them."""
+        """Give the row the layout of the input."""
         relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: RowAt, builder: Builder) -> None:
@@ -218,7 +218,7 @@ class RowAtLowering(Lowering[RowAt]):
         builder.append(TakeRowAt(builder.allocate(operation.result), source, index))
 
     def bound(self, operation: RowAt, distances: Distances) -> Bounded:
-        """Return the row as it is."""
+        """Return the copied row with its error."""
         source = distances.of(operation.input)
         row = int(distances.exact[operation.index][0, 0])
         return Bounded(source.exact[row : row + 1], source.error[row : row + 1])
@@ -228,10 +228,10 @@ OneRowGradient: TypeAlias = graph.FirstRowGradient | graph.LastRowGradient
 
 
 class EmbeddingGradientLowering(Lowering[graph.EmbeddingGradient]):
-    """Add the rows that a PE has the entries of: no exchange at all."""
+    """Add the rows of local entries."""
 
     def relate(self, operation: graph.EmbeddingGradient, relations: Relations) -> None:
-        """Ask for nothing: the gradient lies as the rows that were looked up."""
+        """Relate nothing: the gradient has the layout of the rows that were looked up."""
 
     def lower(self, operation: graph.EmbeddingGradient, builder: Builder) -> None:
         result = builder.gradient(operation.result.name, rows=builder.layouts[operation.gradient])
@@ -241,10 +241,10 @@ class EmbeddingGradientLowering(Lowering[graph.EmbeddingGradient]):
 
 
 class PositionEmbeddingGradientLowering(Lowering[graph.PositionEmbeddingGradient]):
-    """Add the rows at the positions that a PE has: no exchange at all."""
+    """Add the rows at local positions."""
 
     def relate(self, operation: graph.PositionEmbeddingGradient, relations: Relations) -> None:
-        """Ask for nothing: the gradient lies as the rows that were looked up."""
+        """Relate nothing: the gradient has the layout of the rows that were looked up."""
 
     def lower(self, operation: graph.PositionEmbeddingGradient, builder: Builder) -> None:
         result = builder.gradient(
@@ -255,18 +255,18 @@ class PositionEmbeddingGradientLowering(Lowering[graph.PositionEmbeddingGradient
 
 
 class RotaryGradientLowering(Lowering[graph.RotaryGradient]):
-    """Rotate back: by the same cosines, and sines that are negated once a launch for all layers."""
+    """Rotate back: same cosines, sines negated once a launch for all layers."""
 
     works_in_place = True
 
     def relate(self, operation: graph.RotaryGradient, relations: Relations) -> None:
-        """Ask for features that are rotated together to be neighbours."""
+        """Give both one layout, in which features that are rotated together are neighbours."""
         relations.join(operation.gradient, operation.result.name)
         head_dim = operation.result.shape[-1] // operation.heads
         relations.arrange(operation.gradient, Heads.of(head_dim, swapped=operation.num_swapped))
 
     def prepare(self, operation: graph.RotaryGradient, builder: Builder) -> None:
-        """Look up the angles, and negate the sines, unless that has been done already."""
+        """Look up the angles and negate the sines, unless an earlier operation has done so."""
         key = operation.sine, *angle_layout(operation, builder)
         look_up_angles(operation.cosine, operation, builder)
         sine = look_up_angles(operation.sine, operation, builder)
@@ -282,7 +282,7 @@ class RotaryGradientLowering(Lowering[graph.RotaryGradient]):
 
 
 class OneRowGradientLowering(Lowering[OneRowGradient]):
-    """Put a row among rows of zeros."""
+    """Copy a row into rows of zeros locally."""
 
     def __init__(self, *, is_last: bool) -> None:
         self._is_last = is_last
@@ -297,10 +297,10 @@ class OneRowGradientLowering(Lowering[OneRowGradient]):
 
 
 class RowAtGradientLowering(Lowering[graph.RowAtGradient]):
-    """Put a row in the place that an index names."""
+    """Copy a row to its indexed place locally."""
 
     def relate(self, operation: graph.RowAtGradient, relations: Relations) -> None:
-        """Let the row lie as all of them."""
+        """Give the result the layout of the row."""
         relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.RowAtGradient, builder: Builder) -> None:

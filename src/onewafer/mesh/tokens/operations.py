@@ -1,4 +1,4 @@
-"""Operations that know which tokens the rows are: lookups in tables, rotation, one row of many."""
+"""Operations that depend on tokens and positions: lookups, rotation, one row of many."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _LOOKUP = Module("lookup", ELEMENT)
 
 @dataclass(frozen=True, slots=True)
 class LookUpTokens(MeshOperation):
-    """Take columns of a table as rows of the result, −0 where another PE has the column.
+    """Look up columns of a table as rows of the result, −0 for columns on other PEs.
 
-    The table is that of a linear operation: its entries are columns, blocked over an axis.
+    The table is laid out as a linear layer's weight: its entries are columns, blocked over an axis.
     """
 
     kinds = (
@@ -60,7 +60,7 @@ class LookUpTokens(MeshOperation):
     """The axis along which blocks of the table's entries lie."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule; no repetition moves the table along."""
+        """Return the schedule entry; the table does not move with the rounds of a repetition."""
         blocks, more = (self.result, self.indices, self.table), (self.axis.number,)
         entry = block_entry(program, self.kind, *blocks, inner=self.table.columns, more=more)
         return replace(entry, parameter_words=())
@@ -80,7 +80,7 @@ class LookUpTokens(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class LookUpPositions(MeshOperation):
-    """Take the rows of a table at the positions of the launch, −0 where another PE has the row."""
+    """Look up the rows of a table at the launch's positions, −0 for rows on other PEs."""
 
     kinds = (
         Kind(
@@ -150,14 +150,14 @@ class LookUpPositions(MeshOperation):
         return {"slot": np.ones_like(rows), "elements": rows * self.result.columns, **sizes}
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
-        """Return how the PEs along its axis differ: by the positions that they have."""
+        """Return the classes of PEs along the axis, by their number of positions."""
         return count_held(self.table, self.axis, program, launch)[1]
 
 
 def count_held(
     table: Block, axis: Axis, program: ProgramShape, launch: Launch
 ) -> tuple[NDArray[np.int64], Classes]:
-    """Return how many positions of each slot a PE has in a table `[classes, slots]`, by class."""
+    """Return the number of each slot's positions in a PE's block of a table, `[classes, slots]`."""
     begins = table.rows * np.arange(program.size(axis))[:, np.newaxis]
     first = np.array([slot.first_table_row for slot in launch.slots])
     end = first + [slot.rows for slot in launch.slots]
@@ -169,7 +169,7 @@ def count_held(
 class Rotate(MeshOperation):
     """Rotate pairs of neighbouring features by the angles of the position of their row.
 
-    In f32, one rounding an operation, and one more to the program's dtype.
+    Computed in f32, each operation rounded, and rounded once more to the program's dtype.
     """
 
     kinds = (
@@ -189,7 +189,7 @@ class Rotate(MeshOperation):
     result: Block
     input: Block
     cosine: Block
-    """f32, a column for the features of all members."""
+    """f32, one column for the features of all members."""
     sine: Block
     scratch: Block
     """f32, twice the size of `cosine`."""
@@ -229,7 +229,7 @@ class Rotate(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class TakeRow(MeshOperation):
-    """Copy one row: the first one, or the last one of the launch."""
+    """Copy one row: the first or the last one of the launch."""
 
     kinds = (
         Kind(
@@ -260,7 +260,7 @@ class TakeRow(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class TakeRowAt(MeshOperation):
-    """Copy the row that an index names."""
+    """Copy the indexed row."""
 
     kinds = (
         Kind(
@@ -312,7 +312,7 @@ class TakeLastRows(MeshOperation):
     )
 
     result: Block
-    """A row for each sequence that the program keeps."""
+    """A row for each sequence of the program."""
     input: Block
 
     def entry(self, program: ProgramShape) -> Entry:
