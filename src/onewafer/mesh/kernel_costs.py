@@ -1,8 +1,8 @@
 """The costs of the kernels, read from `kernel_costs.json`.
 
 `python tools/kernel_costs.py` compiles the kernels and writes that file from their listing: how
-many instructions of each cost class a kernel executes once, and for every round of each of its
-loops. What an instruction costs is for `arch` to say.
+many instructions of each cost class a kernel executes once, and in every iteration of each of its
+loops. The cycles of an instruction are in `arch`.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ if TYPE_CHECKING:
     from onewafer.mesh.kinds import Kind
 
 Counts = dict[str, int]
-"""Instructions by lower-case name of `image.CostClass`, taken branches as `branch_taken`,
-beginnings of map loops as `map_begin`, synchronous DSD operations as texts of `VectorOperation`."""
+"""The number of instructions, by lower-case name of `image.CostClass`; taken branches are
+`branch_taken`, starts of map loops `map_begin`, synchronous DSD operations texts of
+`VectorOperation`."""
 
 Size: TypeAlias = "int | NDArray[np.int64]"
-"""A size of an operation, or an array of it as `MeshOperation.sizes` gives them."""
+"""A size of an operation, or an array of sizes as `MeshOperation.sizes` returns them."""
 
 KernelCost = dict[str, Counts]
-"""Counts of one step of the state machine, from the start of the task to its end, by the product of
-sizes that says how often they are executed: `1`, `rows`, `rows*inner`.
+"""Counts of one step of the state machine, from the start of the task to its end. The key is the
+product of sizes that says how often the instructions run: `1`, `rows`, `rows*inner`.
 
-Tests for other kinds are not in it. A collective counts up to the issue of its fabric operation.
+The comparisons that find the step's kind are not included. A collective counts up to the issue of
+its fabric operation.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class VectorOperation:
-    """A synchronous DSD operation, as far as its time depends on it.
+    """The properties of a synchronous DSD operation that decide how long it takes.
 
     >>> VectorOperation.parse("fmuls(columns)(stride 2)(mapped)")
     VectorOperation(name='fmuls', length='columns', stride='2', is_reduction=False, is_mapped=True)
@@ -52,23 +54,23 @@ class VectorOperation:
     name: str
     """Lower-case name of `image.DsdOperation`."""
     length: str
-    """Product of sizes."""
+    """The number of elements, as a product of sizes."""
     stride: str = "1"
-    """The largest one among its operands, a product of sizes or a number."""
+    """The largest stride of its operands, a product of sizes or a number."""
     is_reduction: bool = False
-    """True if it puts all elements into one scalar."""
+    """True if the result is one scalar."""
     is_mapped: bool = False
-    """True if it is part of a map loop, and has been set up before."""
+    """True if it is part of a map loop, which has set it up before."""
 
     @classmethod
     def parse(cls, text: str) -> VectorOperation:
-        """Undo `str`."""
+        """Return the operation with this text, the inverse of `str`."""
         name, length, *rest = text.removesuffix(")").replace(")(", "(").split("(")
         stride = next((part.removeprefix("stride ") for part in rest if " " in part), "1")
         return cls(name, length, stride, "reduction" in rest, "mapped" in rest)
 
     def __str__(self) -> str:
-        """Return its name in the file."""
+        """Return the text of the operation in the file."""
         stride = "" if self.stride == "1" else f"(stride {self.stride})"
         reduction = "(reduction)" if self.is_reduction else ""
         mapped = "(mapped)" if self.is_mapped else ""
@@ -77,51 +79,51 @@ class VectorOperation:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Code or constants that a program has if it has one of some kinds."""
+    """Code or constants that a program has if it has any of these kinds."""
 
     kinds: tuple[str, ...]
-    """Names of kinds of steps; none: every program has it."""
+    """Names of kinds; empty: every program has the part."""
     num_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Registers that a step of a kind needs, in bytes."""
+    """The bytes of registers that a step of one kind needs."""
 
     own_bytes: int
     """Bytes of the state machine itself."""
     called_bytes: int
-    """Bytes of the functions that it calls, placed behind it."""
+    """Bytes of the functions that it calls, which follow its own."""
 
     def joined(self, other: Frame) -> Frame:
-        """Return a frame that is large enough for both."""
+        """Return the smallest frame that is large enough for both."""
         called = max(self.called_bytes, other.called_bytes)
         return Frame(max(self.own_bytes, other.own_bytes), called)
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCosts:
-    """All kernels for one dtype."""
+    """The costs of all kernels for one dtype and one kind of rows."""
 
     parts: tuple[Part, ...]
     """Code and constants."""
     frames: Mapping[str, Frame]
-    """Values by the name of a kind of steps."""
+    """The frame of each kind, by its name."""
     question_bytes: int
-    """Code for a question of the state machine (`kinds.num_questions`)."""
+    """Bytes of code for one comparison of the state machine (`kinds.num_questions`)."""
     launch: Counts
-    """The exported function that starts the state machine."""
+    """Counts of the exported function that starts the state machine."""
     below: Counts
-    """The state machine asks whether a kind is below another one, and it is."""
+    """Counts of a comparison in the state machine's search for a kind, if the kind is below."""
     above: Counts
-    """The state machine asks whether a kind is below another one, and it is not."""
+    """Counts of the same comparison, if the kind is not below."""
     second_chain: Counts
-    """Additional instructions in the middle of an axis, to add the second of two chains."""
+    """Counts that the middle of an axis adds for the second of two chains."""
     kinds: Mapping[str, KernelCost]
-    """Values by the name of a kind of steps."""
+    """The costs of each kind, by its name."""
 
     def num_bytes(self, kinds: Iterable[Kind]) -> int:
-        """Return the bytes of a program with these kinds; an upper bound."""
+        """Return the bytes of code, frame and constants for these kinds; an upper bound."""
         asked = frozenset(kinds)
         names = {kind.name for kind in asked}
         questions = num_questions(asked) * self.question_bytes
@@ -134,12 +136,12 @@ class KernelCosts:
         return questions + frame.own_bytes + frame.called_bytes + parts
 
     def of(self, kind: Kind) -> KernelCost:
-        """Return the counts of a kind."""
+        """Return the costs of a kind."""
         return self.kinds[kind.name]
 
 
 def product(names: str, sizes: Mapping[str, Size]) -> Size:
-    """Return the product of sizes that are named as in the file.
+    """Return a product of sizes, given their names in the format of the file.
 
     >>> product("rows*inner", {"rows": 3, "inner": 5}), product("1", {})
     (15, 1)
@@ -148,13 +150,13 @@ def product(names: str, sizes: Mapping[str, Size]) -> Size:
 
 
 def table_name(dtype: DataType, *, rows: RowKind) -> str:
-    """Return the name of a table in the file."""
+    """Return the name in the file of the table for a dtype and a kind of rows."""
     return str(dtype) if rows is RowKind.INDEPENDENT else f"{dtype} {rows}"
 
 
 @cache
 def kernel_costs(dtype: DataType, *, rows: RowKind = RowKind.INDEPENDENT) -> KernelCosts:
-    """Return the committed counts for a dtype, and for programs whose rows are of one kind."""
+    """Return the costs in the file for a dtype and a kind of rows."""
     path = resources.files("onewafer.mesh") / "kernel_costs.json"
     tables = json.loads(path.read_text(encoding="utf-8"))
     table = tables[table_name(dtype, rows=rows)]

@@ -1,4 +1,4 @@
-"""The kernels of all families: files of CSL in this package, found by name wherever they lie."""
+"""The library of kernels: CSL files anywhere in this package, found by name."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _IMPORT = re.compile(r'@import_module\("(\w+\.csl)"')
 
 
 def read_kernel(name: str) -> str:
-    """Return the text of a file."""
+    """Return the text of a kernel file."""
     return kernel_library()[name]
 
 
 @cache
 def kernel_library() -> Mapping[str, str]:
-    """Return the text of every file, by name."""
+    """Return the text of every kernel file, by name."""
     files = sorted(_files(resources.files("onewafer.mesh")), key=lambda file: file.name)
     return {file.name: file.read_text(encoding="utf-8") for file in files}
 
 
 def imported_kernels(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return the files that some texts import, and that these import, by name."""
+    """Return the kernel files that some texts import, directly or indirectly, by name."""
     found: dict[str, str] = {}
     left = [*texts.values()]
     while left:

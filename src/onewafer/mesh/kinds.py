@@ -1,6 +1,6 @@
-"""Kinds of steps: what an entry of the schedule asks for, and the CSL that does it.
+"""Kinds of steps: the first word of a schedule entry, and the CSL that executes it.
 
-Every operation class has a kind, or several. The state machine of a PE has an arm for each kind
+Every operation class has one kind or several. The state machine of a PE has an arm for each kind
 that its program needs, and for no other (`state_machine`).
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 ELEMENT = ".element = element"
-"""The argument of a kernel that is compiled for the element type of the program."""
+"""The argument of a kernel that is compiled for the program's element type."""
 NUM_PRESENT = """
 // How many of the columns of this PE are no padding, of which there is some at the end of an axis.
 inline fn num_present(columns: u16, padding: u16, after: u16) u16 {
@@ -26,11 +26,11 @@ inline fn num_present(columns: u16, padding: u16, after: u16) u16 {
   return columns - @as(u16, missing);
 }
 """
-"""A function of `pe.csl` for kinds that leave padding out."""
+"""A function of `pe.csl` that returns a PE's columns without padding."""
 
 
 class Task(StrEnum):
-    """A task of the state machine that dispatches on the kind of an entry."""
+    """A task of the state machine, which dispatches on the kind of an entry."""
 
     STEP = "steps"
     AFTER_CHAIN_X = "after_chain_x"
@@ -40,18 +40,18 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A kernel as the state machine imports it: the file `NAME.csl`, under that name."""
+    """A kernel that the state machine imports: the file `NAME.csl`, under that name."""
 
     name: str
     arguments: str = ""
-    """Its params, as fields of a CSL struct."""
+    """The kernel's params, as fields of a CSL struct."""
     after: tuple[Module, ...] = ()
-    """Modules that its arguments name. Each is imported once, so that kernels share what it has."""
+    """Modules that `arguments` name. Each is imported once, so that kernels share its memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The common beginning of the arms of several kinds: the words that all of them read."""
+    """Code that the arms of several kinds begin with, to read the words that all of them have."""
 
     title: str
     """The description of the kinds, for a comment."""
@@ -60,24 +60,25 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Kind:
-    """A kind of step."""
+    """A kind of step, with its arm of the state machine."""
 
     number: int
-    """The first word of its entries. The state machine asks for kinds in ascending order."""
+    """The first word of the kind's entries; the state machine searches by it."""
     name: str = field(compare=False)
     code: str = field(compare=False, repr=False)
-    """The statements of its arm in `work` (`pe.csl`). What ends by itself returns."""
+    """The statements of the kind's arm in `work` (`pe.csl`); an arm that ends the task itself
+    returns."""
     modules: tuple[Module, ...] = field(default=(), compare=False, repr=False)
-    """Kernels that it calls."""
+    """Kernels that the arm calls."""
     functions: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    """Functions of `pe.csl` that it calls, and that other kinds may call as well."""
+    """Functions of `pe.csl` that the arm calls; kinds may share them."""
     beginning: Beginning | None = field(default=None, compare=False, repr=False)
     flags: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    """Constants of `pe.csl` that are true for a program with this kind."""
+    """Constants of `pe.csl` that are true in a program with this kind."""
     task: Task = field(default=Task.STEP, compare=False, repr=False)
-    """The task that asks for it: what follows a chain has one of its own."""
+    """The task that dispatches the kind; operations that follow a chain have their own task."""
     is_collective: bool = field(default=False, compare=False, repr=False)
-    """True if it moves values along an axis, in which PEs wait for one another."""
+    """True if it moves values along an axis, where PEs wait for one another."""
 
 
 REPEAT = Kind(
@@ -106,13 +107,13 @@ return;
 """,
 )
 CONTROL_KINDS = frozenset({REPEAT, STOP})
-"""Kinds that every state machine has, so that depth alone never changes the code."""
+"""Kinds of every state machine, so that the code is the same with and without repetitions."""
 
 
 def along_axes(kind: Kind, number: int) -> tuple[Kind, Kind]:
-    """Return a kind along x, and its like along y, which has a number of its own.
+    """Return a kind along x, and the same kind along y with its own number.
 
-    In its code and flags `$axis` stands for the axis, `$across` for the other one.
+    In code and flags `$axis` is replaced by the axis, `$across` by the other one.
     """
     like = replace(kind, number=number, task=_ALONG_Y.get(kind.task, kind.task))
     return _along(kind, "x", "y"), _along(like, "y", "x")
@@ -130,17 +131,17 @@ def _along(kind: Kind, axis: str, across: str) -> Kind:
 
 
 def asked_by(task: Task, kinds: Iterable[Kind]) -> list[Kind]:
-    """Return those of some kinds that a task asks for, in ascending order."""
+    """Return the kinds that a task dispatches, in ascending order."""
     return sorted(kind for kind in kinds if kind.task is task)
 
 
 def num_questions(kinds: Collection[Kind]) -> int:
-    """Return how many questions a state machine has: of each task one less than it has kinds."""
+    """Return the comparisons in a state machine: for each task, one less than its kinds."""
     return len(kinds) - len({kind.task for kind in kinds})
 
 
 class Answers(NamedTuple):
-    """How often the state machine learns on which side of another one a kind is."""
+    """The results of a binary search for a kind: how often it was below, and how often not."""
 
     below: int
     above: int
@@ -148,9 +149,9 @@ class Answers(NamedTuple):
 
 @cache
 def answers(kind: Kind, kinds: frozenset[Kind]) -> Answers:
-    """Return the comparisons that a state machine with these kinds makes to reach this kind.
+    """Return the comparisons that find a kind in a state machine with these kinds.
 
-    It halves the kinds that it may be, as `choose` in `pe.csl` does.
+    They are those of the binary search of `choose` in `pe.csl`.
     """
     left, found = asked_by(kind.task, kinds), Answers(0, 0)
     while len(left) > 1:

@@ -1,4 +1,4 @@
-"""Cut logical arrays into the blocks of the PEs, and put blocks together again."""
+"""Cut logical arrays into the blocks of the PEs, and reassemble them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _DTYPES = {DataType.F16: np.float16, DataType.F32: np.float32, DataType.I32: np.
 
 
 def numpy_dtype(dtype: DataType) -> np.dtype[Any]:
-    """Return NumPy's name of a storage type."""
+    """Return the NumPy dtype of a storage type."""
     return np.dtype(_DTYPES[dtype])
 
 
 def num_blocks(distribution: Distribution, width: int, height: int) -> int:
-    """Return how many blocks a dimension is cut into."""
+    """Return the number of blocks that a dimension is cut into."""
     match distribution:
         case Distribution.BLOCKED_X:
             return width
@@ -46,8 +46,8 @@ def pack(
 ) -> NDArray[Any]:
     """Return the blocks `[height, width, num_elements]` of a logical array, padded with zeros.
 
-    Values are rounded to the storage type; `factors` are its `input_factors`, which they are
-    multiplied by in f32. Raises HostError if the shape is not the placement's.
+    Values are multiplied in f32 by `factors`, the array of the placement's `input_factors`, and
+    rounded to the storage type. Raises HostError if the shape is not the placement's.
     """
     if array.shape != placement.shape:
         raise HostError(
@@ -86,10 +86,9 @@ def _first_matrix(placement: Placement) -> Placement:
 
 
 def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) -> NDArray[Any]:
-    """Return the logical array of blocks `[height, width, num_elements]`; undo `pack`.
+    """Return the logical array of blocks `[height, width, num_elements]`, the inverse of `pack`.
 
-    The placement must have all rows. Of replicated blocks, that of the PE nearest to (0, 0) is
-    taken.
+    The placement must store all rows. Of replicas, the PE nearest to (0, 0) is read.
     """
     rows, columns = placement.block.rows, placement.block.columns
     if blocks.shape != (height, width, rows * columns):
@@ -121,7 +120,7 @@ def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) 
 def _block_indices(
     placement: Placement, width: int, height: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which block of rows and which of columns each PE holds, both `[height, width]`."""
+    """Return the index of each PE's block of rows and of columns, both `[height, width]`."""
     y, x = np.indices((height, width))
     index = {
         Distribution.BLOCKED_X: x,
@@ -134,10 +133,10 @@ def _block_indices(
 def held_indices(
     placement: Placement, width: int, height: int
 ) -> tuple[tuple[Distribution, list[NDArray[np.intp]]], ...]:
-    """Return how the rows and the columns of a tensor lie, and which ones each block holds.
+    """Return the distribution of rows and of columns, and the indices in each block.
 
-    Rows are all dimensions but the last one, flattened; those of the first of several matrices, and
-    of the first of several groups of samples.
+    Rows are all dimensions but the last one, flattened. Of several matrices or sample groups, the
+    first one is described.
     """
     if placement.sample_groups > 1:
         return held_indices(placement.of_group, width, height // placement.sample_groups)
@@ -175,9 +174,9 @@ def _matrix_shape(placement: Placement) -> tuple[int, int]:
 
 
 def _places(placement: Placement) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which row and which column of the logical matrix is at each place on the wafer.
+    """Return the indices of the logical rows and columns at each place on the wafer.
 
-    The column behind all others stands for places in between that have none.
+    The index behind the last column marks places without a column.
     """
     rows, columns = _matrix_shape(placement)
     return (

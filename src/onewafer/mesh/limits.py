@@ -1,12 +1,11 @@
 """The limits of an operation's cycles: instructions, memory, hops, wavelets.
 
-In: a mesh program, a launch, and the closed form of it. Out: a split of every operation's cycles.
+In: a mesh program, a launch, and its closed form. Out: a split of every operation's cycles.
 
-    local operation   memory: ⌈n / rate⌉ of each DSD operation, whose rates are those of its reads
-                      instructions: all the rest, set-ups included
-    collective        wavelets: (n − 1)·p, as long as the link or the data path is busy
-                      travel: all the rest, from the start of the step over ramps and hops to the
-                      end, which one wavelet would take as well
+    local operation   memory: ⌈n / rate⌉ of each DSD operation, at the rate of its reads
+                      instructions: all other cycles, set-ups included
+    collective        wavelets: (n − 1)·p, with p the period of the link or the data path
+                      travel: all other cycles, those that a single wavelet would take, too
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The cycles of an operation by what they wait for."""
+    """The cycles of an operation, by the limit."""
 
     instructions: int = 0
     memory: int = 0
@@ -51,7 +50,7 @@ class Waits:
 def split_waits(
     program: MeshProgram, launch: Launch, estimate: Estimate, architecture: Architecture
 ) -> tuple[Waits, ...]:
-    """Return what each mesh operation of an estimate of `launch` waits for, in order."""
+    """Return the limits of each mesh operation of an estimate of `launch`, in order."""
     timing = architecture.timing
     kernels = kernel_costs(program.dtype, rows=program.row_kind)
     known: dict[int, int] = {}
@@ -86,7 +85,7 @@ def _wavelet_cycles(traffic: Traffic, timing: Timing) -> int:
 
 
 def _memory_cycles(kernel: KernelCost, sizes: Mapping[str, Size], timing: Timing) -> int:
-    """Return the cycles in which elements go through the data path of the PE with the most."""
+    """Return the cycles in which the data path moves elements, on the PE with the most."""
     cycles: Size = 0
     for rounds, counts in kernel.items():
         for name, count in counts.items():

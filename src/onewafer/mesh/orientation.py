@@ -1,14 +1,14 @@
-"""Choose how the features of each tensor lie: along which axis, and in which order.
+"""Choose the layout of each tensor's features: the axis and the order.
 
-A linear operation changes the axis, other operations keep it, so the axis is a two-colouring:
-tensors joined by element-wise operations are alike, the sides of a linear operation differ. A graph
-without a contradiction gets the colouring that needs no `Redistribute`. Each operation on two
-tensors that contradicts the operations before it needs one, for its right operand: its result lies
-as the left one does. So does a product with a weight that has its place already, as a table of
-tokens that is the head, too: it needs one for its operand.
+A linear layer changes the axis, other operations keep it, so the axes are a two-colouring: tensors
+joined by element-wise operations have one colour, both sides of a linear layer differ. A graph
+without a contradiction gets a colouring that needs no `Redistribute`. An operation on two tensors
+that contradicts earlier operations redistributes its right operand: its result has the layout of
+the left one. A product with a weight that is placed already, such as a token table that is also the
+head, redistributes its operand.
 
-Tensors that are alike also have one order of features. Operations on heads of features ask for an
-order; without such an operation, features lie in the order of their numbers.
+Tensors of one layout also have one order of features. Operations on heads require an order; without
+one, features lie in the order of their indices.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class Orientations:
-    """How the features of the tensors of a graph lie, on any rectangle.
+    """The layouts of a graph's tensors, for any rectangle.
 
-    Inputs lie along x if nothing contradicts; only the right operand of an operation on two tensors
-    may lie otherwise than the result. Raises UnsupportedOperationError for an operation that has no
-    form on the wafer, or whose operands cannot lie as it needs them.
+    Inputs lie along x unless that contradicts a relation; only the right operand of an operation on
+    two tensors may have another layout than the result. Raises UnsupportedOperationError for an
+    operation without a lowering, or whose operands cannot have the layouts that it needs.
     """
 
     def __init__(self, graph: Graph) -> None:

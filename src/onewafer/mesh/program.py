@@ -66,20 +66,20 @@ class MeshProgram(ProgramShape):
 
     graph: Graph
     placements: tuple[Placement, ...]
-    """A parameter used in both orientations has two."""
+    """The placements of all tensors; a parameter used in both orientations has two."""
     operations: tuple[MeshOperation, ...]
     sources: tuple[int, ...]
-    """For each mesh operation the index of the operation of the graph that it is a step of."""
+    """The index of the graph operation that each mesh operation is a step of."""
     activations_in_use: tuple[int, ...] = ()
-    """For each operation of the graph the elements of `Arena.ACTIVATIONS` that are live then."""
+    """The live elements of `Arena.ACTIVATIONS` at each graph operation."""
     entries: tuple[str, ...] = (INFER,)
-    """The entries by name: each does operations that follow those of the one before."""
+    """Entries by name; each has the operations that follow the previous entry."""
     ends: tuple[int, ...] = ()
-    """For each entry the index behind its last operation; none: the only entry does all."""
+    """The index behind the last operation of each entry; empty for a single entry."""
     num_prepared: int = 0
-    """Operations at the beginning that are done once a launch, for all layers of the graph."""
+    """Operations at the beginning that run once a launch, for all layers."""
     training: Training | None = None
-    """The training plan that it was cut for, if it trains."""
+    """The training of a program with gradients."""
 
     @property
     def depends_on(self) -> tuple[DataDependence, ...]:
@@ -90,7 +90,7 @@ class MeshProgram(ProgramShape):
     def with_role(self, role: Role, entry: str | None = None) -> tuple[Placement, ...]:
         """Return the placements of one role, in the order of the graph.
 
-        Of inputs and outputs, those of one entry if it is named.
+        Given an entry, only its inputs or outputs.
         """
         return tuple(
             placement
@@ -100,26 +100,26 @@ class MeshProgram(ProgramShape):
 
     @property
     def trains(self) -> bool:
-        """True if it has gradients."""
+        """True if the program has gradients."""
         return self.training is not None
 
     @property
     def tiles(self) -> int:
-        """Launches of a sequence, of a program that trains; 1 if a launch has all of it."""
+        """The launches of a sequence in training; 1 if one launch has all of it."""
         rows, positions = self.sequence_rows, self.context
         if not self.trains or rows is None or positions is None:
             return 1
         return -(-positions // rows)
 
     def num_bytes(self, name: str) -> int:
-        """Return the bytes of an input, a parameter or an output, without padding.
+        """Return the bytes of an input, parameter or output, without padding.
 
-        A parameter that the host multiplies with another one on the way has none of its own.
+        A parameter that the host only multiplies into another one has 0 bytes.
         """
         return next((item.num_bytes for item in self.placements if item.name == name), 0)
 
     def stretch(self, entry: str) -> slice:
-        """Return where the operations of an entry are among all."""
+        """Return the slice of the operations of an entry."""
         if not self.ends:
             return slice(0, len(self.operations))
         index = self.entries.index(entry)
@@ -130,14 +130,14 @@ class MeshProgram(ProgramShape):
         return replace(ProgramShape.whole_launch(self), entry=self.entries[0])
 
     def output_rows(self, launch: Launch) -> Mapping[str, int]:
-        """Return how many rows of outputs a launch gives, the first ones; of others: all."""
+        """Return the number of rows that a launch computes of each output; else it is all rows."""
         if self.sequence_rows is None:
             return {}
         outputs = self.with_role(Role.OUTPUT, launch.entry)
         return {output.name: self.num_rows(output.block, launch) for output in outputs}
 
     def check(self, launch: Launch) -> None:
-        """Raise HostError for a launch that the program has no entry or no room for."""
+        """Raise HostError for a launch whose entry or rows the program does not have."""
         if launch.entry not in self.entries:
             raise HostError(
                 f"the program has no entry {launch.entry!r}; it has {', '.join(self.entries)}"
@@ -166,7 +166,7 @@ class MeshProgram(ProgramShape):
             raise HostError("rows of tables that are not those of positions need several sequences")
 
     def _check_sequences(self, launch: Launch) -> None:
-        """Raise HostError for sequences that the program does not keep, or keeps in one place."""
+        """Raise HostError for sequences that the program lacks, or that occur twice."""
         sequences = [slot.sequence for slot in launch.slots]
         is_known = all(0 <= sequence < self.sequences for sequence in sequences)
         if is_known and sequences and len(set(sequences)) == len(sequences):

@@ -1,4 +1,4 @@
-"""The shape of a mesh program: all that an operation may know of the program that it is in."""
+"""The shape of a mesh program: what an operation knows about the program around it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class BlockRows(Enum):
-    """The kind of rows in a block, by the word for their number in an entry of the schedule."""
+    """The kind of a block's rows, by the word for their number in a schedule entry."""
 
     FIXED = None
-    """As many as the block has."""
+    """A fixed number: all rows of the block."""
     ALL = 0
     """The rows of the launch."""
     ONE_A_SLOT = 0xFFFF
@@ -35,23 +35,23 @@ class ProgramShape:
     height: int
     dtype: DataType
     arena_elements: dict[Arena, int]
-    """Size of each arena on every PE, in the order in which they are declared."""
+    """The elements of each arena on every PE, in the order of declaration."""
     sequence_rows: int | None = None
-    """Rows of a full launch, where rows are tokens of one sequence; None: they are independent."""
+    """The rows of a full launch, if rows are tokens of a sequence; None: rows are independent."""
     context: int | None = None
-    """Positions that a sequence may have; None: there is no limit."""
+    """The largest number of positions of a sequence; None: no limit."""
     sequences: int = 1
-    """Sequences that it keeps keys and values of; a launch may have rows of all of them."""
+    """The sequences whose keys and values are cached; a launch may have rows of all of them."""
     middle_x: int = 0
     middle_y: int = 0
     section_x: int = 0
     section_y: int = 0
-    """PEs of a section of the chains along an axis, 0: they have one phase (`chains`)."""
+    """The PEs of a section of the chains along each axis; 0: chains have one phase (`chains`)."""
     heads: HeadSegments | None = None
-    """Where PEs exchange scores only within their head, or sums only within their group of samples;
-    None: nowhere."""
+    """The segments of an axis in which scores of a head, or sums of a sample group, are exchanged;
+    None: there are none."""
     sample_groups: int = 1
-    """Groups of rows of PEs, each with its part of the samples; tensors lie within each."""
+    """Groups of PE rows, among which the samples are divided."""
 
     @property
     def row_kind(self) -> RowKind:
@@ -61,7 +61,7 @@ class ProgramShape:
         return RowKind.SEQUENCE if self.sequences == 1 else RowKind.SEQUENCES
 
     def size(self, axis: Axis) -> int:
-        """Return over how many PEs along an axis tensors lie: along y those of a group."""
+        """Return the number of PEs over which tensors are blocked; along y, those of one group."""
         return self.width if axis is Axis.X else self.height // self.sample_groups
 
     def extent(self, axis: Axis) -> int:
@@ -69,11 +69,11 @@ class ProgramShape:
         return self.width if axis is Axis.X else self.height
 
     def middle(self, axis: Axis) -> int:
-        """Return the place along an axis at which its chains end, and from which it broadcasts."""
+        """Return the place along an axis where its chains end and its broadcasts begin."""
         return self.middle_x if axis is Axis.X else self.middle_y
 
     def chains(self, axis: Axis) -> Chains:
-        """Return how chains go along an axis."""
+        """Return the chains along an axis."""
         section = self.section_x if axis is Axis.X else self.section_y
         chains = Chains(self.extent(axis), self.middle(axis), section)
         if self.heads is None or self.heads.axis is not axis:
@@ -95,7 +95,7 @@ class ProgramShape:
         return Launch.at(0, self.sequence_rows or 0)
 
     def num_rows(self, block: Block, launch: Launch) -> int:
-        """Return how many rows of a block of activations a launch works on."""
+        """Return the number of a block's rows that a launch computes."""
         match self.rows_of(block):
             case BlockRows.ALL:
                 return launch.num_rows
@@ -105,7 +105,7 @@ class ProgramShape:
                 return block.rows
 
     def rows_of(self, block: Block) -> BlockRows:
-        """Return what the rows of a block are."""
+        """Return the kind of a block's rows."""
         if not block.arena.has_rows:
             return BlockRows.FIXED
         if block.rows == self.sequence_rows:

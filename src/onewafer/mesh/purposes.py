@@ -1,7 +1,6 @@
-"""The purpose of a program's cycles: a part of a layer, its work or its collectives.
+"""The purpose of cycles: a part of a layer, and whether PEs compute or communicate.
 
-In: a mesh program, and cycles by mesh operation or by entry of the schedule. Out: cycles by
-`Purpose`.
+In: a mesh program, and cycles by mesh operation or by schedule entry. Out: cycles by `Purpose`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Purpose:
     """The purpose of a step of a program."""
 
     part: LayerPart | None
-    """None: to begin and end the launch, and to repeat layers."""
+    """The part of the layer; None: the start and end of a launch, and the repetition of layers."""
     is_collective: bool = False
     """True if values move between PEs; false if each PE works alone."""
 
@@ -42,7 +41,7 @@ def purposes(program: MeshProgram) -> tuple[Purpose, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The work of an operation of the graph, or its collectives, in an entry of the program."""
+    """The local work of a graph operation, or its collectives, in one entry of the program."""
 
     entry: str
     source: int
@@ -51,7 +50,7 @@ class Step:
 
 
 def steps(program: MeshProgram) -> tuple[Step, ...]:
-    """Return the step that each mesh operation is a part of; a repetition is that of round 1."""
+    """Return the step of each mesh operation; repeated operations have that of the first round."""
     entries = [name for name in program.entries for _ in program.operations[program.stretch(name)]]
     return tuple(
         Step(
@@ -64,7 +63,7 @@ def steps(program: MeshProgram) -> tuple[Step, ...]:
 
 
 def steps_of_words(program: MeshProgram) -> tuple[Step | None, ...]:
-    """Return the step that each word of the schedule belongs to; None: it begins and ends."""
+    """Return the step of each word of the schedule; None for control words."""
     known, schedule = steps(program), build_schedule(program)
     words: list[Step | None] = []
     for entry, index in zip(schedule, operations_of(schedule), strict=True):
@@ -73,7 +72,7 @@ def steps_of_words(program: MeshProgram) -> tuple[Step | None, ...]:
 
 
 def purposes_of_words(program: MeshProgram) -> tuple[Purpose, ...]:
-    """Return the purpose of the entry that each word of the schedule belongs to."""
+    """Return the purpose of each word of the schedule."""
     parts = layer_parts(program.graph)
     return tuple(
         CONTROL if step is None else Purpose(parts[step.source], step.is_collective)
@@ -84,9 +83,9 @@ def purposes_of_words(program: MeshProgram) -> tuple[Purpose, ...]:
 def split_estimate(
     program: MeshProgram, estimate: Estimate, entry: str | None = None
 ) -> Counter[Purpose]:
-    """Return the cycles of an estimate by purpose; they add up to its cycles.
+    """Return the cycles of an estimate by purpose; their sum is that of the estimate.
 
-    It is an estimate of an `entry`, of the first one unless that is named.
+    The estimate is of `entry`, by default the first one.
     """
     cycles: Counter[Purpose] = Counter()
     cycles[CONTROL] = estimate.launch_cycles + estimate.control_cycles

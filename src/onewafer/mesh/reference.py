@@ -1,7 +1,7 @@
-"""Read a mesh program with NumPy: PE memories as arrays, operation after operation.
+"""The NumPy reader of a mesh program: PE memories are arrays, operations run in order.
 
-Every element is computed from the same operands in the same order and with the same roundings as on
-the fabric, so that both agree in every bit (NaNs: in being NaN).
+Every element is computed from the same operands, in the same order and with the same roundings as
+on the fabric, so that both agree in every bit (a NaN agrees with any NaN).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class MeshEvaluator:
-    """A mesh program with its parameters and its state, which stays from launch to launch."""
+    """A mesh program with its parameters, and its state across launches."""
 
     def __init__(self, program: MeshProgram, parameters: Arrays) -> None:
         """Raise HostError for a missing array or a wrong shape.
 
-        Gradients and moments may be among the parameters; those that are not begin with 0.
+        Gradients and moments may be given among the parameters; otherwise they start at 0.
         """
         self._program = program
         self._memories = Memories(program)
@@ -50,10 +50,10 @@ class MeshEvaluator:
     ) -> dict[str, NDArray[Any]]:
         """Return the outputs of a launch by name, in the program's dtype.
 
-        The launch has all rows and starts at position 0 unless another one is given; further rows
-        of the outputs are left unchanged. `after_step` is called after every operation with its
-        index and the memories. Raises HostError for a missing array, a wrong shape, or a launch
-        that the program has no room for.
+        By default the launch has all rows from position 0 on. Rows of outputs beyond the launch are
+        left unchanged. `after_step` is called after every operation with its index and the
+        memories. Raises HostError for a missing array, a wrong shape, or a launch that the program
+        has no room for.
         """
         program, memories = self._program, self._memories
         memories.launch = launch or program.whole_launch()
@@ -73,14 +73,11 @@ class MeshEvaluator:
         }
 
     def read(self, block: Block) -> NDArray[Any]:
-        """Return a block of all PEs, `[height, width, elements]`."""
+        """Return a block on all PEs, `[height, width, elements]`."""
         return self._memories.whole(block)
 
     def kept(self) -> NDArray[Any] | None:
-        """Return what every PE keeps from launch to launch, `[height, width, elements]`.
-
-        None: nothing.
-        """
+        """Return a copy of the state arena, `[height, width, elements]`; None if there is none."""
         elements = self._program.arena_elements.get(Arena.STATE, 0)
         return self._memories.arena(Arena.STATE).copy() if elements else None
 

@@ -1,4 +1,4 @@
-"""The layouts that operations require of their operands and results, made consistent."""
+"""Relations between the layouts of tensors, which operations require."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from onewafer.mesh.blocks import PLAIN_ORDER, Axis, FeatureOrder
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The order of features that operations on heads require; None: any order."""
+    """An order of features that operations on heads require; None in a field: any value."""
 
     head_dims: frozenset[int]
-    """Features of a head; as long as the order is plain, heads of several sizes go together."""
+    """Features of each head; in plain order, heads of several sizes are compatible."""
     members: int | None = None
     swapped: int | None = None
 
@@ -43,7 +43,7 @@ class Heads:
 
     @property
     def order(self) -> FeatureOrder:
-        """The order that fulfils it."""
+        """The order that fulfils the requirement."""
         if self.is_plain:
             return PLAIN_ORDER
         (head_dim,) = self.head_dims
@@ -57,24 +57,24 @@ class Relations:
         self._axes = _ParityUnionFind()
         self._classes = _ParityUnionFind()
         self._heads: dict[str, Heads] = {}
-        """By the root of the class of a tensor."""
+        """The required order of each class of tensors, by the root of the class."""
         self._wishes: list[tuple[str, str]] = []
         self._laid_as: dict[str, str] = {}
-        """Weight → the tensor that its in features lie as."""
+        """Weight → the tensor whose layout its in features have."""
         self._turns: dict[str, int] = {}
-        """Tensor → the groups of positions that it has in turns."""
+        """Tensor → its number of groups of positions, which are distributed cyclically."""
         self._operands: defaultdict[str, list[str]] = defaultdict(list)
-        """Weight → what is multiplied by it, in order."""
+        """Weight → the operands that are multiplied by it, in order."""
 
     def join(self, left: str, right: str) -> None:
-        """Let two tensors lie alike."""
+        """Give two tensors one axis and one order."""
         self.align(left, right)
         self.order_alike(left, right)
 
     def order_alike(self, left: str, right: str) -> None:
-        """Let two tensors have one order, and lie along one axis unless that contradicts something.
+        """Give two tensors one order, and one axis unless that contradicts earlier relations.
 
-        A gradient may lie along the other axis than its tensor: where that is added to another one.
+        A gradient may lie along the other axis than its tensor if it is added to another gradient.
         """
         self._axes.relate(left, right, crossed=False)
         if not self._unite(left, right):
@@ -84,44 +84,44 @@ class Relations:
             )
 
     def join_if_possible(self, left: str, right: str) -> None:
-        """Let two tensors lie alike, unless that contradicts something."""
+        """Give two tensors one axis and one order, unless that contradicts other relations."""
         self._axes.relate(left, right, crossed=False)
         self._wishes.append((left, right))
 
     def put_across(self, left: str, right: str) -> None:
-        """Let two tensors lie along different axes."""
+        """Lay two tensors along different axes."""
         self._axes.relate(left, right, crossed=True)
         self._check_axes(left, right, crossed=True)
 
     def put_across_if_possible(self, left: str, right: str) -> None:
-        """Let two tensors lie along different axes, unless that contradicts something."""
+        """Lay two tensors along different axes, unless that contradicts earlier relations."""
         self._axes.relate(left, right, crossed=True)
 
     def multiply(self, operand: str, weight: str, result: str) -> None:
-        """Let the result of a product lie across its operand, or across where the weight is.
+        """Lay a product across its weight's in features, and across its operand if possible.
 
-        A weight that was used before has a place: its operand is then redistributed if it must be.
+        A weight that was used before keeps its layout; an operand on another axis is redistributed.
         """
         self.put_across(self._laid_as.setdefault(weight, operand), result)
         self.put_across_if_possible(operand, result)
         self._operands[weight].append(operand)
 
     def note_table(self, table: str, rows: str) -> None:
-        """Note that features of rows lie as those of the table they are from."""
+        """Record that rows looked up in a table have the layout of its features."""
         self._laid_as.setdefault(table, rows)
 
     def align_with_operand(self, gradient: str, weight: str) -> None:
-        """Let the gradient of an operand lie along its axis; the last product comes first."""
+        """Lay the gradient of an operand along the operand's axis, for the last product first."""
         if self._operands[weight]:
             self.align(self._operands[weight].pop(), gradient)
 
     def align(self, left: str, right: str) -> None:
-        """Let two tensors lie along the same axis."""
+        """Lay two tensors along one axis."""
         self._axes.relate(left, right, crossed=False)
         self._check_axes(left, right, crossed=False)
 
     def arrange(self, name: str, heads: Heads) -> None:
-        """Ask for an order of a tensor's features."""
+        """Require an order of a tensor's features."""
         root, _ = self._classes.find(name)
         merged = self._heads.get(root, heads).merge(heads)
         if merged is None:
@@ -131,20 +131,20 @@ class Relations:
         self._heads[root] = merged
 
     def put_in_turns(self, name: str, groups: int) -> None:
-        """Let the features of a tensor, which are groups of positions, lie in turns."""
+        """Distribute the features of a tensor cyclically; they are groups of positions."""
         self._turns[name] = groups
 
     def groups_in_turns(self, name: str) -> int | None:
-        """Return how many groups of positions a tensor has in turns; None: its order is another."""
+        """Return a tensor's groups of positions that are distributed cyclically; None: blocked."""
         return self._turns.get(name)
 
     def swapped(self, name: str) -> int | None:
-        """Return how many dimensions of heads are paired by halves; None: not determined."""
+        """Return the dimensions of heads that are paired by halves; None: not determined."""
         heads = self._heads.get(self._classes.find(name)[0])
         return heads.swapped if heads else None
 
     def settle(self) -> None:
-        """Fulfil the wishes that contradict nothing; along two axes, orders can still be one."""
+        """Fulfil the optional relations that contradict nothing, those on one axis first."""
         for left, right in sorted(self._wishes, key=lambda pair: not self._are_alike(*pair)):
             self._unite(left, right)
 
@@ -152,7 +152,7 @@ class Relations:
         return self._axes.find(left) == self._axes.find(right)
 
     def axis(self, name: str) -> Axis:
-        """Return the axis of a tensor; the first one related to it lies along x."""
+        """Return the axis of a tensor; the first tensor of related ones lies along x."""
         return Axis.Y if self._axes.find(name)[1] else Axis.X
 
     def order(self, name: str) -> FeatureOrder:
@@ -161,7 +161,7 @@ class Relations:
         return heads.order if heads else PLAIN_ORDER
 
     def _unite(self, left: str, right: str) -> bool:
-        """Make one class of two, unless they ask for different orders."""
+        """Merge the classes of two tensors, unless they require different orders."""
         left_root, right_root = self._classes.find(left)[0], self._classes.find(right)[0]
         asked = [self._heads[root] for root in (left_root, right_root) if root in self._heads]
         merged = asked[0].merge(asked[-1]) if asked else None
@@ -183,12 +183,12 @@ class Relations:
 
 @dataclass(slots=True)
 class _ParityUnionFind:
-    """Union-find over tensors; each knows whether it is across its parent."""
+    """Union-find over tensors, which records whether each is across its parent."""
 
     parent: dict[str, tuple[str, bool]] = field(default_factory=dict[str, tuple[str, bool]])
 
     def find(self, name: str) -> tuple[str, bool]:
-        """Return the root of a tensor and whether the tensor is across it."""
+        """Return the root of a tensor, and whether the tensor is across it."""
         crossed = False
         while name in self.parent:
             name, step = self.parent[name]
@@ -196,7 +196,7 @@ class _ParityUnionFind:
         return name, crossed
 
     def relate(self, left: str, right: str, *, crossed: bool) -> None:
-        """Relate two tensors, unless earlier relations have done so, alike or not."""
+        """Relate two tensors, unless earlier relations already relate them in any way."""
         left_root, left_crossed = self.find(left)
         right_root, right_crossed = self.find(right)
         if left_root != right_root:

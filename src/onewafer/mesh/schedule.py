@@ -1,9 +1,9 @@
-"""The schedule of a mesh program: one entry of eight words an operation.
+"""The schedule of a mesh program: an entry of eight words or more for each operation.
 
-The state machine in `pe.csl` reads the words of an entry in the order of its fields. Layers
-that repeat are written once: a REPEAT entry sends the machine back over the entries before it, and
-parameters, their gradients and state are then found further on in their arenas; or further back, as
-those of a backward pass, which begins with the last layer. Numbers of dropouts go up or down, too.
+The state machine in `pe.csl` reads the words of an entry in the order of its fields. Repeated
+layers are written once: a REPEAT entry jumps back over the entries before it, and moves the offsets
+of parameters, their gradients and the state on; or back, in a backward pass, which begins with the
+last layer. The numbers of dropouts count up or down, too.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 _recent: deque[tuple[MeshProgram, Mapping[str, tuple[Entry, ...]]]] = deque(maxlen=4)
-"""Programs, by identity, and their schedules: checks, footprint and cost ask one by one."""
+"""Recent programs, by identity, with their schedules: checks, footprint and cost all need them."""
 
 
 def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
-    """Return the steps of all entries of a program, one entry after the other."""
+    """Return the schedule of a program: that of all entries, one after the other."""
     parts = schedule_parts(program).values()
     return next(iter(parts)) if len(parts) == 1 else tuple(itertools.chain.from_iterable(parts))
 
 
 def schedule_parts(program: MeshProgram) -> Mapping[str, tuple[Entry, ...]]:
-    """Return the steps of each entry of a program, repetitions folded, with STOP at the end."""
+    """Return the schedule of each entry of a program, with repetitions folded and a STOP."""
     for known, parts in _recent:
         if known is program:
             return parts
@@ -49,7 +49,7 @@ def schedule_parts(program: MeshProgram) -> Mapping[str, tuple[Entry, ...]]:
 
 
 def first_words(program: MeshProgram) -> dict[str, int]:
-    """Return the word of the schedule with which each entry of a program begins."""
+    """Return the index of the first schedule word of each entry of a program."""
     firsts, words = dict[str, int](), 0
     for name, part in schedule_parts(program).items():
         firsts[name] = words
@@ -58,9 +58,9 @@ def first_words(program: MeshProgram) -> dict[str, int]:
 
 
 def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:
-    """Return for each entry the index of the operation that it is, None for REPEAT and STOP.
+    """Return the index of the operation of each schedule entry; None for REPEAT and STOP.
 
-    An entry that repeats is the operation of the first round.
+    A repeated entry has the operation of the first round.
     """
     indices: list[int | None] = []
     words: list[int] = []
@@ -77,9 +77,9 @@ def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:
 
 
 def steps_of(schedule: Sequence[Entry]) -> tuple[int | None, ...]:
-    """Return for each step of a launch, repetitions included, which operation it is.
+    """Return the index of the operation of each step of a launch, with repetitions unrolled.
 
-    None: a REPEAT, at the end of each round, or the STOP.
+    It is None for a REPEAT, at the end of each round, and for the STOP.
     """
     indices = operations_of(schedule)
     steps: list[int | None] = []
@@ -99,7 +99,7 @@ def steps_of(schedule: Sequence[Entry]) -> tuple[int | None, ...]:
 
 
 def first_rounds(schedule: Sequence[Entry]) -> tuple[int, ...]:
-    """Return for each operation the one of the first round that it repeats, or itself."""
+    """Return for each operation the one that it repeats in the first round, or itself."""
     indices = operations_of(schedule)
     firsts: list[int] = []
     for at, (entry, index) in enumerate(zip(schedule, indices, strict=True)):
@@ -112,7 +112,7 @@ def first_rounds(schedule: Sequence[Entry]) -> tuple[int, ...]:
 
 
 def _num_repeated(words: Sequence[int], num_words: int) -> int:
-    """Return how many entries a REPEAT, the last entry so far, goes back over."""
+    """Return the number of entries that a REPEAT, the last entry so far, jumps back over."""
     count, total = 0, words[-1]
     while total < num_words:
         count += 1
@@ -121,18 +121,18 @@ def _num_repeated(words: Sequence[int], num_words: int) -> int:
 
 
 def kinds_of(schedule: Iterable[Entry]) -> frozenset[Kind]:
-    """Return the kinds that the state machine of a schedule asks for."""
+    """Return the kinds in the state machine of a schedule."""
     return frozenset(entry.kind for entry in schedule) | CONTROL_KINDS
 
 
 @dataclass(frozen=True, slots=True)
 class _Strides:
-    """The distance between the operands of consecutive rounds, in elements of each arena."""
+    """The distances between the operands of consecutive rounds, in elements of each arena."""
 
     parameters: int = 0
     state: int = 0
     count: int = 0
-    """How far counters go up."""
+    """The increment of counters."""
 
     def times(self, factor: int) -> _Strides:
         return _Strides(self.parameters * factor, self.state * factor, self.count * factor)
@@ -140,7 +140,7 @@ class _Strides:
 
 @dataclass(frozen=True, slots=True)
 class _Repetition:
-    """`rounds` further rounds of the `length` entries from `start` on."""
+    """A repetition of `length` entries from `start` on, `rounds` times after the first."""
 
     start: int
     length: int
@@ -149,14 +149,15 @@ class _Repetition:
 
     @property
     def saving(self) -> int:
-        """Entries that folding removes, less the REPEAT that it adds."""
+        """The entries that folding removes, less the REPEAT that it adds."""
         return self.rounds * self.length - 1
 
 
 def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
-    """Fold, from left to right, the repetition that saves most at each place.
+    """Fold repetitions from left to right, at each place the one that saves most.
 
-    None begins right after a chain: no REPEAT comes between a chain and what follows it.
+    No repetition begins with an operation that follows a chain, since no REPEAT may come between
+    them.
     """
     folded: list[Entry] = []
     shapes = _number_shapes(entries)
@@ -178,7 +179,7 @@ def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
 def _best_repetition(
     entries: Sequence[Entry], shapes: Sequence[int], start: int
 ) -> _Repetition | None:
-    """Return the repetition from an entry on that saves most, the shortest one; None if none."""
+    """Return the repetition from `start` on that saves most, the shortest among equals, or None."""
     best, most = None, 0
     num_left = len(entries) - start
     for length in range(1, num_left // 2 + 1):
@@ -200,7 +201,7 @@ def _repeat(repetition: _Repetition, entries: Sequence[Entry]) -> Entry:
 
 
 def _number_shapes(entries: Sequence[Entry]) -> list[int]:
-    """Return a number for each entry, equal where all words are that a repetition must share."""
+    """Return a number for each entry, equal for entries with equal fixed words."""
     numbers: dict[tuple[int | None, ...], int] = {}
     return [numbers.setdefault(_fixed_words(entry), len(numbers)) for entry in entries]
 
@@ -208,7 +209,7 @@ def _number_shapes(entries: Sequence[Entry]) -> list[int]:
 def _repetition(
     entries: Sequence[Entry], shapes: Sequence[int], start: int, length: int
 ) -> _Repetition:
-    """Count how often the `length` entries from `start` on come again right after themselves."""
+    """Return the longest repetition of the `length` entries from `start` on."""
     strides, rounds = _Strides(), 0
     while True:
         again = start + (rounds + 1) * length
@@ -222,7 +223,7 @@ def _repetition(
 
 
 def _strides(body: Sequence[Entry], again: Sequence[Entry]) -> _Strides | None:
-    """Return by how much the operands of `again`, alike, lie further on; None: not all alike."""
+    """Return the strides from the operands of `body` to those of `again`; None if they differ."""
     parameter_steps: set[int] = set()
     state_steps: set[int] = set()
     counts: set[int] = set()
@@ -236,7 +237,7 @@ def _strides(body: Sequence[Entry], again: Sequence[Entry]) -> _Strides | None:
 
 
 def _fixed_words(entry: Entry) -> tuple[int | None, ...]:
-    """Return the words of an entry that a repetition must have in common."""
+    """Return the words of an entry that a repetition must share; None for others."""
     moving = {*entry.parameter_words, *entry.state_words, *entry.counters}
     if not moving:
         return entry.words

@@ -1,9 +1,9 @@
 """Cut a graph into a mesh program: `graph` → `mesh`.
 
-Three decisions are made here and nowhere else: how each tensor lies (`orientation`), where each
-block sits in PE memory (`lowering.builder`: first fit over the lifetimes of activations, in the
-banks that `lowering.phases` chooses; element-wise operations work in place where their operand
-dies), and the order of the operations (the graph's, each lowered by a class of its family).
+Three decisions are made here: the layout of each tensor (`orientation`); the place of each block in
+PE memory (`lowering.builder`: first fit over the lifetimes of activations, in the banks that
+`lowering.phases` chooses; element-wise operations work in place of an operand that is not read
+again); and the order of operations (that of the graph, each lowered by a class of its family).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 MAX_POSITIONS = 0xFFFF
-"""The largest values that a launch can name."""
+"""The most positions that a word of a launch can count."""
 
 
 def shard(
@@ -65,18 +65,18 @@ def shard(
 ) -> MeshProgram:
     """Return the mesh program of a graph on a rectangle of PEs.
 
-    `context` is the largest number of positions of a sequence: causal attention has a cache for
-    them. By default it is the length of the tables of positions, or else the rows of a launch.
-    There is such a cache for each of `sequences`, and a launch may have rows of all of them.
-    `usual_rows` is how many rows of a sequence the launches have that count: the middles of the
-    axes are chosen for them (`lowering.middles`). Unless it is given, that is 1 row for a program
-    that keeps keys and values, and all rows for any other one. From `least_joining` PEs of an axis
-    on, several rows of f32 of several products are reduced along it together.
+    `context` is the largest number of positions of a sequence, for which causal attention has a
+    cache. By default it is the length of the tables of positions, or else the rows of a launch.
+    Each of `sequences` has such a cache, and a launch may have rows of all of them. `usual_rows` is
+    the usual number of a sequence's rows in a launch, for which the middles of the axes are chosen
+    (`lowering.middles`); by default 1 for a program that caches keys and values, and all rows for
+    any other. On axes of at least `least_joining` PEs, several linear layers with several rows in
+    f32 are reduced together.
 
-    Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
-    operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no
-    room for, a context that tables of positions are too short for, or usual rows that no launch can
-    have. Whether the program fits into the memory of a PE is for `verify` to say.
+    Raises GraphError for a graph that is not well formed, UnsupportedOperationError for an
+    operation without a lowering, ConfigurationError for a rectangle that the wafer has no room for,
+    a context longer than a table of positions, or usual rows that no launch can have. `verify`
+    checks whether the program fits the memory of a PE.
     """
     return Cutter(graph, sequences=sequences).cut(
         width=width,
@@ -102,29 +102,29 @@ def shard_training(
 ) -> MeshProgram:
     """Return the program of a graph with its gradients, in entries that are launched one by one.
 
-    They are `forward`, `loss` and `backward`: the model is the first `num_model` operations, those
-    after it its loss; without a number, the model is all and there is no such entry. A launch of
-    `backward` adds to the gradients of the parameters, which are its outputs; it is for the forward
-    pass launched last, and `clear` sets them to 0. `updates` are the steps of optimizers, each of
-    other parameters and with an entry: `update`, `update_2` and so on. It gives its parameters
-    anew, and what is kept of each; its numbers are an input, those of each group of parameters. An
-    `optimizer` stands for one update, in which all parameters are one group.
-    `sum_gradients` gives the sum of the squares of all gradients; `scale_gradients` multiplies them
-    by an input, and `clamp_gradients` bounds them by one.
+    They are `forward`, `loss` and `backward`: the model is the first `num_model` operations, the
+    loss those after it; by default all are the model, and there is no loss. A launch of `backward`
+    adds to the gradients of the parameters, which are its outputs; it belongs to the forward pass
+    launched last, and `clear` sets them to 0. `updates` are the steps of optimizers, each with
+    other parameters and an entry: `update`, `update_2` and so on. Its outputs are its parameters
+    and their states; its input is the numbers of each group of parameters. An `optimizer` stands
+    for one update, in which all parameters are one group. `sum_gradients` returns the sum of the
+    squares of all gradients; `scale_gradients` multiplies them by an input, and `clamp_gradients`
+    bounds them by one.
 
-    Where rows are tokens of a sequence, a launch has all of it, unless the `context`, the positions
-    of a sequence, is larger: then `forward` launches follow each other from its first rows on, and
-    keep keys and values. `backward` ones go back from its last rows, each after a `forward` launch
-    of the same rows, and carry gradients of keys and values; `clear_carried` comes before the first
-    of them.
+    If rows are tokens of a sequence, a launch has all of them unless the `context`, the positions
+    of a sequence, is longer: then `forward` launches follow each other from its first rows on and
+    cache keys and values. `backward` launches go back from its last rows, each after a `forward`
+    launch of the same rows, and carry gradients of keys and values; `clear_carried` precedes the
+    first of them.
 
-    With several `sample_groups`, a power of two that divides the samples, the rectangle is as many
-    groups of rows of PEs, one below the other, and each has its part of the samples; a group has
-    all parameters, and a power of two of rows. What is computed over all samples, as the statistics
-    of a norm over a batch, is added up over groups.
+    With several `sample_groups`, a power of two that divides the samples, the rectangle consists of
+    as many groups of PE rows, one below the other, each with its part of the samples and all
+    parameters; a group has a power of two of rows. What is computed over all samples, such as the
+    statistics of a batch norm, is summed over groups.
 
     Raises as `shard` does, and UnsupportedOperationError for a graph in f16, or for samples that
-    groups cannot have parts of.
+    cannot be divided among the groups.
     """
     if gradients.graph.dtype is not DataType.F32:
         raise UnsupportedOperationError(
@@ -147,10 +147,9 @@ def shard_training(
 
 
 class Cutter:
-    """A graph that is cut over several rectangles.
+    """A graph that is cut for several rectangles, with everything that they share computed once.
 
-    What all rectangles share is computed once. Raises GraphError for a graph that is not well
-    formed.
+    Raises GraphError for a graph that is not well formed.
     """
 
     def __init__(
@@ -161,10 +160,7 @@ class Cutter:
         training: Training | None = None,
         sample_groups: int = 1,
     ) -> None:
-        """Take a graph, how many sequences its programs keep, and what they are trained for.
-
-        And how many groups of rows of PEs have a part of the samples each.
-        """
+        """Take a graph, the number of cached sequences, the training, and the sample groups."""
         verify_graph(graph, seeds=training.seeds if training else ())
         self._whole = graph if sample_groups > 1 else None
         self._sample_groups = sample_groups
@@ -213,7 +209,7 @@ class Cutter:
         return builder.build()
 
     def _rows_of_group(self, height: int) -> int:
-        """Return the rows of PEs of a group; refuse what is no power of two of them."""
+        """Return the PE rows of a sample group, which must be a power of two."""
         rows, left = divmod(height, self._sample_groups)
         if self._sample_groups > 1 and (left or rows.bit_count() != 1):
             raise UnsupportedOperationError(
@@ -222,7 +218,7 @@ class Cutter:
         return rows
 
     def _append_operations(self, builder: Builder) -> None:
-        """Lower the graph: first what is done once a launch, then operation after operation."""
+        """Lower the graph: first what runs once a launch, then operation after operation."""
         for index, operation in enumerate(self._graph.operations):
             builder.begin(index)
             with blamed_on(operation):
@@ -267,7 +263,7 @@ class Cutter:
         )
 
     def _check_rows(self, usual: int | None, positions: int | None) -> None:
-        """Refuse usual rows of a sequence that no launch can have."""
+        """Refuse usual rows that no launch can have."""
         if usual is None or not self._uses.is_sequence:
             return
         rows = self._graph.inputs[0].shape[0]
@@ -280,7 +276,7 @@ class Cutter:
             )
 
     def _choose_context(self, wanted: int | None) -> int | None:
-        """Return how many positions a sequence may have; None: there is no limit."""
+        """Return the largest number of positions of a sequence; None: no limit."""
         graph, shortest, most = self._graph, self._shortest_table, self._most_positions
         if not self._uses.is_sequence:
             return None
@@ -297,7 +293,7 @@ class Cutter:
 
 
 def _of_group(graph: Graph, groups: int) -> Graph:
-    """Return a graph with the samples of one of several groups; refuse what has no such parts."""
+    """Return the graph of one of several sample groups; refuse samples that do not divide."""
     samples = num_samples(graph)
     if graph.is_sequence or samples % groups or groups.bit_count() != 1:
         raise UnsupportedOperationError(
@@ -325,14 +321,14 @@ def _check_slots(graph: Graph) -> None:
 
 
 def most_positions(graph: Graph) -> int:
-    """Return how many positions the tables of a graph and the words of a launch allow."""
+    """Return the most positions that the tables of a graph and the words of a launch allow."""
     shortest = _shortest_table(graph)
     length = MAX_POSITIONS if shortest is None else graph.tensor(shortest).shape[0]
     return min(length, MAX_POSITIONS)
 
 
 def _shortest_table(graph: Graph) -> str | None:
-    """Return the table that has the fewest positions."""
+    """Return the table with the fewest positions."""
     tables = position_tables(graph)
     return min(tables, key=lambda name: graph.tensor(name).shape[0], default=None)
 

@@ -1,4 +1,4 @@
-"""Entries and sizes that operations on whole blocks have in common."""
+"""Schedule entries and sizes of operations on whole blocks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def block_entry(
 ) -> Entry:
     """Return the entry of an operation that writes one block and reads up to two.
 
-    `n` and `columns` are those of the result unless something else is said.
-    `more` are further words, a block its offset. Operands in the arenas of parameters, their
-    gradients and the state are found further on when the entry is repeated.
+    `n` and `columns` are by default those of the result. `more` are further words; a block stands
+    for its offset. Offsets of parameters, their gradients and the state move with the rounds of a
+    repetition.
     """
     rows = program.rows_of(result).value
     arenas = [block and block.arena for block in (None, result, left, right)]
@@ -62,28 +62,28 @@ def in_type(operation: str, dtype: DataType) -> str:
 
 
 def _words_in(some: tuple[Arena, ...], arenas: list[Arena | None]) -> tuple[int, ...]:
-    """Return the words of an entry that are offsets in some arenas, by the arena of each word."""
+    """Return the indices of an entry's words that are offsets in some arenas."""
     if not any(arena in arenas for arena in some):
         return ()
     return tuple([word for word, one in enumerate(arenas) if one in some])
 
 
 def block_sizes(program: ProgramShape, block: Block, launch: Launch) -> dict[str, int]:
-    """Return the rows and columns of a block, and `elements`, its rows times columns."""
+    """Return the rows and columns of a block, and `elements`, their product."""
     rows = program.num_rows(block, launch)
     return {"rows": rows, "columns": block.columns, "elements": rows * block.columns}
 
 
 CHUNK = 64
-"""Elements that `functions.csl` computes at a time."""
+"""The number of elements that `functions.csl` computes at a time."""
 MOST_STRIDE = 127
-"""How many elements a DSD goes on at most from one to the next, as the kernels have it."""
+"""The largest stride of a DSD in the kernels, in elements."""
 
 
 def with_chunks(sizes: dict[str, int]) -> dict[str, int]:
-    """Add `chunks`, in which `elements` are computed, and `chunk`, the elements of each.
+    """Add `chunks`, in which the kernel computes `elements`, and `chunk`, the elements of each.
 
-    All chunks but the last one are full; that they are equally long is close enough.
+    All chunks but the last are full; equal lengths are a close approximation.
     """
     chunks = -(-sizes["elements"] // CHUNK)
     return {**sizes, "chunks": chunks, "chunk": -(-sizes["elements"] // max(chunks, 1))}

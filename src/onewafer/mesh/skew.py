@@ -1,21 +1,21 @@
-"""When each PE begins a step of the state machine, in closed form: sums and maxima over an axis.
+"""The start of each step on each PE, in closed form: sums and maxima over an axis.
 
-PEs differ: some have only padding of a block, few keep the positions of a KV cache so far. PEs with
-less to do reach the next collective earlier, and their part of the chain is hidden behind the work
-of the others. With t[x, y] the start of a step on a PE, S the cycles of a stage of the chain, H
-those of a hop, R those of the ramp, m the middle, to which chains go:
+PEs differ: some have only padding of a block, few have cached positions so far. PEs with less work
+reach the next collective earlier, and their part of the chain overlaps with the work of the others.
+With t[x, y] the start of a step on a PE, S the cycles of a stage of the chain, H those of a hop, R
+those of the ramp, m the middle, to which chains go:
 
     local operation    t[x, y] + c[x, y]
     chain along x      max over x of t[x, y] + |x − m|·S, then n wavelets; the middle has the sum
-                       (in two phases: t[x, y] + the way of `chains`)
+                       (in two phases: t[x, y] + the latency from `chains`)
     broadcast along x  t[m, y] + 2R + 1 + |x − m|·H, then its n wavelets
 
-and likewise along y; where the PEs of each head of attention have a root of their own, |x − m| is
-how far they are from that. Where a PE adds several chains to what it has, each but the last one
-takes n wavelets of its own: later than those of the next one are there, or not. All costs depend on
-one axis alone, except those of attention between two collectives; so t is a vector along each axis,
-and at times what PEs have in addition. After a chain all PEs of a line count as being as late as
-its middle: the next operation is a broadcast, for which they wait. What has nothing to send skips a
+and likewise along y. If the PEs of each attention head have their own root, |x − m| is the distance
+to that. Each chain but the last that a PE adds to its block takes n wavelets more, whether those of
+the next chain have arrived or not. All costs depend on one axis alone, except those of attention
+between two collectives; so t is the sum of a vector along each axis, and sometimes of an additional
+lateness of PEs. After a chain all PEs of a line count as being as late as its middle, since the
+next operation is a broadcast, for which they wait. A PE that has nothing to send skips a
 collective, and counts as late as its last PE.
 """
 
@@ -53,7 +53,7 @@ class _Apart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Skew:
-    """The cycle at which each PE begins a step: x[its place] + y[its place] + what is apart."""
+    """The start of a step on each PE: the sum of x[its place], y[its place] and `apart`."""
 
     x: Cycles
     y: Cycles
@@ -73,7 +73,7 @@ class Skew:
 
     @property
     def key(self) -> tuple[bytes, ...]:
-        """A key that is equal for two skews if and only if they are equal."""
+        """A key that is equal if and only if two skews are equal."""
         apart = b"" if self.apart is None else self.apart.cycles.tobytes()
         return self.x.tobytes(), self.y.tobytes(), apart
 
@@ -82,7 +82,7 @@ class Skew:
         return Skew(self.x - cycles, self.y, self.apart)
 
     def after_local(self, cycles: Cycles, classes: Classes) -> Skew:
-        """Return the skew after an operation, of cycles `[classes, places along the other axis]`.
+        """Return the skew after an operation with cycles `[classes, places along the other axis]`.
 
         Either dimension may be 1.
         """
@@ -103,9 +103,9 @@ class Skew:
     def after_chain(self, axis: Axis, words: Size, cycles: Size, again: Size, ways: Ways) -> Skew:
         """Return the skew after the chains along an axis.
 
-        `words` and `cycles`, from the start of the step until a PE has sent all of them, are
-        numbers or `[places along the other axis]`, and so is `again`: the cycles of a PE for
-        another chain that waits.
+        `words`, `cycles` (from the start of the step until a PE has sent all words) and `again`
+        (the cycles in which a PE adds another chain that waits) are numbers or `[places along the
+        other axis]`.
         """
         late = self._along(axis) + ways.late
         end = functools.reduce(
@@ -121,9 +121,9 @@ class Skew:
         return Skew(x, y)
 
     def after_broadcast(self, axis: Axis, cycles: Size, timing: Timing, roots: Places) -> Skew:
-        """Return the skew after a broadcast along an axis to each PE from its root.
+        """Return the skew after a broadcast along an axis from each PE's root.
 
-        `cycles` are as those of a chain.
+        `cycles` are as in `after_chain`.
         """
         assert self.apart is None, "a broadcast follows a chain"
         ready = self._along(axis)
@@ -144,9 +144,10 @@ class Skew:
         return self._with(axis, self._along(axis) + cycles)
 
     def _last(self, axis: Axis, ready: Cycles, places: slice | Places = _ALL) -> Cycles:
-        """Return when the last of some places of each line is ready, by when each place is.
+        """Return when the last of some places of each line is ready, given when each place is.
 
-        Without what the whole line is late; a number or `[places along the other axis]`.
+        The lateness of whole lines is not included. The result is a number or `[places along the
+        other axis]`.
         """
         ready = ready[places]
         if self.apart is None:

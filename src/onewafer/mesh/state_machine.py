@@ -1,13 +1,13 @@
-"""Write the state machine of a PE for the kinds of steps that a program has.
+"""Write the state machine of a PE for the kinds of steps in a program.
 
-In: kinds. Out: the text of `pe.csl`. The file of that name beside this one has what every state
-machine has, and says where the rest goes:
+In: kinds. Out: the text of `pe.csl`. The file of that name beside this one has the common parts of
+all state machines, with marks for the rest:
 
-    // <kinds>       the number of each kind, and the kinds that each task asks for
+    // <kinds>       the number of each kind, and the kinds of each task
     // <kernels>     imports of kernels, each behind those that its arguments name
     // <functions>   functions that several arms call
-    // <arms>        what a step of each kind does
-    // <exports>     the functions that the host launches, one an entry
+    // <arms>        the code of each kind
+    // <exports>     the functions that the host launches, one for each entry
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 FILE = "pe.csl"
 _LINE = 100
 SLOTS_FLAG = "has_slots"
-"""The flag of kinds that only programs for several sequences have."""
+"""The flag of kinds that occur only in programs for several sequences."""
 _ALONE = MappingProxyType({INFER: 0})
-"""The entries of most programs."""
+"""The only entry of most programs."""
 
 
 def write_state_machine(kinds: Collection[Kind], entries: Mapping[str, int] = _ALONE) -> str:
     """Return the text of a state machine with an arm for each of these kinds.
 
-    `entries` says with which word of the schedule each of them begins, the first one with 0.
+    `entries` maps each entry to the index of its first schedule word; the first entry has 0.
     """
     used = sorted(kinds)
     flags = dict.fromkeys(flag for kind in used for flag in kind.flags)
@@ -97,7 +97,7 @@ def _export(name: str) -> str:
 
 
 def _number_kinds(used: Sequence[Kind]) -> str:
-    """Write the number of each kind, then all of them by task and where those of each task end."""
+    """Write the number of each kind, then all kinds by task, and the end of each task's kinds."""
     numbers = [f"const kind_{kind.name}: u16 = {kind.number};" for kind in used]
     by_task = [kind for task in Task for kind in asked_by(task, used)]
     listed = indent(fill(", ".join(f"kind_{kind.name}" for kind in by_task), _LINE - 2), "  ")
@@ -143,7 +143,7 @@ def _import(module: Module) -> str:
 
 
 def _arms(used: Sequence[Kind]) -> str:
-    """Write the arms; those next to each other that begin alike are in one arm."""
+    """Write the arms; adjacent kinds with one beginning share an arm."""
     arms: list[str] = []
     for beginning, group in groupby(used, key=lambda kind: kind.beginning):
         alike = list(group)

@@ -1,7 +1,7 @@
-"""The costs of the kernels under one timing: `kernel_costs`, evaluated once for many programs.
+"""The cycles of the kernels under one timing: `kernel_costs`, evaluated once for many programs.
 
-In: counts of instructions by name, and the cycles of each. Out: the cycles of a kernel as a number
-and DSD operations whose lengths are still unknown, in which those that take equally long are one.
+In: counts of instructions by name, and the cycles of each. Out: for each kernel a number of cycles,
+and DSD operations whose lengths depend on the program, grouped by equal duration.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ _WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
 """DSD operations with a third, scalar source."""
 _MOST_KNOWN = 4
 _MOST_STEPS = 1 << 15
-"""Steps whose cycles are kept: rectangles with blocks alike ask for the same."""
+"""The most steps whose cycles are cached: rectangles with equal blocks share them."""
 _MOST_CLASSES = 16
-"""Elements of the sizes of these, where they are not the same on all PEs."""
+"""The most elements of a size that is an array in a cached step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Elements that a DSD operation does in a cycle, as a fraction."""
+    """Elements of a DSD operation per cycle, as a fraction."""
 
     elements: int
     cycles: int
 
     @classmethod
     def of(cls, elements_per_cycle: Fraction) -> Rate:
-        """Return the rate of a number."""
+        """Return the rate with this value."""
         return cls(elements_per_cycle.numerator, elements_per_cycle.denominator)
 
     def busy(self, num_elements: Size) -> Size:
-        """Return the cycles that a number of elements takes, rounded up."""
+        """Return the cycles of a number of elements, rounded up."""
         return -(-num_elements * self.cycles // self.elements)
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product of sizes that are known when a program is."""
+    """A product of sizes, which a program determines."""
 
     factor: int
     names: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Product:
-        """Read one as it is in the file.
+        """Return the product with this text in the format of the file.
 
         >>> Product.parse("2*rows*inner")
         Product(factor=2, names=('rows', 'inner'))
@@ -73,7 +73,7 @@ class Product:
         return cls(factor, tuple(names))
 
     def of(self, sizes: Mapping[str, Size]) -> Size:
-        """Return its value."""
+        """Return the value for these sizes."""
         if not self.names:
             return self.factor
         value: Size = self.factor
@@ -84,22 +84,22 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class _Rates:
-    """How fast a DSD operation is."""
+    """The rates of a DSD operation."""
 
     usual: Rate
     of_many: Rate | None
-    """The rate for more than one element, where it is lower: the elements make one scalar."""
+    """The rate for more than one element, if a reduction to a scalar makes it lower."""
 
     @classmethod
     def of(cls, rate: Fraction, reduction: Fraction | None, stride: int) -> _Rates:
-        """Return the rates with some stride, and with that of a reduction if it is one."""
+        """Return the rates for a stride, and for the rate of a reduction if it is one."""
         if stride > 1 and rate > 1:
             rate = max(Fraction(1), rate / stride)
         is_slower = reduction is not None and rate > reduction
         return cls(Rate.of(rate), Rate.of(reduction) if reduction and is_slower else None)
 
     def busy(self, length: Size) -> Size:
-        """Return how long it has the data path."""
+        """Return the cycles in which the operation occupies the data path."""
         busy = self.usual.busy(length)
         if self.of_many is None:
             return busy
@@ -109,15 +109,15 @@ class _Rates:
 
 @dataclass(frozen=True, slots=True)
 class _Busy:
-    """DSD operations that have the data path for equally long."""
+    """DSD operations that occupy the data path equally long."""
 
     length: Product
     stride: Product
-    """The largest one among the operands."""
+    """The largest stride of the operands."""
     rate: Fraction
     reduction: Fraction | None
     usual: _Rates
-    """With a stride that is known already."""
+    """The rates for a stride that is known without the program."""
 
     def cycles(self, sizes: Mapping[str, Size]) -> Size:
         """Return the cycles of one such operation."""
@@ -130,14 +130,14 @@ class _Busy:
 
 @dataclass(frozen=True, slots=True)
 class Cycles:
-    """The cycles of some instructions."""
+    """The cycles of some instructions, as far as they are known without the program."""
 
     fixed: int
     busy: tuple[tuple[int, _Busy], ...]
-    """How many DSD operations take so long."""
+    """The number of DSD operations of each duration."""
 
     def of(self, sizes: Mapping[str, Size]) -> Size:
-        """Return them for sizes."""
+        """Return the cycles for these sizes."""
         cycles: Size = self.fixed
         for count, operation in self.busy:
             cycles = cycles + count * operation.cycles(sizes)
@@ -145,33 +145,33 @@ class Cycles:
 
 
 class StepCosts:
-    """All kernels for one dtype under one timing."""
+    """The cycles of all kernels for one dtype under one timing."""
 
     def __init__(self, timing: Timing, kernels: KernelCosts) -> None:
         self._of_sizes: dict[Hashable, Size] = {}
-        """The cycles of kernels met so far, by kind and sizes."""
+        """A cache of the cycles of kernels, by kind and sizes."""
         self._timing = timing
         self._kernels = kernels
         self._steps: dict[Kind, tuple[tuple[Product, Cycles], ...]] = {}
         self.launch = self._read(kernels.launch).fixed
-        """Cycles of the exported function."""
+        """Cycles of the exported function that starts the state machine."""
         self.below = self._read(kernels.below).fixed
-        """Cycles of the question whether a kind is below another one, if it is."""
+        """Cycles of a comparison in the search for a kind, if the kind is below."""
         self.above = self._read(kernels.above).fixed
-        """Cycles of the same question, if it is not."""
+        """Cycles of the same comparison, if the kind is not below."""
         self.second_chain = self._read(kernels.second_chain).fixed
-        """Between adding a chain and adding another one."""
+        """Cycles between adding a chain and adding a second one."""
         self.link = Rate(timing.link_window_words, timing.link_window_cycles)
         self.rates = {name: Rate.of(rate) for name, rate in timing.elements_per_cycle.items()}
-        """Rates of DSD operations in memory."""
+        """Rates of DSD operations on memory."""
         factor = timing.bank_conflict_factor
         self.rates_in_turns = {
             name: Rate.of(rate / factor) for name, rate in timing.elements_per_cycle.items()
         }
-        """Rates of DSD operations whose sources begin in the same banks."""
+        """Rates of DSD operations whose sources begin in the same bank."""
 
     def of(self, kind: Kind) -> tuple[tuple[Product, Cycles], ...]:
-        """Return how often a kernel does what."""
+        """Return the loops of a kernel: the number of iterations, and the cycles of one."""
         if kind not in self._steps:
             self._steps[kind] = tuple(
                 (Product.parse(rounds), self._read(counts))
@@ -180,7 +180,7 @@ class StepCosts:
         return self._steps[kind]
 
     def cycles(self, kind: Kind, sizes: Mapping[str, Size]) -> Size:
-        """Return the cycles of a kernel for sizes: the sum over the kinds of rows."""
+        """Return the cycles of a kernel for these sizes, summed over the kinds of rows."""
         key = _key(kind, sizes)
         if key is None:
             return self._cycles(kind, sizes)
@@ -232,7 +232,7 @@ class StepCosts:
 
 
 def _key(kind: Kind, sizes: Mapping[str, Size]) -> Hashable:
-    """Return a key that is equal for a kind with equal sizes; None: there are too many sizes."""
+    """Return a key for a kind with these sizes; None if the sizes are too large to be cached."""
     parts: list[Hashable] = [kind]
     for name, size in sizes.items():
         parts.append(name)
@@ -246,16 +246,16 @@ def _key(kind: Kind, sizes: Mapping[str, Size]) -> Hashable:
 
 
 def of_all_rows(cycles: Size) -> Size:
-    """Return the sum over the kinds of rows, if the sizes are arrays."""
+    """Return the sum over the kinds of rows, if the cycles are an array."""
     return cycles if isinstance(cycles, int) else cycles.sum(axis=0)
 
 
 _known: deque[tuple[Timing, KernelCosts, StepCosts]] = deque(maxlen=_MOST_KNOWN)
-"""By identity: a search asks for the costs of one machine again and again."""
+"""Recent costs, by identity: a search asks for one machine again and again."""
 
 
 def step_costs(timing: Timing, dtype: DataType, *, rows: RowKind) -> StepCosts:
-    """Return the costs of all kernels, for programs whose rows are of one kind."""
+    """Return the costs of all kernels under a timing, for a dtype and a kind of rows."""
     kernels = kernel_costs(dtype, rows=rows)
     for of_timing, of_kernels, costs in _known:
         if of_timing is timing and of_kernels is kernels:
