@@ -15,8 +15,8 @@ to that. Each chain but the last that a PE adds to its block takes n wavelets mo
 the next chain have arrived or not. All costs depend on one axis alone, except those of attention
 between two collectives; so t is the sum of a vector along each axis, and sometimes of an additional
 lateness of PEs. After a chain all PEs of a line count as being as late as its middle, since the
-next operation is a broadcast, for which they wait. A PE that has nothing to send skips a
-collective, and counts as late as its last PE.
+next operation is a broadcast, for which they wait. A line that has nothing to send skips the
+collective, and all its PEs count as late as the last of them.
 """
 
 from __future__ import annotations
