@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Value = TypeVar("_Value")
 
 ENGINES = ("fast", "reference")
 """The simulator's engines; the first is the default."""
@@ -71,24 +77,25 @@ class Settings:
         Raises:
             ConfigurationError: a variable has no usable value.
         """
-        _switch(_PREBUILT)  # no field: an import has read it, where it could not be refused
+        # No field: an import has read it, where it could not be refused.
+        _read(_PREBUILT, _switch, usual=True)
         value = os.environ.get("CSL_IMPORT_PATH", "")
         return cls(
             csl_import_path=tuple(Path(p) for p in value.split(os.pathsep) if p),
-            max_cycles=_positive("ONEWAFER_MAX_CYCLES"),
-            engine=_engine("ONEWAFER_ENGINE"),
-            shows_progress=_switch("ONEWAFER_PROGRESS"),
+            max_cycles=_read("ONEWAFER_MAX_CYCLES", _positive, usual=None),
+            engine=_read("ONEWAFER_ENGINE", parse_engine, usual=ENGINES[0]),
+            shows_progress=_read("ONEWAFER_PROGRESS", _switch, usual=True),
             checkpoint_folder=_folder("ONEWAFER_CHECKPOINT_DIR"),
-            threads=_positive("ONEWAFER_THREADS"),
-            max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
+            threads=_read("ONEWAFER_THREADS", _positive, usual=None),
+            max_memory=_read("ONEWAFER_MAX_MEMORY", _bytes, usual=None),
             trace_files=_trace_files("ONEWAFER_TRACE"),
             record_file=_record_file("ONEWAFER_RECORD"),
-            sample_every=_positive("ONEWAFER_SAMPLE_EVERY"),
-            is_live=_switch("ONEWAFER_LIVE", default=False),
+            sample_every=_read("ONEWAFER_SAMPLE_EVERY", _positive, usual=None),
+            is_live=_read("ONEWAFER_LIVE", _switch, usual=False),
             log_parts=_log_parts("SIMFABRIC_DEBUG"),
-            is_strict=_switch("ONEWAFER_STRICT", default=False),
-            raises_own_errors=_switch("ONEWAFER_RAISE_OWN_ERRORS", default=False),
-            checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
+            is_strict=_read("ONEWAFER_STRICT", _switch, usual=False),
+            raises_own_errors=_read("ONEWAFER_RAISE_OWN_ERRORS", _switch, usual=False),
+            checks=_read("ONEWAFER_CHECK", parse_checks, usual=()),
             api_key=os.environ.get("ONEWAFER_API_KEY") or None,
         )
 
@@ -173,13 +180,19 @@ def wants_short_tracebacks() -> bool:
     return bool(os.environ.get("ONEWAFER_SHORT_TRACEBACKS"))
 
 
-def _positive(name: str) -> int | None:
-    text = os.environ.get(name, "")
-    if not text:
-        return None
+def _read(name: str, parse: Callable[[str], _Value], *, usual: _Value) -> _Value:
+    """Return the value of a variable, or the usual one; its parser raises ValueError."""
+    text = os.environ.get(name, "").strip()
+    try:
+        return parse(text) if text else usual
+    except ValueError as error:
+        raise ConfigurationError(f"{name}={text!r}: {error}") from None
+
+
+def _positive(text: str) -> int:
     number = _whole_number(text)
     if number < 1:
-        raise ConfigurationError(f"{name}={text!r}: give a whole number of at least 1")
+        raise ValueError("give a whole number of at least 1")
     return number
 
 
@@ -191,32 +204,21 @@ def _whole_number(text: str) -> int:
         return 0
 
 
-def _engine(name: str) -> str:
-    text = os.environ.get(name, "")
-    return check_engine(text, name) if text else ENGINES[0]
-
-
-def check_engine(name: str, origin: str) -> str:
-    """Return the name of an engine, which must exist; `origin` says who gave it.
-
-    Raises:
-        ConfigurationError: there is no such engine.
-    """
+def parse_engine(name: str) -> str:
+    """Return the name of an engine; raise ValueError if there is none such."""
     if name not in ENGINES:
-        raise ConfigurationError(
-            f"{origin}={name!r}: there is no such engine; choose from {', '.join(ENGINES)}"
-        )
+        raise ValueError(f"there is no such engine; choose from {', '.join(ENGINES)}")
     return name
 
 
-def parse_checks(text: str, origin: str) -> tuple[str, ...]:
-    """Return the checks that a list with commas names; `origin` says who gave it.
+def parse_checks(text: str) -> tuple[str, ...]:
+    """Return the checks that a list with commas names.
 
-    >>> parse_checks("uninitialised,bounds", "--check")
+    >>> parse_checks("uninitialised,bounds")
     ('bounds', 'uninitialised')
 
     Raises:
-        ConfigurationError: there is no such check.
+        ValueError: there is no such check.
     """
     names = filter(None, map(str.strip, text.lower().split(",")))
     wanted = {_SPELLINGS.get(name, name) for name in names}
@@ -224,18 +226,15 @@ def parse_checks(text: str, origin: str) -> tuple[str, ...]:
         return CHECKS
     unknown = sorted(wanted.difference(CHECKS))
     if unknown:
-        raise ConfigurationError(
-            f"{origin}={text!r}: there is no check {unknown[0]!r}; choose from "
-            f"{', '.join(CHECKS)}, or all"
-        )
+        choices = ", ".join(CHECKS)
+        raise ValueError(f"there is no check {unknown[0]!r}; choose from {choices}, or all")
     return tuple(name for name in CHECKS if name in wanted)
 
 
-def _switch(name: str, *, default: bool = True) -> bool:
-    text = os.environ.get(name, "").lower()
-    if text and text not in _ON + _OFF:
-        raise ConfigurationError(f"{name}={text!r}: write on or off")
-    return text in _ON if text else default
+def _switch(text: str) -> bool:
+    if text.lower() not in _ON + _OFF:
+        raise ValueError("write on or off")
+    return text.lower() in _ON
 
 
 def _folder(name: str) -> Path | None:
@@ -315,15 +314,11 @@ def check_trace_file(text: str, origin: str) -> Path:
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def _bytes(name: str) -> int | None:
-    text = os.environ.get(name, "").strip()
-    if not text:
-        return None
+def _bytes(text: str) -> int:
     scale = _SUFFIXES.get(text[-1].upper(), 1)
-    digits = text[:-1] if scale > 1 else text
-    number = _whole_number(digits)
+    number = _whole_number(text[:-1] if scale > 1 else text)
     if number < 1:
-        raise ConfigurationError(f"{name}={text!r}: give bytes, as in 500M, 8G or 8000000000")
+        raise ValueError("give bytes, as in 500M, 8G or 8000000000")
     return number * scale
 
 

@@ -82,8 +82,8 @@ def test_wrong_calls_say_what_is_wrong(runner, call, message):
     ("options", "message"),
     [
         ({"engine": "slow"}, "engine='slow': there is no such engine; choose from fast, reference"),
-        ({"max_cycles": 0}, "max_cycles=0: give a whole number of at least 1"),
-        ({"threads": "two"}, "threads='two': give a whole number of at least 1"),
+        ({"max_cycles": 0}, "max_cycles=0: write a whole number of at least 1"),
+        ({"threads": "two"}, "threads='two': write a whole number of at least 1"),
         ({"check": "all-of-it"}, "check='all-of-it': there is no check 'all-of-it'; choose from "),
         ({"trace": "run.pdf"}, r"trace run\.pdf: the ending of the name says the format"),
     ],

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import onewafer
-from onewafer.api.scripts import WaferKeywords
 from onewafer.errors import ConfigurationError
 
 # torch deprecates what Dynamo itself uses.
@@ -163,7 +162,7 @@ def test_a_call_runs_a_script_and_returns_its_report(tmp_path, capsys):
     ("options", "message"),
     [
         ({}, r"there is no script nowhere\.py"),
-        ({"fidelity": "x"}, "unknown fidelity 'x'"),
+        ({"fidelity": "x"}, "fidelity='x': choose"),
         ({"against": "x100"}, "there is no system 'x100'"),
     ],
 )
@@ -173,10 +172,12 @@ def test_a_call_refuses_what_the_command_refuses(options, message):
 
 
 def test_the_options_of_a_script_are_those_of_a_wafer():
-    parameters = inspect.signature(onewafer.wafer).parameters.values()
-    assert {p.name: p.annotation for p in parameters} == {
-        name: reference.__forward_arg__ for name, reference in WaferKeywords.__annotations__.items()
-    }
+    of_script = inspect.signature(onewafer.run).parameters
+    for name, parameter in inspect.signature(onewafer.wafer).parameters.items():
+        assert of_script[name] == parameter
+    assert [*of_script][:2] == ["script", "arguments"]
+    with pytest.raises(TypeError, match=r"run\(\): got an unexpected keyword argument 'fidelty'"):
+        onewafer.run("script.py", fidelty="model")
 
 
 def test_report_in_all_its_forms(model):
@@ -205,14 +206,14 @@ def test_report_in_all_its_forms(model):
     [
         ({"arch": "wse9"}, "there is no machine 'wse9'; the catalog has: toy, wse2, wse3"),
         ({"profile": "x"}, "machine 'wse3' has no timing profile 'x'; it has: sdk, silicon"),
-        ({"fidelity": "x"}, "unknown fidelity 'x'; choose from "),
-        ({"dtype": "f64"}, "unknown dtype 'f64'; choose from f16, f32"),
-        ({"rectangle": 7}, "'rectangle' of a wafer: 7 is of type int; write '8x4' or"),
+        ({"fidelity": "x"}, "fidelity='x': choose from "),
+        ({"dtype": "f64"}, "dtype='f64': choose from f16, f32"),
+        ({"rectangle": 7}, "rectangle=7: write width and height in PEs, '8x4' or"),
         ({"clock": 850}, "a wafer has no clock of 850 Hz; write one between"),
-        ({"max_batch": 0}, "max_batch=0: write at least 1 row"),
+        ({"max_batch": 0}, "max_batch=0: write a whole number of at least 1"),
         ({"engine": "x"}, "engine='x': there is no such engine; choose from fast, reference"),
-        ({"threads": True}, "threads=True: give a whole number of at least 1"),
-        ({"max_cycles": -1}, "max_cycles=-1: give a whole number of at least 1"),
+        ({"threads": True}, "threads=True: write a whole number of at least 1"),
+        ({"max_cycles": -1}, "max_cycles=-1: write a whole number of at least 1"),
     ],
 )
 def test_wrong_arguments_are_named_with_the_choices(options, message):

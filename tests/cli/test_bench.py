@@ -68,7 +68,7 @@ def test_unknown_names(capsys):
     err = refusal(["--only", "gemv"], capsys)
     assert err.startswith("onewafer: there is no benchmark 'gemv'; the benchmarks are:\n  chain-")
     err = refusal(["--engine", "quick"], capsys)
-    assert "--engine='quick': there is no such engine; choose from fast, reference" in err
+    assert "--engine quick: there is no such engine; choose from fast, reference" in err
 
 
 def test_bad_options(tmp_path, capsys):

@@ -394,7 +394,7 @@ def test_an_unknown_engine_is_refused_before_torch_is_loaded(script, capsys):
     assert execute(["run", "--engine", "quick", script]) == 2
     err = capsys.readouterr().err
     assert err == (
-        "onewafer: --engine='quick': there is no such engine; choose from fast, reference\n"
+        "onewafer: --engine quick: there is no such engine; choose from fast, reference\n"
     )
 
 

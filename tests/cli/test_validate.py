@@ -53,7 +53,7 @@ def test_unknown_case(capsys):
 
 def test_unknown_engine(capsys):
     assert execute(["validate", "fabric", "--only", "hop", "--engine", "quick"]) != 0
-    assert "--engine='quick': there is no such engine; choose from fast" in capsys.readouterr().err
+    assert "--engine quick: there is no such engine; choose from fast" in capsys.readouterr().err
 
 
 def test_json_into_a_missing_directory_is_refused_before_anything_runs(tmp_path, capsys):

@@ -214,7 +214,7 @@ def test_a_graph_keeps_the_folder_for_its_csl(wafer, tmp_path, monkeypatch):
     [
         ({"csl": "no/where"}, "CSL cannot be written to .*/no/where: there is no folder "),
         ({"rectangel": "1x2"}, "no option 'rectangel'; it has arch, "),
-        ({"dtype": "f64"}, "unknown dtype 'f64'"),
+        ({"dtype": "f64"}, "dtype='f64': choose from f16, f32"),
     ],
 )
 def test_wrong_options_are_refused_with_the_known_ones(wafer, options, message):

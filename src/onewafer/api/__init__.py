@@ -5,14 +5,16 @@
 the simulator, PyTorch, pandas.
 """
 
-from onewafer.api.arguments import as_argument, as_option
-from onewafer.api.comparisons import (
-    Comparison,
-    compare,
-    compare_described,
-    compare_options,
-    list_systems,
+from onewafer.api.comparison_options import (
+    EquationOptions,
+    JobKind,
+    JobOptions,
+    MappingOptions,
+    Numbers,
+    SystemOptions,
+    equations,
 )
+from onewafer.api.comparisons import Comparison, compare, compare_described, list_systems
 from onewafer.api.csl_options import csl_options, half_formats
 from onewafer.api.program_folder import (
     PARAMETERS_FILE,
@@ -24,36 +26,32 @@ from onewafer.api.programs import CompileWarning, Program, compile_csl
 from onewafer.api.run_report import RunReport
 from onewafer.api.runners import Runner, load
 from onewafer.api.scripts import run
-from onewafer.api.simulation import simulation_settings
-from onewafer.api.single_answer import (
-    NUMBERS_OF_JOBS,
-    Question,
-    describe_catalogued,
-    question,
-    wafer_of,
-)
+from onewafer.api.single_answer import Question, describe_catalogued, question, wafer_of
 from onewafer.api.torch_presence import require_torch
-from onewafer.api.wafers import Wafer, open_session, wafer, wafer_options
+from onewafer.api.wafers import Wafer, open_session, wafer
 
 __all__ = [
-    "NUMBERS_OF_JOBS",
     "PARAMETERS_FILE",
     "Comparison",
     "CompileWarning",
+    "EquationOptions",
+    "JobKind",
+    "JobOptions",
+    "MappingOptions",
+    "Numbers",
     "Program",
     "Question",
     "RunReport",
     "Runner",
+    "SystemOptions",
     "Wafer",
-    "as_argument",
-    "as_option",
     "check_folder",
     "compare",
     "compare_described",
-    "compare_options",
     "compile_csl",
     "csl_options",
     "describe_catalogued",
+    "equations",
     "half_formats",
     "list_systems",
     "load",
@@ -62,9 +60,7 @@ __all__ = [
     "question",
     "require_torch",
     "run",
-    "simulation_settings",
     "wafer",
     "wafer_of",
-    "wafer_options",
     "write_folder",
 ]

@@ -8,13 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onewafer.api.arguments import as_argument
 from onewafer.api.paths import list_paths
 from onewafer.api.programs import Program
 from onewafer.api.run_report import RunReport
-from onewafer.api.simulation import simulation_settings
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
+from onewafer.options import (
+    CheckOptions,
+    RecordOptions,
+    SimulationOptions,
+    called_with,
+    option,
+    settings_with,
+)
 from onewafer.settings import check_record_file, check_trace_file, require_recording
 from onewafer.terminal import Shown
 
@@ -167,32 +173,22 @@ class Runner(Shown):
             self.stop()
 
 
-def load(
-    program: Program | StrPath,
-    *,
-    engine: str | None = None,
-    max_cycles: int | None = None,
-    threads: int | None = None,
-    check: str | None = None,
-    strict: bool = False,
-    trace: StrPath | Sequence[StrPath] = (),
-    record: StrPath | None = None,
-    sample_every: int | None = None,
-    progress: bool = True,
-) -> Runner:
-    """Put a compiled program on a simulated wafer, and let its start-up tasks run.
+class LoadArguments(SimulationOptions, CheckOptions, RecordOptions):
+    """The arguments of `onewafer.load`."""
 
-    Args:
-        program: what `compile_csl` returned, or a folder that `cslc` wrote.
-        engine: the simulator: `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`.
-        max_cycles: let a launch of more cycles fail.
-        threads: let at most so many threads simulate.
-        check: check accesses to memory: `bounds`, `uninitialised`, or `all`.
-        strict: make what the program is warned of at the end an error.
-        trace: files to trace the run into, written by `stop`; the ending says the format.
-        record: a file to record the run into, written by `stop`; `onewafer view` shows it.
-        sample_every: let the recording have a window for each so many cycles.
-        progress: whether long launches say how far they are.
+    program: Program | StrPath = option(
+        help="A program of `compile_csl`, or a folder that `cslc` wrote", kw_only=False
+    )
+    trace: StrPath | Sequence[StrPath] = option(
+        default=(),
+        help="Files to trace the run into, written by `stop`; the ending says the format",
+    )
+    progress: bool = option(default=True, help="Say how far long launches are")
+
+
+@called_with(LoadArguments)
+def load(asked: LoadArguments) -> Runner:
+    """Put a compiled program on a simulated wafer, and let its start-up tasks run.
 
     Raises:
         ConfigurationError: an argument has no usable value.
@@ -205,25 +201,18 @@ def load(
         folder_recorder,
     )
 
-    settings = simulation_settings(
-        engine=engine,
-        max_cycles=max_cycles,
-        threads=threads,
-        check=check,
-        sample_every=sample_every,
-        strict=strict,
-        progress=progress,
-    )
-    traced = tuple(check_trace_file(path, "trace") for path in list_paths(trace))
+    settings = settings_with(asked, progress=asked.progress)
+    traced = tuple(check_trace_file(path, "trace") for path in list_paths(asked.trace))
+    program = asked.program
     loaded = program if isinstance(program, Program) else _read(program)
     from onewafer.arch import load_architecture  # noqa: PLC0415  # when it is used
 
     limits = _limits(loaded, settings)
-    if record is not None:
-        file = check_record_file(os.fspath(record), "record")
+    if asked.record is not None:
+        file = check_record_file(os.fspath(asked.record), "record")
         settings = replace(settings, record_file=file)
-    origin = as_argument("sample_every")
-    require_recording(settings.record_file, wanted=sample_every, origin=origin)
+    wanted = asked.sample_every
+    require_recording(settings.record_file, wanted=wanted, origin="sample_every")
     folder = Path(_UNNAMED if isinstance(program, Program) else program)
     recorder = folder_recorder(folder, settings, limits.observer.say)
     device = Device(

@@ -2,111 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.api.comparisons import compare_described, compare_options, list_systems
+from onewafer.api.comparison_options import equations
+from onewafer.api.comparisons import compare_described, list_systems
 from onewafer.errors import ConfigurationError
 from onewafer.terminal import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from onewafer import perf
-    from onewafer.api.arguments import Naming
-    from onewafer.api.compare_job import JobKind, Numbers
+    from onewafer.api.comparison_options import JobOptions, MappingOptions
     from onewafer.perf.wafer import Programs
-
-NUMBERS_OF_JOBS = ("batch", "context", "concurrency", "prompt", "answer", "tokens", "sequence")
-"""The costs of the jobs; each job has some of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question about a model: a job, a system, and the options of both."""
 
-    kind: JobKind | None
-    """None: the job that the model is for."""
-    numbers: Numbers
+    job: JobOptions
     system: str
     options: perf.CompareOptions
 
-    def ask(
-        self, model: perf.Model, *, programs: Programs, naming: Naming
-    ) -> perf.Answer | perf.Refusal:
+    def ask(self, model: perf.Model, *, programs: Programs) -> perf.Answer | perf.Refusal:
         """Return the answer; questions about one model are faster with the same `programs`.
 
         Raises:
             ConfigurationError: a job that the model cannot do, or a curve instead of a point.
         """
         comparison = compare_described(
-            model,
-            self.kind,
-            self.numbers,
-            (self.system,),
-            self.options,
-            bar=ProgressBar(),
-            naming=naming,
-            programs=programs,
+            model, self.job, (self.system,), self.options, bar=ProgressBar(), programs=programs
         )
         if len(comparison.points) != 1:
             raise ConfigurationError(
-                f"a job serve has one answer for each {naming('concurrency')}; give one, as in 32"
+                "a job serve has one answer for each concurrency; give one, as in 32"
             )
         return comparison.points[0].results[0]
 
 
-def question(
-    *,
-    job: str | None,
-    numbers: Mapping[str, float],
-    system: str,
-    variant: str,
-    naming: Naming,
-    **options: object,
-) -> Question:
-    """Return a question from plain values; `options` are those of `compare_options`.
+def question(job: JobOptions, mapping: MappingOptions, *, system: str, variant: str) -> Question:
+    """Return a question about one system.
 
     `variant` has the numbers in which the wafer differs from the catalog's.
 
     Raises:
-        ConfigurationError: a value that means nothing, or numbers of another job.
+        ConfigurationError: several systems, or none.
     """
-    from onewafer.api.compare_job import (  # noqa: PLC0415  # when it is used
-        Numbers,
-        check_numbers,
-        parse_job,
-    )
-
-    kind = None if job is None else parse_job(job)
-    asked = Numbers(**numbers)  # pyright: ignore[reportArgumentType]  # checked below
-    check_numbers(parse_job(job), asked, naming)
-    systems = list_systems(system, "", naming=naming)
+    systems = list_systems(system, "")
     if len(systems) != 1:
         raise ConfigurationError(
-            f"{naming('system')} {system!r}: a point has one system; give the others points "
-            "of their own"
+            f"system {system!r}: a point has one system; give the others points of their own"
         )
-    chosen = compare_options(**_USUAL | options, naming=naming)  # pyright: ignore[reportArgumentType]  # checked there
-    wafer = replace(chosen.wafer, variant=variant)
-    return Question(kind, asked, systems[0], replace(chosen, wafer=wafer))
-
-
-_USUAL: dict[str, object] = {
-    "precision": "bf16",
-    "wafer_precision": "fp16",
-    "goal": "latency",
-    "clock": None,
-    "profile": "silicon",
-    "density": 1.0,
-    "mode": None,
-    "region": None,
-    "engine": "trtllm",
-    "plan": None,
-    "gpu_profile": None,
-    "prices": {},
-}
-"""The options of a comparison where none is named."""
+    return Question(job, systems[0], equations(mapping, variant=variant))
 
 
 def wafer_of(system: str) -> str | None:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onewafer.api.simulation import simulation_settings
 from onewafer.api.torch_presence import require_torch
 from onewafer.errors import describe_end
+from onewafer.options import RunOptions, called_with, option, settings_with
 from onewafer.terminal import Shown
 from onewafer.units import count_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from onewafer.api.paths import StrPath
-    from onewafer.execution import Spelling, WaferOptions
+    from onewafer.options import WaferOptions
     from onewafer.pytorch import Report, ScriptResult, Session
     from onewafer.settings import Settings
 
@@ -152,101 +152,32 @@ class Wafer(Shown):
 
     def __repr__(self) -> str:
         """Return the machine and how many calls it has run."""
-        options = self._session.options
+        arch, fidelity = self._session.architecture.name, self._session.options.fidelity
         calls = count_of(self._session.report().wafer_calls, "call")
-        return f"<Wafer: {options.arch}, fidelity {options.fidelity}, {calls} so far>"
+        return f"<Wafer: {arch}, fidelity {fidelity}, {calls} so far>"
 
 
-def wafer(
-    arch: str = "wse3",
-    *,
-    profile: str = "sdk",
-    fidelity: str | None = None,
-    simulate_budget: str | int | None = None,
-    rectangle: str | tuple[int, int] | None = None,
-    dtype: str | None = None,
-    clock: str | float | None = None,
-    max_batch: int = 64,
-    context: int = 1024,
-    rows_per_launch: int = 16,
-    dropout: str = "host",
-    strict: bool = False,
-    csl: StrPath | None = None,
-    engine: str | None = None,
-    max_cycles: int | None = None,
-    threads: int | None = None,
-    progress: bool = True,
-) -> Wafer:
+class WaferArguments(RunOptions):
+    """The arguments of `onewafer.wafer`."""
+
+    progress: bool = option(default=True, help="Say how far long work is")
+
+
+@called_with(WaferArguments)
+def wafer(arguments: WaferArguments) -> Wafer:
     """Return a wafer for `with` blocks: `with onewafer.wafer() as wafer: model(x)`.
-
-    Args:
-        arch: the machine: `wse2`, `wse3` or `toy`.
-        profile: its timing: `sdk` or `silicon`.
-        fidelity: `auto`: values of the host, cycles of few simulated launches; `fabric`: simulate
-            every wavelet; `model`: cycles in closed form; None: `auto`.
-        simulate_budget: PE-cycles (cycles times PEs) that `auto` may simulate, a number or `"5G"`;
-            None: 250M, less than ten seconds of a core.
-        rectangle: the PEs to use, `"8x4"` or (8, 4); None: the fastest that fits.
-        dtype: `f16` or `f32` on the wafer; None: the model's.
-        clock: `"850MHz"`, or hertz; None: the machine's.
-        max_batch: most rows in one launch.
-        context: most tokens of a sequence of a language model; fewer if the model has fewer
-            positions, or memory no room for more.
-        rows_per_launch: most tokens of a sequence in one launch; a longer prompt takes several.
-        dropout: who draws what a dropout keeps in training: `host`, as PyTorch does, or `wafer`, in
-            another fidelity than `auto`.
-        strict: fail where the wafer cannot run a module with parameters, instead of the host.
-        csl: a new or empty folder for the CSL of every program; a relative one is in the current
-            directory.
-        engine: the simulator: `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`.
-        max_cycles: let a launch of more cycles fail.
-        threads: let at most so many threads simulate.
-        progress: whether long work says how far it is.
 
     Raises:
         ConfigurationError: an argument has no usable value, or PyTorch is not installed.
     """
-    settings = simulation_settings(
-        engine=engine, max_cycles=max_cycles, threads=threads, progress=progress
-    )
+    return open_wafer(arguments)
+
+
+def open_wafer(arguments: WaferArguments) -> Wafer:
+    """Return the wafer that arguments describe; raise as `wafer`."""
+    settings = settings_with(arguments, progress=arguments.progress)
     require_torch("onewafer.wafer")
-    options = wafer_options(
-        arch=arch,
-        profile=profile,
-        fidelity=fidelity,
-        simulate_budget=simulate_budget,
-        rectangle=rectangle,
-        dtype=dtype,
-        clock=clock,
-        max_batch=max_batch,
-        context=context,
-        rows_per_launch=rows_per_launch,
-        dropout=dropout,
-        strict=strict,
-        csl=None if csl is None else Path(csl),
-        engine=settings.engine,
-    )
-    return Wafer(open_session(options, settings))
-
-
-def wafer_options(*, spelling: Spelling | None = None, **said: object) -> WaferOptions:
-    """Return the options of a wafer from plain values; None is not said.
-
-    `spelling` says how messages write an option with its value; None: as in Python.
-
-    Raises:
-        ConfigurationError: there is no such machine, timing, fidelity, …
-    """
-    from onewafer.execution import (  # noqa: PLC0415  # loads the simulator
-        WaferOptions,
-        as_keyword,
-        options_from_mapping,
-    )
-
-    known = {name: value for name, value in said.items() if value is not None}
-    return options_from_mapping(
-        known, base=WaferOptions(), owner="a wafer", spelling=spelling or as_keyword
-    )
+    return Wafer(open_session(arguments, settings))
 
 
 def open_session(options: WaferOptions, settings: Settings) -> Session:
@@ -281,6 +212,7 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     elif console.is_watched and settings.shows_progress:
         observer = ProgressLine(console)
         limits = replace(limits, observer=observer.sentences)
+    options = replace(options, engine=settings.engine)
     return Session(options, observer=observer, limits=limits, recordings=recordings)
 
 

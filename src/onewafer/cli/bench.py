@@ -10,7 +10,8 @@ import typer
 
 from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
-from onewafer.settings import ENGINES, check_engine
+from onewafer.options import COMMAND_LINE, EngineOption, errors_in
+from onewafer.settings import ENGINES
 from onewafer.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def _check_options(engine: str, repeat: int, *, plots: Path | None) -> None:
     """Refuse what cannot work before anything runs; make the folder of the plots."""
     from onewafer.benchmarks import require_matplotlib  # noqa: PLC0415  # NumPy and Numba
 
-    check_engine(engine, "--engine")
+    with errors_in(COMMAND_LINE):
+        EngineOption(engine=engine)
     if repeat < 1:
         raise ConfigurationError(f"--repeat {repeat}: give a whole number of at least 1")
     if plots is not None:

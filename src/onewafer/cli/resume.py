@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path  # noqa: TC003  # Typer reads the annotation
+from pathlib import Path  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.options.flags import with_flags
 from onewafer.cli.options.output_files import check_output, write_output
-from onewafer.cli.options.recorded_run import (
-    RecordOption,
-    SampleEveryOption,
-    recorded,
-)
-from onewafer.cli.options.simulation_options import (
-    EngineOption,
-    MaxCyclesOption,
-    StrictOption,
-    ThreadsOption,
-    read_settings,
-)
+from onewafer.cli.options.recorded_run import recorded
 from onewafer.errors import ConfigurationError, HostError
 from onewafer.files.whole_files import whole_file
+from onewafer.options import (  # for Typer
+    RecordOptions,
+    SimulationOptions,
+    StrictOption,
+    settings_with,
+)
 from onewafer.terminal import printable
 
 if TYPE_CHECKING:
@@ -38,15 +34,14 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+@with_flags
 def resume(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="FILE", help="A checkpoint, as Ctrl-C leaves it.")
     ],
     *,
-    engine: EngineOption = None,
-    max_cycles: MaxCyclesOption = None,
-    threads: ThreadsOption = None,
-    strict: StrictOption = False,
+    simulation: SimulationOptions,
+    strict: StrictOption,
     symbols: Annotated[
         Path | None,
         typer.Option(
@@ -58,8 +53,7 @@ def resume(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write cycles and counts as JSON."),
     ] = None,
-    record: RecordOption = None,
-    sample_every: SampleEveryOption = None,
+    recording: RecordOptions,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> None:
     """Go on from a checkpoint until nothing moves any more, and print what the run cost.
@@ -70,10 +64,8 @@ def resume(
     and windows from the checkpoint on.
     """
     symbols, json_file = check_output("--symbols", symbols), check_output("--json", json_file)
-    settings = read_settings(
-        engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet, strict=strict
-    )
-    with recorded(settings, record, sample_every=sample_every) as settings:
+    settings = settings_with(simulation, strict, progress=not quiet)
+    with recorded(settings, recording) as settings:
         code = _go_on(checkpoint, settings, symbols, json_file)
     raise typer.Exit(code)
 

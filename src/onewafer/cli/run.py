@@ -11,70 +11,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from onewafer.api import Wafer, as_option, list_systems, open_session, require_torch, wafer_options
+from onewafer.api import Wafer, list_systems, open_session, require_torch
+from onewafer.cli.options.flags import with_flags
 from onewafer.cli.options.output_files import check_output, write_output
-from onewafer.cli.options.recorded_run import (
-    LiveOption,
-    RecordOption,
-    SampleEveryOption,
-    ViewOption,
-    recorded,
-)
-from onewafer.cli.options.simulation_options import (
-    EngineOption,
-    MaxCyclesOption,
-    ThreadsOption,
-    read_settings,
-)
+from onewafer.cli.options.recorded_run import LiveOption, ViewOption, recorded
 from onewafer.cli.running.live_page import live_page
 from onewafer.errors import ConfigurationError, OnewaferError, RecordingError
+from onewafer.options import RecordOptions, RunOptions, settings_with
 
 if TYPE_CHECKING:
-    from onewafer.execution import WaferOptions
     from onewafer.settings import Settings
 
-_FidelityOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="auto: the host's values, cycles from simulated launches and derived from them; "
-        "fabric: simulate every wavelet; model: closed-form cycles.",
-    ),
-]
-_BudgetOption = Annotated[
-    str,
-    typer.Option(
-        metavar="PE-CYCLES",
-        help="Cycles times PEs that fidelity auto may simulate, e.g. 10G; 0: none.",
-    ),
-]
-_RectangleOption = Annotated[
-    str | None,
-    typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
-]
-_DtypeOption = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="f16 or f32 on the wafer [default: the model's]."),
-]
-_ClockOption = Annotated[
-    str | None,
-    typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
-]
-_ContextOption = Annotated[
-    int,
-    typer.Option(
-        metavar="TOKENS",
-        help="Most tokens of a sequence of a language model; fewer if the model has fewer "
-        "positions, or memory no room for more.",
-    ),
-]
-_RowsOption = Annotated[
-    int,
-    typer.Option(
-        metavar="TOKENS",
-        help="Most tokens of a sequence in one launch; a longer prompt takes several.",
-    ),
-]
 _AgainstOption = Annotated[
     str | None,
     typer.Option(
@@ -85,32 +32,9 @@ _AgainstOption = Annotated[
 _JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
 ]
-_CslOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--csl",
-        metavar="FOLDER",
-        help="Write the CSL of every program into a new or empty folder.",
-    ),
-]
 _ExplainOption = Annotated[
     bool,
     typer.Option("--explain-placement", help="Say why the rectangle, and how tensors lie."),
-]
-_DropoutOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="Who draws what a dropout keeps in training: host, as PyTorch does, or wafer (with "
-        "--fidelity fabric or model).",
-    ),
-]
-_StrictOption = Annotated[
-    bool,
-    typer.Option(
-        "--strict",
-        help="Stop if the wafer cannot run a module with parameters [default: the host runs it].",
-    ),
 ]
 _CudaAliasOption = Annotated[
     bool | None,
@@ -129,6 +53,7 @@ _VerboseOption = Annotated[
 ]
 
 
+@with_flags
 def run(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A PyTorch script.")],
     arguments: Annotated[
@@ -136,27 +61,11 @@ def run(
         typer.Argument(metavar="ARGUMENT", help="Passed on to the script."),
     ] = None,
     *,
-    arch: Annotated[str, typer.Option(metavar="NAME", help="wse2, wse3 or toy.")] = "wse3",
-    profile: Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")] = "sdk",
-    fidelity: _FidelityOption = "auto",
-    simulate_budget: _BudgetOption = "250M",
-    rectangle: _RectangleOption = None,
-    dtype: _DtypeOption = None,
-    clock: _ClockOption = None,
-    max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
-    context: _ContextOption = 1024,
-    rows_per_launch: _RowsOption = 16,
+    options: RunOptions,
     cuda_alias: _CudaAliasOption = None,
-    dropout: _DropoutOption = "host",
-    strict: _StrictOption = False,
-    csl: _CslOption = None,
-    engine: EngineOption = None,
-    max_cycles: MaxCyclesOption = None,
-    threads: ThreadsOption = None,
     against: _AgainstOption = None,
     json_file: _JsonOption = None,
-    record: RecordOption = None,
-    sample_every: SampleEveryOption = None,
+    recording: RecordOptions,
     live: LiveOption = False,
     view: ViewOption = False,
     explain_placement: _ExplainOption = False,
@@ -170,26 +79,9 @@ def run(
     """
     _check_script(script)
     output = _Output.of(json_file, against, explain_placement, verbose, quiet)
-    settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
-    options = wafer_options(
-        spelling=_as_flag,
-        arch=arch,
-        profile=profile,
-        fidelity=fidelity,
-        simulate_budget=simulate_budget,
-        rectangle=rectangle,
-        dtype=dtype,
-        clock=clock,
-        max_batch=max_batch,
-        context=context,
-        rows_per_launch=rows_per_launch,
-        dropout=dropout,
-        strict=strict,
-        csl=csl,
-        engine=settings.engine,
-    )
-    _say_wafer(arch, options)
-    watched = recorded(settings, record, sample_every=sample_every, is_live=live, is_shown=view)
+    settings = settings_with(options, progress=not quiet)
+    _say_wafer(options)
+    watched = recorded(settings, recording, is_live=live, is_shown=view)
     with watched as settings, live_page(settings.record_file, is_wanted=view):
         _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
 
@@ -210,7 +102,7 @@ class _Output:
         cls, json_file: Path | None, against: str | None, *flags: *tuple[bool, bool, bool]
     ) -> _Output:
         """Return what options ask for; raise ConfigurationError for a file or a system."""
-        systems = () if against is None else list_systems((), against, naming=as_option)
+        systems = () if against is None else list_systems((), against)
         return cls(check_output("--json", json_file), *flags, systems)
 
 
@@ -221,15 +113,18 @@ def _check_script(script: Path) -> None:
     require_torch("`onewafer run`")
 
 
-def _say_wafer(arch: str, options: WaferOptions) -> None:
-    if options.arch != arch:
-        typer.echo(f"onewafer: --arch {arch}: its wafer is simulated, {options.arch}", err=True)
+def _say_wafer(options: RunOptions) -> None:
+    from onewafer.arch import load_architecture  # noqa: PLC0415  # when it is used
+
+    wafer = load_architecture(options.arch, profile=options.profile).name
+    if wafer != options.arch:
+        typer.echo(f"onewafer: --arch {options.arch}: its wafer is simulated, {wafer}", err=True)
 
 
 def _run(
     script: Path,
     arguments: list[str],
-    options: WaferOptions,
+    options: RunOptions,
     settings: Settings,
     *,
     cuda_alias: bool | None,
@@ -273,10 +168,6 @@ def _run(
             "--fidelity fabric, or with auto and a larger --simulate-budget"
         )
     raise typer.Exit(result.exit_code)
-
-
-def _as_flag(name: str, value: object) -> str:
-    return f"{as_option(name)} {value}"
 
 
 def _drop(text: str) -> None:

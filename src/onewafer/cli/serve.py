@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.api import as_option, compare_options
+from onewafer.api import EquationOptions, equations
+from onewafer.cli.options.flags import with_flags
 from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings
 from onewafer.terminal import SHOWN_COLUMNS, printable, progress_bar, quoted, stdout_console
 
 if TYPE_CHECKING:
-    from onewafer.perf import CompareOptions
     from onewafer.server.engine.service import Loaded
     from onewafer.server.http.options import HttpOptions
     from onewafer.server.options import ServerOptions
@@ -54,17 +54,6 @@ _Context = Annotated[
     int | None, typer.Option(metavar="N", help="Tokens of prompt and answer [default: 4096].")
 ]
 _MaxWaiting = Annotated[int, typer.Option(metavar="N", help="Answers that may wait.")]
-_Precision = Annotated[str, typer.Option(metavar="NAME", help="On GPUs: bf16, fp16, fp8, fp4.")]
-_WaferPrecision = Annotated[
-    str, typer.Option(metavar="NAME", help="On wafers: fp16, bf16 or fp32.")
-]
-_Clock = Annotated[
-    str | None, typer.Option(metavar="HZ", help="Of the wafer, e.g. 1.1GHz [default: usual].")
-]
-_Profile = Annotated[str, typer.Option(metavar="NAME", help="Timing of the wafer: silicon or sdk.")]
-_Engine = Annotated[
-    str, typer.Option(metavar="NAME", help="Serving engine on GPUs: trtllm, vllm or sglang.")
-]
 _Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Where it listens.")]
 _Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")]
 _ApiKey = Annotated[
@@ -85,6 +74,7 @@ _Drain = Annotated[
 ]
 
 
+@with_flags
 def serve(
     model: _Model,
     *,
@@ -97,11 +87,7 @@ def serve(
     max_batch: _MaxBatch = 8,
     context: _Context = None,
     max_waiting: _MaxWaiting = 256,
-    precision: _Precision = "bf16",
-    wafer_precision: _WaferPrecision = "fp16",
-    clock: _Clock = None,
-    profile: _Profile = "silicon",
-    engine: _Engine = "trtllm",
+    machines: EquationOptions,
     host: _Host = "127.0.0.1",
     port: _Port = 8000,
     api_key: _ApiKey = None,
@@ -129,7 +115,7 @@ def serve(
         max_batch=max_batch,
         context=context,
         max_waiting=max_waiting,
-        equations=_equations(precision, wafer_precision, clock, profile, engine),
+        equations=equations(machines),
         max_memory=Settings.from_environment().max_memory,
     )
     for system in filter(None, (on, against)):
@@ -146,27 +132,6 @@ def serve(
         is_strict=_is_strict(strict),
     )
     _serve(model, options, Address(host=host, port=port), http)
-
-
-def _equations(
-    precision: str, wafer_precision: str, clock: str | None, profile: str, engine: str
-) -> CompareOptions:
-    """Return the options of the equations; `onewafer compare` has more of them."""
-    return compare_options(
-        precision=precision,
-        wafer_precision=wafer_precision,
-        goal="latency",
-        clock=clock,
-        profile=profile,
-        density=1.0,
-        mode=None,
-        region=None,
-        engine=engine,
-        plan=None,
-        gpu_profile=None,
-        prices={},
-        naming=as_option,
-    )
 
 
 def _serve(name: str, options: ServerOptions, address: Address, http: HttpOptions) -> None:

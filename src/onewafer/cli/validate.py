@@ -9,8 +9,9 @@ import typer
 
 from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
+from onewafer.options import COMMAND_LINE, EngineOption, errors_in
 from onewafer.process.garbage import rare_collection
-from onewafer.settings import ENGINES, check_engine
+from onewafer.settings import ENGINES
 from onewafer.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def fabric(
     )
 
     json_file, page = check_output("--json", json_file), check_output("--page", page)
-    check_engine(engine, "--engine")
+    with errors_in(COMMAND_LINE):
+        EngineOption(engine=engine)
     results = _run(select_cases(only or ()), engine)
     console = stdout_console(TABLE_COLUMNS)
     console.print(render(results, engine=engine))

@@ -24,15 +24,6 @@ from onewafer.execution.executor import Launched
 from onewafer.execution.finiteness import NonFiniteWarning
 from onewafer.execution.kept_sequences import Extended, KeptSequences, WantedSequence
 from onewafer.execution.loading import Loader, Wanted
-from onewafer.execution.options import (
-    SHORTEST_CONTEXT,
-    Draws,
-    Fidelity,
-    Spelling,
-    WaferOptions,
-    as_keyword,
-    options_from_mapping,
-)
 from onewafer.execution.placement import (
     MOST_USUAL_PES,
     Placed,
@@ -50,6 +41,7 @@ from onewafer.execution.records import Phase, PhaseRecord, ProgramLedger, Progra
 from onewafer.execution.resident_program import ResidentProgram
 from onewafer.execution.tallies import Tally
 from onewafer.execution.watching import Observer
+from onewafer.options import SHORTEST_CONTEXT, Draws, Fidelity, WaferOptions
 
 __all__ = [
     "MOST_USUAL_PES",
@@ -73,19 +65,16 @@ __all__ = [
     "Recordings",
     "ResidentProgram",
     "Simulation",
-    "Spelling",
     "Tally",
     "Trained",
     "WaferOptions",
     "Wanted",
     "WantedSequence",
-    "as_keyword",
     "check_csl_folder",
     "check_room",
     "choose_samples",
     "convert",
     "is_same",
-    "options_from_mapping",
     "place",
     "place_sequence",
     "place_training",

@@ -22,7 +22,6 @@ from onewafer.execution.executor import (
     read_outputs,
 )
 from onewafer.execution.launch_times import Origin
-from onewafer.execution.options import Fidelity
 from onewafer.execution.sampling import PurposeSampler
 from onewafer.execution.watching import UNWATCHED
 from onewafer.graph import Evaluator
@@ -38,6 +37,7 @@ from onewafer.mesh import (
     numpy_dtype,
     training_bytes,
 )
+from onewafer.options import Fidelity
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:

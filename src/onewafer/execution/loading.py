@@ -12,21 +12,21 @@ from onewafer.execution.auto import AutoExecutor, Budget
 from onewafer.execution.csl_folder import write_csl
 from onewafer.execution.executable import Simulation, build_executor
 from onewafer.execution.finiteness import FinitenessCheck, NonFiniteWarning
-from onewafer.execution.options import Fidelity
 from onewafer.execution.records import ProgramLedger, ProgramRecord
 from onewafer.execution.resident_program import ResidentProgram
 from onewafer.execution.watching import Watch
 from onewafer.mesh import emit
+from onewafer.options import Fidelity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onewafer.arch import Architecture
     from onewafer.execution.executor import Executor
-    from onewafer.execution.options import WaferOptions
     from onewafer.execution.placement import Placed
     from onewafer.execution.watching import Observer
     from onewafer.graph import DataType
+    from onewafer.options import WaferOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Loader:
             emitted = emit(wanted.placed.program, self.architecture)
         except UnsupportedOperationError:
             return  # there is no CSL; what follows from it depends on the fidelity
-        arch = self.options.arch
+        arch = self.architecture.name
         write_csl(emitted, folder, name=wanted.name, what=wanted.what, arch=arch)
 
     def _build(self, wanted: Wanted, watch: Watch) -> Executor:

@@ -18,7 +18,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
-from onewafer.execution.options import Fidelity
 from onewafer.graph import DataType, num_samples, recompute, with_samples
 from onewafer.mesh import (
     CLIPPING,
@@ -31,15 +30,16 @@ from onewafer.mesh import (
     smallest_rectangle,
     verify,
 )
+from onewafer.options import Fidelity
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from onewafer.arch import Architecture
-    from onewafer.execution.options import WaferOptions
     from onewafer.graph import Gradients, Graph
     from onewafer.mesh import MeshProgram, Update
+    from onewafer.options import WaferOptions
 
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""

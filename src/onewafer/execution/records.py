@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.execution.executor import Figures, Launched
     from onewafer.execution.launch_times import LaunchTimes
-    from onewafer.execution.options import WaferOptions
     from onewafer.execution.placement import Placed
     from onewafer.mesh import Launch, MeshProgram
+    from onewafer.options import WaferOptions
 
 
 _Key = TypeVar("_Key")
@@ -154,7 +154,7 @@ class ProgramRecord:
     @property
     def clock_hertz(self) -> float:
         """The clock that cycles are turned into time with."""
-        return self.options.clock_hertz or self.architecture.clock_hertz
+        return self.options.clock or self.architecture.clock_hertz
 
     @property
     def calls(self) -> int:

@@ -11,6 +11,7 @@ import atexit
 import sys
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -20,7 +21,8 @@ from torch._dynamo.exc import TensorifyScalarRestartAnalysis
 from torch._dynamo.symbolic_convert import InstructionTranslator
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.execution import WaferOptions, check_csl_folder, options_from_mapping
+from onewafer.execution import WaferOptions, check_csl_folder
+from onewafer.options import PYTHON, errors_in, options_of
 from onewafer.process.blocks import OpenBlocks
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.cuda import unmarked, view_plain
@@ -109,12 +111,18 @@ class _Registry:
 
 
 _REGISTRY = _Registry()
+_OF_THE_REPORT = ("report", "json")
 
 
 def _with_options(session: Session, options: Mapping[str, object]) -> Session:
     """Return the session for the options of one `torch.compile`."""
-    wafer = {name: value for name, value in options.items() if name not in ("report", "json")}
-    return session.with_options(options_from_mapping(wafer, base=session.options))
+    wafer = {name: value for name, value in options.items() if name not in _OF_THE_REPORT}
+    names = sorted(option.name for option in options_of(WaferOptions))
+    if unknown := sorted(wafer.keys() - names):
+        known = ", ".join([*names, *_OF_THE_REPORT])
+        raise ConfigurationError(f"backend 'onewafer' has no option {unknown[0]!r}; it has {known}")
+    with errors_in(PYTHON):
+        return session.with_options(replace(session.options, **wafer))  # pyright: ignore[reportArgumentType]  # it checks them
 
 
 def _with_fixed_folder(options: Mapping[str, object]) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from onewafer.pytorch.cuda import alias_cuda
 
 @pytest.fixture
 def wafer():
-    options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(1, 1), clock_hertz=1e6)
+    options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(1, 1), clock=1e6)
     session = Session(options)
     with intercept_calls(session), alias_cuda(session, lambda _: None):
         yield session

@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.csl.program_folder import ProfileOption, load_image
-from onewafer.cli.options.recorded_run import (
-    RecordOption,
-    SampleEveryOption,
-    ViewOption,
-    recorded,
-)
-from onewafer.cli.options.simulation_options import (
-    CheckOption,
-    MaxCyclesOption,
-    StrictOption,
-    read_settings,
-)
+from onewafer.cli.options.flags import with_flags
+from onewafer.cli.options.recorded_run import ViewOption, recorded
 from onewafer.cli.running.live_page import live_page
 from onewafer.errors import ConfigurationError, TraceError
+from onewafer.options import (
+    CheckOptions,
+    LimitOption,
+    RecordOptions,
+    settings_with,
+)
 from onewafer.settings import check_trace_file
 from onewafer.terminal import printable
 
@@ -52,6 +48,7 @@ _OutputOption = Annotated[
 ]
 
 
+@with_flags
 def trace(
     what: Annotated[
         list[str],
@@ -69,13 +66,11 @@ def trace(
             help="For a FOLDER: a function to launch, with its arguments; repeatable.",
         ),
     ] = None,
-    record: RecordOption = None,
-    sample_every: SampleEveryOption = None,
+    recording: RecordOptions,
     view: ViewOption = False,
     profile: ProfileOption = DEFAULT_PROFILE,
-    max_cycles: MaxCyclesOption = None,
-    strict: StrictOption = False,
-    check: CheckOption = None,
+    limit: LimitOption,
+    checks: CheckOptions,
 ) -> None:
     """Run a CSL program, and write when its tasks and DSD operations ran and what they waited for.
 
@@ -92,13 +87,17 @@ def trace(
             "has that of its run"
         )
     if subject.suffix == _TRACE:
-        is_run = strict or view or {check, record, sample_every} != {None}
-        _refuse_script_options(what, launch, max_cycles, is_run=is_run)
+        is_run = view or (limit, checks, recording) != (
+            LimitOption(),
+            CheckOptions(),
+            RecordOptions(),
+        )
+        _refuse_script_options(what, launch, is_run=is_run)
         _convert(subject, files)
         return
-    settings = read_settings(max_cycles=max_cycles, strict=strict, checks=check)
+    settings = settings_with(limit, checks)
     with (
-        recorded(settings, record, sample_every=sample_every, is_shown=view) as settings,
+        recorded(settings, recording, is_shown=view) as settings,
         live_page(settings.record_file, is_wanted=view),
     ):
         if subject.is_dir():
@@ -116,10 +115,8 @@ def trace(
         raise typer.Exit(code)
 
 
-def _refuse_script_options(
-    what: list[str], launch: list[str] | None, max_cycles: int | None, *, is_run: bool
-) -> None:
-    if len(what) > 1 or launch or max_cycles is not None or is_run:
+def _refuse_script_options(what: list[str], launch: list[str] | None, *, is_run: bool) -> None:
+    if len(what) > 1 or launch or is_run:
         raise ConfigurationError(f"{what[0]}: a trace is only converted: it takes -o and no more")
 
 

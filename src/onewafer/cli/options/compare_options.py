@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from onewafer.api.compare_job import JobKind
 from onewafer.errors import ConfigurationError
 
 
-def choose_kind(*, decode: bool, prefill: bool, serve: bool, train: bool) -> JobKind:
-    """Return the one kind of job that flags name; without a flag, decode.
+def choose_kind(**flags: bool) -> str | None:
+    """Return the name of the one kind of job that flags name; None if there is none.
 
     Raises ConfigurationError for several.
     """
-    flags = zip(JobKind, (decode, prefill, serve, train), strict=True)
-    named = [kind for kind, is_named in flags if is_named]
+    named = [kind for kind, is_named in flags.items() if is_named]
     if len(named) > 1:
         both = " and ".join(f"--{kind}" for kind in named)
         raise ConfigurationError(f"{both} are different jobs; name one of them")
-    return named[0] if named else JobKind.DECODE
+    return named[0] if named else None
 
 
 def parse_prices(texts: list[str]) -> dict[str, float]:

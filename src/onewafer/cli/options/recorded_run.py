@@ -18,25 +18,9 @@ from onewafer.settings import require_recording
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from onewafer.options import RecordOptions
     from onewafer.settings import Settings
 
-RecordOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--record",
-        metavar="FILE",
-        help="Write what every PE did, for `onewafer view FILE`; Parquet, a file a program.",
-    ),
-]
-SampleEveryOption = Annotated[
-    int | None,
-    typer.Option(
-        "--sample-every",
-        metavar="N",
-        min=1,
-        help="Record over time, too: the recording has a window for each N cycles.",
-    ),
-]
 LiveOption = Annotated[
     bool,
     typer.Option(
@@ -52,9 +36,8 @@ ViewOption = Annotated[
 @contextmanager
 def recorded(
     settings: Settings,
-    record: Path | None,
+    recording: RecordOptions,
     *,
-    sample_every: int | None,
     is_live: bool = False,
     is_shown: bool = False,
 ) -> Generator[Settings]:
@@ -67,17 +50,17 @@ def recorded(
         ConfigurationError: the file cannot be written, or an option is about a recording that is
             not made.
     """
-    file = check_output("--record", record) or settings.record_file
+    file = check_output("--record", recording.record) or settings.record_file
     is_temporary = is_shown and file is None
     with _folder_of_page() if is_temporary else nullcontext() as folder:
         if folder is not None:
             file = folder / "run.parquet"
         require_recording(file, wanted=is_live, origin="--live")
-        require_recording(file, wanted=sample_every, origin="--sample-every")
+        require_recording(file, wanted=recording.sample_every, origin="--sample-every")
         yield replace(
             settings,
             record_file=file,
-            sample_every=sample_every or settings.sample_every,
+            sample_every=recording.sample_every or settings.sample_every,
             is_live=is_live or is_shown or settings.is_live,
         )
 

@@ -235,7 +235,7 @@ def _count_seconds(session: Session) -> float:
     return sum(
         to_seconds(
             record.elapsed_cycles,
-            clock_hertz=record.options.clock_hertz or record.architecture.clock_hertz,
+            clock_hertz=record.options.clock or record.architecture.clock_hertz,
         )
         for record in session.ledger.programs
     )

@@ -9,10 +9,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from onewafer.errors import ConfigurationError
+from onewafer.options import STUDY, errors_in, options_of
 from onewafer.units import format_hertz, format_seconds, format_size, parse_hertz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from onewafer.options import Options
 
 Plain: TypeAlias = bool | int | float | str
 
@@ -53,6 +56,17 @@ def as_number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ConfigurationError(f"{name} = {value!r}: write a number that is not negative")
     return value
+
+
+def parse_option(kind: type[Options], name: str, value: object) -> Plain:
+    """Return the value of an option as a study holds it: converted if it is a number.
+
+    Raises ConfigurationError for one that the option cannot have.
+    """
+    (found,) = (one for one in options_of(kind) if one.name == name)
+    with errors_in(STUDY):
+        converted = found.convert(value)
+    return as_text(name, value) if isinstance(value, str) else converted
 
 
 def as_bytes(name: str, value: object) -> int:

@@ -8,13 +8,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from onewafer.api import (
-    NUMBERS_OF_JOBS,
-    as_argument,
+    JobOptions,
+    MappingOptions,
+    Numbers,
     describe_catalogued,
     question,
     wafer_of,
 )
 from onewafer.errors import ConfigurationError
+from onewafer.options import options_of
 from onewafer.perf import Answer, Precision
 from onewafer.perf.report import QUANTITIES
 from onewafer.perf.wafer import Programs, parse_system
@@ -27,12 +29,12 @@ from onewafer.sweep.inputs.machine_axes import (
     parse_machine_axis,
     variant_of,
 )
-from onewafer.sweep.inputs.plain import as_number, as_text, as_whole, to_json
+from onewafer.sweep.inputs.plain import as_text, parse_option, to_json
 from onewafer.sweep.subjects.outcome import Item, Outcome, Status
 from onewafer.sweep.subjects.subject import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from onewafer import perf
     from onewafer.api import Question
@@ -40,17 +42,12 @@ if TYPE_CHECKING:
     from onewafer.sweep.subjects.subject import Share
 
 _TEXTS = ("model", "job", "system")
-_OPTIONS: dict[str, Callable[[str, object], Plain]] = {
-    "precision": as_text,
-    "wafer_precision": as_text,
-    "goal": as_text,
-    "profile": as_text,
-    "density": as_number,
-    "mode": as_text,
-    "region": as_text,
-    "engine": as_text,
-    "plan": as_text,
-}
+_NUMBERS = tuple(found.name for found in options_of(Numbers))
+_OPTIONS = tuple(
+    found.name
+    for found in options_of(MappingOptions)
+    if found.name not in ("clock", "gpu_profile")  # the clock is a number of the machine
+)
 _SYSTEM, _PROFILE, _FP16 = "cs3", "silicon", "fp16"
 _WAFER_PRECISION = "wafer_precision"
 _LIMITS = (
@@ -82,7 +79,7 @@ class Compared:
 
     def names(self) -> Collection[str]:
         """Return the inputs that a point may set."""
-        return (*_TEXTS, *NUMBERS_OF_JOBS, *_OPTIONS, *machine_axes())
+        return (*_TEXTS, *_NUMBERS, *_OPTIONS, *machine_axes())
 
     def prefixes(self) -> Collection[str]:
         """Return what other inputs begin with: entries of tables of the machine."""
@@ -92,10 +89,10 @@ class Compared:
         """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         if name in _TEXTS:
             return as_text(name, value)
-        if name in NUMBERS_OF_JOBS:
-            return as_number(name, value) if name == "tokens" else as_whole(name, value)
+        if name in _NUMBERS:
+            return parse_option(Numbers, name, value)
         if name in _OPTIONS:
-            return _OPTIONS[name](name, value)
+            return parse_option(MappingOptions, name, value)
         return parse_machine_axis(name, value)
 
     def asks(self, names: Collection[str]) -> Collection[str]:
@@ -134,7 +131,7 @@ class Compared:
             model=str(inputs["model"]),
             job=str(inputs["job"]) if "job" in inputs else None,
             system=system,
-            numbers=_those_in(NUMBERS_OF_JOBS, inputs),
+            numbers=_those_in(_NUMBERS, inputs),
             options=_those_in(_OPTIONS, inputs),
             variant=usual if machine is None else variant_of(machine, inputs, profile=profile),
         )
@@ -177,20 +174,17 @@ class ComparedTask:
     def question(self) -> Question:
         """Return the question that the point asks; raise ConfigurationError if it means nothing."""
         return question(
-            job=self.job,
-            numbers=dict(self.numbers),  # pyright: ignore[reportArgumentType]  # parsed as numbers
+            JobOptions(job=self.job, **dict(self.numbers)),  # pyright: ignore[reportArgumentType]  # parsed
+            MappingOptions(clock=self.variant.clock_hertz, **dict(self.options)),  # pyright: ignore[reportArgumentType]  # parsed
             system=self.system,
             variant=self.variant.changes,
-            naming=as_argument,
-            clock=self.variant.clock_hertz,
-            **dict(self.options),
         )
 
     def run(self, share: Share) -> Outcome:
         """Return the outcome; an OnewaferError is a failed point."""
         del share
         programs = _programs(self.group)
-        result = self.question().ask(_model(self.model), programs=programs, naming=as_argument)
+        result = self.question().ask(_model(self.model), programs=programs)
         if isinstance(result, Answer):
             return _answered(result)
         return Outcome(status=Status.REFUSED, reason=result.reason, figures=_memory_figures(result))

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from onewafer.api import as_option, require_torch
+from onewafer.api import require_torch
 from onewafer.errors import ConfigurationError
+from onewafer.options import COMMAND_LINE, RunOptions, options_of
 from onewafer.sweep.inputs.machine_axes import machine_axes, parse_machine_axis
-from onewafer.sweep.inputs.plain import as_plain, as_text, as_whole
+from onewafer.sweep.inputs.plain import as_plain, as_text, parse_option
 from onewafer.sweep.subjects.command import run_command
 from onewafer.sweep.subjects.fabric import OnFabric, fabric_machine
 from onewafer.sweep.subjects.outcome import Item, Outcome, Status
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from onewafer.sweep.subjects.files import Sources
     from onewafer.sweep.subjects.subject import Share
 
-_TEXTS = ("fidelity", "simulate_budget", "rectangle", "dtype", "dropout", "engine")
-_NUMBERS = ("max_batch", "context", "rows_per_launch", "max_cycles")
+_OPTIONS = tuple(
+    found.name
+    for found in options_of(RunOptions)
+    # Numbers of the machine, and what no point should change.
+    if found.name not in ("arch", "profile", "clock", "strict", "csl", "threads")
+)
 _SUMS = ("cycles", "launches", "samples", "bytes_in", "bytes_out")
 """Fields of a program's report that add up over programs."""
 _FIGURES = (
@@ -53,15 +58,17 @@ class Scripts(OnFabric):
 
     def names(self) -> Collection[str]:
         """Return the inputs that a point may set."""
-        return ("file", "arch", "profile", *_TEXTS, *_NUMBERS, *machine_axes())
+        return ("file", "arch", "profile", *_OPTIONS, *machine_axes())
 
     def parse(self, name: str, value: object) -> Plain:
         """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         if name.startswith(self.free_inputs):
             return as_plain(name, value)
-        if name in ("file", "arch", "profile", *_TEXTS):
+        if name in ("file", "arch", "profile"):
             return as_text(name, value)
-        return as_whole(name, value) if name in _NUMBERS else parse_machine_axis(name, value)
+        if name in _OPTIONS:
+            return parse_option(RunOptions, name, value)
+        return parse_machine_axis(name, value)
 
     def task(self, inputs: Mapping[str, Plain]) -> ScriptTask:
         """Return the task of a point; raise ConfigurationError for an impossible point."""
@@ -74,7 +81,7 @@ class Scripts(OnFabric):
             folder=str(self.sources.folder),
             file=name,
             machine=machine,
-            options=tuple((one, inputs[one]) for one in (*_TEXTS, *_NUMBERS) if one in inputs),
+            options=tuple((one, inputs[one]) for one in _OPTIONS if one in inputs),
             flags=self.taken(inputs),
             source=self.sources.digest(name, "*.py", called="file"),
         )
@@ -113,7 +120,9 @@ class ScriptTask:
         script = Path(self.folder, self.file)
         hertz = self.machine.clock_hertz
         clock = [] if hertz is None else ["--clock", f"{hertz:.0f}"]
-        options = [text for name, value in self.options for text in (as_option(name), str(value))]
+        options = [
+            text for name, value in self.options for text in (COMMAND_LINE.name(name), str(value))
+        ]
         flags = [text for name, value in self.flags for text in _as_flag(name, value)]
         with tempfile.TemporaryDirectory(prefix="onewafer-sweep-") as temporary:
             report = Path(temporary, "report.json")
