@@ -71,7 +71,15 @@ def refused_as_infinite(model: nn.Module) -> torch.Tensor:
     return nn.utils.clip_grad_norm_(parameters=model.parameters(), max_norm=0.1)
 
 
+def clipped_in_two_calls(model: nn.Module) -> torch.Tensor:
+    """Return the norm that a library takes first, and clips by then."""
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()])
+    nn.utils.clip_grads_with_norm_(model.parameters(), 0.1, norm)
+    return norm
+
+
 CLIPPING_LOOPS = {
+    "clipped_in_two_calls": loop(clipped_in_two_calls),
     "norm_clipped": loop(lambda model: nn.utils.clip_grad_norm_(model.parameters(), 0.1)),
     "norm_below": loop(lambda model: clip_grad.clip_grad_norm_(model.parameters(), 1e3)),
     "value_clipped": loop(

@@ -266,10 +266,11 @@ def test_bert_answers_with_a_start_and_an_end():
 @pytest.mark.slow
 def test_layers_that_transformers_would_compute_again_train():
     def train(prepare=lambda model: model):
+        torch.manual_seed(0)
         model = decoder()
         model.gradient_checkpointing_enable()
         return take_steps(prepare(model.train()), use_cache=False)
 
     check(train, plain=lambda: train(captured))
-    found, expected = train(captured), train()
-    assert all(torch.equal(one, other) for one, other in zip(found[:3], expected[:3], strict=True))
+    for one, other in zip(train(captured)[:3], train()[:3], strict=True):
+        torch.testing.assert_close(one, other)

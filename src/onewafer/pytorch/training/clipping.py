@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.places import ParameterPlace, ParameterPlaces
     from onewafer.pytorch.training.programs import TrainingProgram
 
+CLIPPING: Mapping[str, Sequence[Callable[[TrainingProgram], object]]] = {
+    "clip_grad_norm_": (lambda program: program.squares(), lambda program: program.scale(1.0)),
+    "clip_grad_value_": (lambda program: program.clamp(1.0),),
+    "clip_grads_with_norm_": (lambda program: program.scale(1.0),),
+    "get_total_norm": (lambda program: program.squares(),),
+}
+"""The functions of `torch.nn.utils` that the wafer knows → their launches on a program."""
 _SOME_ONLY = "only some of the gradients of a program are clipped"
 _COMPUTED = "weights on the wafer are computed from several parameters that are clipped"
 _NO_ENTRIES = "the program on the wafer takes no step, or has copies of a parameter"
@@ -63,16 +70,16 @@ class ClippedPart:
             pieces = {name: made[self.program.by_name[name]] for name in place.cut.names}
             place.cut.write(parameter.grad, pieces)
 
-    def account(self, places: ParameterPlaces, *, is_norm: bool) -> None:
-        """Account for clipping by the host; note in `places` what is sent for it."""
+    def account(self, places: ParameterPlaces, name: str) -> None:
+        """Account for the launches of a function of `CLIPPING` that the host makes in their place.
+
+        What is sent for it is noted in `places`.
+        """
         program = self.program
         with program.loaded.alone():
             account_gradients(program, self.places, places)
-            if is_norm:
-                program.squares()
-                program.scale(1.0)
-            else:
-                program.clamp(1.0)
+            for launch in CLIPPING[name]:
+                launch(program)
 
     def note(self, places: ParameterPlaces) -> None:
         """Note that the host has clipped the gradients: the wafer has the same."""
@@ -126,6 +133,14 @@ class Clipped:
             part.scale(float(factor))
         for other in self.others:
             other.mul_(factor)
+
+    def clip_norm(self, most: float, *, must_be_finite: bool) -> torch.Tensor | None:
+        """Clip gradients to a norm; return that before; None: it must be finite, and is not."""
+        norm = self.norm()
+        if must_be_finite and not torch.isfinite(norm):
+            return None
+        self.scale(norm, most)
+        return norm
 
     def clamp(self, bound: float) -> None:
         """Bound all gradients by ±`bound`."""

@@ -20,6 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.process.blocks import OpenBlocks, Replacement, with_globals_of
+from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.labels import (
     is_pytorchs_zeroing,
     label,
@@ -133,19 +134,65 @@ def _replace_norm_clipping(original: Function) -> Function:
         rest = max_norm, norm_type, error_if_nonfinite, foreach
         if training is None:
             return original(known, *rest)
-        refusal = None
-        if float(norm_type) != _EUCLIDEAN:
-            reason = f"the norm of order {float(norm_type):g} is not supported on the wafer"
-            refusal = UnsupportedOperationError(reason)
-        return training.clip_norm(
-            known,
-            float(max_norm),
-            functools.partial(original, known, *rest),
-            refusal=refusal,
-            must_be_finite=error_if_nonfinite,
-        )
+        most, on_host = float(max_norm), functools.partial(original, known, *rest)
+
+        def on_wafer(clipped: Clipped) -> torch.Tensor | None:
+            return clipped.clip_norm(most, must_be_finite=error_if_nonfinite)
+
+        norm = training.clip("clip_grad_norm_", known, on_wafer, on_host, _refusal_of(norm_type))
+        return on_host() if norm is None else norm  # it raises
 
     return clip_grad_norm_
+
+
+def _refusal_of(norm_type: float) -> UnsupportedOperationError | None:
+    """Return why the wafer does not take a norm of this order."""
+    if float(norm_type) == _EUCLIDEAN:
+        return None
+    return UnsupportedOperationError(
+        f"the norm of order {float(norm_type):g} is not supported on the wafer"
+    )
+
+
+def _replace_norm(original: Function) -> Function:
+    @functools.wraps(original)
+    def get_total_norm(
+        tensors: Parameters,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,  # noqa: FBT001, FBT002
+        foreach: bool | None = None,  # noqa: FBT001
+    ) -> torch.Tensor:
+        training, known = _find_gradients(tensors)
+        on_host = functools.partial(original, known, norm_type, error_if_nonfinite, foreach)
+        parameters = training and training.places.parameters_of(known)
+        if not training or not parameters:
+            return on_host()
+        refusal = _refusal_of(norm_type)
+        norm = training.clip("get_total_norm", parameters, Clipped.norm, on_host, refusal)
+        must_raise = error_if_nonfinite and not torch.isfinite(norm)
+        return on_host() if must_raise else norm
+
+    return get_total_norm
+
+
+def _replace_scaling(original: Function) -> Function:
+    @functools.wraps(original)
+    def clip_grads_with_norm_(
+        parameters: Parameters,
+        max_norm: float,
+        total_norm: torch.Tensor,
+        foreach: bool | None = None,  # noqa: FBT001
+    ) -> None:
+        training, known = _find_gradients(parameters)
+        on_host = functools.partial(original, known, max_norm, total_norm, foreach)
+        if training is None:
+            return on_host()
+        norm, most = total_norm, float(max_norm)
+        return training.clip(
+            "clip_grads_with_norm_", known, lambda clipped: clipped.scale(norm, most), on_host
+        )
+
+    return clip_grads_with_norm_
 
 
 @functools.cache
@@ -158,10 +205,11 @@ def _replace_value_clipping(original: Function) -> Function:
     ) -> None:
         training, known = _find_gradients(parameters)
         if training is None:
-            original(known, clip_value, foreach)
-            return
-        on_host = functools.partial(original, known, clip_value, foreach)
-        training.clip_value(known, float(clip_value), on_host)
+            return original(known, clip_value, foreach)
+        bound, on_host = float(clip_value), functools.partial(original, known, clip_value, foreach)
+        return training.clip(
+            "clip_grad_value_", known, lambda clipped: clipped.clamp(bound), on_host
+        )
 
     return clip_grad_value_
 
@@ -259,6 +307,7 @@ _CLIPPING: dict[str, Callable[[Function], Function]] = {
     "clip_grad_norm_": _replace_norm_clipping,
     "clip_grad_value_": _replace_value_clipping,
 }
+"""By their names in two modules of PyTorch."""
 _REPLACEMENTS = (
     *(Replacement(functional, kind, _replace_loss(kind)) for kind in KINDS),
     Replacement(functional, "log_softmax", _replace_log_softmax),
@@ -272,4 +321,6 @@ _REPLACEMENTS = (
         for owner in (torch.nn.utils, clip_grad)
         for name, replace in _CLIPPING.items()
     ),
+    Replacement(torch.nn.utils, "get_total_norm", _replace_norm),
+    Replacement(torch.nn.utils, "clip_grads_with_norm_", _replace_scaling),
 )

@@ -115,6 +115,13 @@ class ParameterPlaces:
                 found[place.program][parameter] = place
         return found
 
+    def parameters_of(self, gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the parameters with these gradients; empty: some are of no parameter here."""
+        by_gradient = {id(parameter.grad): parameter for parameter in self._places}
+        found = [by_gradient.get(id(gradient)) for gradient in gradients]
+        known = [parameter for parameter in found if parameter is not None]
+        return known if len(known) == len(found) else []
+
     def names_of(self, program: TrainingProgram) -> frozenset[str]:
         """Return the names in a program of the parameters that are there."""
         places = [place for place in self._places.values() if place.program is program]

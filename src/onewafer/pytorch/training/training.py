@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     Tensors = tuple[torch.Tensor, ...]
 
 
-_Norm = TypeVar("_Norm")
+_Returned = TypeVar("_Returned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,50 +336,27 @@ class Training:
 
     # --- clipping ------------------------------------------------------------------------------
 
-    def clip_norm(
+    def clip(
         self,
+        name: str,
         parameters: Sequence[torch.Tensor],
-        most: float,
-        on_host: Callable[[], torch.Tensor],
-        *,
-        refusal: UnsupportedOperationError | None,
-        must_be_finite: bool,
-    ) -> torch.Tensor:
-        """Clip gradients so that their norm is at most `most`; return their norm before.
+        on_wafer: Callable[[Clipped], _Returned],
+        on_host: Callable[[], _Returned],
+        refusal: UnsupportedOperationError | None = None,
+    ) -> _Returned:
+        """Return what a function of PyTorch returns that clips gradients, or takes their norm.
 
-        `on_host` clips them on the host, as it must if there is a refusal.
+        `on_host` calls it on the host, as it must be if there is a refusal.
         """
-        if refusal is None and self.repeats.clip("clip_grad_norm_", parameters):
-            norm = on_host()
+        if refusal is None and self.repeats.clip(name, parameters):
+            result = on_host()
             self.repeats.note_clipped()
-            return norm
-        clipped = self._find_clipped("clip_grad_norm_", parameters, refusal)
+            return result
+        clipped = self._find_clipped(name, parameters, refusal)
         if self._leaves_values_to_host or not clipped.parts:
-            return self._clip_on_host(clipped, on_host, is_norm=True)
+            return self._clip_on_host(name, clipped, on_host)
         with self._at_work():
-            norm = clipped.norm()
-            if not must_be_finite or torch.isfinite(norm):
-                clipped.scale(norm, most)
-                return norm
-        return on_host()  # it raises
-
-    def clip_value(
-        self,
-        parameters: Sequence[torch.Tensor],
-        bound: float,
-        on_host: Callable[[], None],
-    ) -> None:
-        """Bound the elements of gradients; `on_host` bounds them on the host."""
-        if self.repeats.clip("clip_grad_value_", parameters):
-            on_host()
-            self.repeats.note_clipped()
-            return None
-        clipped = self._find_clipped("clip_grad_value_", parameters, None)
-        if self._leaves_values_to_host or not clipped.parts:
-            return self._clip_on_host(clipped, on_host, is_norm=False)
-        with self._at_work():
-            clipped.clamp(bound)
-        return None
+            return on_wafer(clipped)
 
     def _find_clipped(
         self,
@@ -394,16 +371,16 @@ class Training:
         return Clipped((), ())
 
     def _clip_on_host(
-        self, clipped: Clipped, on_host: Callable[[], _Norm], *, is_norm: bool
-    ) -> _Norm:
+        self, name: str, clipped: Clipped, on_host: Callable[[], _Returned]
+    ) -> _Returned:
         event = self.following.begin(part.program for part in clipped.parts)
         for part in clipped.parts:
-            self._account(partial(part.account, self.places, is_norm=is_norm))
+            self._account(partial(part.account, self.places, name))
         found = on_host()
         for part in clipped.parts:
             part.note(self.places)
         if not clipped.others:
-            self.following.note_clip("clip_grad_norm_" if is_norm else "clip_grad_value_", event)
+            self.following.note_clip(name, event)
         return found
 
     # --- steps ---------------------------------------------------------------------------------
