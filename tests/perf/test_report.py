@@ -39,6 +39,14 @@ def test_a_row_a_quantity_and_a_column_a_system(text):
     assert "11.5 J" in _line(text, "energy per token")
 
 
+def test_one_answer_is_a_table_of_its_own_in_a_notebook_and_as_text():
+    html = WAFER._repr_html_()
+
+    assert html.count("<table") == 2  # quantities, and where the time goes
+    assert "500 µs" in _line(str(WAFER), "time per output token")
+    assert str(WAFER).startswith(describe(JOB))
+
+
 def test_a_published_figure_stands_beside_ours_with_the_error(text):
     assert "1,800 tokens/s (+11.1 %)" in text
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from onewafer.terminal import Shown
+
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from onewafer.perf.breakdown import Breakdown, Limit
     from onewafer.perf.jobs import Job, Precision
     from onewafer.perf.published import PublishedFigure
@@ -47,7 +52,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Shown):
     """The result of one job of one model on one system; None: the job has no such quantity."""
 
     system: str
@@ -88,6 +93,11 @@ class Answer:
     published: tuple[PublishedFigure, ...] = ()
     notes: tuple[str, ...] = ()
     """Assumptions and fallbacks that the user should know, a sentence each."""
+
+    def __rich__(self) -> RenderableType:
+        """Return the table of `onewafer compare` with the column of this system."""
+        report = import_module("onewafer.perf.report")  # by its name: it reads answers itself
+        return report.render_answer(self)
 
     @property
     def limit(self) -> Limit | None:

@@ -6,7 +6,7 @@ from onewafer.perf.report.json_form import to_json
 from onewafer.perf.report.picture import LINE_COLORS, as_label, check_picture, picture
 from onewafer.perf.report.plot import draw, draw_curve
 from onewafer.perf.report.quantities import QUANTITIES, Quantity
-from onewafer.perf.report.table import describe, render
+from onewafer.perf.report.table import describe, render, render_answer
 from onewafer.perf.report.validation_table import (
     VALIDATION_COLUMNS,
     render_validation,
@@ -26,6 +26,7 @@ __all__ = [
     "draw_curve",
     "picture",
     "render",
+    "render_answer",
     "render_curve",
     "render_validation",
     "render_validation_page",

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.perf.answer import Answer, Refusal
+from onewafer.perf.answer import Answer, Comparison, Refusal
 from onewafer.perf.jobs import Decode, Forward, Job, Prefill, Serve, Train
 from onewafer.perf.report.errors_of_figures import differences, error_of
 from onewafer.perf.report.quantities import QUANTITIES
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from onewafer.perf.answer import Comparison
     from onewafer.perf.breakdown import Item
     from onewafer.perf.published import PublishedFigure
     from onewafer.perf.report.quantities import Quantity
@@ -43,6 +42,11 @@ def render(comparison: Comparison) -> RenderableType:
     parts += render_refusals(comparison.refusals)
     parts += [Text(), *remarks(answers)]
     return Group(*parts)
+
+
+def render_answer(answer: Answer) -> RenderableType:
+    """Return the same of one answer, which does not know the name of its model."""
+    return render(Comparison(model="", job=answer.job, results=(answer,)))
 
 
 def render_refusals(refusals: Sequence[Refusal]) -> list[Text]:
@@ -79,7 +83,7 @@ def _quantities(comparison: Comparison) -> Table:
     """Return a row a quantity; a system that cannot do the job has a column that says so."""
     results, answers = comparison.results, comparison.answers
     table = Table(
-        title=f"{comparison.model}: {describe(comparison.job)}",
+        title=": ".join(filter(None, (comparison.model, describe(comparison.job)))),
         title_justify="left",
         show_lines=False,
     )
