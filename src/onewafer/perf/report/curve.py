@@ -44,12 +44,7 @@ def render_curve(comparisons: Sequence[Comparison]) -> RenderableType:
         last |= {answer.system: answer for answer in comparison.answers}
         for refusal in comparison.refusals:
             refusals.setdefault(refusal.system, refusal)
-    return Group(
-        table,
-        *render_refusals([*refusals.values()]),
-        Text(),
-        *remarks([*last.values()]),
-    )
+    return Group(table, *render_refusals([*refusals.values()]), Text(), *remarks([*last.values()]))
 
 
 def describe_curve(comparisons: Sequence[Comparison]) -> str:

@@ -36,12 +36,8 @@ _NOT_SHOWN = ("job", "is_comparable", "is_count_published", "attention_pairs", "
 def render(comparison: Comparison) -> RenderableType:
     """Return the quantities, the breakdown and the notes of a comparison."""
     answers = comparison.answers
-    parts: list[RenderableType] = [_quantities(comparison)] if answers else []
-    if answers:
-        parts += [Text(), _breakdowns(answers)]
-    parts += render_refusals(comparison.refusals)
-    parts += [Text(), *remarks(answers)]
-    return Group(*parts)
+    tables = (_quantities(comparison), Text(), _breakdowns(answers)) if answers else ()
+    return Group(*tables, *render_refusals(comparison.refusals), Text(), *remarks(answers))
 
 
 def render_answer(answer: Answer) -> RenderableType:
@@ -159,16 +155,10 @@ def _breakdowns(answers: Sequence[Answer]) -> Table:
 
 def _rows(answers: Sequence[Answer], key: Callable[[Item], str]) -> Iterator[tuple[str, list[str]]]:
     """Yield the groups of items with their time and share on each system."""
-    groups = [answer.breakdown.by(key) for answer in answers]
-    names = dict.fromkeys(name for group in groups for name, took in group.items() if took)
+    groups = [(answer.breakdown.by(key), answer.breakdown.seconds) for answer in answers]
+    names = dict.fromkeys(name for group, _ in groups for name, took in group.items() if took)
     for name in names:
-        yield (
-            name,
-            [
-                _share(group.get(name), answer.breakdown.seconds)
-                for group, answer in zip(groups, answers, strict=True)
-            ],
-        )
+        yield name, [_share(group.get(name), total) for group, total in groups]
 
 
 def _unchecked(answers: Sequence[Answer]) -> set[str]:
