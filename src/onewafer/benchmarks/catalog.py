@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onewafer.benchmarks import communication, local_work
@@ -19,8 +19,7 @@ from onewafer.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.benchmarks.benchmark import Conditions, Sizes
-    from onewafer.benchmarks.figures import Measurement
+    from onewafer.benchmarks.benchmark import Measure, Sizes
     from onewafer.benchmarks.workload import Workload
 
 _HOPS_64 = Goal(figure=Figure.HOPS, at_least=40e6)
@@ -32,43 +31,15 @@ _COMPILE_BY_COLUMN = Goal(figure=Figure.COMPILE_SECONDS, at_most=60)
 _COMPILE_BY_PE = Goal(figure=Figure.COMPILE_SECONDS, at_most=180)
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Measures a workload of the sizes it is given."""
-
-    make: Callable[[Sizes], Workload]
-
-    def __call__(self, conditions: Conditions, sizes: Sizes) -> Measurement:
-        return measure_workload(self.make(sizes), conditions)
+def _run(make: Callable[[Sizes], Workload]) -> Measure:
+    return lambda conditions, sizes: measure_workload(make(sizes), conditions)
 
 
-@dataclass(frozen=True, slots=True)
-class _Compilation:
-    """Measures the compilation of an all-reduce whose PEs differ."""
-
-    variant: Variant
-
-    def __call__(self, conditions: Conditions, sizes: Sizes) -> Measurement:
-        workload = all_reduce(
-            sizes["width"],
-            sizes["height"],
-            machine="wse2",
-            num_words=sizes["num_words"],
-            variant=self.variant,
-        )
-        return measure_compilation(workload, conditions)
-
-
-@dataclass(frozen=True, slots=True)
-class _AllReduce:
-    """Makes the all-reduce for a machine."""
-
-    machine: str
-
-    def __call__(self, sizes: Sizes) -> Workload:
-        return all_reduce(
-            sizes["width"], sizes["height"], machine=self.machine, num_words=sizes["num_words"]
-        )
+def _all_reduce(sizes: Sizes, *, machine: str, variant: Variant = Variant.SAME) -> Workload:
+    num_words = sizes["num_words"]
+    return all_reduce(
+        sizes["width"], sizes["height"], machine=machine, num_words=num_words, variant=variant
+    )
 
 
 def _gemv(sizes: Sizes) -> Workload:
@@ -91,7 +62,7 @@ def _square(
     return Benchmark(
         name=f"{name}-{side}",
         title=f"{title}, {{width}}×{{height}} PEs, {{num_words}} words",
-        measure=_Run(make),
+        measure=_run(make),
         sizes=_rectangle(side, side, num_words=128),
         quick_sizes=_rectangle(6, 5, num_words=4),
         goals=goals,
@@ -115,7 +86,9 @@ def _compilation(name: str, where: str, variant: Variant, goal: Goal) -> Benchma
     return Benchmark(
         name=name,
         title=f"compile {{width}}×{{height}} PEs, a param differs {where}",
-        measure=_Compilation(variant),
+        measure=lambda conditions, sizes: measure_compilation(
+            _all_reduce(sizes, machine="wse2", variant=variant), conditions
+        ),
         sizes=_rectangle(720, 720, num_words=4),
         quick_sizes=_rectangle(7, 5, num_words=4),
         goals=(goal,),
@@ -165,14 +138,14 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
         name="axpy",
         title="{num_rounds} × @fmacs of {num_elements} f32, {width}×{height} PEs",
-        measure=_Run(local_work.axpy),
+        measure=_run(local_work.axpy),
         sizes=_rectangle(64, 64, num_elements=512, num_rounds=20),
         quick_sizes=_rectangle(3, 2, num_elements=8, num_rounds=3),
     ),
     Benchmark(
         name="scalar-tasks",
         title="{num_steps} tasks of scalar code, {width}×{height} PEs",
-        measure=_Run(local_work.scalar_tasks),
+        measure=_run(local_work.scalar_tasks),
         sizes=_rectangle(64, 64, num_steps=200),
         quick_sizes=_rectangle(3, 2, num_steps=9),
     ),
@@ -206,7 +179,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
         name="all-reduce-wse2",
         title="all-reduce on the whole WSE-2, {width}×{height} PEs, {num_words} words",
-        measure=_Run(_AllReduce("wse2")),
+        measure=_run(partial(_all_reduce, machine="wse2")),
         sizes=_rectangle(750, 994, num_words=16),
         quick_sizes=_rectangle(6, 5, num_words=4),
         goals=(_RUN,),
@@ -215,7 +188,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
         name="all-reduce-wse3",
         title="all-reduce on the whole WSE-3, {width}×{height} PEs, {num_words} words",
-        measure=_Run(_AllReduce("wse3")),
+        measure=_run(partial(_all_reduce, machine="wse3")),
         sizes=_rectangle(755, 1170, num_words=16),
         quick_sizes=_rectangle(5, 6, num_words=4),
         goals=(_RUN,),
@@ -224,7 +197,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
         name="gemv-16k",
         title="y = A·x, A {size}×{size} f16, {width}×{height} PEs of the WSE-3",
-        measure=_Run(_gemv),
+        measure=_run(_gemv),
         sizes=_rectangle(720, 720, size=16_384),
         quick_sizes=_rectangle(3, 4, size=10),
         goals=(_RUN, _COMPILE_BY_COLUMN),

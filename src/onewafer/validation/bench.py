@@ -38,42 +38,38 @@ class Stopwatch:
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self._starts: dict[tuple[int, int], list[int]] = {}
-        self._ends: dict[tuple[int, int], list[int]] = {}
-        self._reads: dict[tuple[int, int], list[int]] = {}
-        self._tasks: dict[tuple[int, int], list[int]] = {}
-        kept = (self._starts, self._ends, self._reads, self._tasks)
-        self._by_kind = dict(zip(self.kinds, kept, strict=True))
+        self._cycles: dict[EventKind, dict[tuple[int, int], list[int]]]
+        self._cycles = {kind: {} for kind in self.kinds}
 
     def record(self, event: Event) -> None:
         """Take one event."""
-        kept = self._by_kind.get(event.kind)
+        kept = self._cycles.get(event.kind)
         if kept is not None:
             kept.setdefault((event.x, event.y), []).append(event.cycle)
 
     def first_element(self) -> int:
         """Return the cycle of the first DSD element anywhere: the first wavelet on a ramp."""
-        return min(min(cycles) for cycles in self._starts.values())
+        return min(min(cycles) for cycles in self._cycles[EventKind.DSD_START].values())
 
     def starts(self, x: int, y: int = 0) -> list[int]:
         """Return the cycles in which DSD operations of a PE began, in order."""
-        return sorted(self._starts[x, y])
+        return sorted(self._cycles[EventKind.DSD_START][x, y])
 
     def last_element(self, x: int, y: int = 0) -> int:
         """Return the cycle in which the last DSD operation of a PE ended."""
-        return max(self._ends[x, y])
+        return max(self._cycles[EventKind.DSD_END][x, y])
 
     def last_anywhere(self) -> int:
         """Return the cycle in which the last DSD operation of all ended."""
-        return max(max(cycles) for cycles in self._ends.values())
+        return max(max(cycles) for cycles in self._cycles[EventKind.DSD_END].values())
 
     def reads(self, x: int = 0, y: int = 0) -> list[int]:
         """Return the cycles in which a PE read its cycle counter, in order."""
-        return sorted(self._reads[x, y])
+        return sorted(self._cycles[EventKind.TIMESTAMP][x, y])
 
     def task_starts(self, x: int = 0, y: int = 0) -> list[int]:
         """Return the cycles in which a PE started tasks and launched functions, in order."""
-        return sorted(self._tasks[x, y])
+        return sorted(self._cycles[EventKind.TASK_START][x, y])
 
 
 class Run:

@@ -72,7 +72,7 @@ class Case:
     machine: str
     profile: str
     quantity: str
-    unit: str
+    unit: str = "cycles"
     rule: str
     """How the number is measured."""
     target: Target

@@ -132,7 +132,6 @@ def _case(
         machine="wse2",
         profile="silicon",
         quantity=quantity,
-        unit="cycles",
         rule=f"{rule}. From the first wavelet on a ramp to the end of the last receive; all armed",
         target=Target(relative=0.04, absolute=8),
         source="NOWR",

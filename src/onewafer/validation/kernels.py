@@ -41,7 +41,6 @@ def _gemm_case(machine: str, source: str, cycles: int, *, original: str) -> Case
         machine=machine,
         profile="sdk",
         quantity="f32 GEMM by SUMMA over `<collectives_2d>`",
-        unit="cycles",
         rule=(
             "two broadcasts a step and a multiply-add for every element of B, on PE (0, 0) from "
             "a read of the cycle counter at its launch to one after the last step. The library "
@@ -76,7 +75,6 @@ CASES = (
         machine="wse2",
         profile="silicon",
         quantity="one step of an f32 SUMMA with blocks of t × t",
-        unit="cycles",
         rule=(
             "as gemm-wse2: the time on PE (0, 0) of 8×8 PEs less that of 4×4, by 4. The original "
             "is the vendor's example of GEMM over `<collectives_2d>` on 32 to 750 PEs a side, and "
@@ -109,7 +107,6 @@ CASES = (
         machine="wse2",
         profile="sdk",
         quantity="f32 matrix-vector product on one PE, N·N_pad + 1.075·N + 36.7",
-        unit="cycles",
         rule=(
             "10 products in a row by 10, each with `@map` over the columns as in the original; "
             "from the read of the cycle counter before them to the one after, one read included"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -107,32 +108,66 @@ def _shared_link(bench: Bench) -> float:
     return (spans[1] - spans[0]) / 288 / _wavelet("silicon", bench)
 
 
-_TURN_RULE = "8 wavelets: the time over 4 hops east and 4 south less that over 8 hops east"
-_TURN_FINDING = (
-    "not modelled: a router treats all its links alike (M50), and no source explains the time of a "
-    "turn. The study fitted it before it found that its clocks were set a cycle a hop wrong, and "
-    "corrected straight routes only; software that receives and sends again would explain it: 29 "
-    "cycles in a program of SPIKE's that turns so"
-)
-_HOP_POINTS = (
-    Point("east, hops 1 to 32", 2.0, (_EAST, 1, 32)),
-    Point("north, hops 1 to 32", 2.0, (_NORTH, 1, 32)),
-    Point("south, hops 1 to 32", 2.0, (_SOUTH, 1, 32)),
-    Point("west, hops 1 to 32", 2.0, (_WEST, 1, 32)),
-)
 _HOP_RULE = (
     "a multicast of 8 wavelets along a line: how much later the receive ends on the farther PE, "
     "by the hops between the two"
 )
-_WAVELET_RULE = "one hop, as line-multicast: the time of 360 words less that of 72, by 288"
-
+_HOP = Case(
+    name="hop",
+    machine="wse3",
+    profile="silicon",
+    quantity="one hop",
+    rule=_HOP_RULE,
+    target=Target(absolute=0.0005),
+    source="ALCF-CS3",
+    kind=Kind.CALIBRATION,
+    basis="hop_cycles comes from it",
+    measure=partial(_hop, "silicon"),
+    points=(
+        Point("east, hops 1 to 32", 2.0, (_EAST, 1, 32)),
+        Point("north, hops 1 to 32", 2.0, (_NORTH, 1, 32)),
+        Point("south, hops 1 to 32", 2.0, (_SOUTH, 1, 32)),
+        Point("west, hops 1 to 32", 2.0, (_WEST, 1, 32)),
+    ),
+)
+_WAVELET = Case(
+    name="wavelet",
+    machine="wse3",
+    profile="silicon",
+    quantity="one wavelet on a link",
+    rule="one hop, as line-multicast: the time of 360 words less that of 72, by 288",
+    target=Target(absolute=0.0005),
+    source="ALCF-CS3, EPCC-CS3",
+    kind=Kind.CALIBRATION,
+    basis="link_window_words and link_window_cycles come from it",
+    measure=partial(_wavelet, "silicon"),
+    points=(Point("one link", 1.125),),
+)
+_TURN = Case(
+    name="turn",
+    machine="wse3",
+    profile="silicon",
+    quantity="turn from a row into a column",
+    rule="8 wavelets: the time over 4 hops east and 4 south less that over 8 hops east",
+    target=Target(absolute=2),
+    source="ALCF-CS3",
+    kind=Kind.VALIDATION,
+    basis="no constant comes from it",
+    measure=partial(_turn, "silicon"),
+    points=(Point("one turn", 20.0),),
+    finding=(
+        "not modelled: a router treats all its links alike (M50), and no source explains the time "
+        "of a turn. The study fitted it before it found that its clocks were set a cycle a hop "
+        "wrong, and corrected straight routes only; software that receives and sends again would "
+        "explain it: 29 cycles in a program of SPIKE's that turns so"
+    ),
+)
 CASES = (
     Case(
         name="line-multicast",
         machine="wse3",
         profile="silicon",
         quantity="multicast along a line, stock time synchronisation",
-        unit="cycles",
         rule=f"{_RULE} and less 1 cycle a hop, as the stock synchronisation does",
         target=Target(absolute=0.5),
         source="EPCC-CS3",
@@ -159,7 +194,6 @@ CASES = (
         machine="wse3",
         profile="silicon",
         quantity="constant of the line multicast, 20 in the published formula",
-        unit="cycles",
         rule="line-multicast at K=64 B and N=16, less 9·K/32 + (N−1)",
         target=Target(absolute=0.5),
         source="EPCC-CS3",
@@ -173,40 +207,18 @@ CASES = (
             "reads the counter is not said"
         ),
     ),
-    Case(
-        name="hop",
-        machine="wse3",
-        profile="silicon",
-        quantity="one hop",
-        unit="cycles",
-        rule=_HOP_RULE,
-        target=Target(absolute=0.0005),
-        source="ALCF-CS3",
-        kind=Kind.CALIBRATION,
-        basis="hop_cycles comes from it",
-        measure=partial(_hop, "silicon"),
-        points=_HOP_POINTS,
-    ),
-    Case(
+    _HOP,
+    replace(
+        _HOP,
         name="hop-sdk",
-        machine="wse3",
         profile="sdk",
-        quantity="one hop",
-        unit="cycles",
-        rule=_HOP_RULE,
-        target=Target(absolute=0.0005),
-        source="ALCF-CS3",
-        kind=Kind.CALIBRATION,
-        basis="hop_cycles comes from it",
         measure=partial(_hop, "sdk"),
-        points=_HOP_POINTS,
     ),
     Case(
         name="hop-far-west",
         machine="wse3",
         profile="silicon",
         quantity="one hop to the west beyond 32 hops, published as 2.9 to 3.3",
-        unit="cycles",
         rule=_HOP_RULE,
         target=Target(absolute=0.2),
         source="ALCF-CS3",
@@ -219,31 +231,11 @@ CASES = (
             "slower the study that measured it leaves open"
         ),
     ),
-    Case(
-        name="wavelet",
-        machine="wse3",
-        profile="silicon",
-        quantity="one wavelet on a link",
-        unit="cycles",
-        rule=_WAVELET_RULE,
-        target=Target(absolute=0.0005),
-        source="ALCF-CS3, EPCC-CS3",
-        kind=Kind.CALIBRATION,
-        basis="link_window_words and link_window_cycles come from it",
-        measure=partial(_wavelet, "silicon"),
-        points=(Point("one link", 1.125),),
-    ),
-    Case(
+    _WAVELET,
+    replace(
+        _WAVELET,
         name="wavelet-sdk",
-        machine="wse3",
         profile="sdk",
-        quantity="one wavelet on a link",
-        unit="cycles",
-        rule=_WAVELET_RULE,
-        target=Target(absolute=0.0005),
-        source="ALCF-CS3, EPCC-CS3",
-        kind=Kind.CALIBRATION,
-        basis="link_window_words and link_window_cycles come from it",
         measure=partial(_wavelet, "sdk"),
         points=(Point("one link", 1.0),),
     ),
@@ -261,34 +253,12 @@ CASES = (
         measure=_shared_link,
         points=(Point("full serialisation", 2.0),),
     ),
-    Case(
-        name="turn",
-        machine="wse3",
-        profile="silicon",
-        quantity="turn from a row into a column",
-        unit="cycles",
-        rule=_TURN_RULE,
-        target=Target(absolute=2),
-        source="ALCF-CS3",
-        kind=Kind.VALIDATION,
-        basis="no constant comes from it",
-        measure=partial(_turn, "silicon"),
-        points=(Point("one turn", 20.0),),
-        finding=_TURN_FINDING,
-    ),
-    Case(
+    _TURN,
+    replace(
+        _TURN,
         name="turn-sdk",
-        machine="wse3",
         profile="sdk",
-        quantity="turn from a row into a column",
-        unit="cycles",
-        rule=_TURN_RULE,
-        target=Target(absolute=2),
-        source="ALCF-CS3",
-        kind=Kind.VALIDATION,
-        basis="no constant comes from it",
         measure=partial(_turn, "sdk"),
         points=(Point("one turn", 33.0),),
-        finding=_TURN_FINDING,
     ),
 )

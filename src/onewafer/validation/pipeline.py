@@ -98,7 +98,6 @@ CASES = (
         machine="wse3",
         profile="sdk",
         quantity="8 wavelets over one hop, issue of the send to the task behind the receive",
-        unit="cycles",
         rule=(
             "from the issue of the send (its first element less dispatch and set-up) to the first "
             "instruction of the task that the end of the receive activates; the receive waited"
@@ -115,7 +114,6 @@ CASES = (
         machine="wse3",
         profile="sdk",
         quantity="end of a receive to the first instruction of the task it activates",
-        unit="cycles",
         rule="the end of an asynchronous receive on an idle PE to the start of the activated task",
         target=Target(absolute=0.5),
         source="ALCF-CS3",
@@ -129,7 +127,6 @@ CASES = (
         machine="wse3",
         profile="sdk",
         quantity="store-and-forward relay, 1.001·N·B + 16.1·N + 16.5",
-        unit="cycles",
         rule=(
             "N stages of B wavelets: from a read of the cycle counter before the send to one in "
             "the completion task after stage N; a stage sends from the completion task of its "
@@ -161,7 +158,6 @@ CASES = (
         machine="wse3",
         profile="sdk",
         quantity="one stage of the relay, 1.001·B + 16.1",
-        unit="cycles",
         rule="relay-sdk with 10 stages less that with 2, by 8",
         target=Target(relative=0.04, absolute=1),
         source="ALCF-CS3",
@@ -179,7 +175,6 @@ CASES = (
         machine="wse3",
         profile="silicon",
         quantity="synchronous one-word send, one after the other",
-        unit="cycles",
         rule="8 sends of a word in a register, without a loop: first to last, by 7",
         target=Target(relative=0.05),
         source="EPCC-CS3",
@@ -194,7 +189,6 @@ CASES = (
         machine="wse3",
         profile="silicon",
         quantity="synchronous one-word send of array elements in a loop",
-        unit="cycles",
         rule="8 rounds of a CSL loop that sends values[i]: first send to last, by 7",
         target=Target(relative=0.1),
         source="EPCC-CS3",
@@ -209,7 +203,6 @@ CASES = (
         machine="wse3",
         profile="silicon",
         quantity="data task that takes one wavelet",
-        unit="cycles",
         rule="a task that stores its word and counts, 8 wavelets: first task to last, by 7",
         target=Target(relative=0.1),
         source="EPCC-CS3",
@@ -224,7 +217,6 @@ CASES = (
         machine="wse3",
         profile="sdk",
         quantity="one word into a data task that reads the cycle counter",
-        unit="cycles",
         rule=(
             "from a read of the counter, through the store of a word and its synchronous send, to "
             "the read in the task that takes it; less the hops, since counters start with a "
@@ -249,7 +241,6 @@ CASES = (
         machine="wse3",
         profile="sdk",
         quantity="k wavelets into a data task that reads the cycle counter and keeps statistics",
-        unit="cycles",
         rule=(
             "each PE of a row sends a word to all PEs behind it on a color of its own; a task for "
             "each color stores the counter, counts and keeps a maximum (both u32, known to the "

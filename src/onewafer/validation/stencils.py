@@ -51,7 +51,6 @@ def _point_case(
         machine=machine,
         profile="sdk",
         quantity="round of a 5-point stencil with a point a PE",
-        unit="cycles",
         rule=(
             f"send x·w to four neighbours, scale x, add what they sent ({sums}): synchronous "
             "operations of one element whose operands are loaded before the loop; the last "
@@ -85,7 +84,6 @@ def _block_case(
         machine=machine,
         profile="sdk",
         quantity="round of a star stencil over a block of n×n f32 points a PE",
-        unit="cycles",
         rule=(
             "four asynchronous sends and four receives of n·r words, each with a task at its end "
             "that counts; a task with the operations over two arrays that lie next to each other "

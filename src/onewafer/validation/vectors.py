@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING
@@ -106,6 +107,26 @@ _SETUP_FINDING = (
     "does between the two reads comes on top"
 )
 
+_BANK_CONFLICT = Case(
+    name="bank-conflict",
+    machine="wse3",
+    profile="silicon",
+    quantity="slowest over fastest alignment of a source",
+    unit="times",
+    rule=(
+        "an f32 multiply-add of 1,024 elements with one source 0, 1, 2 and 3 words further on: "
+        "the longest time by the shortest"
+    ),
+    target=Target(relative=0.05),
+    source="ALCF-CS3",
+    kind=Kind.VALIDATION,
+    basis=(
+        "bank_conflict_factor comes from the rule in the SDK's documentation, the rate of "
+        "fmacs from it and from dsd-rate, which has both sources in equal banks"
+    ),
+    measure=partial(_bank_conflict, "silicon"),
+    points=(Point("4 alignments", 1.94),),
+)
 CASES = (
     Case(
         name="dsd-rate",
@@ -154,7 +175,6 @@ CASES = (
         machine="wse3",
         profile="silicon",
         quantity="set-up of vector operations in memory",
-        unit="cycles",
         rule=_SETUP_RULE,
         target=Target(absolute=1.0),
         source="ALCF-CS3",
@@ -174,7 +194,6 @@ CASES = (
         machine="wse3",
         profile="sdk",
         quantity="set-up of vector operations in memory",
-        unit="cycles",
         rule=_SETUP_RULE,
         target=Target(absolute=1.0),
         source="ALCF-CS3",
@@ -191,46 +210,21 @@ CASES = (
             "there, none here, where the scalar comes before the registers of the operands"
         ),
     ),
-    Case(
-        name="bank-conflict",
-        machine="wse3",
-        profile="silicon",
-        quantity="slowest over fastest alignment of a source",
-        unit="times",
-        rule=(
-            "an f32 multiply-add of 1,024 elements with one source 0, 1, 2 and 3 words further on: "
-            "the longest time by the shortest"
-        ),
-        target=Target(relative=0.05),
-        source="ALCF-CS3",
-        kind=Kind.VALIDATION,
-        basis=(
-            "bank_conflict_factor comes from the rule in the SDK's documentation, the rate of "
-            "fmacs from it and from dsd-rate, which has both sources in equal banks"
-        ),
-        measure=partial(_bank_conflict, "silicon"),
-        points=(Point("4 alignments", 1.94),),
-    ),
-    Case(
+    _BANK_CONFLICT,
+    replace(
+        _BANK_CONFLICT,
         name="bank-conflict-sdk",
-        machine="wse3",
         profile="sdk",
-        quantity="slowest over fastest alignment of a source",
-        unit="times",
         rule="as bank-conflict",
-        target=Target(relative=0.05),
-        source="ALCF-CS3",
         kind=Kind.CALIBRATION,
         basis="bank_conflict_factor and the rate of fmacs come from it",
         measure=partial(_bank_conflict, "sdk"),
-        points=(Point("4 alignments", 1.94),),
     ),
     Case(
         name="long-operation-sdk",
         machine="wse3",
         profile="sdk",
         quantity="f16 multiply-add of 4,096 elements with all that it loads",
-        unit="cycles",
         rule=f"one operation: {_SETUP_RULE.split('; ', 1)[1]}",
         target=Target(relative=0.01),
         source="ALCF-CS3",
@@ -283,7 +277,6 @@ CASES = (
         machine="wse2",
         profile="sdk",
         quantity="f32 vector multiply, sources in different or in the same banks, n + 6 or 2n + 6",
-        unit="cycles",
         rule=f"one operation: {_SETUP_RULE.split('; ', 1)[1]}",
         target=Target(absolute=1.0),
         source="SPMM",
