@@ -56,11 +56,9 @@ class _Values:
         return generator.random(shape, np.float32) * np.float32(2) - np.float32(1)
 
     def write(self, device: Device) -> None:
-        """Give every PE its words."""
         device.write("values", self.input())
 
     def check(self, device: Device) -> None:
-        """Compare the words of every PE with the sums that NumPy computes."""
         found = device.read("sums", self.num_words)
         terms = self.input()
         terms[:, :, 0] += self.variant.places(self.width, self.height).astype(np.float32)

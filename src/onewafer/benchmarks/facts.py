@@ -11,6 +11,7 @@ from typing import Any
 
 from onewafer import __version__
 from onewafer.benchmarks.clock import today
+from onewafer.settings import available_cores
 
 _CPU_FILE = Path("/proc/cpuinfo")
 
@@ -62,7 +63,7 @@ def find_facts() -> Facts:
     return Facts(
         date=today(),
         cpu=_cpu_name(),
-        num_cores=_num_cores(),
+        num_cores=available_cores(),
         memory_bytes=_memory_bytes(),
         system=platform.system(),
         python=platform.python_version(),
@@ -84,12 +85,6 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int | None:

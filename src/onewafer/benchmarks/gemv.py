@@ -63,12 +63,10 @@ class _Problem:
 
     @property
     def rows(self) -> int:
-        """Rows of a block."""
         return -(-self.size // self.height)
 
     @property
     def columns(self) -> int:
-        """Columns of a block."""
         return -(-self.size // self.width)
 
     def vector(self) -> NDArray[np.float16]:

@@ -5,7 +5,7 @@ Unknown here: torch, values, the simulator; whoever wants cycles of a mesh progr
 """
 
 from onewafer.perf.answer import Answer, Comparison, Refusal
-from onewafer.perf.compare import CompareOptions, compare, device_of
+from onewafer.perf.compare import CompareOptions, compare, device_of, serve_on
 from onewafer.perf.gpu import has_measured_kernels
 from onewafer.perf.groups import parse_groups
 from onewafer.perf.jobs import (
@@ -30,7 +30,6 @@ from onewafer.perf.launches import LaunchTime, Rows, ServedSystem
 from onewafer.perf.model import Model
 from onewafer.perf.model_files import keep_model, kept_model
 from onewafer.perf.same_work import SameWork, repeat_on
-from onewafer.perf.served import serve_on
 from onewafer.perf.validation_rows import PerfValidation
 
 __all__ = [

@@ -12,8 +12,10 @@ from onewafer.perf import gpu, wafer
 from onewafer.perf.answer import Answer, Comparison, Refusal
 from onewafer.perf.checks import as_rows, as_samples, check_job
 from onewafer.perf.gpu.engine import load_engine
+from onewafer.perf.gpu.served import serve_on_gpus
 from onewafer.perf.jobs import Forward, Precision, Prefill, Train
 from onewafer.perf.published import PublishedFigure, published_figures, topics
+from onewafer.perf.wafer.served import serve_on_wafers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from onewafer.perf.answer import Memory
     from onewafer.perf.groups import Groups
     from onewafer.perf.jobs import Job
+    from onewafer.perf.launches import ServedSystem
     from onewafer.perf.model import Model
 
 
@@ -223,4 +226,35 @@ def _published(model: Model, job: Job, device: str) -> tuple[PublishedFigure, ..
         # Before the system: those that are not comparable may be of one that is in no catalogue.
         and figure.conditions.get("is_comparable", True)
         and device_of(figure.system) == device
+    )
+
+
+def serve_on(
+    model: Model,
+    system: str,
+    *,
+    sequences: int,
+    context: int,
+    options: CompareOptions | None = None,
+) -> ServedSystem:
+    """Return a model on a system, named as in `cs3`, `cs3x6`, `h100x8`.
+
+    `sequences` may run at a time, over all replicas; wafers without room for all run fewer.
+    `context` is the most tokens of a sequence.
+
+    Raises:
+        ConfigurationError: there is no such system, or the model does not fit.
+    """
+    options = options or CompareOptions()
+    device_of(system)
+    if (wafers := wafer.parse_system(system)) is not None:
+        return serve_on_wafers(model, wafers, options.wafer, sequences=sequences, context=context)
+    cluster = find_cluster(system)
+    assert cluster is not None, "names are checked before"
+    return serve_on_gpus(
+        model,
+        cluster,
+        options_for_gpu(options, cluster),
+        sequences=sequences,
+        context=context,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ cell and step, 25PT). `onewafer validate fabric --only NAME` shows the
 rule and all points of a case, `--json FILE` writes everything.
 """
 _FAR = 0.25
+_CASE_FIELDS = ("name", "machine", "profile", "quantity", "unit", "rule", "source", "kind", "basis")
 _RULES_HEAD = """
 ## How each case is measured
 
@@ -209,16 +211,8 @@ def _number(value: float) -> str:
 def _case_fields(result: CaseResult) -> dict[str, object]:
     case = result.case
     return {
-        "name": case.name,
-        "machine": case.machine,
-        "profile": case.profile,
-        "quantity": case.quantity,
-        "unit": case.unit,
-        "rule": case.rule,
-        "target": {"relative": case.target.relative, "absolute": case.target.absolute},
-        "source": case.source,
-        "kind": case.kind,
-        "basis": case.basis,
+        **{name: getattr(case, name) for name in _CASE_FIELDS},
+        "target": asdict(case.target),
         "is_hit": result.is_hit,
         "finding": case.finding if not result.is_hit else "",
         "points": [_point_fields(point) for point in result.results],

@@ -111,7 +111,6 @@ class _Piece:
         )
 
     def piece(self) -> ShardedPiece:
-        """Return the parts, the weights and the memory for feature maps."""
         quantized, plain = self._count_weights()
         return ShardedPiece(
             tuple(map(self._part, self._kernels)),

@@ -259,7 +259,6 @@ class _Sharder:
         self._position: dict[str, int] = {t.name: -1 for t in self._graph.inputs}
 
     def piece(self) -> ShardedPiece:
-        """Return the parts, weights and cache of one GPU."""
         for index, operation in enumerate(self._operations):
             self._visit(index, operation)
         self._add_fused()
@@ -402,7 +401,6 @@ class _Sharder:
 
     @_add.register(Experts)
     def _add_experts(self, operation: Experts, index: int) -> None:
-        """Add the experts of one GPU, and the all-reduce of their results."""
         features = operation.result.shape[-1]
         counts = (self._graph.tensor(n).num_elements for n in operation.weights)
         groups = self._expert_groups
@@ -420,19 +418,13 @@ class _Sharder:
         if self._size > 1:
             self._parts.append((index, Exchange(Collective.ALL_REDUCE, features, Rows.ALL)))
 
-    @_add.register(Embedding)
-    def _add_embedding(self, operation: Embedding, index: int) -> None:
+    @_add.register(Embedding | PositionEmbedding)
+    def _add_embedding(self, operation: Embedding | PositionEmbedding, index: int) -> None:
         features = operation.result.shape[-1]
         self._local[operation.result.name] = features
         self._parts.append((index, Fused("embedding", 2 * features, Rows.ALL)))
-        if self._size > 1:
+        if isinstance(operation, Embedding) and self._size > 1:
             self._parts.append((index, Exchange(Collective.ALL_REDUCE, features, Rows.ALL)))
-
-    @_add.register(PositionEmbedding)
-    def _add_positions(self, operation: PositionEmbedding, index: int) -> None:
-        features = operation.result.shape[-1]
-        self._local[operation.result.name] = features
-        self._parts.append((index, Fused("embedding", 2 * features, Rows.ALL)))
 
     def _add_fused(self) -> None:
         """Add the clusters; a piece's last addition is fused into the next piece's first norm."""

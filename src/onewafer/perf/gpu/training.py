@@ -245,7 +245,6 @@ class _Search:
         return f"the model cannot be shared by {gpus:,} GPUs; choose a power of two"
 
     def _larger(self) -> str:
-        """Say how many GPUs would do."""
         count = 2 * self._cluster.count
         while count <= _LARGEST_CLUSTER:
             cluster = replace(self._cluster, count=count)
@@ -268,7 +267,6 @@ def _parts_of(memory: GpuMemory) -> str:
 
 
 def _reason(best: _Candidate, breakdown: Breakdown, considered: int, gpu: Gpu) -> str:
-    """Say why the plan was taken, in a sentence."""
     largest = breakdown.largest(lambda item: item.limit, 2)
     where = ", ".join(f"{share:.0%} {limit}" for limit, share in largest)
     return (

@@ -154,7 +154,6 @@ class _Piece:
                 self._needed.add(kernel.result)
 
     def piece(self) -> TrainedPiece:
-        """Return the kernels, the number of weights, and what is saved for backward."""
         backward = _Backward()
         outputs = [self._same_as.get(name, name) for name in self._graph.outputs]
         for kernel in reversed(self._kernels):
@@ -216,7 +215,6 @@ class _Piece:
     # --- backward ---------------------------------------------------------------------------
 
     def _add_backward(self, kernel: MapKernel, backward: _Backward) -> None:
-        """Add the backward kernels of a forward kernel."""
         first = kernel.first
         if isinstance(first, Attention):
             backward.parts.append(attention_of_sample(first, self._graph))

@@ -88,26 +88,19 @@ def render_validation_page(validation: PerfValidation, *, command: str) -> str:
 
 
 def _figure_fields(result: FigureResult) -> dict[str, object]:
-    figure = result.figure
+    fields = asdict(result.figure)
+    del fields["note"]
+    theirs = fields.pop("value")
     return {
-        "name": figure.name,
-        "model": figure.model,
-        "system": figure.system,
-        "quantity": figure.quantity,
-        "unit": figure.unit,
-        "theirs": figure.value,
+        **fields,
+        "theirs": theirs,
         "ours": result.ours,
         "range": result.range,
         "error": result.error,
         "target": result.target,
         "is_hit": result.is_hit,
-        "role": figure.role.value,
         "rule": result.rule,
         "finding": result.finding,
-        "conditions": dict(figure.conditions),
-        "source": figure.source,
-        "date": figure.date,
-        "confidence": figure.confidence,
     }
 
 

@@ -172,7 +172,6 @@ class _Streaming(Asked):
         return self._tokens / min(least_seconds(one, self.machine) for one in regions)
 
     def outcome(self) -> Outcome | None:
-        """Return the best outcome, None if there is no room for any."""
         found = [one for one in map(self._stream, self._in_forms()) if one is not None]
         if not found:
             return None

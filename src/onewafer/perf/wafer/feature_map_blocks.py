@@ -181,7 +181,6 @@ class _Axis:
 
     @property
     def results(self) -> int:
-        """Output pixels of the whole map."""
         return (self.size + self.before + self.after - self.reach) // self.stride + 1
 
     def halo(self) -> Halo:
@@ -219,7 +218,6 @@ class _Cutter:
         self._messages: dict[str, Message] = {}
 
     def blocks(self) -> Blocks:
-        """Return the graph of one group, and its messages."""
         graph = self._graph
         operations = tuple(op for operation in graph.operations for op in self._cut(operation))
         inputs = tuple(map(self._block, graph.inputs))

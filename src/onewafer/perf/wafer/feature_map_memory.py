@@ -91,7 +91,6 @@ class FeatureMapMemory:
 
 
 def _maps(graph: Graph) -> Mapping[str, _Map]:
-    """Return all feature maps of a graph by name."""
 
     def map_of(tensor: Tensor, axis: int | None) -> _Map:
         pixels, features = tensor.shape

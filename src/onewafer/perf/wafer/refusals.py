@@ -75,7 +75,6 @@ class _Asked(Asked):
     """A job that could not be done."""
 
     def regions_in_forms(self, replicas: int = 1) -> list[Regions]:
-        """Return the regions of a replica in all forms."""
         sequences = -(-self.demand.sequences // replicas)
         return [
             self.regions(replace(one.load, sequences=sequences)) for one in self.demand.in_forms()
@@ -97,7 +96,6 @@ class _Enough:
 
     @property
     def num_wafers(self) -> int:
-        """The wafers of all replicas."""
         return self.replicas * num_wafers(self.sites)
 
 
@@ -154,7 +152,6 @@ def _takes(asked: _Asked, enough: _Enough, memory: Memory) -> str:
 
 
 def _would_do(asked: _Asked, enough: _Enough, *, can_stream: bool) -> str:
-    """Return in words the number of wafers that would do."""
     replicas = enough.replicas
     copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
     wafers = f"{asked.machine.system.name}x{enough.num_wafers} would do {copies}"
@@ -164,7 +161,6 @@ def _would_do(asked: _Asked, enough: _Enough, *, can_stream: bool) -> str:
 
 
 def _why_none(asked: _Asked) -> str:
-    """Return why no number of wafers would do."""
     machine, options = asked.machine, asked.options
     if options.mode is Mode.STREAMING:
         return (

@@ -136,7 +136,6 @@ class _Pe:
         """Cycles that the next instruction has waited for its microthread."""
 
     def take(self, cycle: int, kind: int, subject: int, value: int) -> None:
-        """Take the next event."""
         match kind:
             case EventKind.TASK_START:
                 self._starts_task = True

@@ -93,7 +93,6 @@ class _Writer:
         self._window_shift = max(_LEAST_SHIFT, shift)
 
     def write_pe(self, timeline: PeTimeline) -> None:
-        """Write all tracks of a PE."""
         header = self._trace.header
         program = header.program(timeline.x, timeline.y)
         name = f"PE ({timeline.x}, {timeline.y})"
@@ -115,14 +114,12 @@ class _Writer:
         self.flush()
 
     def flush(self) -> None:
-        """Write the collected packets to the file."""
         self._file.write(b"".join(self._packets))
         self._packets.clear()
 
     # --- tracks ----------------------------------------------------------------------------------
 
     def _row(self, y: int) -> int:
-        """Return the track of a row of PEs."""
         if y not in self._rows:
             name = f"row {y} of {self._trace.header.arch} (1 ns is 1 cycle)"
             process = number_field(_PID, y + 1) + text_field(_PROCESS_NAME, name)

@@ -146,7 +146,7 @@ def write_sim_log(
 class _Pe:
     """The state of a PE."""
 
-    __slots__ = ("address", "live", "pc_of", "shown", "task")
+    __slots__ = ("live", "pc_of", "shown", "task")
 
     def __init__(self) -> None:
         self.task = -1
@@ -180,7 +180,6 @@ class _Log:
         self._due.setdefault(cycle, []).append(line)
 
     def take(self, cycle: int, place: tuple[int, int], kind: int, subject: int, value: int) -> None:
-        """Write the lines of the next event."""
         self._go_to(cycle)
         pe = self._pes.setdefault(place, _Pe())
         match kind:

@@ -91,7 +91,6 @@ class _Builder:
         """By thread: the last wait, which a wait of the same operation may extend."""
 
     def take(self, cycle: int, kind: int, subject: int, value: int) -> None:
-        """Take the next event."""
         match kind:
             case EventKind.TASK_START:
                 self._start_task(cycle, subject, value)
