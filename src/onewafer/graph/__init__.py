@@ -1,4 +1,4 @@
-"""Contract 3: what the model computes, free of torch and of sharding."""
+"""Contract 3: the computation of a model, without torch and without sharding."""
 
 from onewafer.errors import GraphError
 from onewafer.graph import operations
@@ -6,14 +6,13 @@ from onewafer.graph.draws import MOST_FEATURES, NUM_SEEDS, SEEDS, Draw, are_draw
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.factors import draw_factors, without_factors
 from onewafer.graph.gradients import Gradients, derive_gradients
-from onewafer.graph.graph import Graph, ScriptName
-from onewafer.graph.inputs_of_one_row import inputs_of_one_row
+from onewafer.graph.graph import Graph, ScriptName, rename
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import layer_parts
 from onewafer.graph.operations import *  # noqa: F403  # what an operation is, and all of them
 from onewafer.graph.recomputation import recompute
-from onewafer.graph.renaming import rename
 from onewafer.graph.resizing import (
+    inputs_of_one_row,
     num_samples,
     position_tables,
     table_rows,

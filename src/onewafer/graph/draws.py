@@ -1,10 +1,10 @@
-"""Random bits that are a function of where they are drawn: what a dropout on the wafer keeps.
+"""Random bits as a function of row and feature, for dropout on the wafer.
 
-The cipher Speck32/64 (Beaulieu and others, "The SIMON and SPECK Families of Lightweight Block
-Ciphers", 2013) with 9 of its 22 rounds, whose key is the seeds of the launch and the number of the
-dropout, and whose block is the feature and the row: a word of the result is for an even row, the
-other one for the odd row after it. So an element has the same bits on any rectangle of PEs, in the
-forward pass and again in the backward pass, and no generator has a state.
+The bits are the cipher Speck32/64 (Beaulieu and others, "The SIMON and SPECK Families of
+Lightweight Block Ciphers", 2013) with 9 of its 22 rounds. Its key is the seeds of the launch and
+the number of the dropout; its block is the feature and half the row number, so that one word of the
+result is for an even row, the other for the odd row after it. An element has the same bits on any
+rectangle of PEs, in the forward pass and again in the backward pass, and no generator has a state.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint16]
 
 SEEDS = "dropout_seeds"
-"""The input of a launch that draws: i32 `[1, NUM_SEEDS]`, two words of the key and a flag."""
+"""The input with the seeds of a launch: i32 `[1, NUM_SEEDS]`, two words of the key and a flag."""
 NUM_SEEDS = 3
 MOST_FEATURES = 1 << 16
-"""Features of a row that are drawn independently: 16 bits of the block are the feature."""
+"""Features of a row that get independent bits: the feature is 16 bits of the block."""
 DRAWN_BITS = 15
-"""Bits that are drawn for an element."""
+"""Random bits for each element."""
 ROUNDS = 9
-"""With 5, rows are not even in how many elements they keep; with less than 9, seeds that differ in
-one bit keep elements that are alike (tests/graph/test_draws.py)."""
+"""With 5 rounds, rows keep uneven numbers of elements; with fewer than 9, seeds that differ in one
+bit keep similar elements (tests/graph/test_draws.py)."""
 
 
 def draw_bits(
     seeds: NDArray[Any], number: int, rows: NDArray[Any], features: NDArray[Any]
 ) -> Words:
-    """Return `DRAWN_BITS` bits for each element at rows and features, which broadcast.
+    """Return `DRAWN_BITS` random bits for each element; `rows` and `features` broadcast.
 
-    The `seeds` are those of a launch, the `number` is that of the dropout.
+    `seeds` are those of the launch, `number` that of the dropout.
     """
     first, *others = (int(word) for word in _halves(seeds)[:4])
     key = (first ^ number) & _MASK
@@ -53,31 +53,31 @@ def draw_bits(
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A dropout: which elements it keeps and scales, and which become 0.
+    """The random choice of a dropout: which elements are kept and scaled, and which become 0.
 
-    Elements for which less than a threshold is drawn become 0.
+    An element whose random bits are below the threshold becomes 0.
     """
 
     number: int
-    """Tells dropouts of a launch apart."""
+    """The number of the dropout among those of a launch."""
     threshold: int
-    """From 0, where all are kept, to 2¹⁵."""
+    """From 0 (all elements are kept) to 2¹⁵."""
     features: int
-    """Elements of a row."""
+    """The number of elements of a row."""
 
     @staticmethod
     def threshold_of(share: float) -> int:
-        """Return the threshold at which about that share is dropped."""
+        """Return the threshold that drops about this share of the elements."""
         return round(share * _ALL)
 
     @property
     def factor(self) -> float:
-        """The factor of elements that are kept: the inverse of their share, in f32."""
+        """The factor of kept elements: one over their share, in f32."""
         kept = _ALL - self.threshold
         return float(np.float32(_ALL / kept)) if kept else 0.0
 
     def wrong_number(self) -> str | None:
-        """Return an error about the operation's numbers, or None."""
+        """Return an error about the number or the threshold, or None."""
         if not 0 <= self.threshold <= _ALL:
             return f"its threshold is {self.threshold}, must be 0 to {_ALL}"
         if not 0 <= self.number < _MOST_NUMBERS:
@@ -85,9 +85,9 @@ class Draw:
         return None
 
     def factors(self, seeds: NDArray[Any], first: int, num_rows: int) -> NDArray[np.float64]:
-        """Return what elements are multiplied by, of some rows from the `first` one on.
+        """Return the factors of `num_rows` rows from row `first` on.
 
-        The factors that are not 0 are those of f32. Without drawing, all are 1.
+        Factors other than 0 are exact f32. In an evaluation, all are 1.
         """
         if not are_drawn(seeds):
             return np.ones((num_rows, self.features))
@@ -97,7 +97,7 @@ class Draw:
 
 
 def are_drawn(seeds: NDArray[Any]) -> bool:
-    """Tell whether a launch draws: in an evaluation all elements are kept."""
+    """Tell whether a launch drops elements; an evaluation keeps all."""
     return bool(seeds[0, NUM_SEEDS - 1])
 
 
@@ -107,7 +107,7 @@ _MOST_NUMBERS = 1 << 16
 
 
 def _halves(seeds: NDArray[Any]) -> Words:
-    """Return the words of seeds, the lower half of each first."""
+    """Return the 16-bit halves of the seeds, the lower half of each first."""
     words = np.asarray(seeds, np.int64).reshape(-1) & 0xFFFF_FFFF
     return np.stack([words & _MASK, words >> 16], axis=-1).reshape(-1).astype(np.uint16)
 

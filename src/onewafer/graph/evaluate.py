@@ -1,8 +1,7 @@
-"""Compute a graph with NumPy on the host: what every other reader is compared with.
+"""The host's evaluation of a graph with NumPy, with which all other readers are compared.
 
-In: a graph, parameters, and for each launch inputs and their places in sequences. Out: outputs.
-All is computed in one floating type of the caller's choice, float64 unless told otherwise; results
-are rounded to a narrower one if the caller names one.
+In: a graph, parameters, and for each launch inputs and their places in sequences. Out: outputs. All
+operations use one floating type, float64 by default; results may be rounded to a narrower one.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Evaluator:
-    """A well-formed graph with its parameters; it remembers keys and values of sequences."""
+    """A well-formed graph with its parameters, and the keys and values of its sequences."""
 
     def __init__(
         self,
@@ -44,8 +43,8 @@ class Evaluator:
     ) -> None:
         """Take the parameters by name; raise HostError if one is missing or has another shape.
 
-        Results are rounded to `stored_as`, then computed on with in `dtype`. Parameters that have
-        this type are not copied and must not change.
+        If `stored_as` is given, each result is rounded to it and then converted back to `dtype`.
+        Parameters that have this type are not copied and must not change.
         """
         self.graph = graph
         self._dtype = dtype
@@ -57,13 +56,13 @@ class Evaluator:
             for tensor in graph.parameters
         }
         self._caches: dict[int, Cache] = {}
-        """Sequence → what it has of keys and values so far."""
+        """Sequence → its keys and values so far."""
 
     def run(self, inputs: Arrays, start: int = 0, num_rows: int | None = None) -> dict[str, Array]:
-        """Return the outputs of one launch, whose first row is at position `start`.
+        """Return the outputs of one launch of sequence 0, whose first row is at position `start`.
 
-        Its rows are of sequence 0. Inputs may have any number of rows, of which the first
-        `num_rows` count, all if None. Raises as `run_slots` does.
+        Of the rows of the inputs, the first `num_rows` are used, or all if None. Raises as
+        `run_slots` does.
         """
         values = self._take_inputs(inputs, num_rows)
         rows = values[self.graph.inputs[0].name].shape[0]
@@ -72,12 +71,12 @@ class Evaluator:
     def run_slots(
         self, inputs: Arrays, slots: Sequence[Slot], *, taking: Arrays | None = None
     ) -> dict[str, Array]:
-        """Return the outputs of one launch with rows of some sequences, slot after slot.
+        """Return the outputs of one launch with rows of several sequences, slot after slot.
 
-        Inputs may have any number of rows, of which the first count. Outputs have a row for each of
-        them, or for each slot. `taking` has results of another evaluation that are computed on
-        with, instead of those that are returned. Raises HostError for a missing input, a wrong
-        shape, or a position beyond the rows that earlier launches have given.
+        Inputs may have more rows than the slots. Outputs have a row for each row of the slots, or
+        for each slot. `taking` has results of another evaluation, which later operations read
+        instead of those computed here. Raises HostError for a missing input, a wrong shape, or a
+        position beyond the rows of earlier launches.
         """
         values = self._take_inputs(inputs, sum(slot.rows for slot in slots))
         return self._run(values, slots, taking or {})
@@ -85,7 +84,7 @@ class Evaluator:
     def _run(
         self, given: Mapping[str, Array], slots: Sequence[Slot], taking: Arrays
     ) -> dict[str, Array]:
-        """Return the outputs of a launch whose inputs are ready."""
+        """Return the outputs of a launch whose inputs are converted."""
         values = {**self._parameters, **given}
         results: dict[str, Array] = {}
         for operation in self.graph.operations:
@@ -99,7 +98,7 @@ class Evaluator:
         return {name: results.get(name, values[name]) for name in self.graph.outputs}
 
     def _take_inputs(self, inputs: Arrays, rows: int | None) -> dict[str, Array]:
-        """Return inputs as they are computed with: their first rows, all if None."""
+        """Return the first rows of the inputs (all rows if None), converted for computation."""
         found = {
             tensor.name: self._take_input(tensor, inputs, rows) for tensor in self.graph.inputs
         }
@@ -118,7 +117,7 @@ class Evaluator:
     def _evaluate(
         self, operation: Operation, values: dict[str, Array], slots: Sequence[Slot]
     ) -> Array:
-        """Return an operation's result: slot by slot where rows belong together."""
+        """Return an operation's result: slot by slot if it depends on the order of rows."""
         if len(slots) == 1:
             return operation.evaluate(self._launch(values, slots[0]))
         if not operation.is_sequential:

@@ -1,4 +1,4 @@
-"""Factors of dropouts that are inputs of a graph: let it draw them, or take dropouts out of it."""
+"""Dropout factors that are inputs of a graph: replace them by random draws, or remove dropout."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.graph.draws import Draw
+from onewafer.graph.graph import rename
 from onewafer.graph.operations import Attention, Dropout, Multiply
-from onewafer.graph.renaming import rename
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def draw_factors(graph: Graph, thresholds: Mapping[str, int]) -> Graph:
-    """Return a graph that draws what some of its inputs are, those with a threshold (`Draw`).
+    """Return a graph that draws the dropout factors for which there is a threshold (`Draw`).
 
-    Those that products have as their right operands are drawn, and those of shares of attention, in
-    the order of the thresholds, whose places are their numbers; others stay inputs.
+    It replaces inputs that are right operands of products, or factors of attention probabilities. A
+    dropout's number is the place of its threshold; other inputs stay.
     """
     numbers = {name: number for number, name in enumerate(thresholds)}
     operations: list[Operation] = []
@@ -44,10 +44,10 @@ def draw_factors(graph: Graph, thresholds: Mapping[str, int]) -> Graph:
 
 
 def without_factors(graph: Graph, factors: Collection[str]) -> Graph:
-    """Return a graph as an evaluation has it, without dropouts.
+    """Return the graph of an evaluation, without dropout.
 
-    The inputs that are `factors` are not there, of a product or of shares of attention. What reads
-    a dropout or such a product reads what is dropped instead.
+    Inputs in `factors` are removed from products and attention probabilities. Readers of a dropout,
+    or of such a product, read its operand instead.
     """
     names: dict[str, str] = {}
     operations: list[Operation] = []

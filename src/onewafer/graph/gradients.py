@@ -1,9 +1,9 @@
-"""Derive the gradients of a graph: its own operations, and after them those of its backward pass.
+"""Derive the gradients of a graph: one graph with its operations and those of its backward pass.
 
 In: a well-formed graph, whose launch is a whole sequence. Out: one graph whose first operations are
-those that were given, and whose other operations compute gradients. What is between them lives in
-the results that both read. A gradient of each output that counts (its seed) is an input; one that
-many tensors lead to is the sum over all of them.
+the given ones, and whose other operations compute gradients; the backward pass reads results of the
+forward pass. The gradient of an output (its seed) is an input. A tensor with several readers has
+the sum of their gradients.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """A graph with the operations of its backward pass."""
+    """A graph with its backward pass."""
 
     graph: Graph
-    """Its outputs are those that were given, then the gradients."""
+    """The joined graph; its outputs are the given ones, then the gradients."""
     num_forward: int
-    """Operations at its beginning that are those of the graph that was given."""
+    """The number of operations of the given graph, which come first."""
     seeds: Mapping[str, str]
-    """Output that gradients come from → the input that is its gradient, of its shape."""
+    """Output → the input that is its gradient, of the same shape."""
     by_name: Mapping[str, str]
-    """Parameter or input → its gradient, of its shape; none where no output depends on it."""
+    """Parameter or input → its gradient, of the same shape; missing if no output depends on it."""
     originals: Mapping[str, str] = field(default_factory=dict[str, str])
     """Recomputed result → the name of that result in the forward pass."""
 
@@ -40,10 +40,10 @@ class Gradients:
 def derive_gradients(
     graph: Graph, wanted: Collection[str], *, outputs: Collection[str] | None = None
 ) -> Gradients:
-    """Return a well-formed graph with the gradients of some of its parameters and inputs.
+    """Return a well-formed graph with the gradients of the `wanted` parameters and inputs.
 
-    They are gradients of the sum of given `outputs`, all outputs if None, each times its seed.
-    Raises GraphError if a name is wrong, or where an operation has no rule for an operand.
+    They are gradients of the sum of the `outputs` (by default all), each times its seed. Raises
+    GraphError for a wrong name, or an operation without a rule for an operand.
     """
     outputs = graph.outputs if outputs is None else outputs
     _check_wanted(graph, wanted)
@@ -70,7 +70,7 @@ def derive_gradients(
 
 
 def _check_wanted(graph: Graph, wanted: Collection[str]) -> None:
-    """Require parameters and inputs that are computed with."""
+    """Refuse names that are no parameters or inputs of a floating type."""
     given = {tensor.name: tensor for tensor in (*graph.inputs, *graph.parameters)}
     for name in wanted:
         if name not in given:
@@ -80,7 +80,7 @@ def _check_wanted(graph: Graph, wanted: Collection[str]) -> None:
 
 
 def _dependent(graph: Graph, wanted: Collection[str]) -> set[str]:
-    """Return the wanted tensors, and all numbers that are computed from them."""
+    """Return the wanted tensors, and all floating results that depend on them."""
     found = {*wanted}
     for operation in graph.operations:
         operands = (*operation.activation_operands, *operation.parameter_operands)
@@ -90,7 +90,7 @@ def _dependent(graph: Graph, wanted: Collection[str]) -> set[str]:
 
 
 def _take_sum(backward: BackwardPass[Operation], name: str) -> str | None:
-    """Return the gradient of a tensor, the sum of its parts; None if it has none."""
+    """Return the gradient of a tensor, the sum of its terms; None if there is none."""
     parts = backward.take(name)
     if not parts:
         return None

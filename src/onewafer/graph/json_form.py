@@ -1,7 +1,6 @@
 """Graphs as JSON text, for files, caches and bug reports.
 
-A graph is written and read by the fields of its dataclasses, whose annotations say what a value
-must be.
+The fields of the dataclasses define the format; their annotations define the type of each value.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ FORMAT = "onewafer-graph-2"
 
 
 def to_json(graph: Graph) -> str:
-    """Return the graph as JSON; `from_json` gives an equal graph."""
+    """Return the graph as JSON; `from_json` returns an equal graph."""
     operations = [
         {"kind": type(operation).__name__, **dataclasses.asdict(operation)}
         for operation in graph.operations
@@ -41,7 +40,7 @@ def to_json(graph: Graph) -> str:
 
 
 def from_json(text: str) -> Graph:
-    """Read a graph; raise GraphError if the text is not one. Call `verify_graph` on the result."""
+    """Return the graph in a text; raise GraphError if it is none. `verify_graph` checks it."""
     try:
         return _read_graph(json.loads(text))
     except (
@@ -68,7 +67,7 @@ def _read_graph(fields: dict[str, object]) -> Graph:
 
 
 def _read_fields(kind: type[Any], item: Mapping[str, object]) -> Any:  # noqa: ANN401  # a `kind`
-    """Return a dataclass; fields with a default may be left out."""
+    """Return a dataclass; fields with a default may be missing."""
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     return kind(
         **{
@@ -80,7 +79,7 @@ def _read_fields(kind: type[Any], item: Mapping[str, object]) -> Any:  # noqa: A
 
 
 def _read(hint: Any, value: Any) -> Any:  # noqa: ANN401  # any annotation
-    """Return a value of a type; raise ValueError if there is another one."""
+    """Return a value of the type `hint`; raise ValueError for another type."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _read(arguments[0], value)

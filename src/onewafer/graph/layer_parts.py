@@ -1,18 +1,18 @@
-"""The part of the layer that each operation of a graph belongs to, from the graph alone.
+"""The part of the layer of each operation of a graph, derived from the graph alone.
 
 Names of modules differ from model to model; the operations around attention do not:
 
-* norms are norms wherever they stand, those of heads as well;
-* the embedding is lookups and what joins them before anything else happens, and what inputs pass
-  before the first norm (the patches of a picture);
-* convolutions and pools keep what comes after them element by element;
-* attention is the operation itself or a product of two tensors of activations, what only leads to
-  it (projections, rotation), and what follows up to the residual connection, that included;
-* the head is what comes after the last layer and leads to outputs only, one row of many included;
-* linear operations and experts that are left, with what stands between them, are the MLP; among
-  convolutions and without attention they are convolutions, too.
+* norms are norms everywhere, those of heads included;
+* the embedding is lookups and what joins them before anything else, and what inputs pass before the
+  first norm (the patches of a picture);
+* element-wise operations after convolutions and pools belong to them;
+* attention is the operation itself or a product of two activations, what leads only to it
+  (projections, rotation), and what follows up to and including the residual connection;
+* the head is what follows the last layer and leads only to outputs, the choice of one row included;
+* the remaining linear layers and experts, with what is between them, are the MLP; in a graph with
+  convolutions and without attention they are convolutions.
 
-A graph without attention has no embedding but lookups, one without convolutions either no head.
+Without attention, only lookups are embedding; without convolutions either, there is no head.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _HEAD = Place.IN_HEAD | Place.FIRST_IN_HEAD
 _MOST_PROJECTIONS = 2
-"""Linear operations between attention and a residual connection."""
+"""The most linear layers between attention and a residual connection."""
 
 
 def layer_parts(graph: Graph) -> tuple[LayerPart, ...]:
@@ -38,7 +38,7 @@ def layer_parts(graph: Graph) -> tuple[LayerPart, ...]:
 
 
 class _Assignment:
-    """Parts that are known so far."""
+    """The parts of operations that are known so far."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -70,7 +70,7 @@ class _Assignment:
                 self._keep_part(index, operation)
 
     def _keep_part(self, index: int, operation: Operation) -> None:
-        """Let an operation on single elements of lookups or convolutions be of their part."""
+        """Assign an element-wise operation on lookups or convolutions to their part."""
         sources = [self._defined.get(name, -1) for name in operation.activation_operands]
         before = {self._parts.get(source) for source in sources}
         if before == {LayerPart.CONVOLUTION}:
@@ -79,7 +79,7 @@ class _Assignment:
             self._parts[index] = LayerPart.EMBEDDING
 
     def _assign_what_leads_to_attention(self) -> None:
-        """Go backwards past norms, which stay norms, to what others read as well."""
+        """Assign operations that lead only to attention, also through norms."""
         leads = {i for i, part in self._parts.items() if part is LayerPart.ATTENTION}
         for index, operation in reversed([*enumerate(self._operations)]):
             readers = self._readers.get(operation.result.name, [])
@@ -92,9 +92,9 @@ class _Assignment:
                 leads.add(index)
 
     def _assign_what_follows_attention(self) -> None:
-        """Go on to the residual connection, past a norm as well if it comes right after that."""
+        """Assign operations up to the residual connection, also through a norm before it."""
         steps: dict[int, int] = {}
-        """Operation → linear operations and norms since attention."""
+        """Operation → the linear layers and norms since attention."""
         for index, operation in enumerate(self._operations):
             if operation.part is LayerPart.ATTENTION:
                 steps[index] = 0
@@ -124,7 +124,7 @@ class _Assignment:
                 passed.add(operation.result.name)
 
     def _assign_head(self) -> None:
-        """Go backwards from the outputs past norms to a residual connection."""
+        """Assign operations from the outputs back to a residual connection, also through norms."""
         heads: set[int] = set()
         for index, operation in reversed([*enumerate(self._operations)]):
             readers = self._readers.get(operation.result.name, [])
@@ -138,9 +138,9 @@ class _Assignment:
                 heads.add(index)
 
     def _assign_rest(self) -> None:
-        """Assign linear operations to the MLP, and the other operations to a part that they read.
+        """Assign linear layers to the MLP, and other operations to the part of an operand.
 
-        Among convolutions without attention, they are convolutions with one tap.
+        In a graph with convolutions and without attention, linear layers count as convolutions.
         """
         kinds = {*self._parts.values()}
         is_convolutional = LayerPart.CONVOLUTION in kinds and LayerPart.ATTENTION not in kinds

@@ -1,10 +1,11 @@
-"""Let a backward pass compute layers again instead of reading what the forward pass has left.
+"""Recomputation: a backward pass that recomputes layers instead of keeping their results.
 
-In: a graph with its gradients. Out: the same, and the same bits, with fewer results that live from
-one pass to the other. The forward pass is cut where exactly one result is read by what follows: the
-residual stream, between its additions. That one is kept (`Keep`). Before the first operation of the
-backward pass that reads a result between two cuts, the rows are recalled (`Recall`), and what leads
-from them to the last such result is computed again. Inputs and outputs stay in memory anyway.
+In: a graph with its gradients. Out: an equivalent graph, equal in every bit, with fewer results
+that live from the forward to the backward pass. The forward pass is cut where later operations read
+exactly one result: the residual stream, between its additions. The result at a cut is kept
+(`Keep`). Before the first operation of the backward pass that reads a result between two cuts, the
+kept rows are recalled (`Recall`), and the operations from them to the last such result are
+repeated. Inputs and outputs stay in memory in any case.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ if TYPE_CHECKING:
 
 
 def recompute(gradients: Gradients, num_model: int, *, cuts: int = 1) -> tuple[Gradients, int]:
-    """Return gradients that compute the model again, and how many operations are the model then.
+    """Return gradients that recompute the model, and the new number of the model's operations.
 
-    The model are the first `num_model` operations; what follows up to the gradients is its loss.
-    What is computed again at a time is what lies between so many `cuts`: the more, the fewer rows
-    are kept. With two, that is usually a layer. Gradients that read nothing between cuts stay as
-    they are.
+    The model is the first `num_model` operations; the loss is what follows, up to the gradients.
+    One recomputation covers `cuts` cuts: the more, the fewer rows are kept; with two it is usually
+    a layer. Pieces whose results no gradient reads are not recomputed.
     """
     graph, number = gradients.graph, gradients.num_forward
     pieces = _pieces(gradients, num_model, cuts)
@@ -58,37 +58,37 @@ def recompute(gradients: Gradients, num_model: int, *, cuts: int = 1) -> tuple[G
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Operations of the forward pass that are done again, one after the other."""
+    """Consecutive operations of the forward pass that are recomputed together."""
 
     begin: int
-    """The index of the first one."""
+    """The index of the first operation."""
     source: str
-    """The only result before them that they read."""
+    """The only earlier result that they read."""
     operations: tuple[Operation, ...]
 
     @property
     def results(self) -> tuple[str, ...]:
-        """The names of what there is once they are done, what they begin with included."""
+        """The names of their source and their results."""
         return (self.source, *(operation.result.name for operation in self.operations))
 
     def names(self, graph: Graph) -> dict[str, str]:
-        """Return the other names that all of these have then."""
+        """Return the names of source and results in the backward pass, by their old names."""
         return {name: fresh_name(graph, f"{name}.again") for name in self.results}
 
     def keep(self, graph: Graph) -> Operation:
-        """Return the copy that stays."""
+        """Return the operation that keeps the source."""
         tensor = graph.tensor(self.source)
         return Keep(replace(tensor, name=fresh_name(graph, f"{self.source}.kept")), self.source)
 
     def again(self, graph: Graph) -> list[Operation]:
-        """Return the operations, under other names, behind the copy of what was kept."""
+        """Return the recomputation: the recall of the source, and the operations with new names."""
         names, kept = self.names(graph), self.keep(graph).result.name
         recalled = replace(graph.tensor(self.source), name=names[self.source])
         return [Recall(recalled, kept), *(one.computed_again(names) for one in self.operations)]
 
 
 def _pieces(gradients: Gradients, num_model: int, cuts: int) -> list[_Piece]:
-    """Return the pieces that are worth it: more rows are read of them than they begin with."""
+    """Return the pieces whose recomputation frees more elements than their source needs."""
     graph = gradients.graph
     backward = graph.operations[gradients.num_forward :]
     read = {name for operation in backward for name in operation.activation_operands}
@@ -109,9 +109,9 @@ def _pieces(gradients: Gradients, num_model: int, cuts: int) -> list[_Piece]:
 
 
 def _leading_to(operations: Sequence[Operation], read: Collection[str]) -> tuple[Operation, ...]:
-    """Return the operations up to the last one with a result that is read.
+    """Return the operations up to the last one whose result is read.
 
-    A norm is among them in any case: its gradient also needs what it finds of rows.
+    Norms are always included: their gradients also read statistics of rows.
     """
     ends = [
         index + 1

@@ -1,4 +1,4 @@
-"""The same graph with other sizes: rows, samples, positions, or another format of numbers."""
+"""A graph with other sizes: rows, samples, positions, or another number format."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.inputs_of_one_row import inputs_of_one_row
 from onewafer.graph.operations import (
     Attention,
     Embedding,
+    FirstRow,
     LastRow,
     OnSamples,
     PositionEmbedding,
     RowAt,
+    RowAtGradient,
 )
 from onewafer.graph.operations.checks import MATRIX
 from onewafer.graph.tensor import FLOATING
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def num_samples(graph: Graph) -> int:
-    """Return the samples of a launch: its feature maps, or its rows; a sequence is one sample."""
+    """Return the samples of a launch: its feature maps or its rows; a sequence is one sample."""
     for operation in graph.operations:
         if isinstance(operation, OnSamples):
             return operation.count_samples(graph.by_name)
@@ -35,18 +36,18 @@ def num_samples(graph: Graph) -> int:
 
 
 def with_samples(graph: Graph, samples: int) -> Graph:
-    """Return the same graph for another number of samples.
+    """Return the graph for another number of samples.
 
-    The graph must be well formed and two-dimensional, else GraphError is raised.
+    Raise GraphError if an input is not two-dimensional; the graph must be well formed.
     """
     old = num_samples(graph)
     return _with_inputs(graph, lambda tensor: tensor.shape[0] // old * samples)
 
 
 def with_part_of_samples(graph: Graph, samples: int) -> Graph:
-    """Return the same graph for a part of its samples; inputs that are none of samples stay.
+    """Return the graph for some of its samples; inputs without samples stay.
 
-    Those have fewer rows than there are samples, as the gradient of a loss does.
+    Those have fewer rows than there are samples, such as the gradient of a loss.
     """
     old = num_samples(graph)
 
@@ -58,11 +59,11 @@ def with_part_of_samples(graph: Graph, samples: int) -> Graph:
 
 
 def with_rows(graph: Graph, rows: int, *, context: int | None = None) -> Graph:
-    """Return the same graph for another number of rows; tensors of one row keep it.
+    """Return the graph for another number of rows; tensors of one row keep it.
 
-    Factors of the shares of an attention have as many features of each head as the sequence has
-    positions: the `context` where rows are some of it, else the rows. The graph must be well formed
-    and two-dimensional, else GraphError is raised.
+    Factors of attention probabilities have, for each head, as many features as the sequence has
+    positions: `context`, by default `rows`. Raise GraphError if an input is not two-dimensional;
+    the graph must be well formed.
     """
     alone = inputs_of_one_row(graph)
     heads = {op.factors: op.heads for op in graph.operations if isinstance(op, Attention)}
@@ -77,9 +78,9 @@ def with_rows(graph: Graph, rows: int, *, context: int | None = None) -> Graph:
 
 
 def with_sequences(graph: Graph, sequences: int) -> Graph:
-    """Return the same graph for launches with rows of several sequences, the last row of each.
+    """Return the graph for launches with several sequences, with the last row of each.
 
-    The graph must be well formed and two-dimensional, else GraphError is raised.
+    Raise GraphError if an input is not two-dimensional; the graph must be well formed.
     """
     operations = tuple(
         replace(operation, sequences=sequences) if isinstance(operation, LastRow) else operation
@@ -88,16 +89,35 @@ def with_sequences(graph: Graph, sequences: int) -> Graph:
     return _with_inputs(replace(graph, operations=operations), lambda tensor: tensor.shape[0])
 
 
+def inputs_of_one_row(graph: Graph) -> frozenset[str]:
+    """Return the inputs that have a row for each sequence, as the labels of a classifier have.
+
+    They only meet what follows from one row of a sequence, or say which one that is.
+    """
+    alone, beside, elsewhere = set[str](), set[str](), set[str]()
+    for operation in graph.operations:
+        operands = {*operation.activation_operands}
+        rows = {graph.tensor(name).shape[0] for name in operands & alone}
+        if isinstance(operation, FirstRow | LastRow | RowAt) or operation.result.shape[0] in rows:
+            alone.add(operation.result.name)
+        same = {name for name in operands if graph.tensor(name).shape[0] in rows}
+        if isinstance(operation, RowAt | RowAtGradient):
+            same.add(operation.index)
+        beside |= same
+        elsewhere |= operands - same
+    return frozenset(tensor.name for tensor in graph.inputs) & beside - elsewhere
+
+
 def position_tables(graph: Graph) -> tuple[str, ...]:
-    """Return the parameters that have a row for every position, each once."""
+    """Return the parameters that have a row for every position, without duplicates."""
     return tuple(dict.fromkeys(name for op in graph.operations for name in op.position_tables))
 
 
 def table_rows(graph: Graph) -> dict[str, int]:
-    """Return, for each input of indices, how many rows there are to choose from.
+    """Return, for each input of indices, the number of rows that it may index.
 
-    Of an input that looks up several tables: the rows of the smallest. What says which row of a
-    sequence is taken has those of the sequence.
+    If it indexes several tables, the smallest counts. An index of a row of the sequence may be any
+    row of it.
     """
     tables = {tensor.name: tensor.shape[0] for tensor in graph.parameters}
     rows: dict[str, int] = {}
@@ -114,7 +134,7 @@ def table_rows(graph: Graph) -> dict[str, int]:
 
 
 def with_positions(graph: Graph, count: int) -> Graph:
-    """Return the same graph with tables of another number of positions."""
+    """Return the graph with another number of positions in its tables."""
     tables = position_tables(graph)
     parameters = tuple(
         replace(tensor, shape=(count, *tensor.shape[1:])) if tensor.name in tables else tensor
@@ -124,7 +144,7 @@ def with_positions(graph: Graph, count: int) -> Graph:
 
 
 def with_dtype(graph: Graph, dtype: DataType) -> Graph:
-    """Return the same graph in another floating format; indices stay."""
+    """Return the graph in another floating format; indices stay i32."""
 
     def convert(tensor: Tensor) -> Tensor:
         return replace(tensor, dtype=dtype) if tensor.dtype in FLOATING else tensor

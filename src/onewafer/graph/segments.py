@@ -1,10 +1,10 @@
-"""A graph as runs of equal pieces: a model of a hundred layers is a few small graphs.
+"""Segments of a graph: runs of equal pieces, so that a hundred layers are a few small graphs.
 
 In: a well-formed graph. Out: segments whose pieces, one after the other, are its operations. A
-graph is cut where exactly one tensor is read by what follows (the residual stream, between its
-additions); a run of consecutive cuts that repeats, whatever the names, becomes one segment. So a
-layer is usually two cuts, attention and MLP, and models that alternate kinds of layers have longer
-runs. What does not repeat stays together: the embedding before the layers, the head after them.
+graph is cut where later operations read exactly one tensor (the residual stream, between its
+additions); a run of consecutive cuts that repeats, up to names, becomes one segment. So a layer is
+usually two cuts, attention and MLP, and models that alternate kinds of layers have longer runs.
+What does not repeat stays together: the embedding before the layers, the head after them.
 """
 
 from __future__ import annotations
@@ -25,32 +25,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Equal pieces of a model that follow each other, as the graph of one of them.
+    """Consecutive equal pieces of a model, as the graph of one of them.
 
-    Between pieces only one tensor passes (the residual stream), which is the input and the output
-    of the graph; token ids come into the first piece, logits out of the last one. The graph has
-    the names of the first of the pieces.
+    Only one tensor passes between pieces (the residual stream); it is the input and the output of
+    the graph. Token ids enter the first piece, logits leave the last one. The graph has the names
+    of the first piece.
     """
 
     graph: Graph
     repeats: int
     shared: frozenset[str] = frozenset()
-    """Parameters that are one tensor in all pieces; of others each piece has its own."""
+    """Parameters that all pieces share; each piece has its own other parameters."""
     constants: frozenset[str] = frozenset()
-    """Parameters that were not learned: tables of rotations, masks, ones in the place of
-    weights."""
+    """Parameters that are not learned: tables of rotations, masks, ones in place of weights."""
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """The parameters of one piece that are learned."""
+        """The learned parameters of one piece."""
         return tuple(t for t in self.graph.parameters if t.name not in self.constants)
 
 
 def fold(graph: Graph, *, constants: Collection[str] = ()) -> tuple[Segment, ...]:
-    """Return a well-formed graph as segments; `constants` are its parameters that are not learned.
+    """Return a well-formed graph as segments; `constants` are parameters that are not learned.
 
-    Where several runs begin with an operation, the one that covers most operations is taken, and
-    of those the one with the shortest piece.
+    Of the runs that begin with one operation, the one with the most operations is taken; among
+    equals, the one with the shortest piece.
     """
     atoms = _cut(graph)
     kinds = _number([_signature(graph, atom) for atom in atoms])
@@ -74,10 +73,9 @@ def fold(graph: Graph, *, constants: Collection[str] = ()) -> tuple[Segment, ...
 
 
 def split(segment: Segment, begins: Callable[[Operation], bool]) -> tuple[Segment, ...]:
-    """Return the smaller segments of a segment of one piece, cut before the given operations.
+    """Return the parts of a segment of one piece, cut before operations for which `begins` is true.
 
-    Between them only one tensor passes, so an operation at which a segment could begin may stay
-    with the operations before it.
+    Only one tensor passes between parts, so such an operation may stay with those before it.
     """
     pieces: list[list[Operation]] = [[]]
     has_begun = False
@@ -124,13 +122,13 @@ def _names(operation: Operation) -> tuple[str, ...]:
 
 
 def _number(signatures: Sequence[Hashable]) -> list[int]:
-    """Return small numbers that are equal where signatures are."""
+    """Return small numbers that are equal for equal signatures."""
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(signature, len(numbers)) for signature in signatures]
 
 
 def _longest_run(atoms: Sequence[_Piece], kinds: Sequence[int], start: int) -> tuple[int, int]:
-    """Return the period, in atoms, and the repetitions of the run that begins with an atom."""
+    """Return period (in atoms) and repetitions of the longest run that begins at `start`."""
     best, covered = (1, 1), 0
     for period in range(1, (len(kinds) - start) // 2 + 1):
         repeats = 1
@@ -146,7 +144,7 @@ def _longest_run(atoms: Sequence[_Piece], kinds: Sequence[int], start: int) -> t
 
 
 def _is_regular(atoms: Sequence[_Piece], start: int, period: int, repeats: int) -> bool:
-    """Tell whether pieces have each parameter in common, or each its own."""
+    """Tell whether each parameter is either shared by all pieces or different in each."""
     pieces = [_parameters(_join(atoms[start + i * period :][:period])) for i in range(repeats)]
     return all(len({*names}) in (1, repeats) for names in zip(*pieces, strict=True))
 
@@ -160,14 +158,14 @@ def _parameters(piece: _Piece) -> list[str]:
 
 
 class _Cutter:
-    """Makes graphs of parts of one."""
+    """Makes graphs of pieces of a graph."""
 
     def __init__(self, graph: Graph, constants: frozenset[str]) -> None:
         self._graph = graph
         self._constants = constants
         self._tensors = graph.by_name
         self._read: dict[str, int] = {name: len(graph.operations) for name in graph.outputs}
-        """Name → the last operation that reads it."""
+        """Name → the index of the last operation that reads it."""
         self._index: dict[str, int] = {}
         for index, operation in enumerate(graph.operations):
             self._index[operation.result.name] = index

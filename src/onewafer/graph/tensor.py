@@ -1,4 +1,4 @@
-"""Values of a graph: a name, a logical shape and a storage type."""
+"""Tensors of a graph: a name, a logical shape and a storage type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class DataType(StrEnum):
     F16 = "f16"
     F32 = "f32"
     I32 = "i32"
-    """Indices of rows in a table or of features; nothing is computed with them."""
+    """Indices of rows in a table or of features; no arithmetic."""
 
     @property
     def num_bytes(self) -> int:
@@ -26,12 +26,12 @@ class DataType(StrEnum):
 
 
 FLOATING = (DataType.F16, DataType.F32)
-"""The types that a wafer computes in."""
+"""The types in which a wafer computes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A value with a name, a logical shape and a storage type."""
+    """A named tensor with a logical shape and a storage type."""
 
     name: str
     shape: tuple[int, ...]
@@ -39,15 +39,15 @@ class Tensor:
 
     @property
     def is_floating(self) -> bool:
-        """True if it is computed with, and no indices."""
+        """True for numbers, false for indices."""
         return self.dtype in FLOATING
 
     @property
     def num_elements(self) -> int:
-        """Product of the dimensions."""
+        """The product of the dimensions."""
         return math.prod(self.shape)
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all elements, unpadded."""
+        """The bytes of all elements, without padding."""
         return self.num_elements * self.dtype.num_bytes

@@ -1,4 +1,4 @@
-"""The rules of contract 3, one a paragraph."""
+"""The rules of a well-formed graph (contract 3), one function each."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.inputs_of_one_row import inputs_of_one_row
 from onewafer.graph.operations import OnSamples
-from onewafer.graph.resizing import num_samples
+from onewafer.graph.resizing import inputs_of_one_row, num_samples
 from onewafer.graph.tensor import DataType
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 def verify_graph(graph: Graph, *, seeds: Collection[str] = ()) -> None:
     """Raise GraphError with all broken rules, if there are any.
 
-    The inputs named as `seeds` are gradients of outputs, and have the rows of those.
+    The inputs in `seeds` are gradients of outputs, and have their rows.
     """
     findings: list[_Finding | str] = [
         *_check_tensors(graph),
@@ -44,7 +43,7 @@ def verify_graph(graph: Graph, *, seeds: Collection[str] = ()) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """A rule that an operation breaks."""
+    """An operation with the rule that it breaks."""
 
     operation: Operation
     text: str
@@ -138,7 +137,7 @@ def _check_shapes(graph: Graph) -> Iterator[_Finding]:
 
 
 def _check_rows(graph: Graph, seeds: Collection[str]) -> Iterator[_Finding | str]:
-    """Positions belong to the rows of a launch, which all inputs have but labels and the like."""
+    """Check that all inputs of a sequence have its rows, except seeds and inputs of one row."""
     if not graph.is_sequence:
         return
     others = {*seeds, *inputs_of_one_row(graph)}
@@ -155,7 +154,7 @@ def _check_rows(graph: Graph, seeds: Collection[str]) -> Iterator[_Finding | str
 
 
 def _check_feature_maps(graph: Graph, seeds: Collection[str]) -> Iterator[str]:
-    """Check that all operations, and the inputs, have the same number of feature maps."""
+    """Check that all operations and inputs have the same number of feature maps."""
     on_feature_maps = [op for op in graph.operations if isinstance(op, OnSamples)]
     samples = num_samples(graph)
     for operation in on_feature_maps:

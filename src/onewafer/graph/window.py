@@ -1,4 +1,4 @@
-"""Windows over feature maps: the pixels that each pixel of a result is computed from."""
+"""Windows over feature maps: the input pixels for each pixel of a result."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A kernel of taps that is moved over a feature map of height × width pixels, row by row.
+    """A kernel of taps that moves over a feature map of height × width pixels, row by row.
 
     Tap (i, j) of the result's pixel (y, x) is the pixel (y · stride_y + i · dilation_y − top, x ·
     stride_x + j · dilation_x − left) of the map. A tap outside the feature map counts as zeros, or,
-    in a maximum, not at all. What has one spatial dimension is a feature map of height 1.
+    in a maximum, not at all. One spatial dimension is a feature map of height 1.
     """
 
     height: int
-    """Height of the feature map that is read, in pixels."""
+    """The height of the input feature map, in pixels."""
     width: int
     kernel_height: int = 1
-    """In taps."""
+    """The height of the kernel, in taps."""
     kernel_width: int = 1
     stride_y: int = 1
     stride_x: int = 1
@@ -35,34 +35,34 @@ class Window:
     bottom: int = 0
     right: int = 0
     dilation_y: int = 1
-    """Pixels from one tap to the next."""
+    """The distance of neighbouring taps, in pixels."""
     dilation_x: int = 1
 
     @property
     def num_pixels(self) -> int:
-        """Pixels of the feature map: rows of the operand for each sample."""
+        """The pixels of the feature map: the operand's rows for each sample."""
         return self.height * self.width
 
     @property
     def num_taps(self) -> int:
-        """Taps of the kernel."""
+        """The number of taps of the kernel."""
         return self.kernel_height * self.kernel_width
 
     @property
     def result_height(self) -> int:
-        """Height of the result; below 1 if the kernel does not fit the map and its margins."""
+        """The height of the result; below 1 if the kernel exceeds the map with its margins."""
         reach = self.dilation_y * (self.kernel_height - 1) + 1
         return (self.height + self.top + self.bottom - reach) // self.stride_y + 1
 
     @property
     def result_width(self) -> int:
-        """Width of the result; below 1 if the kernel does not fit the map and its margins."""
+        """The width of the result; below 1 if the kernel exceeds the map with its margins."""
         reach = self.dilation_x * (self.kernel_width - 1) + 1
         return (self.width + self.left + self.right - reach) // self.stride_x + 1
 
     @property
     def num_result_pixels(self) -> int:
-        """Pixels of the result: its rows for each sample."""
+        """The pixels of the result: its rows for each sample."""
         return self.result_height * self.result_width
 
     def sources(self) -> NDArray[np.intp]:
@@ -76,14 +76,14 @@ class Window:
     def take(self, rows: NDArray[Any], missing: float) -> NDArray[Any]:
         """Return the rows at the taps of all samples: `[samples, result pixels, taps, features]`.
 
-        `missing` stands outside the map.
+        Taps outside the map have the value `missing`.
         """
         sources = self.sources()
         maps = rows.reshape(-1, self.num_pixels, rows.shape[-1])
         return np.where((sources >= 0)[:, :, np.newaxis], maps[:, sources], missing)
 
     def add_up(self, taps: NDArray[Any]) -> NDArray[Any]:
-        """Return for each pixel the sum of what stands at its taps; the transpose of `take`."""
+        """Return for each pixel the sum of the values at its taps; the transpose of `take`."""
         sources = self.sources()
         samples, _, num_taps, features = taps.shape
         maps = np.zeros((samples, self.num_pixels, features), taps.dtype)
@@ -95,7 +95,7 @@ class Window:
 
 @lru_cache(maxsize=64)
 def _sources(w: Window) -> NDArray[np.intp]:
-    """Return what `Window.sources` does, once for equal windows and not to be written."""
+    """Return the array of `Window.sources`, cached for equal windows and read-only."""
     y = _taps(w.result_height, w.kernel_height, w.stride_y, w.dilation_y) - w.top
     x = _taps(w.result_width, w.kernel_width, w.stride_x, w.dilation_x) - w.left
     rows, columns = y[:, np.newaxis, :, np.newaxis], x[np.newaxis, :, np.newaxis, :]
@@ -107,5 +107,5 @@ def _sources(w: Window) -> NDArray[np.intp]:
 
 
 def _taps(size: int, kernel: int, stride: int, dilation: int) -> NDArray[np.intp]:
-    """Return where the taps are along one dimension, from its margin on: `[size, kernel]`."""
+    """Return the positions of taps along one dimension, from its margin on: `[size, kernel]`."""
     return np.arange(size)[:, np.newaxis] * stride + np.arange(kernel) * dilation

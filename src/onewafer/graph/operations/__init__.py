@@ -1,7 +1,7 @@
-"""The operations of a graph: one class each, one file a family.
+"""The operations of a graph: one class for each, one file for each family.
 
-The class of an operation holds everything that is known of it without torch and without a wafer.
-A family exports its classes, and this package what its families do.
+The class of an operation holds everything that is known of it without torch and without a wafer. A
+family exports its classes, and this package all of them.
 """
 
 from onewafer.graph.operations import (

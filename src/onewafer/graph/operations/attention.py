@@ -1,4 +1,4 @@
-"""Attention to the rows of a launch, and of earlier ones."""
+"""Attention to the rows of a launch and of earlier launches, and its gradients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Attention", "AttentionGradient", "AttentionOperandGradient"]
 
 _GRADIENT_FLOP = 4
-"""A score of a backward pass, besides its softmax: product, subtract, product, scale."""
+"""For each score of a backward pass, besides softmax: product, subtract, product, scale."""
 
 
 class _Attending(Operation):
@@ -55,7 +55,6 @@ class _Attending(Operation):
 
     @property
     def draw(self) -> Draw | None:
-        """The draw of dropout from the seeds of a launch; None: nothing is drawn."""
         return self.drawn
 
     @property
@@ -65,11 +64,11 @@ class _Attending(Operation):
 
     @property
     def kept_name(self) -> str:
-        """The name that keys and values of a sequence are kept under."""
+        """The name under which the keys and values of a sequence are cached."""
         return self.attention if self.kept_as is None else self.kept_as
 
     def computed_again(self, names: Mapping[str, str]) -> Self:
-        """Return it with other names; what is kept of earlier launches has the name that it had."""
+        """Return the operation with new names; what earlier launches cached keeps its name."""
         found = self.renamed(names)
         return found if found.attention == self.attention else found.keeping_as(self.kept_name)
 
@@ -79,16 +78,16 @@ class _Attending(Operation):
 
     @property
     def has_dropout(self) -> bool:
-        """True if probabilities are multiplied by factors, those of the graph or that are drawn."""
+        """True if the probabilities are multiplied by dropout factors, given or drawn."""
         return self.factors is not None or self.draw is not None
 
     def drawn_factors(self, launch: Launch, keys: int) -> Array:
-        """Return what is drawn for the probabilities of a launch, (rows, heads, keys)."""
+        """Return the drawn factors of a launch's probabilities, (rows, heads, keys)."""
         assert self.draw is not None, "it draws"  # invariant
         return launch.factors(self.draw).reshape(launch.num_rows, self.heads, -1)[..., :keys]
 
     def _factors(self, launch: Launch, like: Array) -> Array | None:
-        """Return what the probabilities are multiplied by, in their shape; None: nothing."""
+        """Return the factors of the probabilities, in their shape; None without dropout."""
         if self.draw is not None:
             return self.drawn_factors(launch, like.shape[-1]).reshape(like.shape)
         if self.factors is None:
@@ -99,15 +98,15 @@ class _Attending(Operation):
         return by_head[..., : like.shape[-1]].reshape(like.shape)
 
     def _by_head(self, rows: Array) -> Array:
-        """Return rows of query heads by the key and value head that they meet."""
+        """Return rows of query heads as (rows, kv heads, group, features)."""
         return rows.reshape(len(rows), self.kv_heads, self.heads // self.kv_heads, -1)
 
     def _by_kv_head(self, rows: Array) -> Array:
-        """Return rows of key and value heads by head."""
+        """Return rows of key or value heads as (rows, kv heads, features)."""
         return rows.reshape(len(rows), self.kv_heads, -1)
 
     def _probabilities(self, launch: Launch, query: Array, keys: Array) -> Array:
-        """Return the probabilities (rows, kv heads, group, keys) from query and keys by head."""
+        """Return the probabilities (rows, kv heads, group, keys) for query and keys by head."""
         scores = np.einsum("rhgd,shd->rhgs", query, keys)
         if self.bias is not None:
             bias = launch[self.bias]
@@ -119,7 +118,7 @@ class _Attending(Operation):
         return _softmax(scores, None if self.sinks is None else launch[self.sinks])
 
     def _masked(self, scores: Array, start: int) -> Array:
-        """Return scores (rows, kv heads, group, keys) without those of keys that are not seen."""
+        """Return scores (rows, kv heads, group, keys) with −∞ for keys that are not attended to."""
         keys: int = scores.shape[-1]
         position = start + np.arange(len(scores))
         distance = position[:, np.newaxis] - np.arange(keys)
@@ -128,27 +127,27 @@ class _Attending(Operation):
         return np.where(is_hidden[:, np.newaxis, np.newaxis], -np.inf, scores)
 
     def _num_pairs(self, rows: int, cached_tokens: int) -> int:
-        """Return how many keys all rows see together."""
+        """Return the number of pairs of a row and a key that it attends to."""
         if not self.is_causal:
             return rows * rows
         if self.window is None:
             return rows * cached_tokens + rows * (rows + 1) // 2
         growing = min(rows, max(0, self.window - cached_tokens))
-        """Rows that see the whole sequence so far."""
+        """Rows that attend to the whole sequence before them."""
         seen = growing * cached_tokens + growing * (growing + 1) // 2
         return seen + (rows - growing) * self.window
 
 
 @dataclass(frozen=True, slots=True)
 class Attention(_Attending):
-    """Mix the value rows by how well their key rows match each query row; two-dimensional.
+    """Scaled dot-product attention; two-dimensional.
 
-    Query head h, the h-th group of features, meets key and value head h // (heads / kv_heads):
+    Query head h, the h-th group of features, attends to key and value head h // (heads / kv_heads):
     `result[r, h] = Σₛ softmaxₛ(scale · query[r, h] · key[s, …]) · value[s, …]`. If causal, s runs
-    over the rows of this and of all earlier launches of the sequence up to position start + r, so
-    that keys and values stay with the program; else over the rows of this launch. A bias is added
-    to the products before they are scaled: `scale · (query[r, h] · key[s, …] + bias[r, h, s])`.
-    A window leaves out what lies further back: s > start + r − window.
+    over the rows of this launch and of earlier launches of the sequence, whose keys and values are
+    cached, up to position start + r; else over the rows of this launch. A bias is added before the
+    scale: `scale · (query[r, h] · key[s, …] + bias[r, h, s])`. A window limits s: s > start + r −
+    window.
     """
 
     part = LayerPart.ATTENTION
@@ -164,23 +163,25 @@ class Attention(_Attending):
     scale: float
     is_causal: bool
     bias: ParameterName | None = None
-    """A parameter of shape (rows · heads, rows), row r of head h as row r · heads + h; only if not
-    causal. A mask has large negative numbers where a key is not seen."""
+    """A parameter of shape (rows · heads, rows), with row r of head h as row r · heads + h; only if
+    not causal. A mask has large negative numbers for keys that are not attended to."""
     window: int | None = None
-    """Most rows that a row sees, itself and those right before it; only if causal. None: all."""
+    """The most rows that a row attends to, itself and those right before it; only if causal. None:
+    all."""
     sinks: ParameterName | None = None
-    """A parameter of shape (heads,): scores of a key that every row sees and whose value is 0."""
+    """A parameter of shape (heads,): scores of a key that every row attends to and whose value is
+    0."""
     cached_features: int | None = None
-    """Numbers that are kept of each token for later ones, where keys and values share some; None:
-    its key and its value."""
+    """Numbers that are cached for each token, if keys and values share some; None: key and
+    value."""
     factors: ValueName | None = None
-    """Shape (rows, heads · positions), one head after the other: factors of the probabilities, as
-    of a dropout. There are as many positions as rows, or if causal those of the whole sequence."""
+    """Dropout factors of the probabilities, shape (rows, heads · positions), one head after the
+    other. There are as many positions as rows, or if causal those of the whole sequence."""
     drawn: Draw | None = None
-    """Draws such factors: the features are those of one head after the other, with the same number
-    of positions for each, at least those of the sequence."""
+    """A draw of such factors: its features are those of one head after the other, with the same
+    number of positions for each head, at least the positions of the sequence."""
     kept_as: str | None = None
-    """The result whose keys and values of earlier launches it has, if it is computed again."""
+    """If recomputed, the result of the forward pass whose cached keys and values it reads."""
 
     @property
     def attention(self) -> str:
@@ -190,13 +191,13 @@ class Attention(_Attending):
         return replace(self, kept_as=name)
 
     def unnumbered(self) -> Attention:
-        """Return the same, which draws as number 0."""
+        """Return the operation with dropout number 0, and its own cache."""
         drawn = self.drawn and replace(self.drawn, number=0)
         return replace(self, drawn=drawn, kept_as=None)
 
     @property
     def operands(self) -> tuple[str, str, str]:
-        """Names of query, key and value."""
+        """The names of query, key and value."""
         return self.query, self.key, self.value
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
@@ -231,7 +232,7 @@ class Attention(_Attending):
         return self._wrong_option(rows, tensors)
 
     def _wrong_option(self, rows: int, tensors: Tensors) -> str | None:
-        """Return what is wrong with what it may have."""
+        """Return an error about factors, draw, sinks, window or bias, or None."""
         if self.factors is not None:
             factors, expected = tensors[self.factors].shape, (rows, self.heads * rows)
             positions = factors[-1] / self.heads
@@ -265,7 +266,6 @@ class Attention(_Attending):
         return self.count_flop_after(tensors, 0)
 
     def count_flop_after(self, tensors: Tensors, cached_tokens: int) -> int:
-        """Return them after some tokens of its sequence, which only causal attention sees."""
         rows, query_features = tensors[self.query].shape
         result_features = self.result.shape[-1]
         pairs = self._num_pairs(rows, cached_tokens)
@@ -274,13 +274,13 @@ class Attention(_Attending):
         return products + softmax * pairs * self.heads + rows * result_features
 
     def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
-        """Return those of its products with every key, masked or not."""
+        """Return the FLOP of its products with every key, masked or not."""
         rows, query_features = tensors[self.query].shape
         keys = tensors[self.key].shape[0] + (cached_tokens if self.is_causal else 0)
         return 2 * rows * keys * (query_features + self.result.shape[-1])
 
     def count_token_features(self, tensors: Tensors) -> int:
-        """Return how many numbers it keeps of each token for later ones."""
+        """Return the numbers that it caches for each token."""
         is_there = self.kept_as is not None  # by the operation that it is computed again for
         return 0 if is_there else self._count_cached_features(tensors)
 
@@ -292,7 +292,7 @@ class Attention(_Attending):
         return tensors[self.key].shape[-1] + tensors[self.value].shape[-1]
 
     def count_cached(self, tensors: Tensors, cached_tokens: int) -> int:
-        """Return the elements that it reads of earlier tokens in its window."""
+        """Return the elements of earlier tokens in its window."""
         seen = cached_tokens if self.window is None else min(cached_tokens, self.window - 1)
         return seen * self._count_cached_features(tensors)
 
@@ -307,7 +307,7 @@ class Attention(_Attending):
         return result.reshape(len(query), -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add one operation for query, key and value together, and take their features from it."""
+        """Add one operation for the gradients of query, key and value, and slices of its result."""
         operands = self.operands
         for name in (*self.activation_operands, *self.parameter_operands):
             if name not in operands:
@@ -341,21 +341,21 @@ class Attention(_Attending):
 
 @dataclass(frozen=True, slots=True)
 class AttentionGradient(_Attending):
-    """Give the gradients of query, key and value of an `Attention`, one after the other in a row.
+    """Compute the gradients of query, key and value of an `Attention`, side by side in a row.
 
-    The probabilities P are computed again. For scores S = scale · (query · key), result O, gradient
-    G: `dP = G · value`, `dS = P · (dP − Σ G · O)`, and the row is `[scale · dS · key,
-    scale · dSᵀ · query, Pᵀ · G]`. With factors M of P, `dP = M · (G · value)`, and the last part
-    is `(M · P)ᵀ · G`.
+    The probabilities P are recomputed. With scores S = scale · (query · key), result O and gradient
+    G: `dP = G · value`, `dS = P · (dP − Σ G · O)`, and the row is `[scale · dS · key, scale · dSᵀ ·
+    query, Pᵀ · G]`. With factors M of P, `dP = M · (G · value)`, and the last part is `(M · P)ᵀ ·
+    G`.
 
-    If causal, the launch may have rows of a longer sequence. What it gives to keys and values of
-    earlier launches is kept, and added by the launch that ends where it begins: the launches of a
-    sequence are gone back over, from the last to the first.
+    If causal, the launch may have some rows of a sequence, whose launches are then processed from
+    the last to the first. Its gradients of the keys and values of earlier launches are kept, and
+    added by the launch that ends where it begins.
     """
 
     gradient: ValueName
     attended: ValueName
-    """The result of the attention, of shape (rows, heads · value features), as the gradient."""
+    """The result of the attention, of shape (rows, heads · value features)."""
     query: ValueName
     key: ValueName
     value: ValueName
@@ -378,7 +378,7 @@ class AttentionGradient(_Attending):
         return replace(self, kept_as=name)
 
     def unnumbered(self) -> AttentionGradient:
-        """Return the same, which draws as number 0."""
+        """Return the operation with dropout number 0, and its own cache."""
         drawn = self.drawn and replace(self.drawn, number=0)
         return replace(self, drawn=drawn, kept_as=None)
 
@@ -401,7 +401,7 @@ class AttentionGradient(_Attending):
         return products + scores + 2 * rows * value_features
 
     def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
-        """Return those of its products with every key, masked or not."""
+        """Return the FLOP of its products with every key, masked or not."""
         del cached_tokens
         rows, query_features = tensors[self.query].shape
         return 2 * rows * rows * (3 * query_features + 2 * tensors[self.attended].shape[-1])
@@ -432,7 +432,7 @@ class AttentionGradient(_Attending):
 
 @dataclass(frozen=True, slots=True)
 class AttentionOperandGradient(Operation):
-    """Take the gradient of query, key or value from an `AttentionGradient`, which has all three."""
+    """Take the gradient of query, key or value from the row of an `AttentionGradient`."""
 
     element_flop = 0
 
@@ -440,7 +440,7 @@ class AttentionOperandGradient(Operation):
     operand: ValueName
     """The query, key or value, of which only the shape is read."""
     first: int
-    """Features of the gradients before it."""
+    """The number of features of the gradients before it."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         return tensors[self.operand].shape
@@ -466,13 +466,13 @@ class AttentionOperandGradient(Operation):
 
 
 def _require_whole(launch: Launch) -> None:
-    """Raise HostError unless a launch has its sequence from the first token on."""
+    """Raise HostError unless a launch begins at the first token of its sequence."""
     if launch.start:
         raise HostError(f"a launch that starts at {launch.start} is no whole sequence")
 
 
 def _softmax(scores: Array, sinks: Array | None) -> Array:
-    """Return the softmax of scores (rows, kv heads, group, keys), less what a sink takes."""
+    """Return the softmax of scores (rows, kv heads, group, keys); a sink adds to the sum only."""
     top = scores.max(axis=-1, keepdims=True)
     if sinks is None:
         probabilities = np.exp(scores - top)

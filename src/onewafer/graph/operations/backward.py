@@ -1,8 +1,8 @@
-"""The gradients of a graph under construction, which the rules of its operations write.
+"""A backward pass under construction, to which the gradient rules of operations add operations.
 
-In: the tensors of a graph, and which of them need a gradient. An operation's rule adds operations
-to it, each of which computes a part of the gradient of an operand. What several parts add up to is
-the gradient of a tensor, which is known once all operations that read the tensor are done.
+In: the tensors of a graph, and those that need a gradient. Each operation that a rule adds computes
+one term of an operand's gradient. The gradient of a tensor is the sum of its terms, which is
+complete once the rules of all operations that read the tensor have run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Defines(Protocol):
-    """An operation: it defines a tensor."""
+    """An operation that defines a tensor."""
 
     @property
     def result(self) -> Tensor: ...
@@ -28,7 +28,7 @@ Step = TypeVar("Step", bound=_Defines)
 
 
 class BackwardPass(Generic[Step]):
-    """Operations that compute gradients, from the last operation of a graph to its first."""
+    """The operations of a backward pass, from the last operation of a graph to its first."""
 
     def __init__(self, tensors: Iterable[Tensor], needed: Collection[str]) -> None:
         """Take the tensors of a graph, and the names of those whose gradient is needed."""
@@ -37,14 +37,14 @@ class BackwardPass(Generic[Step]):
         self._needed = frozenset(needed)
         self._parts: dict[str, list[str]] = {}
         self.operations: list[Step] = []
-        """In the order of execution; they read the tensors of the graph and each other."""
+        """In the order of execution; they read tensors of the graph and of each other."""
 
     def needs(self, name: str) -> bool:
         """Tell whether the gradient of a tensor is needed."""
         return name in self._needed
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor, given or computed here."""
+        """Return the shape of a tensor of the graph or of the backward pass."""
         return self._tensors[name].shape
 
     def compute(
@@ -55,9 +55,9 @@ class BackwardPass(Generic[Step]):
         *fields: Fields.args,
         **numbers: Fields.kwargs,
     ) -> str:
-        """Add an operation with a result of a shape, and return the result's name.
+        """Add an operation with a result of this shape, and return the result's name.
 
-        It is called `name`, with a number where a tensor has this name.
+        The name is `name`, followed by a number if it is taken.
         """
         taken = name
         count = 1
@@ -76,19 +76,19 @@ class BackwardPass(Generic[Step]):
         *fields: Fields.args,
         **numbers: Fields.kwargs,
     ) -> None:
-        """Add an operation that computes a part of the gradient of an operand, if it needs one."""
+        """Add an operation that computes a term of an operand's gradient, if it needs one."""
         if self.needs(name):
             gradient = f"{name}.gradient"
             part = self.compute(gradient, self.shape(name), kind, *fields, **numbers)
             self.pass_on(name, part)
 
     def pass_on(self, name: str, gradient: str) -> None:
-        """Make a tensor that is known a part of the gradient of an operand, if it needs one."""
+        """Add an existing tensor as a term of an operand's gradient, if it needs one."""
         if self.needs(name):
             self._parts.setdefault(name, []).append(gradient)
 
     def refuse(self, operation: Step, name: str, why: str) -> None:
-        """Raise GraphError if an operand needs a gradient, which its operation has no rule for."""
+        """Raise GraphError if an operand needs a gradient for which there is no rule."""
         if self.needs(name):
             where = f"{type(operation).__name__} that defines {operation.result.name!r}"
             error = GraphError(f"{where}: the gradient of {name!r} is not supported, {why}")
@@ -96,5 +96,5 @@ class BackwardPass(Generic[Step]):
             raise error
 
     def take(self, name: str) -> list[str]:
-        """Return the parts of the gradient of a tensor so far, and forget them."""
+        """Return and remove the terms of a tensor's gradient."""
         return self._parts.pop(name, [])

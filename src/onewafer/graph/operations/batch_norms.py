@@ -1,4 +1,4 @@
-"""Norms of each feature by itself over all rows of a launch, as a batch in training has them."""
+"""Batch norms: norms of each feature over all rows of a launch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class _Statistic(Operation):
-    """One row, made of each feature of all rows."""
+    """A statistic of each feature over all rows, as one row."""
 
     __slots__ = ()
 
@@ -47,7 +47,7 @@ class _Statistic(Operation):
 
 @dataclass(frozen=True, slots=True)
 class BatchMean(_Statistic):
-    """Take the mean of each feature over all rows; two-dimensional, one row."""
+    """The mean of each feature over all rows; two-dimensional, one row."""
 
     input: ValueName
 
@@ -60,7 +60,7 @@ class BatchMean(_Statistic):
 
 @dataclass(frozen=True, slots=True)
 class BatchVariance(_Statistic):
-    """Take the variance of each feature over all rows, their number its divisor; one row."""
+    """The variance of each feature over all rows, divided by their number; one row."""
 
     input: ValueName
 
@@ -72,7 +72,7 @@ class BatchVariance(_Statistic):
 
 
 class _BatchNorm(Operation):
-    """An operation on each feature of all rows."""
+    """A batch norm, or its gradient."""
 
     __slots__ = ()
 
@@ -96,7 +96,7 @@ class _BatchNorm(Operation):
         return wrong
 
     def _normalized(self, launch: Launch) -> tuple[Array, Array]:
-        """Return the input with mean 0 and variance 1, and what it was scaled by."""
+        """Return the normalized input and the factor of the normalization."""
         rows = launch[self.input]
         scale = 1 / np.sqrt(rows.var(axis=0) + self.epsilon)
         return (rows - rows.mean(axis=0)) * scale, scale
@@ -104,7 +104,7 @@ class _BatchNorm(Operation):
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm(_BatchNorm):
-    """Give each feature mean 0 and variance 1 over all rows, and scale and shift it.
+    """Normalize each feature over all rows to mean 0 and variance 1, then scale and shift it.
 
     `result[r, f] = (input[r, f] − mean[f]) / √(variance[f] + epsilon) · weight[f] + bias[f]`;
     two-dimensional.
@@ -125,7 +125,6 @@ class BatchNorm(_BatchNorm):
         return normalized * launch[self.weight] + launch[self.bias]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add what the scale of each feature, the weight and the bias are responsible for."""
         operands = gradient, self.input
         backward.give(self.input, BatchNormInputGradient, *operands, self.weight, self.epsilon)
         backward.give(self.weight, BatchNormWeightGradient, *operands, self.epsilon)
@@ -133,7 +132,7 @@ class BatchNorm(_BatchNorm):
 
 
 class _BatchNormGradient(_BatchNorm):
-    """An operation on the gradient of a `BatchNorm`."""
+    """A gradient of a `BatchNorm`."""
 
     __slots__ = ()
 
@@ -146,10 +145,10 @@ class _BatchNormGradient(_BatchNorm):
 
 @dataclass(frozen=True, slots=True)
 class BatchNormInputGradient(_BatchNormGradient):
-    """Give the gradient of the input of a `BatchNorm`; two-dimensional.
+    """Compute the gradient of the input of a `BatchNorm`; two-dimensional.
 
-    With x the normalised input, d the gradient and s = weight / √(variance + epsilon):
-    `result = s · (d − mean(d) − x · mean(d · x))`, means over all rows.
+    With x the normalized input, d the gradient and s = weight / √(variance + epsilon): `result = s
+    · (d − mean(d) − x · mean(d · x))`, with means over all rows.
     """
 
     element_flop = 8
@@ -172,7 +171,7 @@ class BatchNormInputGradient(_BatchNormGradient):
 class OfNormWeight(Operation):
     """The gradient of the weight of a norm: `result[f] = Σᵣ d[r, f] · x[r, f]`.
 
-    d is the gradient, x the normalised input; two-dimensional.
+    d is the gradient, x the normalized input; two-dimensional.
     """
 
     __slots__ = ()
@@ -181,7 +180,7 @@ class OfNormWeight(Operation):
     input: ValueName
 
     def _normalized(self, launch: Launch) -> tuple[Array, Array]:
-        """Return the input with mean 0 and variance 1, and what it was scaled by."""
+        """Return the normalized input and the factor of the normalization."""
         raise NotImplementedError
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
@@ -199,9 +198,9 @@ class OfNormWeight(Operation):
 
 @dataclass(frozen=True, slots=True)
 class BatchNormWeightGradient(_BatchNormGradient, OfNormWeight):
-    """Give the gradient of the weight of a `BatchNorm`: `result[f] = Σᵣ d[r, f] · x[r, f]`.
+    """Compute the gradient of a `BatchNorm`'s weight: `result[f] = Σᵣ d[r, f] · x[r, f]`.
 
-    d is the gradient, x the normalised input; two-dimensional.
+    d is the gradient, x the normalized input; two-dimensional.
     """
 
     gradient: ValueName

@@ -1,4 +1,4 @@
-"""Operations that have a cost, and no values: a graph that is only counted may have them."""
+"""Operations with a cost and no values, for graphs that are only counted."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["Experts", "Opaque"]
 
 _GATE_FLOP = 2
-"""FLOP of a hidden feature of a gated expert: its function, and the product with the gate."""
+"""FLOP of a hidden feature of a gated expert: the activation, and the product with the gate."""
 
 
 class _Counted(Operation):
-    """An operation that has a cost, and no values."""
+    """An operation with a cost and no values."""
 
     __slots__ = ()
 
     def evaluate(self, launch: Launch) -> Array:
-        """Refuse: there is nothing to compute."""
+        """Refuse: there are no values."""
         del launch
         kind = type(self).__name__
         raise HostError(f"{kind} {self.result.name!r} is counted, it has no values")
@@ -36,10 +36,10 @@ class _Counted(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Experts(_Counted):
-    """Send every row through some of many small networks (experts), and add up their results.
+    """Mixture of experts: route every row to some of many small networks, and sum their results.
 
-    Counted, not computed: the mesh program has no form of it. The data of a row choose its
-    networks; counts assume that all are chosen equally often and independently.
+    Counted, not computed: the mesh program has no form of it. The values of a row choose its
+    experts; counts assume equally likely and independent choices.
     """
 
     places = Place.IN_MLP
@@ -47,13 +47,13 @@ class Experts(_Counted):
     input: ValueName
     """Shape (rows, features)."""
     choice: ValueName
-    """The input of the choice: shape (rows, something)."""
+    """The input of the router, shape (rows, something)."""
     weights: tuple[ParameterName, ...]
-    """Parameters whose first dimension is the experts: matrices, and vectors of biases."""
+    """Parameters whose first dimension is the experts: matrices and bias vectors."""
     num_experts: int
     experts_per_row: int
     hidden_features: int
-    """Between the matrices of an expert."""
+    """Features between the matrices of an expert."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         if not 1 <= self.experts_per_row <= self.num_experts:
@@ -66,7 +66,7 @@ class Experts(_Counted):
         return None if rows == found else f"it chooses for {found} rows and has {rows}"
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of all rows, each with the experts that it meets."""
+        """Return the floating point operations of all rows, each with its experts."""
         shapes = [tensors[name].shape for name in self.weights]
         products = sum(2 * math.prod(shape[1:]) for shape in shapes if len(shape) > MATRIX)
         biases = sum(math.prod(shape[1:]) for shape in shapes if len(shape) <= MATRIX)
@@ -75,12 +75,12 @@ class Experts(_Counted):
         return self.result.shape[0] * self.experts_per_row * (products + biases + gate + joined)
 
     def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
-        """Return the elements of the experts that at least one row is expected to meet."""
+        """Return the elements of the experts to which at least one row is expected to be routed."""
         elements = Operation.count_read_weights(self, tensors)
         return round(elements * self._share_met(self.result.shape[0] * sequences))
 
     def _share_met(self, rows: int) -> float:
-        """Return the expected share, 0 to 1, of the experts that at least one of the rows meets.
+        """Return the expected share, 0 to 1, of the experts to which some row is routed.
 
         A row misses an expert with probability 1 − k/E, all rows with (1 − k/E)^rows.
         """
@@ -90,26 +90,26 @@ class Experts(_Counted):
 
 @dataclass(frozen=True, slots=True)
 class Opaque(_Counted):
-    """Something that PyTorch computes and that has no other form here: counted, not computed."""
+    """An operation of PyTorch without a counterpart here: counted, not computed."""
 
     places = Place.BEFORE_ATTENTION | Place.WITH_OPERAND
 
     function: str
-    """PyTorch's name: `aten.topk.default`."""
+    """PyTorch's name, such as `aten.topk.default`."""
     inputs: tuple[AnyName, ...]
-    """Inputs and results of operations that it reads."""
+    """The inputs and results that it reads."""
     parameters: tuple[ParameterName, ...]
     flop_per_element: float
     """Floating point operations for each element of the result."""
     keeps_rows: bool
-    """True if the result has the rows of the first input, however many those are."""
+    """True if the result always has as many rows as the first input."""
     is_view: bool = False
-    """True if no element moves: the result is a view."""
+    """True if the result is a view and no element moves."""
     refusal: str = field(default="", compare=False)
-    """The line of the model's code and the reason why the wafer does not run it, as a run says."""
+    """The line of the model's code, and the reason why it does not run on the wafer."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape that PyTorch gave it, with other rows if it keeps those of its input."""
+        """Return PyTorch's shape, with the rows of the first input if it keeps them."""
         if not self.keeps_rows:
             return self.result.shape
         return (tensors[self.inputs[0]].shape[0], *self.result.shape[1:])

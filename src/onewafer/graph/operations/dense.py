@@ -1,4 +1,4 @@
-"""Matrix products of rows with a weight, and what is added to them."""
+"""Matrix products of rows with a weight, and biases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Linear(Operation):
     """A parameter of shape (out features, in features)."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the rows of the input with the features of the weight."""
+        """Return the rows of the input with the out features of the weight."""
         return (*tensors[self.input].shape[:-1], tensors[self.weight].shape[0])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
@@ -50,7 +50,6 @@ class Linear(Operation):
         return launch[self.input] @ launch[self.weight].T
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the products of its result's gradient with the weight and with the input."""
         backward.give(self.input, LinearInputGradient, gradient, self.weight)
         backward.give(self.weight, LinearWeightGradient, gradient, self.input)
 
@@ -85,7 +84,7 @@ class LinearInputGradient(Operation):
 
 @dataclass(frozen=True, slots=True)
 class LinearWeightGradient(Operation):
-    """Add up products over all rows: `result[o, i] = Σᵣ gradient[r, o] · input[r, i]`."""
+    """Sum products over all rows: `result[o, i] = Σᵣ gradient[r, o] · input[r, i]`."""
 
     is_product = True
 
@@ -112,7 +111,7 @@ class LinearWeightGradient(Operation):
 
 @dataclass(frozen=True, slots=True)
 class AddBias(Operation):
-    """Add a vector of features to every row."""
+    """Add a vector to every row."""
 
     places = Place.JOINING | Place.IN_HEAD
 
@@ -127,14 +126,13 @@ class AddBias(Operation):
         return launch[self.input] + launch[self.bias]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Pass the gradient on, and add it up for the bias."""
         backward.pass_on(self.input, gradient)
         backward.give(self.bias, SumRows, gradient)
 
 
 @dataclass(frozen=True, slots=True)
 class SumRows(Operation):
-    """Add up all rows, and the groups of features of a row: `result[i] = Σᵣ Σ_g input[r, g, i]`."""
+    """Sum all rows, and the groups of features in them: `result[i] = Σᵣ Σ_g input[r, g, i]`."""
 
     input: ValueName
     groups: int = 1

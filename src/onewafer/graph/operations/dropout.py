@@ -1,4 +1,4 @@
-"""Dropout whose elements are chosen where they are computed."""
+"""Dropout with elements drawn from the seeds of a launch."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ __all__ = ["Dropout"]
 
 @dataclass(frozen=True, slots=True)
 class Dropout(OfElement):
-    """Replace the elements for which less than a threshold is drawn by 0, and scale the others.
+    """Set elements whose random bits are below a threshold to 0, and scale the others.
 
-    The mean over all draws is the input. In an evaluation, the result is the input.
+    The expected result is the input. In an evaluation, the result is the input.
     """
 
     places = Place.JOINING | Place.IN_HEAD
 
     input: ValueName
     number: int
-    """Tells dropouts of a launch apart."""
+    """The number of the dropout among those of a launch."""
     threshold: int
-    """From 0, where all are kept, to 2¹⁵."""
+    """From 0 (all elements are kept) to 2¹⁵."""
 
     @property
     def draw(self) -> Draw:
         return Draw(self.number, self.threshold, self.result.shape[-1])
 
     def unnumbered(self) -> Dropout:
-        """Return the same with the number 0."""
+        """Return the operation with the number 0."""
         return replace(self, number=0)
 
     def wrong_number(self) -> str | None:
@@ -47,5 +47,4 @@ class Dropout(OfElement):
         return launch[self.input] * launch.factors(self.draw)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the gradient of the elements that are kept, scaled as they are."""
         backward.give(self.input, Dropout, gradient, self.number, self.threshold)

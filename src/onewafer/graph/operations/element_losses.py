@@ -1,4 +1,4 @@
-"""Losses of elements with what they should be, as one number or one an element."""
+"""Element-wise losses between values and targets, reduced to one number or not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOG_FLOOR = -100.0
 
 
 class LossFunction(StrEnum):
-    """A function of an element x and of what it should be, t; σ(x) = 1 / (1 + e⁻ˣ)."""
+    """A loss of a value x and its target t; σ(x) = 1 / (1 + e⁻ˣ)."""
 
     SQUARE = "square"
     """(x − t)²"""
@@ -37,13 +37,13 @@ class LossFunction(StrEnum):
     HUBER = "huber"
     """(x − t)² / 2 where |x − t| is at most δ, else δ · (|x − t| − δ / 2)"""
     BINARY = "binary"
-    """−t · log(x) − (1 − t) · log(1 − x), logarithms at least −100"""
+    """−t · log(x) − (1 − t) · log(1 − x), with logarithms of at least −100"""
     BINARY_LOGITS = "binary_logits"
     """−w · t · log(σ(x)) − (1 − t) · log(1 − σ(x)), with the weight w of the feature, or 1"""
     DIVERGENCE = "divergence"
-    """t · (log(t) − x), for a logarithm x and a share t of at least 0; 0 · log(0) is 0"""
+    """t · (log(t) − x), for a log-probability x and a probability t; 0 · log(0) is 0"""
     LOG_DIVERGENCE = "log_divergence"
-    """eᵗ · (t − x), for two logarithms"""
+    """eᵗ · (t − x), for log-probabilities x and t"""
 
     def apply(self, x: Array, t: Array, *, delta: float, weights: Array | float) -> Array:
         """Return the loss of every element."""
@@ -86,7 +86,7 @@ class LossFunction(StrEnum):
 
 
 _SMALLEST_VARIANCE = 1e-12
-"""The smallest x · (1 − x) that a gradient is divided by, as in PyTorch."""
+"""The smallest divisor x · (1 − x) of a gradient, as in PyTorch."""
 
 
 def _log(values: Array) -> Array:
@@ -95,7 +95,7 @@ def _log(values: Array) -> Array:
 
 
 class _OfElements(Operation):
-    """A loss of elements, or its gradient."""
+    """An element-wise loss, or its gradient."""
 
     __slots__ = ()
 
@@ -125,40 +125,40 @@ class _OfElements(Operation):
         return wrong_vector("vector of weights", tensors[self.weights], source[-1])
 
     def _shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape of the loss: one number, or one an element."""
+        """Return the shape of the loss: one number, or that of the input."""
         return tensors[self.input].shape if self.reduction is Reduction.NONE else _ONE
 
     def _of(self, launch: Launch) -> _Elements:
-        """Return what the loss is of in a launch."""
+        """Return the operands of the loss in a launch."""
         weights = 1.0 if self.weights is None else launch[self.weights]
         return _Elements(launch[self.input], launch[self.target], self.delta, weights)
 
 
 @dataclass(frozen=True, slots=True)
 class ElementLoss(_OfElements):
-    """Compare each element with what it should be, by a function of both, times a number."""
+    """An element-wise loss between input and target, reduced and multiplied by `scale`."""
 
     places = Place.IN_HEAD
     joins_rows = True
 
     input: ValueName
     target: ValueName
-    """The shape of the input."""
+    """Of the shape of the input."""
     function: LossFunction
     reduction: Reduction = Reduction.MEAN
     scale: float = 1.0
-    """Factor of the result: 1 / β makes a Huber loss with δ = β the smooth L1 loss."""
+    """A factor of the result: 1 / β turns a Huber loss with δ = β into the smooth L1 loss."""
     delta: float = 1.0
     """δ of `HUBER`."""
     weights: ParameterName | None = None
     """Weights w of `BINARY_LOGITS`, a parameter of shape (features,); None: all are 1."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return one number, or one an element."""
+        """Return the shape of one number, or that of the input."""
         return self._shape(tensors)
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch: a function and a sum an element."""
+        """Return the floating point operations: a function and a sum for each element."""
         return 2 * tensors[self.input].num_elements
 
     def evaluate(self, launch: Launch) -> Array:
@@ -173,7 +173,6 @@ class ElementLoss(_OfElements):
                 return losses.mean().reshape(_ONE)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the derivative of each element."""
         backward.refuse(self, self.target, "only that of the first operand is")
         for name in self.parameter_operands:
             backward.refuse(self, name, "weights of features are no weights of a layer")
@@ -184,7 +183,7 @@ class ElementLoss(_OfElements):
 
 @dataclass(frozen=True, slots=True)
 class ElementLossGradient(_OfElements):
-    """Give the gradient of the input of an `ElementLoss`: the derivative, scaled."""
+    """Compute the gradient of the input of an `ElementLoss`: the derivative, scaled."""
 
     element_flop = 2
     """FLOP of the derivative and of the product."""
@@ -213,7 +212,7 @@ class ElementLossGradient(_OfElements):
 
 
 class _Elements(NamedTuple):
-    """The operands of a loss: elements, their targets, δ, and weights of features."""
+    """The operands of a loss: values, targets, δ, and weights of features."""
 
     values: Array
     targets: Array

@@ -1,4 +1,4 @@
-"""Functions of single elements, of one tensor or of two."""
+"""Element-wise functions of one tensor or of two."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class OfElement(Operation):
-    """A function of each element of one tensor."""
+    """An element-wise function of one tensor."""
 
     __slots__ = ()
 
@@ -48,7 +48,7 @@ class OfElement(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Relu(OfElement):
-    """Replace negative elements by +0; whether −0 stays or becomes +0 is open."""
+    """Replace negative elements by +0; −0 may stay −0 or become +0."""
 
     input: ValueName
 
@@ -56,12 +56,11 @@ class Relu(OfElement):
         return np.maximum(launch[self.input], 0)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the gradient where the result is above 0."""
         backward.give(self.input, ReluGradient, gradient, self.result.name)
 
 
 class _OfElementGradient(Operation):
-    """A product of each element of a gradient with a function of one element."""
+    """A product of a gradient with an element-wise function of a value."""
 
     __slots__ = ()
 
@@ -74,7 +73,7 @@ class _OfElementGradient(Operation):
 
 @dataclass(frozen=True, slots=True)
 class ReluGradient(_OfElementGradient):
-    """Keep the elements of a gradient where a value is above 0; others become 0."""
+    """Keep a gradient where the value is above 0, else 0."""
 
     gradient: ValueName
     value: ValueName
@@ -101,7 +100,7 @@ class _OfTwo(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Add(_OfTwo):
-    """Add two tensors of one shape (a residual connection)."""
+    """Add two tensors of one shape (such as a residual connection)."""
 
     places = Place.JOINING
 
@@ -112,14 +111,13 @@ class Add(_OfTwo):
         return launch[self.left] + launch[self.right]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Pass the gradient on to both."""
         backward.pass_on(self.left, gradient)
         backward.pass_on(self.right, gradient)
 
 
 @dataclass(frozen=True, slots=True)
 class Multiply(_OfTwo):
-    """Multiply two tensors of one shape, element by element (a gate)."""
+    """Multiply two tensors of one shape, element by element (such as a gate)."""
 
     places = Place.JOINING | Place.IN_HEAD
 
@@ -130,14 +128,13 @@ class Multiply(_OfTwo):
         return launch[self.left] * launch[self.right]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the products of the gradient with the other factor."""
         backward.give(self.left, Multiply, gradient, self.right)
         backward.give(self.right, Multiply, gradient, self.left)
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleFeatures(Operation):
-    """Multiply every row by a vector of features, element by element."""
+    """Multiply every row by a vector, element by element."""
 
     places = Place.JOINING | Place.IN_HEAD
 
@@ -153,7 +150,6 @@ class ScaleFeatures(Operation):
         return launch[self.input] * launch[self.factors]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the products of the gradient with the factors, and with the input over all rows."""
         backward.give(self.input, ScaleFeatures, gradient, self.factors)
         if backward.needs(self.factors):
             shape = backward.shape(self.input)
@@ -181,17 +177,16 @@ class Scale(Operation):
         return launch[self.input] * self.factor
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the gradient times the factor."""
         backward.give(self.input, Scale, gradient, self.factor)
 
 
 _SLOPE, _CUBIC = math.sqrt(2 / math.pi), 0.044715
-"""The factors in `gelu_tanh`."""
+"""The constants of `gelu_tanh`."""
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 class ActivationFunction(StrEnum):
-    """A function of one element; σ(x) = 1 / (1 + e⁻ˣ)."""
+    """An activation function; σ(x) = 1 / (1 + e⁻ˣ)."""
 
     SILU = "silu"
     """x · σ(x)"""
@@ -205,7 +200,7 @@ class ActivationFunction(StrEnum):
     """tanh(x)"""
 
     def apply(self, values: Array) -> Array:
-        """Return the function of every element, as precisely as the type allows."""
+        """Return the function of every element, as accurately as the type allows."""
         match self:
             case ActivationFunction.SIGMOID:
                 return _sigmoid(values)
@@ -220,7 +215,7 @@ class ActivationFunction(StrEnum):
                 return values * (1 + np.tanh(inner)) / 2
 
     def derivative(self, values: Array) -> Array:
-        """Return the derivative at every element, as precisely as the type allows."""
+        """Return the derivative at every element, as accurately as the type allows."""
         match self:
             case ActivationFunction.SIGMOID:
                 share = _sigmoid(values)
@@ -240,7 +235,7 @@ class ActivationFunction(StrEnum):
 
 
 def _sigmoid(values: Array) -> Array:
-    """Return 1 / (1 + e⁻ˣ) without overflow, as a shifted and halved tanh."""
+    """Return 1 / (1 + e⁻ˣ) without overflow, computed from tanh."""
     return (1 + np.tanh(values / 2)) / 2
 
 
@@ -255,13 +250,12 @@ class Activation(OfElement):
         return self.function.apply(launch[self.input])
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the product of the gradient with the derivative of the function."""
         backward.give(self.input, ActivationGradient, gradient, self.input, self.function)
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationGradient(_OfElementGradient):
-    """Multiply each element of a gradient by the derivative of a function at a value."""
+    """Multiply a gradient by the derivative of an activation function at a value."""
 
     element_flop = 2
     """FLOP of the derivative and of the product."""
@@ -277,7 +271,7 @@ class ActivationGradient(_OfElementGradient):
 
 @dataclass(frozen=True, slots=True)
 class Exp(OfElement):
-    """Raise e to the power of every element."""
+    """Return e to the power of every element."""
 
     input: ValueName
 
@@ -285,13 +279,12 @@ class Exp(OfElement):
         return np.exp(launch[self.input])
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the product of the gradient with the result."""
         backward.give(self.input, Multiply, gradient, self.result.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Softplus(OfElement):
-    """Give log(1 + e^(β · x)) / β of each element x, and x itself where β · x is above θ."""
+    """Return log(1 + e^(β · x)) / β of each element x, or x where β · x is above θ."""
 
     element_flop = 4
     """Scale, exponential, logarithm, scale."""
@@ -311,14 +304,13 @@ class Softplus(OfElement):
         return np.where(scaled > self.threshold, values, np.logaddexp(0, scaled) / self.beta)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the product of the gradient with a sigmoid."""
         numbers = self.beta, self.threshold
         backward.give(self.input, SoftplusGradient, gradient, self.input, *numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class SoftplusGradient(_OfElementGradient):
-    """Multiply each element of a gradient by σ(β · x), or by 1 where β · x is above θ."""
+    """Multiply a gradient by σ(β · x), or by 1 where β · x is above θ."""
 
     element_flop = 2
     """FLOP of the derivative and of the product."""

@@ -1,4 +1,4 @@
-"""Gradients of what is computed on feature maps."""
+"""Gradients of operations on feature maps."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RepeatRows(OnSamples):
-    """Give all rows of each sample the same features; two-dimensional, one row a sample is read."""
+    """Copy the row of each sample to all its rows; two-dimensional."""
 
     element_flop = 0
 
     input: ValueName
     rows: int
-    """Rows of a sample of the result."""
+    """Rows of each sample of the result."""
 
     @property
     def sample_rows(self) -> int:
         return 1
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return as many rows as it repeats each."""
+        """Return `rows` rows for each row of the input."""
         rows, features = tensors[self.input].shape
         return (rows * self.rows, features)
 
@@ -55,7 +55,7 @@ class RepeatRows(OnSamples):
 
 
 class _WindowedGradient(OnSamples):
-    """An operation on the gradient of what has a pixel for each place of a window."""
+    """A gradient of an operation with a window."""
 
     __slots__ = ()
 
@@ -64,7 +64,7 @@ class _WindowedGradient(OnSamples):
 
     @property
     def sample_rows(self) -> int:
-        """Pixels of a sample of the gradient."""
+        """Places of the window: rows of each sample of the gradient."""
         return self.window.num_result_pixels
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
@@ -74,12 +74,12 @@ class _WindowedGradient(OnSamples):
         return not_a_matrix("gradient", gradient) or self._wrong_other(tensors)
 
     def _wrong_other(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shape of the other operand; None if nothing is."""
+        """Return an error about the shape of the other operand, or None."""
         del tensors
         return None
 
     def _pixels(self, tensors: Tensors) -> int:
-        """Return the rows of the feature maps that were read."""
+        """Return the number of rows of the feature maps."""
         return self.count_samples(tensors) * self.window.num_pixels
 
     def _places(self, launch: Launch) -> Array:
@@ -89,7 +89,7 @@ class _WindowedGradient(OnSamples):
 
 
 class _InputGradient(_WindowedGradient):
-    """Gradients of all pixels that a window read, through weights."""
+    """Gradients of the pixels of the input, computed with weights."""
 
     __slots__ = ()
 
@@ -126,9 +126,10 @@ class _WeightGradient(_WindowedGradient):
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionInputGradient(_InputGradient):
-    """Give the gradient of the input of a `Convolution`; two-dimensional, on maps.
+    """Compute the gradient of the input of a `Convolution`; two-dimensional, on maps.
 
-    `result[q, i] = Σ gradient[p, o] · weight[t, o, i]` over all p, t where q is tap t of p, and o.
+    `result[q, i] = Σ gradient[p, o] · weight[t, o, i]` over all o, and all p and t where q is tap t
+    of p.
     """
 
     gradient: ValueName
@@ -148,7 +149,7 @@ class ConvolutionInputGradient(_InputGradient):
 
 @dataclass(frozen=True, slots=True)
 class ConvolutionWeightGradient(_WeightGradient):
-    """Give the gradient of the weight of a `Convolution`; two-dimensional, on maps.
+    """Compute the gradient of the weight of a `Convolution`; two-dimensional, on maps.
 
     `result[t, o, i] = Σₚ gradient[p, o] · input[tap t of p, i]`, over the taps inside the map.
     """
@@ -172,7 +173,7 @@ class ConvolutionWeightGradient(_WeightGradient):
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseInputGradient(_InputGradient):
-    """Give the gradient of the input of a `DepthwiseConvolution`; two-dimensional, on maps.
+    """Compute the input gradient of a `DepthwiseConvolution`; two-dimensional, on maps.
 
     `result[q, f] = Σ gradient[p, f] · weight[t, f]` over all p and t where q is tap t of p.
     """
@@ -193,7 +194,7 @@ class DepthwiseInputGradient(_InputGradient):
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseWeightGradient(_WeightGradient):
-    """Give the gradient of the weight of a `DepthwiseConvolution`; two-dimensional, on maps.
+    """Compute the weight gradient of a `DepthwiseConvolution`; two-dimensional, on maps.
 
     `result[t, f] = Σₚ gradient[p, f] · input[tap t of p, f]`, over the taps inside the map.
     """
@@ -216,7 +217,7 @@ class DepthwiseWeightGradient(_WeightGradient):
 
 @dataclass(frozen=True, slots=True)
 class MaxPoolGradient(_WindowedGradient):
-    """Add the gradient of each maximum to the pixel where it was found: of equals, the first tap.
+    """Add each place's gradient to the pixel that was its maximum: of equals, the first tap.
 
     Two-dimensional, on maps.
     """
@@ -225,7 +226,7 @@ class MaxPoolGradient(_WindowedGradient):
     input: ValueName
     """The input of the `MaxPool`."""
     found: ValueName
-    """Its result."""
+    """The result of the `MaxPool`."""
     window: Window
     """The window of the pool."""
 

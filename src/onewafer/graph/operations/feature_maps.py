@@ -1,4 +1,4 @@
-"""Convolutions, pools and gates on feature maps."""
+"""Convolutions, pools and scaling of feature maps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _STACK = 3
-"""Dimensions of several matrices."""
+"""The number of dimensions of a stack of matrices."""
 
 
 class Windowed(OnSamples):
@@ -51,11 +51,11 @@ class Windowed(OnSamples):
 
     @property
     def sample_rows(self) -> int:
-        """Pixels of the feature map that it reads."""
+        """Pixels of the input feature map."""
         return self.window.num_pixels
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the pixels of the windows with the features of the input."""
+        """Return the pixels of the result with the features of the input."""
         return (self._result_pixels(tensors), tensors[self.input].shape[1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
@@ -75,7 +75,7 @@ class Windowed(OnSamples):
 
     @abstractmethod
     def _wrong_taps(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the weights of its taps; None if nothing is."""
+        """Return an error about the weights or the places of the taps, or None."""
 
     @property
     def _kernel(self) -> str:
@@ -90,7 +90,7 @@ class Windowed(OnSamples):
 
 
 def _wrong_samples(what: str, sizes: Iterable[int], source: Tensor, rows: int) -> str | None:
-    """Return what is wrong with how rows are cut into samples; None if nothing is."""
+    """Return an error about rows that are not whole samples, or None."""
     if min(sizes) < 1:
         return f"{what}; sizes, strides and dilations must be at least 1"
     return not_of_samples(what, rows, source)
@@ -98,7 +98,7 @@ def _wrong_samples(what: str, sizes: Iterable[int], source: Tensor, rows: int) -
 
 @dataclass(frozen=True, slots=True)
 class Convolution(Windowed):
-    """Multiply the rows at the taps of a window by a weight each; two-dimensional, on maps.
+    """Convolve feature maps; two-dimensional, on maps.
 
     `result[p, o] = Σₜ Σᵢ input[tap t of p, i] · weight[t, o, i]`, over the taps inside the map.
     """
@@ -112,7 +112,7 @@ class Convolution(Windowed):
     window: Window
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the pixels of the windows with the features of the weight."""
+        """Return the pixels of the result with the out features of the weight."""
         return (self._result_pixels(tensors), tensors[self.weight].shape[1])
 
     def _wrong_taps(self, tensors: Tensors) -> str | None:
@@ -130,14 +130,13 @@ class Convolution(Windowed):
         return result.reshape(-1, result.shape[-1])
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the products of its result's gradient with the weight and with the input."""
         backward.give(self.input, ConvolutionInputGradient, gradient, self.weight, self.window)
         backward.give(self.weight, ConvolutionWeightGradient, gradient, self.input, self.window)
 
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseConvolution(Windowed):
-    """Weigh each feature by itself over the taps of a window; two-dimensional, on maps.
+    """Convolve each feature with its own weights; two-dimensional, on maps.
 
     `result[p, f] = Σₜ input[tap t of p, f] · weight[t, f]`, over the taps inside the map.
     """
@@ -164,7 +163,6 @@ class DepthwiseConvolution(Windowed):
         return (taps * launch[self.weight]).sum(axis=2).reshape(-1, taps.shape[-1])
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the products of its result's gradient with the weight and with the input."""
         numbers = (self.window,)
         backward.give(self.input, DepthwiseInputGradient, gradient, self.weight, *numbers)
         backward.give(self.weight, DepthwiseWeightGradient, gradient, self.input, *numbers)
@@ -172,13 +170,13 @@ class DepthwiseConvolution(Windowed):
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(Windowed):
-    """Take the largest of each feature over the taps of a window; two-dimensional, on maps."""
+    """Take the maximum of each feature over the taps of a window; two-dimensional, on maps."""
 
     part = LayerPart.CONVOLUTION
 
     input: ValueName
     window: Window
-    """Every pixel of the result has a tap inside the map."""
+    """A window for which every pixel of the result has a tap inside the map."""
 
     def _wrong_taps(self, tensors: Tensors) -> str | None:
         del tensors
@@ -195,14 +193,13 @@ class MaxPool(Windowed):
         return taps.max(axis=2).reshape(-1, taps.shape[-1])
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the gradient of each maximum where it was found."""
         operands = gradient, self.input, self.result.name
         backward.give(self.input, MaxPoolGradient, *operands, self.window)
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalAveragePool(OfRows):
-    """Take the mean of all rows of each sample; two-dimensional, one row a sample."""
+    """Take the mean of all rows of each sample; two-dimensional, one row for each sample."""
 
     places = Place.FIRST_IN_HEAD
 
@@ -223,7 +220,6 @@ class GlobalAveragePool(OfRows):
         return rows.reshape(-1, self.rows, rows.shape[-1]).mean(axis=1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add an equal share of the gradient to all rows of a sample."""
         if backward.needs(self.input):
             shape = backward.shape(self.result.name)
             share = backward.compute(f"{gradient}.share", shape, Scale, gradient, 1 / self.rows)
@@ -232,7 +228,7 @@ class GlobalAveragePool(OfRows):
 
 @dataclass(frozen=True, slots=True)
 class ScaleFeatureMaps(OfRows):
-    """Multiply all rows of each sample by a row of factors (a gate); two-dimensional, on maps."""
+    """Multiply all rows of each sample by a row of factors; two-dimensional, on maps."""
 
     input: ValueName
     factors: ValueName
@@ -252,7 +248,6 @@ class ScaleFeatureMaps(OfRows):
         return launch[self.input] * np.repeat(launch[self.factors], self.rows, axis=0)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the products of the gradient with the factors, and with all rows of the input."""
         backward.give(self.input, ScaleFeatureMaps, gradient, self.factors, self.rows)
         if not backward.needs(self.factors):
             return

@@ -1,4 +1,4 @@
-"""Norms of groups of features, for each feature map by itself; a group may be one feature."""
+"""Group norms: norms of groups of features in each sample; a group may be one feature."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["GroupNorm", "GroupNormInputGradient", "GroupNormWeightGradient"]
 
 
 class _GroupNorm(OfRows):
-    """An operation on the groups of features of each sample, over all its rows."""
+    """A group norm, or its gradient."""
 
     __slots__ = ()
 
@@ -57,7 +57,7 @@ class _GroupNorm(OfRows):
         return values.reshape(-1, self.rows, self.groups, values.shape[-1] // self.groups)
 
     def _normalized(self, launch: Launch) -> tuple[Array, Array]:
-        """Return the input, cut, with mean 0 and variance 1, and what it was scaled by."""
+        """Return the normalized input as groups, and the factor of the normalization."""
         source, over = self._cut(launch[self.input]), (1, 3)
         scale = 1 / np.sqrt(source.var(axis=over, keepdims=True) + self.epsilon)
         return (source - source.mean(axis=over, keepdims=True)) * scale, scale
@@ -65,7 +65,7 @@ class _GroupNorm(OfRows):
 
 @dataclass(frozen=True, slots=True)
 class GroupNorm(_GroupNorm):
-    """Give each group of features mean 0 and variance 1 in each sample; scale and shift features.
+    """Normalize each group of features in each sample, then scale and shift features.
 
     `result[r, f] = (input[r, f] − mean[s, g]) / √(variance[s, g] + epsilon) · weight[f] + bias[f]`
     for row r of sample s and feature f of group g, which is consecutive features; two-dimensional.
@@ -82,7 +82,7 @@ class GroupNorm(_GroupNorm):
     rows: int
     """Rows of a sample: the pixels of its map."""
     groups: int
-    """Groups of equally many features."""
+    """The number of groups of equally many features."""
     epsilon: float
 
     def evaluate(self, launch: Launch) -> Array:
@@ -91,7 +91,6 @@ class GroupNorm(_GroupNorm):
         return normalized * launch[self.weight] + launch[self.bias]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add what the scale of each group, the weight and the bias are responsible for."""
         operands = gradient, self.input
         numbers = self.rows, self.groups, self.epsilon
         backward.give(self.input, GroupNormInputGradient, *operands, self.weight, *numbers)
@@ -100,7 +99,7 @@ class GroupNorm(_GroupNorm):
 
 
 class _GroupNormGradient(_GroupNorm):
-    """An operation on the gradient of a `GroupNorm`."""
+    """A gradient of a `GroupNorm`."""
 
     __slots__ = ()
 
@@ -113,10 +112,10 @@ class _GroupNormGradient(_GroupNorm):
 
 @dataclass(frozen=True, slots=True)
 class GroupNormInputGradient(_GroupNormGradient):
-    """Give the gradient of the input of a `GroupNorm`; two-dimensional.
+    """Compute the gradient of the input of a `GroupNorm`; two-dimensional.
 
-    With x the normalised input, d the gradient times the weight and s = 1 / √(variance + epsilon):
-    `result = s · (d − mean(d) − x · mean(d · x))`, means over the group in the sample.
+    With x the normalized input, d the gradient times the weight and s = 1 / √(variance + epsilon):
+    `result = s · (d − mean(d) − x · mean(d · x))`, with means over the group in the sample.
     """
 
     element_flop = 8
@@ -141,9 +140,9 @@ class GroupNormInputGradient(_GroupNormGradient):
 
 @dataclass(frozen=True, slots=True)
 class GroupNormWeightGradient(_GroupNormGradient, OfNormWeight):
-    """Give the gradient of the weight of a `GroupNorm`: `result[f] = Σᵣ d[r, f] · x[r, f]`.
+    """Compute the gradient of a `GroupNorm`'s weight: `result[f] = Σᵣ d[r, f] · x[r, f]`.
 
-    d is the gradient, x the normalised input; two-dimensional.
+    d is the gradient, x the normalized input; two-dimensional.
     """
 
     gradient: ValueName

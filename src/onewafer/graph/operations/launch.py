@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     Cache = dict[str, tuple[Array, Array]]
-    """Result of a causal attention → keys and values of all rows of the sequence so far; result of
-    its gradient → what is to be added to the gradients of those before the launch."""
+    """Result of a causal attention → keys and values of the sequence so far; result of its gradient
+    → gradients carried to keys and values of earlier launches."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Launch:
-    """The values of one launch, by the names of tensors."""
+    """The values of tensors in one launch, by name."""
 
     values: dict[str, Array]
     cache: Cache
@@ -31,27 +31,27 @@ class Launch:
     """The position of the first row."""
     num_rows: int
     first_table_row: int
-    """The row of tables of positions that the first row takes."""
+    """The row of position tables for the first row."""
 
     def __getitem__(self, name: str) -> Array:
         """Return the value of a tensor."""
         return self.values[name]
 
     def at_positions(self, table: str) -> Array:
-        """Return the rows of a table for the rows of the launch; raise HostError beyond its end."""
+        """Return the rows of a position table for the launch; raise HostError beyond its end."""
         end, rows = self.first_table_row + self.num_rows, self.values[table]
         if end > len(rows):
             raise HostError(f"position {end - 1} is beyond the {len(rows)} positions of {table!r}")
         return rows[self.first_table_row : end]
 
     def factors(self, draw: Draw) -> Array:
-        """Return what is drawn for the rows; raise HostError without seeds."""
+        """Return the dropout factors of the rows; raise HostError without seeds."""
         if SEEDS not in self.values:
             raise HostError(f"the input {SEEDS!r} is missing")
         return draw.factors(self[SEEDS], self.start, self.num_rows)
 
     def append(self, name: str, keys: Array, values: Array) -> tuple[Array, Array]:
-        """Return keys and values of the sequence up to this launch, and keep them."""
+        """Cache the launch's keys and values; return those of the sequence so far."""
         if self.start:
             old_keys, old_values = self.cache.get(name, (keys[:0], values[:0]))
             if self.start > len(old_keys):
@@ -65,9 +65,9 @@ class Launch:
         return keys, values
 
     def cached(self, name: str, keys: Array, values: Array) -> tuple[Array, Array]:
-        """Return keys and values of the sequence up to this launch, which have been kept.
+        """Return the cached keys and values of the sequence up to the end of this launch.
 
-        What a launch of a whole sequence has is given.
+        `keys` and `values` are those of the launch, which are returned for a whole sequence.
         """
         if not self.start:
             return keys, values
@@ -77,10 +77,10 @@ class Launch:
         return kept[0][:end], kept[1][:end]
 
     def carry(self, name: str, of_keys: Array, of_values: Array) -> tuple[Array, Array]:
-        """Return gradients of the keys and values of this launch, and keep those of earlier ones.
+        """Return the gradients of this launch's keys and values; keep those of earlier launches.
 
-        Given are those of all rows of the sequence up to this launch. What the launch that begins
-        where this one ends has kept is added, if it was the one before.
+        The arguments cover all rows of the sequence up to this launch. If the launch that follows
+        in the sequence was processed just before, the gradients that it kept are added.
         """
         kept = self.cache.get(name)
         if kept is not None and len(kept[0]) == len(of_keys):

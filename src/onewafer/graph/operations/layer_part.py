@@ -1,4 +1,4 @@
-"""Parts of a layer, and where in it an operation may stand."""
+"""Parts of a layer, and the places in it where an operation may be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Flag, StrEnum, auto
 
 
 class LayerPart(StrEnum):
-    """The purpose of an operation."""
+    """The part of a layer to which an operation belongs."""
 
     EMBEDDING = "embedding"
     CONVOLUTION = "convolution"
@@ -18,7 +18,7 @@ class LayerPart(StrEnum):
 
 
 class Place(Flag):
-    """Places of an operation whose part depends on the operations around it."""
+    """The places of operations whose part depends on the operations around them."""
 
     NOWHERE = 0
     BEFORE_ATTENTION = auto()
@@ -26,13 +26,13 @@ class Place(Flag):
     AFTER_ATTENTION = auto()
     """Between attention and a residual connection."""
     IN_MLP = auto()
-    """In an MLP, if no other part has it."""
+    """In an MLP, unless it has another part."""
     WITH_OPERAND = auto()
-    """In the part of the operation before it."""
+    """In the part of its operand."""
     IN_HEAD = auto()
-    """Between the last layer and an output."""
+    """In the head: between the last layer and an output."""
     FIRST_IN_HEAD = auto()
-    """There, too, as the first: before it, rows are those of the layers."""
+    """In the head, as its first operation, such as the choice of one row."""
 
     JOINING = BEFORE_ATTENTION | AFTER_ATTENTION | WITH_OPERAND
-    """Sums, biases and factors."""
+    """An operation that joins tensors: sums, biases and factors."""

@@ -1,4 +1,4 @@
-"""Losses of rows with the classes that they should be, as one number or one a row."""
+"""Losses of rows with class indices as targets, reduced to one number or not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 IGNORED = -100
-"""The target of rows that do not count, unless told otherwise; as in PyTorch."""
+"""The default target of ignored rows, as in PyTorch."""
 _ONE = (1, 1)
 """The shape of a loss that is one number."""
 
@@ -49,7 +49,7 @@ class Reduction(StrEnum):
 
 
 class _OfRows(Operation):
-    """A loss of rows, each of which has the index of a class as its target."""
+    """A loss of rows, each with a class index as its target."""
 
     __slots__ = ()
 
@@ -63,7 +63,7 @@ class _OfRows(Operation):
     reduction: Reduction
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return one number, or one a row."""
+        """Return the shape of one number, or of one for each row."""
         return _shape_of_rows(tensors[self.input], self.reduction)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
@@ -71,7 +71,7 @@ class _OfRows(Operation):
         return _wrong_rows(tensors[self.input], tensors[self.targets], weights)
 
     def _reduce(self, launch: Launch, losses: Array) -> Array:
-        """Return the result from the losses of rows."""
+        """Return the result for the losses of the rows."""
         match self.reduction:
             case Reduction.NONE:
                 return losses[:, np.newaxis]
@@ -85,7 +85,7 @@ class _OfRows(Operation):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Targets:
-    """The classes that rows should have, and how much each row counts."""
+    """The target classes of rows, and the weight of each row."""
 
     classes: Array
     """0 for rows that are ignored."""
@@ -98,7 +98,7 @@ class _Targets:
 
     @staticmethod
     def of(launch: Launch, operation: _OfRows | _OfRowsGradient) -> _Targets:
-        """Return the targets of a launch; raise HostError for one that is no class."""
+        """Return the targets of a launch; raise HostError for an invalid class."""
         classes, rows = launch[operation.targets][:, 0], launch[operation.input]
         num_classes = rows.shape[1]
         counts = classes != operation.ignored
@@ -114,14 +114,14 @@ class _Targets:
         return _Targets(classes, counts, np.where(counts, weights[classes], 0), weights)
 
     def row_gradients(self, gradient: Array, reduction: Reduction) -> Array:
-        """Return the gradient of each row's loss, `[rows, 1]`, from that of the result."""
+        """Return the gradient of each row's loss, `[rows, 1]`, for the gradient of the result."""
         if reduction is not Reduction.MEAN:
             return np.broadcast_to(gradient, (len(self.classes), 1))
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.broadcast_to(gradient / self.weights.sum(), (len(self.classes), 1))
 
     def desired(self, smoothing: float) -> Array:
-        """Return the factor of each −log(share): `[rows, classes]`, zeros where ignored."""
+        """Return the factor of each −log(probability), `[rows, classes]`; 0 in ignored rows."""
         count = len(self.of_classes)
         rows = np.arange(len(self.classes))
         factors = np.where(self.counts[:, np.newaxis], self.of_classes, 0) * (smoothing / count)
@@ -134,7 +134,7 @@ def _shape_of_rows(source: Tensor, reduction: Reduction) -> tuple[int, ...]:
 
 
 def _wrong_rows(source: Tensor, targets: Tensor, weights: Tensor | None) -> str | None:
-    """Return what is wrong with rows of classes and their targets; None if nothing is."""
+    """Return an error about the shapes of rows, targets and weights, or None."""
     wrong = not_a_matrix("input", source)
     if wrong is not None:
         return wrong
@@ -152,15 +152,15 @@ def _log_softmax(groups: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class CrossEntropy(_OfRows):
-    """Compare the softmax of each row with the index of the class that it should be.
+    """The cross entropy between the softmax of each row and its target class.
 
-    With p = softmax(input[r]), the target t and weights w of C classes, the loss of row r is
-    `−(1 − smoothing) · w[t] · log(p[t]) − smoothing / C · Σ_c w[c] · log(p[c])`, and 0 where the
-    target is ignored. The mean divides by the sum of the targets' weights.
+    With p = softmax(input[r]), the target t and weights w of C classes, the loss of row r is `−(1 −
+    smoothing) · w[t] · log(p[t]) − smoothing / C · Σ_c w[c] · log(p[c])`, and 0 if the target is
+    ignored. The mean divides by the sum of the targets' weights.
     """
 
     element_flop = 4
-    """An element: maximum, subtract it, exponential, sum."""
+    """For each element: maximum, subtract it, exponential, sum."""
 
     input: ValueName
     """Shape (rows, classes); two-dimensional."""
@@ -171,7 +171,7 @@ class CrossEntropy(_OfRows):
     ignored: int = IGNORED
     """The target value of rows that the loss ignores."""
     smoothing: float = 0.0
-    """The part of each target that all classes share, 0 to 1."""
+    """Label smoothing: the part of each target that all classes share, 0 to 1."""
     reduction: Reduction = Reduction.MEAN
 
     def wrong_number(self) -> str | None:
@@ -180,7 +180,7 @@ class CrossEntropy(_OfRows):
         return None
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch: with a product and a sum a row."""
+        """Return the floating point operations, with three for each row."""
         source = tensors[self.input]
         element = self.element_flop + (1 if self.smoothing else 0)
         return element * source.num_elements + 3 * source.shape[0]
@@ -190,7 +190,6 @@ class CrossEntropy(_OfRows):
         return self._reduce(launch, -(desired * _log_softmax(launch[self.input])).sum(axis=1))
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the probabilities less what they should be."""
         for name in self.parameter_operands:
             backward.refuse(self, name, "weights of classes are no weights of a layer")
         backward.give(
@@ -229,20 +228,20 @@ class _OfRowsGradient(Operation):
         return wrong or wrong_gradient(tensors[self.gradient], expected)
 
     def _row_gradients(self, launch: Launch, targets: _Targets) -> Array:
-        """Return the gradient of each row's loss: `[rows, 1]`."""
+        """Return the gradient of each row's loss, `[rows, 1]`."""
         return targets.row_gradients(launch[self.gradient], self.reduction)
 
 
 @dataclass(frozen=True, slots=True)
 class CrossEntropyGradient(_OfRowsGradient):
-    """Give the gradient of the input of a `CrossEntropy`.
+    """Compute the gradient of the input of a `CrossEntropy`.
 
     With u[r, c] the factor of −log(p[r, c]) in the loss of row r, and g[r] the gradient of that
     loss: `result[r, c] = g[r] · (p[r, c] · Σ u[r] − u[r, c])`.
     """
 
     element_flop = 6
-    """An element: maximum, subtract it, exponential, sum, scale, factor."""
+    """For each element: maximum, subtract it, exponential, sum, scale, factor."""
 
     gradient: ValueName
     input: ValueName
@@ -264,14 +263,14 @@ class CrossEntropyGradient(_OfRowsGradient):
 
 @dataclass(frozen=True, slots=True)
 class NegativeLogLikelihood(_OfRows):
-    """Take from each row of logarithms the one of the class that it should be, times −weight.
+    """The negative log-likelihood of each row's target class.
 
-    The loss of row r with target t is `−weights[t] · input[r, t]`, and 0 where the target is
-    ignored. The mean divides by the sum of the targets' weights.
+    The loss of row r with target t is `−weights[t] · input[r, t]`, and 0 if the target is ignored.
+    The mean divides by the sum of the targets' weights.
     """
 
     input: ValueName
-    """Shape (rows, classes); two-dimensional: logarithms of probabilities."""
+    """Log-probabilities, shape (rows, classes); two-dimensional."""
     targets: IndexName
     """Type i32, shape (rows, 1)."""
     weights: ParameterName | None = None
@@ -281,11 +280,11 @@ class NegativeLogLikelihood(_OfRows):
     reduction: Reduction = Reduction.MEAN
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch: a product and a sum a row."""
+        """Return the floating point operations: a product and a sum for each row."""
         return 2 * tensors[self.input].shape[0]
 
     def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
-        """Return an element a row, and the targets."""
+        """Return one element for each row, and the targets."""
         return (tensors[self.targets], tensors[self.targets])
 
     def evaluate(self, launch: Launch) -> Array:
@@ -294,7 +293,6 @@ class NegativeLogLikelihood(_OfRows):
         return self._reduce(launch, -targets.weights * launch[self.input][rows, targets.classes])
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add minus the weight where the target is."""
         for name in self.parameter_operands:
             backward.refuse(self, name, "weights of classes are no weights of a layer")
         backward.give(
@@ -311,13 +309,13 @@ class NegativeLogLikelihood(_OfRows):
 
 @dataclass(frozen=True, slots=True)
 class NegativeLogLikelihoodGradient(_OfRowsGradient):
-    """Give the gradient of the input of a `NegativeLogLikelihood`: −weight at each target."""
+    """Compute the input gradient of a `NegativeLogLikelihood`: −weight at each target."""
 
     element_flop = 0
 
     gradient: ValueName
     input: ValueName
-    """Only its shape is read."""
+    """The input of the loss, of which only the shape is read."""
     targets: IndexName
     """Type i32, shape (rows, 1)."""
     weights: ParameterName | None = None
@@ -329,7 +327,7 @@ class NegativeLogLikelihoodGradient(_OfRowsGradient):
         return (tensors[self.gradient], tensors[self.targets])
 
     def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch: two products a row."""
+        """Return the floating point operations: two products for each row."""
         return 2 * tensors[self.input].shape[0]
 
     def evaluate(self, launch: Launch) -> Array:
@@ -339,7 +337,7 @@ class NegativeLogLikelihoodGradient(_OfRowsGradient):
 
 @dataclass(frozen=True, slots=True)
 class LogSoftmax(Operation):
-    """Give the logarithm of a `Softmax`: `result[g] = input[g] − m − log(Σ exp(input[g] − m))`.
+    """The logarithm of softmax: `result[g] = input[g] − m − log(Σ exp(input[g] − m))`.
 
     m is the maximum of the group g of features of a row.
     """
@@ -361,13 +359,12 @@ class LogSoftmax(Operation):
         return _log_softmax(groups).reshape(rows.shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the gradient, less each share of its sum."""
         backward.give(self.input, LogSoftmaxGradient, gradient, self.result.name, self.groups)
 
 
 @dataclass(frozen=True, slots=True)
 class LogSoftmaxGradient(Operation):
-    """Give the gradient of the input of a `LogSoftmax` from its result.
+    """Compute the gradient of the input of a `LogSoftmax` from its result.
 
     For a group g of a row: `result[g] = gradient[g] − exp(logarithms[g]) · Σ gradient[g]`.
     """

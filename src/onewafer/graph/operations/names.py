@@ -1,7 +1,7 @@
-"""Names of tensors in the fields of an operation.
+"""The roles of names of tensors in the fields of an operation.
 
-The annotation of a field says what its name stands for. Readers that treat all operations alike
-(renaming, JSON, the order of operations) ask the annotations, so that an operation says it once.
+The annotation of a field says what its name stands for. Code that treats all operations alike
+(renaming, JSON, the order of operations) reads the annotations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Role(Enum):
-    """The kind of thing that a name stands for."""
+    """The role of a name."""
 
     VALUE = auto()
     INDEX = auto()
@@ -27,7 +27,7 @@ class Role(Enum):
 
 
 ValueName = Annotated[str, Role.VALUE]
-"""An input or a result that is computed with."""
+"""An input or a result that is numbers."""
 IndexName = Annotated[str, Role.INDEX]
 """An input or a result whose elements are indices, of type i32."""
 AnyName = Annotated[str, Role.ANY]

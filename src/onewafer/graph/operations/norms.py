@@ -1,4 +1,4 @@
-"""Operations that bring the features of a row, or groups of them, to one scale."""
+"""Norms and softmax over the features of a row, or groups of them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 SOFTMAX_FLOP = 5
-"""An element: maximum, subtract it, exponential, sum, divide; a score: scale, not divide."""
+"""For each element: maximum, subtract it, exponential, sum, divide; a score: scale, not divide."""
 
 
 class _Norm(Operation):
-    """An operation on each group of features alone; its parameters are vectors for a group."""
+    """An operation on each group of features separately; its parameters are vectors."""
 
     __slots__ = ()
 
@@ -74,7 +74,7 @@ class RmsNorm(_Norm):
     """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
     epsilon: float
     groups: int = 1
-    """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
+    """The number of groups of consecutive features: the heads, if each is normalized separately."""
 
     def evaluate(self, launch: Launch) -> Array:
         groups = _groups(launch[self.input], self.groups)
@@ -83,7 +83,6 @@ class RmsNorm(_Norm):
         return scaled.reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add what the scale of each group, and the weight, are responsible for."""
         numbers = self.epsilon, self.groups
         operands = gradient, self.input
         is_shared = backward.shape(self.weight) != backward.shape(self.input)[-1:]
@@ -93,10 +92,10 @@ class RmsNorm(_Norm):
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm(_Norm):
-    """Give each group of features of a row mean 0 and variance 1, and scale and shift it.
+    """Normalize each group of features of a row to mean 0 and variance 1, then scale and shift it.
 
-    For a group g of n features of a row, with the variance over n:
-    `result[g] = (input[g] − mean(input[g])) / √(variance(input[g]) + epsilon) · weight + bias`.
+    For a group g of n features of a row, with the variance over n: `result[g] = (input[g] −
+    mean(input[g])) / √(variance(input[g]) + epsilon) · weight + bias`.
     """
 
     element_flop = 7
@@ -109,7 +108,7 @@ class LayerNorm(_Norm):
     """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
     epsilon: float
     groups: int = 1
-    """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
+    """The number of groups of consecutive features: the heads, if each is normalized separately."""
 
     def evaluate(self, launch: Launch) -> Array:
         groups = _groups(launch[self.input], self.groups)
@@ -120,7 +119,6 @@ class LayerNorm(_Norm):
         return (scaled + bias).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add what mean and scale of each group, weight and bias are responsible for."""
         numbers = self.epsilon, self.groups
         operands = gradient, self.input
         features = backward.shape(self.input)[-1:]
@@ -132,13 +130,13 @@ class LayerNorm(_Norm):
 
 
 class _NormGradient(_Norm):
-    """An operation on each group of a gradient, and of what was normalised."""
+    """A gradient of a norm."""
 
     __slots__ = ()
 
     part = None
     _is_centred: ClassVar[bool]
-    """True if the mean of each group is taken from it first."""
+    """True if the norm subtracts the mean of each group first."""
 
     gradient: ValueName
 
@@ -147,7 +145,7 @@ class _NormGradient(_Norm):
         return wrong or wrong_gradient(tensors[self.gradient], tensors[self.input].shape)
 
     def _normalised(self, launch: Launch) -> tuple[Array, Array]:
-        """Return the groups of the input, brought to one scale, and the factors that did it."""
+        """Return the normalized groups of the input, and the factors of the normalization."""
         groups = _groups(launch[self.input], self.groups)
         if self._is_centred:
             groups = groups - groups.mean(axis=-1, keepdims=True)
@@ -157,7 +155,7 @@ class _NormGradient(_Norm):
 
 @dataclass(frozen=True, slots=True)
 class _NormInputGradient(_NormGradient):
-    """The gradient of the input, less the parts along the mean and the scale of each group."""
+    """The gradient of the input: without its components along scale and mean of each group."""
 
     gradient: ValueName
     input: ValueName
@@ -179,9 +177,9 @@ class _NormInputGradient(_NormGradient):
 
 @dataclass(frozen=True, slots=True)
 class RmsNormInputGradient(_NormInputGradient):
-    """Give the gradient of the input of an `RmsNorm`.
+    """Compute the gradient of the input of an `RmsNorm`.
 
-    For a group g, with n the normalised input, f its factor 1 / √(mean(input[g]²) + epsilon), and d
+    For a group g, with n the normalized input, f its factor 1 / √(mean(input[g]²) + epsilon), and d
     = gradient[g] · weight: `result[g] = f · (d − n · mean(d · n))`.
     """
 
@@ -192,9 +190,9 @@ class RmsNormInputGradient(_NormInputGradient):
 
 @dataclass(frozen=True, slots=True)
 class LayerNormInputGradient(_NormInputGradient):
-    """Give the gradient of the input of a `LayerNorm`.
+    """Compute the gradient of the input of a `LayerNorm`.
 
-    For a group g, with n the normalised input, f its factor 1 / √(variance(input[g]) + epsilon),
+    For a group g, with n the normalized input, f its factor 1 / √(variance(input[g]) + epsilon),
     and d = gradient[g] · weight: `result[g] = f · (d − mean(d) − n · mean(d · n))`.
     """
 
@@ -205,7 +203,7 @@ class LayerNormInputGradient(_NormInputGradient):
 
 @dataclass(frozen=True, slots=True)
 class _NormWeightGradient(_NormGradient):
-    """A sum over rows of products of a gradient with what was normalised; and over groups."""
+    """A sum of gradient times normalized input over rows, and over groups that share a weight."""
 
     gradient: ValueName
     input: ValueName
@@ -213,10 +211,10 @@ class _NormWeightGradient(_NormGradient):
     groups: int = 1
     """Groups of consecutive features of equal size."""
     is_shared: bool = True
-    """True if all groups have the same weight: the sum runs over them, too."""
+    """True if all groups have the same weight, so that the sum includes them."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the features of a group, or all."""
+        """Return the features of a group if groups share the weight, else all."""
         return (tensors[self.input].shape[-1] // (self.groups if self.is_shared else 1),)
 
     def count_flop(self, tensors: Tensors) -> int:
@@ -231,9 +229,9 @@ class _NormWeightGradient(_NormGradient):
 
 @dataclass(frozen=True, slots=True)
 class RmsNormWeightGradient(_NormWeightGradient):
-    """Give the gradient of the weight of an `RmsNorm`: `result = Σ gradient[g] · n`.
+    """Compute the gradient of the weight of an `RmsNorm`: `result = Σ gradient[g] · n`.
 
-    The sum runs over all rows, and all groups g that share a weight, with n the normalised input.
+    The sum is over all rows, and all groups g that share a weight, with n the normalized input.
     """
 
     element_flop = 5
@@ -243,9 +241,9 @@ class RmsNormWeightGradient(_NormWeightGradient):
 
 @dataclass(frozen=True, slots=True)
 class LayerNormWeightGradient(_NormWeightGradient):
-    """Give the gradient of the weight of a `LayerNorm`: `result = Σ gradient[g] · n`.
+    """Compute the gradient of the weight of a `LayerNorm`: `result = Σ gradient[g] · n`.
 
-    The sum runs over all rows, and all groups g that share a weight, with n the normalised input.
+    The sum is over all rows, and all groups g that share a weight, with n the normalized input.
     """
 
     element_flop = 7
@@ -255,7 +253,7 @@ class LayerNormWeightGradient(_NormWeightGradient):
 
 @dataclass(frozen=True, slots=True)
 class Softmax(Operation):
-    """Make the features of each group of a row positive numbers whose sum is 1.
+    """Softmax over each group of features of a row.
 
     For a group g of a row: `result[g] = exp(input[g] − max(input[g])) / Σ exp(input[g] − max)`.
     """
@@ -265,7 +263,7 @@ class Softmax(Operation):
 
     input: ValueName
     groups: int = 1
-    """Groups of consecutive features of equal size: the heads, where each has its own scores."""
+    """The number of groups of consecutive features: the heads, if each has its own scores."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         return wrong_groups(tensors[self.input].shape[-1], self.groups)
@@ -276,13 +274,12 @@ class Softmax(Operation):
         return (weights / weights.sum(axis=-1, keepdims=True)).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the gradient, less what the sum of each group takes, times the result."""
         backward.give(self.input, SoftmaxGradient, gradient, self.result.name, self.groups)
 
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxGradient(Operation):
-    """Give the gradient of the input of a `Softmax` from its result, the shares.
+    """Compute the gradient of the input of a `Softmax` from its result, `shares`.
 
     For a group g of a row: `result[g] = shares[g] · (gradient[g] − Σ gradient[g] · shares[g])`.
     """
@@ -307,7 +304,7 @@ class SoftmaxGradient(Operation):
 
 
 def _like(vector: Array, groups: Array) -> Array:
-    """Return the vector of each of some groups, or of all of them."""
+    """Return a vector as `[groups or 1, features of a group]`, which broadcasts over groups."""
     return vector.reshape(-1, groups.shape[-1])
 
 

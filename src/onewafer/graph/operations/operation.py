@@ -1,12 +1,11 @@
-"""The interface of the operations of a graph, for all its readers.
+"""The interface of the operations of a graph.
 
-Rows and features are the last two dimensions; operations that say "two-dimensional" need a tensor
-that has no others. Where an operation knows positions, its rows are consecutive tokens of one
+The last two dimensions are rows and features; operations that say "two-dimensional" need tensors
+that have no others. For operations that depend on positions, rows are consecutive tokens of one
 sequence: row r of a launch that begins at `start` is at position start + r.
 
-Where an operation works on feature maps (images and the like), its rows are the pixels of one
-feature map after the other, all pixels of a sample together, in reading order: sample · pixels + y
-· width + x.
+For operations on feature maps (images and the like), rows are the pixels of one feature map after
+the other, in reading order: sample · pixels + y · width + x.
 """
 
 from __future__ import annotations
@@ -37,43 +36,43 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.names import Role
 
     Tensors = Mapping[str, Tensor]
-    """The tensors of a graph by their names, or those before an operation."""
+    """Tensors of a graph by name: all of them, or those before an operation."""
     Backward = BackwardPass["Operation"]
-    """The writer of the rules of gradients."""
+    """The backward pass under construction, to which the rules of gradients add operations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The work of an operation in one pass, on whatever machine.
+    """The work of an operation in one pass, on any machine.
 
-    The rows of a graph are the new tokens of each of some sequences that have tokens behind them.
-    What is touched is counted in elements, since the formats of weights and of results may differ.
+    The rows of a graph are the new tokens of each of some sequences, which have earlier tokens.
+    Reads and writes are counted in elements, since the formats of weights and results may differ.
     """
 
     flop: int
-    """A multiply-add counts as two."""
+    """Floating point operations; a multiply-add counts as two."""
     weights: int
-    """Elements of parameters that are read, each once, however many sequences there are; of experts
-    those that all rows are expected to meet."""
+    """Elements of parameters that are read, once for all sequences; of experts, those that the rows
+    are expected to be routed to."""
     activations: int
-    """Elements of operands and results, each once, keys and values of new tokens included."""
+    """Elements of operands and results, each once, with keys and values of new tokens."""
     cached: int
     """Elements of keys and values of earlier tokens that are read, each once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation(ABC):
-    """One step of a graph: the tensor that it defines, the names that it reads, and numbers.
+    """One step of a graph: the result, the names of the operands, and numbers.
 
-    A new operation is a frozen dataclass in the file of its family, which answers the questions
-    below where the usual answer is wrong for it. The annotations of its fields say what their names
-    stand for (see `names`); JSON, renaming and the order of operations follow from them. All that
-    is known of it without torch and without a wafer stands in the class, the rule of its gradients
-    too. What only one reader does with an operation, the reader registers by class.
+    A new operation is a frozen dataclass in the file of its family, which overrides the methods
+    below whose defaults are wrong for it. The annotations of its fields say what names stand for
+    (see `names`); JSON, renaming and the order of operations are derived from them. Everything that
+    is known of an operation without torch and without a wafer is in its class, the rule of its
+    gradients included. What only one reader does with it is registered there, by class.
     """
 
     is_sequential: ClassVar[bool] = False
-    """True if the rows of a launch belong together, in their order."""
+    """True if results depend on the order or the position of the rows of a launch."""
     has_all_rows: ClassVar[bool] = False
     """True if its result must have all rows of a launch."""
     joins_rows: ClassVar[bool] = False
@@ -82,11 +81,11 @@ class Operation(ABC):
     """True if its result is indices, not numbers."""
 
     part: ClassVar[LayerPart | None] = None
-    """The part of the layer that it is of wherever it stands."""
+    """The part of the layer to which the operation always belongs; None: it depends."""
     places: ClassVar[Place] = Place.NOWHERE
-    """The places that it may have in a layer, if `part` does not say it."""
+    """The places that it may have in a layer, where `part` is None."""
     element_flop: ClassVar[int] = 1
-    """Floating point operations for each element of its result."""
+    """Floating point operations for each element of the result."""
     is_product: ClassVar[bool] = False
     """True if it is a product of matrices and nothing else."""
 
@@ -94,11 +93,11 @@ class Operation(ABC):
 
     @staticmethod
     def kinds() -> dict[str, type[Operation]]:
-        """Return the classes of operations by their names."""
+        """Return the classes of operations by name."""
         return {kind.__name__: kind for kind in _subclasses(Operation)}
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the shape that its result has if its operands are right: that of the first one."""
+        """Return the shape of the result for correct operands; by default that of the first one."""
         return tensors[self.activation_operands[0]].shape
 
     def wrong_number(self) -> str | None:
@@ -112,12 +111,12 @@ class Operation(ABC):
 
     @abstractmethod
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch whose tensors before it are known, computed by NumPy."""
+        """Return the result, computed by NumPy from the values of a launch."""
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add what its operands' gradients are computed with, given that of its result.
+        """Add operations that compute the operands' gradients from the result's `gradient`.
 
-        Raise GraphError if it has no rule. Its result is not indices.
+        Raise GraphError if there is no rule. It is not called for results that are indices.
         """
         del gradient
         for name in (*self.activation_operands, *self.parameter_operands):
@@ -126,22 +125,22 @@ class Operation(ABC):
     def count_flop(self, tensors: Tensors) -> int:
         """Return the floating point operations of a launch at position 0.
 
-        A multiply-add counts as two, a function of one element as one, a search as a comparison of
-        each element. Causal attention counts the keys that are not masked; a window counts all its
-        taps, those outside the feature map too, as PyTorch does.
+        A multiply-add counts as two, a function of one element as one, a search as one comparison
+        for each element. Causal attention counts the keys that are not masked; a window counts all
+        its taps, also those outside the feature map, as PyTorch does.
         """
         del tensors
         return self.element_flop * self.result.num_elements
 
     def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
-        """Return those that `torch.utils.flop_counter` counts: of products of matrices only."""
+        """Return the FLOP that `torch.utils.flop_counter` counts: those of matrix products."""
         del cached_tokens
         return self.count_flop(tensors) if self.is_product else 0
 
     def count_work(self, tensors: Tensors, *, sequences: int = 1, cached_tokens: int = 0) -> Work:
-        """Return its work for equal sequences, given the tensors of the new tokens of one.
+        """Return the work for equal sequences, given the tensors of one sequence's new tokens.
 
-        Only causal attention has earlier tokens: others read all rows of the pass, and no more.
+        Only causal attention reads earlier tokens; other operations read the rows of the pass.
         """
         if not self.moves_data:
             return Work(flop=0, weights=0, activations=0, cached=0)
@@ -154,32 +153,32 @@ class Operation(ABC):
         )
 
     def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
-        """Return what it reads of inputs and results, each once."""
+        """Return the inputs and results that it reads, each once."""
         return tuple(tensors[name] for name in dict.fromkeys(self.activation_operands))
 
     def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
-        """Return the elements that it reads of parameters, each once, for some equal sequences."""
+        """Return the elements of parameters that it reads, each once, for equal sequences."""
         del sequences
         return sum(tensors[name].num_elements for name in {*self.parameter_operands})
 
     def count_flop_after(self, tensors: Tensors, cached_tokens: int) -> int:
-        """Return its floating point operations after some tokens of its sequence."""
+        """Return the floating point operations after `cached_tokens` earlier tokens."""
         del cached_tokens
         return self.count_flop(tensors)
 
     def count_cached(self, tensors: Tensors, cached_tokens: int) -> int:
-        """Return the elements that it reads of earlier tokens of its sequence."""
+        """Return the elements of earlier tokens that it reads."""
         del tensors, cached_tokens
         return 0
 
     @property
     def draw(self) -> Draw | None:
-        """The draw from the seeds of a launch; None: nothing is drawn."""
+        """The random draw from the seeds of a launch; None: it draws nothing."""
         return None
 
     @property
     def moves_data(self) -> bool:
-        """True if it reads and writes: it is no view."""
+        """True if it reads and writes memory; false for a view."""
         return True
 
     @property
@@ -208,17 +207,17 @@ class Operation(ABC):
         return self._names(POSITION_TABLES)
 
     def renamed(self, names: Mapping[str, str]) -> Self:
-        """Return it with other names of tensors, old name → new one; others stay."""
+        """Return the operation with renamed tensors, old name → new name; other names stay."""
         changes = {field: _rename(getattr(self, field), names) for field in name_fields(type(self))}
         result = replace(self.result, name=names.get(self.result.name, self.result.name))
         return replace(self, result=result, **changes)
 
     def computed_again(self, names: Mapping[str, str]) -> Self:
-        """Return it with other names, for a backward pass that computes what led to it again."""
+        """Return the operation with new names, for its recomputation in a backward pass."""
         return self.renamed(names)
 
     def unnumbered(self) -> Self:
-        """Return what it has in common with those of equal layers, apart from names."""
+        """Return the operation without numbers that differ between equal layers."""
         return self
 
     def _names(self, roles: frozenset[Role]) -> tuple[str, ...]:
@@ -230,14 +229,14 @@ class Operation(ABC):
 
 
 def _rename(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401  # a field of names
-    """Return a name, several, or none, after the change."""
+    """Return the new name or names in a field; a field without names stays None."""
     if isinstance(value, str):
         return names.get(value, value)
     return value and tuple(names.get(name, name) for name in value)
 
 
 def _subclasses(kind: type[Operation]) -> Iterator[type[Operation]]:
-    """Yield the public dataclasses; one with slots comes after the class that it was made of."""
+    """Yield the public dataclasses; one with slots follows the class from which it was made."""
     for each in kind.__subclasses__():
         if "__dataclass_fields__" in vars(each) and not each.__name__.startswith("_"):
             yield each

@@ -1,4 +1,4 @@
-"""Factors and shifts of single pixels, which all samples share."""
+"""Factors and shifts of pixels, the same for all samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ScalePixels", "ShiftPixels", "SumSamples"]
 
 
 class _OfPixels(OfRows):
-    """An operation on samples of as many rows as a parameter has."""
+    """An operation on samples with a parameter that has a row for each pixel."""
 
     __slots__ = ()
 
@@ -45,9 +45,9 @@ class _OfPixels(OfRows):
 
 @dataclass(frozen=True, slots=True)
 class ScalePixels(_OfPixels):
-    """Multiply each element of every sample by a factor: `result[s, p, f] = input[s, p, f] · …`.
+    """Multiply every sample by factors: `result[s, p, f] = input[s, p, f] · factors[p, f]`.
 
-    The factor is `factors[p, f]`, for pixel p and feature f; two-dimensional.
+    For pixel p and feature f of sample s; two-dimensional.
     """
 
     input: ValueName
@@ -60,7 +60,6 @@ class ScalePixels(_OfPixels):
         return (self._cut(launch) * launch[self.factors]).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the products of the gradient with the factors, and with the input of all samples."""
         backward.give(self.input, ScalePixels, gradient, self.factors, self.rows)
         if backward.needs(self.factors):
             name, shape = f"{self.factors}.products", backward.shape(self.input)
@@ -70,7 +69,7 @@ class ScalePixels(_OfPixels):
 
 @dataclass(frozen=True, slots=True)
 class ShiftPixels(_OfPixels):
-    """Add to each element of every sample: `result[s, p, f] = input[s, p, f] + shifts[p, f]`.
+    """Add shifts to every sample: `result[s, p, f] = input[s, p, f] + shifts[p, f]`.
 
     For pixel p and feature f of sample s; two-dimensional.
     """
@@ -85,21 +84,20 @@ class ShiftPixels(_OfPixels):
         return (self._cut(launch) + launch[self.shifts]).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Pass the gradient on, and add it up over samples for the shifts."""
         backward.pass_on(self.input, gradient)
         backward.give(self.shifts, SumSamples, gradient, self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class SumSamples(_OfPixels):
-    """Add up the samples: `result[p, f] = Σₛ input[s, p, f]`; two-dimensional, one sample."""
+    """Sum all samples: `result[p, f] = Σₛ input[s, p, f]`; two-dimensional, one sample."""
 
     input: ValueName
     rows: int
-    """Rows of a sample, and of the result."""
+    """Rows of each sample, and of the result."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the pixels of one sample."""
+        """Return the shape of one sample."""
         return (self.rows, tensors[self.input].shape[-1])
 
     def count_flop(self, tensors: Tensors) -> int:

@@ -1,4 +1,4 @@
-"""Matrix products of two tensors of activations."""
+"""Batched matrix products of two activations."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["BatchedMatmul", "BatchedOuter"]
 
 @dataclass(frozen=True, slots=True)
 class BatchedMatmul(OnSamples):
-    """Multiply two tensors, sample by sample and group by group of features; two-dimensional.
+    """Multiply two tensors for each sample and each group of features; two-dimensional.
 
-    Of a sample, whose right operand has S rows, and of group g with K features of the left one:
-    `result[r, g·N + n] = Σₖ left[r, g·K + k] · right[k, g·N + n]`, where S = K, or transposed
+    For a sample, whose right operand has S rows, and group g with K features of the left operand:
+    `result[r, g·N + n] = Σₖ left[r, g·K + k] · right[k, g·N + n]`, where S = K; if transposed,
     `result[r, g·S + s] = Σₖ left[r, g·K + k] · right[s, g·K + k]`.
     """
 
@@ -34,19 +34,18 @@ class BatchedMatmul(OnSamples):
     left: ValueName
     right: ValueName
     groups: int
-    """Groups of consecutive features of equal size: the matrices of a sample, heads for example."""
+    """The number of groups of consecutive features: the matrices of a sample, such as heads."""
     rows: int
-    """Rows of the left operand and of the result that belong to a sample."""
+    """Rows of each sample, in the left operand and in the result."""
     is_transposed: bool
-    """True if the features of the right operand are what is summed over, not its rows."""
+    """True if the sum is over the features of the right operand, not over its rows."""
 
     @property
     def sample_rows(self) -> int:
-        """Rows of the left operand that belong to a sample."""
         return self.rows
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the rows of the left operand, with what each group of them is multiplied by."""
+        """Return the rows of the left operand, with columns from the right one for each group."""
         rows, right = tensors[self.left].shape[0], tensors[self.right].shape
         if not self.is_transposed:
             return (rows, right[1])
@@ -85,7 +84,6 @@ class BatchedMatmul(OnSamples):
         return products.reshape(len(left), -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the products of its result's gradient with the other operand."""
         numbers = self.groups, self.rows
         transposed = not self.is_transposed
         backward.give(
@@ -97,10 +95,10 @@ class BatchedMatmul(OnSamples):
 
 @dataclass(frozen=True, slots=True)
 class BatchedOuter(OnSamples):
-    """Multiply features by features over the rows of each sample, group by group; two-dimensional.
+    """Multiply features by features over the rows of each sample, by group; two-dimensional.
 
-    Of a sample and of group g with K features of the left operand and N of the right one:
-    `result[k, g·N + n] = Σᵣ left[r, g·K + k] · right[r, g·N + n]`.
+    For a sample, and group g with K features of the left operand and N of the right one: `result[k,
+    g·N + n] = Σᵣ left[r, g·K + k] · right[r, g·N + n]`.
     """
 
     is_product = True
@@ -108,17 +106,16 @@ class BatchedOuter(OnSamples):
     left: ValueName
     right: ValueName
     groups: int
-    """Groups of consecutive features of equal size: the matrices of a sample, heads for example."""
+    """The number of groups of consecutive features: the matrices of a sample, such as heads."""
     rows: int
-    """Rows of both operands that belong to a sample."""
+    """Rows of each sample, in both operands."""
 
     @property
     def sample_rows(self) -> int:
-        """Rows of the left operand that belong to a sample."""
         return self.rows
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return a row for each feature of a group of the left operand, of each sample."""
+        """Return a row for each feature of a group of the left operand, in each sample."""
         rows = self.count_samples(tensors) * (tensors[self.left].shape[1] // self.groups)
         return (rows, tensors[self.right].shape[1])
 

@@ -1,4 +1,4 @@
-"""Copies with which a backward pass begins the recomputation of a forward segment."""
+"""Copies that keep rows for the recomputation of layers in a backward pass."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ class _Copy(Operation):
         return launch[self.input]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Pass the gradient on."""
         backward.pass_on(self.input, gradient)
 
 
 @dataclass(frozen=True, slots=True)
 class Keep(_Copy):
-    """A copy that stays until it is recalled."""
+    """A copy that is kept until it is recalled."""
 
     input: ValueName
 
 
 @dataclass(frozen=True, slots=True)
 class Recall(_Copy):
-    """A copy of what was kept."""
+    """A copy of kept rows."""
 
     input: ValueName
     """The result of a `Keep`."""

@@ -1,4 +1,4 @@
-"""Operations that work on whole samples."""
+"""Operations on samples of several rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class OnSamples(Operation):
     """An operation on samples of several consecutive rows.
 
-    They are the pixels of a feature map, or the rows of a product.
+    The rows are the pixels of a feature map, or the rows of a product.
     """
 
     __slots__ = ()
@@ -25,15 +25,15 @@ class OnSamples(Operation):
     @property
     @abstractmethod
     def sample_rows(self) -> int:
-        """Rows of its first operand that belong to a sample."""
+        """Rows of each sample in the first operand."""
 
     def count_samples(self, tensors: Tensors) -> int:
-        """Return how many samples the rows of its first operand are."""
+        """Return the number of samples in the first operand."""
         return tensors[self.activation_operands[0]].shape[0] // self.sample_rows
 
 
 class OfRows(OnSamples):
-    """An operation on samples of a number of rows that it names."""
+    """An operation with a field for the number of rows of each sample."""
 
     __slots__ = ()
 
@@ -52,7 +52,7 @@ class OfRows(OnSamples):
 
 
 def not_of_samples(what: str, sample_rows: int, source: Tensor) -> str | None:
-    """Return what is wrong with an input if its rows are not those of samples; None if they are.
+    """Return an error about an input whose rows are not whole samples, or None.
 
     `what` says how many rows a sample has.
     """

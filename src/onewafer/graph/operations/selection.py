@@ -1,4 +1,4 @@
-"""The largest elements of a row, elements by their indices, and rows one after the other."""
+"""The largest elements of rows, elements at indices, and concatenation."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["Concatenate", "Gather", "GatherGradient", "SliceFeatures", "TopIndic
 
 @dataclass(frozen=True, slots=True)
 class TopIndices(Operation):
-    """Find the largest elements of each row, the largest first: `result[…, j]` is a feature.
+    """Find the indices of the largest features of each row, the largest first.
 
-    Of equals (−0 is equal to +0) the first one comes first; NaN is above all numbers. The result
-    has type i32, shape (…, count); all other operations compute floating-point numbers.
+    Of equal features (−0 equals +0) the first index comes first; NaN is above all numbers. The
+    result has type i32, shape (…, count); all other operations compute floating-point numbers.
     """
 
     places = Place.IN_HEAD
@@ -33,10 +33,10 @@ class TopIndices(Operation):
 
     input: ValueName
     count: int
-    """How many; 1: the argmax of each row."""
+    """The number of indices for each row; 1 is the argmax."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the rows of the input, with as many features as it finds."""
+        """Return the rows of the input with `count` columns."""
         return (*tensors[self.input].shape[:-1], self.count)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
@@ -59,17 +59,17 @@ class TopIndices(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Gather(Operation):
-    """Take some features of each row: `result[…, j] = input[…, indices[…, j]]`."""
+    """Gather features of each row: `result[…, j] = input[…, indices[…, j]]`."""
 
     places = Place.IN_HEAD
     element_flop = 0
 
     input: ValueName
     indices: IndexName
-    """Type i32, a row for each row of the input; an index outside the features is a bug."""
+    """Type i32, with a row for each row of the input; an invalid index is a bug."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return an element for each index."""
+        """Return the shape of the indices."""
         return tensors[self.indices].shape
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
@@ -86,7 +86,6 @@ class Gather(Operation):
         return np.take_along_axis(launch[self.input], launch[self.indices], -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the elements of the gradient at the features that they are of."""
         operands = gradient, self.indices
         if backward.needs(self.input):
             backward.give(self.input, GatherGradient, *operands, backward.shape(self.input)[-1])
@@ -94,11 +93,11 @@ class Gather(Operation):
 
 @dataclass(frozen=True, slots=True)
 class GatherGradient(Operation):
-    """Add up elements by features: `result[…, i] = Σⱼ gradient[…, j]` where `indices[…, j] = i`."""
+    """Sum gradients by feature: `result[…, i] = Σⱼ gradient[…, j]` where `indices[…, j] = i`."""
 
     gradient: ValueName
     indices: IndexName
-    """Type i32, the shape of the gradient."""
+    """Type i32, of the shape of the gradient."""
     features: int
     """Features of the result."""
 
@@ -125,19 +124,19 @@ class GatherGradient(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Concatenate(Operation):
-    """Put the features of several tensors one after the other in each row."""
+    """Concatenate the features of several tensors in each row."""
 
     places = Place.JOINING | Place.IN_HEAD
     element_flop = 0
 
     inputs: tuple[ValueName, ...]
-    """At least one."""
+    """At least one tensor."""
 
     def wrong_number(self) -> str | None:
         return None if self.inputs else "it has no operands"
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the rows of the first one, with the features of all."""
+        """Return the rows of the first tensor with the features of all."""
         shapes = [tensors[name].shape for name in self.inputs]
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
@@ -151,7 +150,6 @@ class Concatenate(Operation):
         return np.concatenate([launch[name] for name in self.inputs], -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the features of each operand."""
         first = 0
         for name in self.inputs:
             features = backward.shape(name)[-1]
@@ -171,7 +169,7 @@ class SliceFeatures(Operation):
     features: int
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the rows of the input with some features."""
+        """Return the rows of the input with the features of the slice."""
         return (*tensors[self.input].shape[:-1], self.features)
 
     def wrong_operand(self, tensors: Tensors) -> str | None:

@@ -1,4 +1,4 @@
-"""Look-ups, positions, and single rows of a launch."""
+"""Table lookups, positions, and single rows of a launch."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Embedding(Operation):
-    """Look rows up in a table: `result[r] = table[indices[r, 0]]`; two-dimensional."""
+    """Look up rows of a table: `result[r] = table[indices[r, 0]]`; two-dimensional."""
 
     part = LayerPart.EMBEDDING
     element_flop = 0
 
     indices: IndexName
-    """Type i32, shape (rows, 1), an input or a result; an index outside the table is a bug."""
+    """Type i32, shape (rows, 1); an index outside the table is a bug."""
     table: ParameterName
     """A parameter of shape (number of rows to choose from, features)."""
     padding: int | None = None
-    """The row of the table that gets no gradient; None: all rows get theirs."""
+    """The row of the table that gets no gradient, if there is one."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the indices with the features of the table."""
@@ -59,7 +59,7 @@ class Embedding(Operation):
         return wrong_table(tensors[self.table], "number of rows to choose from")
 
     def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
-        """Return the elements of the rows that are looked up."""
+        """Return the elements of the looked-up rows."""
         del tensors
         return self.result.num_elements * sequences
 
@@ -73,7 +73,6 @@ class Embedding(Operation):
         return table[indices]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the rows of the gradient to the rows of the table that were looked up."""
         if backward.needs(self.table):
             rows = backward.shape(self.table)[0]
             wanted = gradient, self.indices, rows, self.padding
@@ -82,9 +81,9 @@ class Embedding(Operation):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingGradient(Operation):
-    """Add up rows for each row of a table: `result[i] = Σ gradient[r]` over `indices[r, 0] = i`.
+    """Sum gradients by row of a table: `result[i] = Σ gradient[r]` where `indices[r, 0] = i`.
 
-    That of the `padding` is 0.
+    The row `padding` is 0.
     """
 
     gradient: ValueName
@@ -93,7 +92,7 @@ class EmbeddingGradient(Operation):
     table_rows: int
     """Rows of the table, and of the result."""
     padding: int | None = None
-    """The row of the table that gets no gradient; None: all rows get theirs."""
+    """The row of the table that gets no gradient, if there is one."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the table with the features of the gradient."""
@@ -122,7 +121,7 @@ class EmbeddingGradient(Operation):
 
 @dataclass(frozen=True, slots=True)
 class PositionEmbedding(Operation):
-    """Take the rows of a table at the positions of the launch: `result[r] = table[start + r]`."""
+    """Look up the rows of a table at the launch's positions: `result[r] = table[start + r]`."""
 
     part = LayerPart.EMBEDDING
     element_flop = 0
@@ -133,14 +132,14 @@ class PositionEmbedding(Operation):
     """A parameter of shape (positions, features)."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the features of the table; it reads no tensor that could say the rows."""
+        """Return the shape with the table's features; no operand determines the rows."""
         return (self.result.shape[0], tensors[self.table].shape[-1])
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         return wrong_table(tensors[self.table], "positions")
 
     def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
-        """Return the elements of the rows that are looked up."""
+        """Return the elements of the looked-up rows."""
         del tensors
         return self.result.num_elements * sequences
 
@@ -148,7 +147,6 @@ class PositionEmbedding(Operation):
         return launch.at_positions(self.table)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the rows of the gradient at the positions of the launch."""
         if backward.needs(self.table):
             positions = backward.shape(self.table)[0]
             backward.give(self.table, PositionEmbeddingGradient, gradient, positions)
@@ -156,14 +154,14 @@ class PositionEmbedding(Operation):
 
 @dataclass(frozen=True, slots=True)
 class PositionEmbeddingGradient(Operation):
-    """Put rows at the positions of the launch: `result[start + r] = gradient[r]`; others are 0."""
+    """Place rows at the launch's positions: `result[start + r] = gradient[r]`; others are 0."""
 
     element_flop = 0
     is_sequential = True
 
     gradient: ValueName
     positions: int
-    """Rows of the table, and of the result."""
+    """Rows of the table and of the result."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return a row for each position."""
@@ -186,7 +184,7 @@ class PositionEmbeddingGradient(Operation):
 
 
 class _Rotation(Operation):
-    """An operation on pairs of features of each head, by angles of the position."""
+    """A rotation of pairs of features in each head by angles of the position."""
 
     __slots__ = ()
 
@@ -202,7 +200,7 @@ class _Rotation(Operation):
 
     @property
     def num_swapped(self) -> int:
-        """Features at the beginning of a head whose halves are paired."""
+        """Features at the beginning of a head that are paired by halves."""
         whole = self.result.shape[-1] // self.heads
         return whole if self.swapped is None else self.swapped
 
@@ -222,7 +220,7 @@ class _Rotation(Operation):
         return not_a_matrix("input", source)
 
     def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
-        """Return the elements of the rows of both tables, which are the same for all sequences."""
+        """Return the elements of the looked-up rows of both tables, once for all sequences."""
         del sequences
         return 2 * self.result.shape[0] * tensors[self.cosine].shape[-1]
 
@@ -234,7 +232,7 @@ class _Rotation(Operation):
         return heads, cosine, launch.at_positions(self.sine)[:, np.newaxis]
 
     def _rotated(self, heads: Array) -> Array:
-        """Return −b in the place of a, and a in that of b, for each pair a, b of features."""
+        """Return, for each pair a, b of features, −b in the place of a, and a in that of b."""
         count = self.num_swapped
         first, second = np.split(heads[..., :count], 2, axis=-1)
         even, odd = heads[..., count::2], heads[..., count + 1 :: 2]
@@ -246,9 +244,8 @@ class _Rotation(Operation):
 class Rotary(_Rotation):
     """Rotate pairs of features of each head by angles of the position; two-dimensional.
 
-    For a head x at position p and each pair of features a, b:
-    `result[a] = x[a] · cosine[p, a] − x[b] · sine[p, a]` and
-    `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
+    For a head x at position p and each pair of features a, b: `result[a] = x[a] · cosine[p, a] −
+    x[b] · sine[p, a]` and `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
     """
 
     places = Place.BEFORE_ATTENTION
@@ -259,17 +256,16 @@ class Rotary(_Rotation):
     sine: PositionTableName
     """A parameter of shape (positions, features of a head)."""
     heads: int
-    """Groups of consecutive features that are rotated alike."""
+    """The number of heads, which are rotated alike."""
     swapped: int | None = None
-    """Features at the beginning of a head whose first half is paired with the second half, None:
-    all of them; the features after them are paired with their neighbours."""
+    """Features at the beginning of a head whose first half is paired with the second half (None:
+    all); the features after them are paired with their neighbours."""
 
     def evaluate(self, launch: Launch) -> Array:
         heads, cosine, sine = self._heads_and_tables(launch)
         return (heads * cosine + self._rotated(heads) * sine).reshape(len(heads), -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the gradient, rotated back."""
         for table in (self.cosine, self.sine):
             backward.refuse(self, table, "a table of angles is no weight")
         numbers = self.heads, self.swapped
@@ -278,11 +274,10 @@ class Rotary(_Rotation):
 
 @dataclass(frozen=True, slots=True)
 class RotaryGradient(_Rotation):
-    """Apply the transposed matrix of a `Rotary`, which rotates back; two-dimensional.
+    """Multiply by the transposed matrix of a `Rotary`, which rotates back; two-dimensional.
 
-    For each pair of features a, b of a gradient g at position p:
-    `result[a] = g[a] · cosine[p, a] + g[b] · sine[p, b]` and
-    `result[b] = g[b] · cosine[p, b] − g[a] · sine[p, a]`.
+    For each pair of features a, b of a gradient g at position p: `result[a] = g[a] · cosine[p, a] +
+    g[b] · sine[p, b]` and `result[b] = g[b] · cosine[p, b] − g[a] · sine[p, a]`.
     """
 
     gradient: ValueName
@@ -292,7 +287,7 @@ class RotaryGradient(_Rotation):
     """A parameter of shape (positions, features of a head)."""
     heads: int
     swapped: int | None = None
-    """Features at the beginning of a head whose halves are paired, None: all of them."""
+    """Features at the beginning of a head that are paired by halves; None: all."""
 
     def evaluate(self, launch: Launch) -> Array:
         heads, cosine, sine = self._heads_and_tables(launch)
@@ -333,7 +328,6 @@ class FirstRow(_OneRow):
         return launch[self.input][:1]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the row of the gradient as the first of all."""
         backward.give(self.input, FirstRowGradient, gradient, self.input)
 
 
@@ -341,7 +335,7 @@ class FirstRow(_OneRow):
 class LastRow(_OneRow):
     """Take the last valid row of the launch; two-dimensional, the result has one row.
 
-    In a graph for several sequences, the last row of each that the launch has rows of.
+    In a graph for several sequences, it takes the last row of each slot of the launch.
     """
 
     input: ValueName
@@ -353,11 +347,10 @@ class LastRow(_OneRow):
         return (self.sequences, tensors[self.input].shape[-1])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch, which has rows of one sequence here."""
+        """Return the result in a launch of one slot."""
         return launch[self.input][-1:]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the row of the gradient as the last of all."""
         if self.sequences > 1:
             backward.refuse(self, self.input, "only that of one sequence is")
         backward.give(self.input, LastRowGradient, gradient, self.input)
@@ -380,7 +373,6 @@ class RowAt(_OneRow):
         return rows[row : row + 1]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
-        """Add the row of the gradient in the place of the row that was taken."""
         backward.give(self.input, RowAtGradient, gradient, self.input, self.index)
 
 
@@ -396,7 +388,7 @@ def _row_of(index: str, launch: Launch, rows: int) -> int:
 
 
 class _OneRowGradient(Operation):
-    """An operation that puts one row among zeros."""
+    """An operation that places one row among zeros."""
 
     __slots__ = ()
 
@@ -426,7 +418,7 @@ class _OneRowGradient(Operation):
 
 @dataclass(frozen=True, slots=True)
 class FirstRowGradient(_OneRowGradient):
-    """Put the row of a gradient before rows of zeros, as many as the launch has."""
+    """Place the row of a gradient before rows of zeros, as many as the launch has."""
 
     gradient: ValueName
     input: ValueName
@@ -438,7 +430,7 @@ class FirstRowGradient(_OneRowGradient):
 
 @dataclass(frozen=True, slots=True)
 class LastRowGradient(_OneRowGradient):
-    """Put the row of a gradient in the place of the last valid row, after rows of zeros."""
+    """Place the row of a gradient at the last valid row, after rows of zeros."""
 
     gradient: ValueName
     input: ValueName
@@ -450,7 +442,7 @@ class LastRowGradient(_OneRowGradient):
 
 @dataclass(frozen=True, slots=True)
 class RowAtGradient(_OneRowGradient):
-    """Put the row of a gradient in the place that an index names, among rows of zeros."""
+    """Place the row of a gradient at an indexed row, among rows of zeros."""
 
     gradient: ValueName
     input: ValueName
