@@ -143,7 +143,7 @@ class ElementLoss(_OfElements):
 
     input: ValueName
     target: ValueName
-    """Of the shape of the input."""
+    """A target for each element, of the shape of the input."""
     function: LossFunction
     reduction: Reduction = Reduction.MEAN
     scale: float = 1.0
