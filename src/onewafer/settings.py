@@ -297,18 +297,13 @@ def check_trace_file(text: str, origin: str) -> Path:
     Raises:
         ConfigurationError: its ending is that of no format, or there is no such folder.
     """
-    path = Path(text)
-    if path.suffix not in TRACE_ENDINGS:
+    if Path(text).suffix not in TRACE_ENDINGS:
         raise ConfigurationError(
             f"{origin} {text}: the ending of the name says the format: .perfetto-trace (or "
             ".pftrace) for ui.perfetto.dev, .log for wse-viz, .txt for cycles by source line, "
             ".wafer-trace for all of it"
         )
-    if path.is_dir():
-        raise ConfigurationError(f"{origin} {text}: that is a folder; name a file")
-    if not path.absolute().parent.is_dir():
-        raise ConfigurationError(f"{origin} {text}: there is no folder {path.absolute().parent}")
-    return path.absolute()
+    return check_record_file(text, origin)
 
 
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

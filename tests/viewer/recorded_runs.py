@@ -10,8 +10,8 @@ import numpy as np
 from onewafer.image import Opcode, ScalarType, SourceLocation, make_image
 from onewafer.recording import (
     WINDOW_STEP,
+    LaunchReport,
     Operation,
-    RecordedLaunch,
     RecordingFile,
     Split,
     Tensor,
@@ -65,7 +65,7 @@ def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True, cy
     """Record two programs on a rectangle, all numbers different from PE to PE."""
     image = make_grid(width, height)
     windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
-    launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
+    launches = (LaunchReport("first", 20, 160), LaunchReport(EVIL, 160, 400))
     told = {"windows": windows, "operations": OPERATIONS, "launches": launches, "is_over": is_over}
     told |= {"cycles": cycles, "memory": MEMORY}
     if num_windows:

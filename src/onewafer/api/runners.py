@@ -226,7 +226,7 @@ def load(asked: LoadArguments) -> Runner:
         is_reviewed=True,
     )
     if recorder is not None:
-        recorder.finish_with(device)
+        recorder.end_with(device)
     device.load()
     device.settle()
     return Runner(device)

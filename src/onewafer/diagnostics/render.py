@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.diagnostics.diagnostic import Annotation, Diagnostic, Severity, SourceFile
-from onewafer.terminal import escaped
+from onewafer.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -229,14 +229,7 @@ def _window(text: str, marks: Sequence[_Mark]) -> tuple[str, Sequence[_Mark]]:
 
 def _visible(text: str) -> str:
     """Expand tabs and spell control characters out, which would break the alignment."""
-    return "".join(
-        " " * _TAB_WIDTH
-        if character == "\t"
-        else character
-        if character.isprintable()
-        else escaped(ord(character))
-        for character in text.rstrip("\r")
-    )
+    return visible(text.rstrip("\r").replace("\t", " " * _TAB_WIDTH))
 
 
 def _width(text: str) -> int:

@@ -7,7 +7,6 @@ from onewafer.host.runs import short_traceback as _  # noqa: F401
 
 # isort: split
 from onewafer.host.device.device import Device
-from onewafer.host.program.bindir import find_folder
 from onewafer.host.program.exports import suggest
 from onewafer.host.program.host_buffer import MemcpyDataType, MemcpyOrder
 from onewafer.host.program.stream_ports import StreamPort, load_stream_ports, save_stream_ports
@@ -36,8 +35,8 @@ from onewafer.host.runs.recorder import (
 )
 from onewafer.host.runs.review import checking_of
 from onewafer.host.runs.samples import Whereabouts, addresses_of
-from onewafer.host.runs.simulation_record import LaunchReport
 from onewafer.host.runs.tracing import convert_trace
+from onewafer.host.sdk.arguments import find_folder
 from onewafer.host.sdk.arrays import input_array_to_u32, memcpy_view
 from onewafer.host.sdk.debug_trace import DebugUtil
 from onewafer.host.sdk.geometry import IntRectangle, IntVector
@@ -52,6 +51,7 @@ from onewafer.host.sdk.platform import (
 )
 from onewafer.host.sdk.runtime import SdkRuntime, Task
 from onewafer.host.sdk.timing import calculate_cycles, float_to_hex, make_u48, sub_ts
+from onewafer.recording import LaunchReport
 
 __all__ = [
     "AT_THE_END",

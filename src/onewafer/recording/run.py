@@ -156,12 +156,17 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedLaunch:
-    """A function that the host launched."""
+class LaunchReport:
+    """One launch: from the cycle of the host's command until the fabric is at rest."""
 
     name: str
     start_cycle: int
     end_cycle: int
+
+    @property
+    def cycles(self) -> int:
+        """Cycles that the launch took."""
+        return self.end_cycle - self.start_cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +195,7 @@ class RunHeader:
     """Why the run did not end well; empty: it did."""
     reasons: tuple[str, ...] = ()
     """Why units wait: the number in `waits_for` is an index."""
-    launches: tuple[RecordedLaunch, ...] = ()
+    launches: tuple[LaunchReport, ...] = ()
     tensors: tuple[Tensor, ...] = ()
     splits: tuple[Split, ...] = ()
     windows: tuple[Window, ...] = ()

@@ -11,8 +11,7 @@ from onewafer.terminal.notebook import NotebookLine, find_notebook
 from onewafer.terminal.progress import ProgressBar, progress_bar, progress_line, text_column
 from onewafer.terminal.shown import SHOWN_COLUMNS, Shown
 from onewafer.terminal.standing_line import StandingLine
-from onewafer.terminal.text import printable
-from onewafer.terminal.user_text import cut, cut_words, escaped, quoted, visible
+from onewafer.terminal.user_text import cut, cut_words, escaped, printable, quoted, visible
 
 if TYPE_CHECKING:
     from onewafer.terminal.console import PlainConsole, labelled, stdout_console, to_text

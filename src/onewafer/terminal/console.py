@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.terminal.text import printable
+from onewafer.terminal.user_text import printable
 from onewafer.units import format_rate
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.terminal.text import printable
+from onewafer.terminal.user_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from onewafer.terminal.text import printable
+from onewafer.terminal.user_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

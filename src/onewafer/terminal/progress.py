@@ -13,7 +13,7 @@ from time import perf_counter  # decides what is seen; results do not know
 from typing import TYPE_CHECKING
 
 from onewafer.terminal.notebook import NotebookLine, find_notebook
-from onewafer.terminal.text import printable
+from onewafer.terminal.user_text import printable
 from onewafer.units import format_duration, format_rate
 
 if TYPE_CHECKING:

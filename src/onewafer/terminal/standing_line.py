@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from time import perf_counter  # decides what is seen; results do not know
 from typing import TYPE_CHECKING
 
-from onewafer.terminal.text import printable
+from onewafer.terminal.user_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

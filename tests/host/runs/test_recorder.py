@@ -23,7 +23,7 @@ def recorded(path, image):
     said = []
     recorder = RunRecorder(path, Recorded("streaming", SourceTexts({})), said.append)
     device = Device(image, WSE3, engine="reference", recorder=recorder)
-    recorder.finish_with(device)
+    recorder.end_with(device)
     device.load()
     return device, said
 

@@ -24,8 +24,8 @@ from onewafer.host.program.exports import ExportTable
 from onewafer.host.program.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
 from onewafer.host.runs.limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.runs.review import RunReview
-from onewafer.host.runs.simulation_record import LaunchReport
-from onewafer.host.runs.tracing import record
+from onewafer.host.runs.tracing import Recording
+from onewafer.recording import LaunchReport
 from onewafer.simulator import DEFAULT_ENGINE, NO_CHECKING, Machine, announce_compilation
 from onewafer.trace import Detail, EventFork
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from onewafer.host.runs.progress import RunObserver
     from onewafer.host.runs.readers import RunReader
     from onewafer.host.runs.recorder import RunRecorder
-    from onewafer.host.runs.tracing import Recording
     from onewafer.image import Export, WaferImage
     from onewafer.simulator import Checking
     from onewafer.trace import EventSink
@@ -187,13 +186,15 @@ class Device:
         if self._phase is not _Phase.CREATED:
             raise HostError(f"cannot load: the device is {self._phase.value}")
         if self._trace_files or self._log_parts:
-            self._recording = record(
+            self._recording = Recording(
                 self._trace_files,
-                self,
+                self.image,
+                self.architecture,
                 self._limits.observer,
                 log_parts=self._log_parts,
                 listener=None if self._recorder is None else self._recorder.note_trace,
             )
+            self._recording.end_with(self)
         machine = Machine(
             self.image,
             self.architecture,

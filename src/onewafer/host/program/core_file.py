@@ -15,6 +15,7 @@ import numpy as np
 from onewafer.errors import HostError
 from onewafer.files.foreign_bytes import DAMAGES, parse_array, read_member
 from onewafer.files.whole_files import check_file, whole_file
+from onewafer.host.program.exports import to_program
 from onewafer.image import SectionKind, SymbolKind
 
 if TYPE_CHECKING:
@@ -132,12 +133,7 @@ class Core:
     def _place(self, x: int, y: int) -> tuple[int, int]:
         """Return the number of the program of a PE, and the row of the PE in its block."""
         image = self._image
-        column, line = x - image.offset_x, y - image.offset_y
-        if not (0 <= column < image.width and 0 <= line < image.height):
-            raise HostError(
-                f"fabric PE ({x}, {y}) is outside the program, which is {image.width}×"
-                f"{image.height} at fabric ({image.offset_x}, {image.offset_y})"
-            )
+        column, line = to_program(image, x, y)
         owners = image.program_of_pe.reshape(-1)
         index = line * image.width + column
         if owners[index] < 0:

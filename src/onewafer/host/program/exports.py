@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -122,6 +122,38 @@ def suggest(name: object, names: tuple[str, ...]) -> str:
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"its names are {', '.join(map(repr, names))}" if names else "it has no names at all"
+
+
+def find_variable(
+    variables: Mapping[str, Symbol], name: object, element: np.dtype[Any], *, where: str
+) -> Symbol:
+    """Return the variable of a PE that a script names, to be read as elements of a dtype.
+
+    Raises:
+        HostError: there is none, or its size is no multiple of the element's.
+    """
+    found = next((symbol for known, symbol in variables.items() if known == name), None)
+    if found is None:
+        hint = suggest(name, tuple(variables))
+        raise HostError(f"{where} has no variable {name!r} that its program uses; {hint}")
+    if found.num_bytes % element.itemsize:
+        raise HostError(f"{name!r} has {found.num_bytes} bytes, no whole number of {element}")
+    return found
+
+
+def to_program(image: WaferImage, x: int, y: int) -> tuple[int, int]:
+    """Return the coordinates in the program of a PE at fabric coordinates.
+
+    Raises:
+        HostError: the PE is outside the program.
+    """
+    column, row = x - image.offset_x, y - image.offset_y
+    if not (0 <= column < image.width and 0 <= row < image.height):
+        raise HostError(
+            f"fabric PE ({x}, {y}) is outside the program, which is {image.width}×"
+            f"{image.height} at fabric ({image.offset_x}, {image.offset_y})"
+        )
+    return column, row
 
 
 def _is_pointer(symbol: Symbol) -> bool:

@@ -12,12 +12,13 @@ ended      the run is over
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onewafer.errors import SimulationError
     from onewafer.host.runs.progress import Clock
-    from onewafer.host.runs.simulation_record import LaunchReport
+    from onewafer.recording import LaunchReport
     from onewafer.simulator import Machine
     from onewafer.trace import EventSink
 
@@ -56,3 +57,7 @@ class RunReader:
 
     def ended(self, *, is_well: bool) -> None:
         """Finish, after success (`is_well`) or not; a second call has no effect."""
+
+    def end_with(self, owner: object) -> None:
+        """Finish when an object is finalised, or at the end of the process, unless done before."""
+        weakref.finalize(owner, self.ended, is_well=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from onewafer.recording import (
     NOT_WAITING,
     SRAM_COLUMNS,
     WAVELET_COLUMNS,
-    RecordedLaunch,
     RunHeader,
     SourceFiles,
     column_of_register,
@@ -44,9 +42,8 @@ if TYPE_CHECKING:
     from onewafer.errors import SimulationError
     from onewafer.host.runs.progress import Clock
     from onewafer.host.runs.samples import Whereabouts
-    from onewafer.host.runs.simulation_record import LaunchReport
     from onewafer.image import WaferImage
-    from onewafer.recording import FindSource, Operation, Split, Tensor
+    from onewafer.recording import FindSource, LaunchReport, Operation, Split, Tensor
     from onewafer.settings import Settings
     from onewafer.simulator import Machine, Statistics
     from onewafer.trace.formats import Trace
@@ -149,7 +146,7 @@ class RunRecorder(RunReader):
         self._longest: _Measured | None = None
         self._sources: Mapping[str, str] | None = None
         self._failure = ""
-        self._launches: list[RecordedLaunch] = []
+        self._launches: list[LaunchReport] = []
         self._provenance = read_provenance()
         try:
             try_to_write(path)
@@ -158,12 +155,8 @@ class RunRecorder(RunReader):
                 f"{path}: the recording cannot be written: {error.strerror or error}"
             ) from None
 
-    def finish_with(self, owner: object) -> None:
-        """Finish when an object is finalised, or at the end of the process, unless done before."""
-        weakref.finalize(owner, self.ended, is_well=False)
-
     def let_go(self) -> None:
-        """Let the machine go, which has ended well if it did not fail; `finish` writes the file."""
+        """Release the machine, which ended well if it did not fail; `finish` writes the file."""
         self._keep_longest(self._failure)
 
     def loaded(self, machine: Machine, clock: Clock) -> None:
@@ -177,7 +170,6 @@ class RunRecorder(RunReader):
         self.next_look = self._samples.next_look
 
     def look(self, machine: Machine) -> None:
-        """Take a sample."""
         if self._samples is not None:
             self._samples.look(machine)
             self.next_look = self._samples.next_look
@@ -196,7 +188,7 @@ class RunRecorder(RunReader):
 
     def launched(self, launch: LaunchReport) -> None:
         """Note a launch; write a live recording after the first: there may be no other one."""
-        self._launches.append(RecordedLaunch(launch.name, launch.start_cycle, launch.end_cycle))
+        self._launches.append(launch)
         if len(self._launches) == 1:
             self._next_write = 0.0
         self.paused()
@@ -206,11 +198,9 @@ class RunRecorder(RunReader):
         self._traced = take_trace(trace)
 
     def failed(self, error: SimulationError) -> None:
-        """Note the error that ended the run."""
         self._failure = str(error)
 
     def ended(self, *, is_well: bool) -> None:
-        """Write the file, once."""
         self.finish(ended_well=is_well)
 
     def finish(self, *, ended_well: bool = False, flop_share: float | None = None) -> None:

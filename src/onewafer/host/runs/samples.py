@@ -164,7 +164,6 @@ class RunSamples(RunReader):
         self.next_look = min(cycle + until, self._next_window)
 
     def look(self, machine: Machine) -> None:
-        """Sample the steps of PEs, and end the window if it is over."""
         steps = None if self._steps is None else self._steps.look(machine)
         if machine.cycle >= self._next_window:
             self._end_window(machine, steps)

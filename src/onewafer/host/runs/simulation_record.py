@@ -11,22 +11,10 @@ from onewafer.files.whole_files import write_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onewafer.recording import LaunchReport
+
 
 FILE_NAME = "simulation.json"
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchReport:
-    """One launch: from the cycle of the host's command until the fabric is at rest."""
-
-    name: str
-    start_cycle: int
-    end_cycle: int
-
-    @property
-    def cycles(self) -> int:
-        """Cycles that the launch took."""
-        return self.end_cycle - self.start_cycle
 
 
 @dataclass(frozen=True, slots=True)

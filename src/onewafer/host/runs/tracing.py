@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.errors import ConfigurationError, TraceError
 from onewafer.files.foreign_bytes import DAMAGES
@@ -67,38 +66,6 @@ T = TypeVar("T")
 _WITH_INSTRUCTIONS = frozenset((".log", ".txt", ".wafer-trace"))
 
 
-class Traced(Protocol):
-    """The subject of the trace."""
-
-    image: WaferImage
-    architecture: Architecture
-
-
-def record(
-    files: Sequence[Path],
-    device: Traced,
-    observer: RunObserver,
-    *,
-    log_parts: Sequence[str] = (),
-    listener: TraceListener | None = None,
-) -> Recording:
-    """Return a recording that writes `files` at the end of the device's run, whichever that is.
-
-    If `log_parts` has any, it writes lines of these kinds to `sim.log` in the working directory.
-    The listener gets the trace then, too.
-
-    Raises:
-        ConfigurationError: nothing can be written there.
-    """
-    log = Path(LOG_NAME).absolute()
-    parts = {log: frozenset(map(LogPart, log_parts))} if log_parts else {}
-    wanted = tuple(dict.fromkeys((*files, *parts)))
-    header = make_header(device.image, device.architecture, detail=needed_detail(wanted))
-    recording = Recording(wanted, header, observer, parts, listener)
-    weakref.finalize(device, recording.ended, is_well=False)
-    return recording
-
-
 def needed_detail(files: Sequence[Path]) -> Detail:
     """Return the detail of events that the formats of some files need."""
     wants_all = any(path.suffix in _WITH_INSTRUCTIONS for path in files)
@@ -111,26 +78,39 @@ class Recording(RunReader):
     def __init__(
         self,
         files: Sequence[Path],
-        header: TraceHeader,
+        image: WaferImage,
+        architecture: Architecture,
         observer: RunObserver,
-        log_parts: Mapping[Path, frozenset[LogPart]],
+        *,
+        log_parts: Sequence[str] = (),
         listener: TraceListener | None = None,
     ) -> None:
-        self._files = tuple(files)
+        """Begin a trace that is written to `files` at the end of the run.
+
+        `log_parts` are the kinds of lines in `sim.log` in the working directory; without any, it is
+        not written. The listener gets the trace at the end.
+
+        Raises:
+            ConfigurationError: a file cannot be written.
+        """
+        log = Path(LOG_NAME).absolute()
+        self._log_parts = {log: frozenset(map(LogPart, log_parts))} if log_parts else {}
+        self._files = tuple(dict.fromkeys((*files, *self._log_parts)))
         self._listener = listener
-        self._log_parts = log_parts
         self._observer = observer
-        self.detail = header.detail
+        self.detail = needed_detail(self._files)
         self.sink = self
-        for path in files:
+        for path in self._files:
             _try(path, try_to_write)
-        self._events = _try(files[0], lambda path: new_sibling(path, ".wafer-trace"))
+        first = self._files[0]
+        self._events = _try(first, lambda path: new_sibling(path, ".wafer-trace"))
         self._file = _try(self._events, lambda path: path.open("wb"))
         try:
+            header = make_header(image, architecture, detail=self.detail)
             self._writer: TraceWriter | None = TraceWriter(self._file, header)
         except OSError as error:
             self._discard()
-            raise _cannot_write(files[0], error) from None
+            raise _cannot_write(first, error) from None
 
     def record(self, event: Event) -> None:
         """Write an event; if that fails, give up the trace."""
@@ -141,7 +121,6 @@ class Recording(RunReader):
                 self._give_up(error)
 
     def ended(self, *, is_well: bool) -> None:
-        """Write the files, once."""
         writer, self._writer = self._writer, None
         if writer is None:
             return

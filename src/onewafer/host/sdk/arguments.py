@@ -64,6 +64,21 @@ class Handles:
         raise HostError(f"{handle!r} is not a symbol: {advice}")
 
 
+def find_folder(named: str | PathLike[str]) -> Path:
+    """Return the path of a program's folder; scripts often pass None for a missing argument.
+
+    Raises:
+        HostError: there is no such folder, or the argument is no path.
+    """
+    try:
+        folder = Path(named)
+    except TypeError:
+        raise HostError(f"{named!r} is not a folder: pass the one given to cslc with -o") from None
+    if not folder.is_dir():
+        raise HostError(f"there is no folder {str(folder)!r}: pass the one given to cslc with -o")
+    return folder
+
+
 def to_path(file: str | PathLike[str]) -> Path:
     """Return the path of a script's file argument."""
     try:

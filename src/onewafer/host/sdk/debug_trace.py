@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from onewafer.errors import HostError
-from onewafer.host.program.bindir import find_folder
 from onewafer.host.program.core_file import Core
-from onewafer.host.program.exports import is_name, suggest
+from onewafer.host.program.exports import find_variable, suggest
 from onewafer.host.program.scalars import numpy_type
+from onewafer.host.sdk.arguments import find_folder
 from onewafer.host.sdk.keyword_names import also_named
 from onewafer.host.sdk.platform import refuse_real_system
 from onewafer.image import load
@@ -58,14 +58,8 @@ class DebugUtil:
             HostError: no such PE or variable, or the type does not divide it.
         """
         variables = self._core.variables(col, row)
-        if not is_name(symbol, variables):
-            raise HostError(
-                f"fabric PE ({col}, {row}) has no variable {symbol!r}; "
-                f"{suggest(symbol, tuple(variables))}"
-            )
-        found, element = variables[symbol], numpy_type(dtype)
-        if found.num_bytes % element.itemsize:
-            raise HostError(f"{symbol!r} has {found.num_bytes} bytes, no whole number of {element}")
+        element = numpy_type(dtype)
+        found = find_variable(variables, symbol, element, where=f"fabric PE ({col}, {row})")
         return self._core.read(col, row, found.address, found.num_bytes).copy().view(element)
 
     def get_symbol_rect(

@@ -21,9 +21,9 @@ from onewafer.arch import load_architecture
 from onewafer.errors import DeadlockError, HostError
 from onewafer.geometry import Rectangle
 from onewafer.host.device.device import Device
-from onewafer.host.program.bindir import find_folder
+from onewafer.host.device.transfers import part_of
 from onewafer.host.program.core_file import save_core
-from onewafer.host.program.exports import is_name, suggest
+from onewafer.host.program.exports import find_variable, to_program
 from onewafer.host.program.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
 from onewafer.host.program.scalars import numpy_type
 from onewafer.host.program.stream_ports import first_elements, load_stream_ports
@@ -33,7 +33,14 @@ from onewafer.host.runs.print_log import LogFile, PrintLog, prints
 from onewafer.host.runs.recorder import folder_recorder
 from onewafer.host.runs.review import checking_of
 from onewafer.host.runs.simulation_record import SimulationRecord
-from onewafer.host.sdk.arguments import Handles, as_wavelets, check_whole, copy_format, to_path
+from onewafer.host.sdk.arguments import (
+    Handles,
+    as_wavelets,
+    check_whole,
+    copy_format,
+    find_folder,
+    to_path,
+)
 from onewafer.host.sdk.keyword_names import also_named
 from onewafer.host.sdk.narrow_shifts import mend_narrow_shifts
 from onewafer.host.sdk.platform import find_platform
@@ -50,8 +57,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from onewafer.host.program.scalars import Argument
-    from onewafer.host.runs.simulation_record import LaunchReport
     from onewafer.host.sdk.platform import SdkExecutionPlatform
+    from onewafer.recording import LaunchReport
 
 
 class SdkRuntime:
@@ -110,7 +117,7 @@ class SdkRuntime:
             is_reviewed=True,
         )
         if recorder is not None:
-            recorder.finish_with(self._device)
+            recorder.end_with(self._device)
         self._ports = load_stream_ports(self._folder)
         self._num_sent: dict[str, int] = {}
         """Wavelets by the name of their stream."""
@@ -280,12 +287,7 @@ class SdkRuntime:
         for stride in (row_stride, col_stride):
             if not isinstance(stride, Integral) or stride < 1:
                 raise HostError(f"{stride!r} is not a stride: PEs are at least 1 apart")
-        program = self._device.rectangle
-        if not (
-            program.contains(px, py)
-            and program.contains(px + whole.width - 1, py + whole.height - 1)
-        ):
-            raise HostError(f"the rectangle {whole} leaves the program, which is {program}")
+        part_of(self._device.rectangle, whole)
         columns, rows = range(px, px + w, row_stride), range(py, py + h, col_stride)
         receivers = Rectangle(px, py, len(columns), len(rows))
         layout = copy_format(receivers, elem_per_pe, data_type, order)
@@ -507,27 +509,13 @@ class SdkRuntime:
         """
         machine = self._device.machine
         check_whole(x, y)
-        program_x, program_y = int(x) - self._image.offset_x, int(y) - self._image.offset_y
-        whole = self._device.rectangle
-        if not whole.contains(program_x, program_y):
-            raise HostError(
-                f"fabric PE ({x}, {y}) is outside the program, which is {whole.width}×"
-                f"{whole.height} at fabric ({self._image.offset_x}, {self._image.offset_y})"
-            )
+        program_x, program_y = to_program(self._image, int(x), int(y))
         index = int(self._image.program_of_pe[program_y, program_x])
         symbols = self._image.programs[index].symbols if index >= 0 else ()
         variables = {s.name: s for s in symbols if s.kind is SymbolKind.VARIABLE}
-        if not is_name(symbol_name, variables):
-            raise HostError(
-                f"PE ({program_x}, {program_y}) has no variable {symbol_name!r} that its program "
-                f"uses; {suggest(symbol_name, tuple(variables))}"
-            )
-        symbol = variables[symbol_name]
         element = numpy_type(dtype)
-        if symbol.num_bytes % element.itemsize:
-            raise HostError(
-                f"{symbol_name!r} has {symbol.num_bytes} bytes, no whole number of {element}"
-            )
+        where = f"PE ({program_x}, {program_y})"
+        symbol = find_variable(variables, symbol_name, element, where=where)
         payload = machine.peek(program_x, program_y, symbol.address, symbol.num_bytes)
         return np.frombuffer(bytearray(payload), element)
 
