@@ -6,7 +6,9 @@ pytest.importorskip("pyarrow")
 
 from selenium.webdriver.common.keys import Keys
 
-from onewafer.sweep import FollowedStudy
+from onewafer.sweep import FollowedStudy, points_of, read_study
+from onewafer.sweep.results.store import open_store
+from onewafer.sweep.subjects.outcome import Outcome, Status
 from tests.browsers import (
     chromium,
     find,
@@ -53,6 +55,46 @@ def test_a_refused_point_says_the_term_that_does_not_fit(browser):
     assert texts(browser, "#point .breaks") == ["weights 16 GB: does not fit"]
     assert find_all(browser, "#point svg.memory .limit")
     assert "there are 10 GB" in find(browser, "#point").text
+
+
+def test_many_points_are_pages_of_the_table_and_a_click_draws_no_chart_anew(browser, tmp_path):
+    with serving(FollowedStudy(begun(tmp_path, 250, range(1, 101))), STUDY_PAGE) as address:
+        browser.get(address)
+        wait_for(browser, lambda: len(find_all(browser, "#chart .mark")) == 250)
+        mark = find(browser, '[data-place="230"]')
+        seen = []
+        for click in (None, "#after", "#after", "#before"):
+            if click:
+                find(browser, click).click()
+            seen += texts(browser, "#shown-count")
+        browser.execute_script(
+            "arguments[0].dispatchEvent(new Event('click', {bubbles: true}))", mark
+        )
+        seen += texts(browser, "#shown-count")
+        chosen = [one.text for one in find_all(browser, "#table tr.chosen")]
+        is_marked = "chosen" in mark.get_attribute("class")  # the same mark as before
+        browser.get("about:blank")
+
+    second, third = "101 to 200 of 250", "201 to 250 of 250"
+    assert seen == ["1 to 100 of 250", second, third, second, third]
+    assert len(chosen) == 1
+    assert is_marked
+
+
+def test_a_refusal_that_knows_its_sum_alone_blames_no_term(browser, tmp_path):
+    path = begun(tmp_path, 0)
+    study = read_study(path)
+    figures = {"memory_used_bytes": 39e9, "memory_available_bytes": 10e9}
+    refused = Outcome(status=Status.REFUSED, reason="it has no room", figures=figures)
+    with open_store(path.with_suffix(".sweep"), is_fresh=False) as store:
+        store.keep(points_of(study)[0], refused)
+    with serving(FollowedStudy(path), STUDY_PAGE) as address:
+        browser.get(address)
+        wait_for(browser, lambda: find_all(browser, "#point .breaks"))
+        shown = texts(browser, "#point .breaks") + texts(browser, "#point > p")
+        browser.get("about:blank")
+
+    assert shown[:2] == ["everything together 39 GB: does not fit", "it has no room"]
 
 
 @pytest.mark.usefixtures("page")

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from onewafer.errors import ConfigurationError
@@ -109,6 +110,7 @@ class Unit(StrEnum):
 _UNITS = {"sram": Unit.MEMORY, "off_wafer_link": Unit.RATE, "clock": Unit.HERTZ}
 
 
+@cache
 def unit_of(name: str) -> Unit:
     """Return the unit of a column.
 

@@ -103,17 +103,15 @@ def _rows_of_lines(file: Path) -> Iterator[tuple[str, Row]]:
 
 def _page(header: Header, rows: list[Row]) -> dict[str, object]:
     """Return the study as its page shows it: columns, and a row a point."""
-    lacking: Row = dict.fromkeys((*header.inputs, *header.figures))
-    full: list[Row] = [{**lacking, **row} for row in rows]
+    full: list[Row] = [dict.fromkeys((*header.inputs, *header.figures)) | row for row in rows]
     is_whole = len(full) == header.num_points  # before that an axis may have one value by chance
     inputs = (varying_inputs(full, header) if is_whole else ()) or header.axes
     wanted = dict(header.objectives)
     known = [name for name in header.figures if any(row[name] is not None for row in full)]
     others = [name for name in known if name not in wanted]
     names = [*inputs, *wanted, *others]
-    answered = [row for row in full if row["status"] == Status.ANSWERED.value]
-    front = pareto_front(answered, header.objectives) if wanted else []
-    on_front = {row["id"] for row in front}
+    answered = [row for row in full if wanted and row["status"] == Status.ANSWERED.value]
+    on_front = {row["id"] for row in pareto_front(answered, header.objectives)}
     return {
         "title": header.title,
         "num_points": header.num_points,

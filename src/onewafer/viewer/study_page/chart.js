@@ -6,6 +6,7 @@ import { number, seconds } from "./units.js";
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const MARGIN = { left: 76, right: 18, top: 12, bottom: 62 };
 const FOOT = 16; // pixels of the strip of points without an answer
+const MANY = 300; // points of which each is a small one
 const MOST_COLORS = 8; // more values than these are one scale
 const MOST_TICKS = 8;
 const LOG_FROM = 30; // ratio of the ends of an axis
@@ -94,13 +95,17 @@ export function drawChart(place, { rows, columns, x, y, colorOf, chosen, choose,
   const toY = (value) => foot - FOOT - up.at(value) * (foot - FOOT - MARGIN.top);
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", tabindex: 0, "aria-label": label });
   drawAxes(svg, { across, up, toX, toY, width, foot, columns, x, y });
-  const drawn = rows.filter((row) => row.values[x] !== null && typeof row.values[x] !== "undefined");
-  const onFront = drawn.filter((row) => row.front && row.values[y] !== null).sort((a, b) => a.values[x] - b.values[x]);
+  const isDrawn = (row) => (row.values[x] ?? null) !== null;
+  const onFront = rows.filter((row) => isDrawn(row) && row.front && row.values[y] !== null).sort((a, b) => a.values[x] - b.values[x]);
   if (isFront && onFront.length > 1) {
     const line = onFront.map((row) => `${toX(row.values[x])},${toY(row.values[y])}`).join(" ");
     svg.append(shape("polyline", { class: "front", points: line }));
   }
-  for (const row of drawn) svg.append(mark(row, { x, y, toX, toY, foot, colorOf, chosen, choose, columns }));
+  const radius = rows.length > MANY ? 3 : 6;
+  rows.forEach((row, i) => isDrawn(row) && svg.append(mark(row, i, { x, y, toX, toY, foot, radius, colorOf, chosen })));
+  for (const kind of ["click", "pointerover"]) {
+    svg.addEventListener(kind, ({ target }) => target.dataset.place && choose(rows[target.dataset.place], kind === "click"));
+  }
   place.replaceChildren(svg);
 }
 
@@ -125,18 +130,21 @@ function drawAxes(svg, { across, up, toX, toY, width, foot, columns, x, y }) {
   svg.append(shape("text", { transform: turned, "text-anchor": "middle" }, columns[y].name));
 }
 
-function mark(row, { x, y, toX, toY, foot, colorOf, chosen, choose, columns }) {
+function mark(row, place, { x, y, toX, toY, foot, radius, colorOf, chosen }) {
   const isKnown = row.values[y] !== null;
   const kinds = ["mark", row.front && "on-front", row.id === chosen && "chosen", !isKnown && "cross"];
   const at = toX(row.values[x]);
-  const color = colorOf(row);
   const made = isKnown
-    ? shape("circle", { cx: at, cy: toY(row.values[y]), r: 6, fill: color })
+    ? shape("circle", { cx: at, cy: toY(row.values[y]), r: radius, fill: colorOf(row) })
     : shape("path", { d: `M${at - 4} ${foot - 12}l8 8m0 -8l-8 8` });
+  if (!isKnown) made.style.setProperty("--color", colorOf(row));
   made.setAttribute("class", kinds.filter(Boolean).join(" "));
-  if (!isKnown && row.id !== chosen) made.style.stroke = color;
-  const said = columns.slice(0, 8).map(({ name }, i) => `${name} ${row.texts[i]}`);
-  made.append(shape("title", {}, [row.status, ...said].join("\n")));
-  for (const kind of ["click", "pointerenter"]) made.addEventListener(kind, () => choose(row, kind === "click"));
+  made.dataset.place = place;
   return made;
+}
+
+// Gives the mark of a row, by its place among the rows, the looks of the chosen one.
+export function markChosen(chart, place) {
+  chart.querySelector(".chosen")?.classList.remove("chosen");
+  chart.querySelector(`[data-place="${place}"]`)?.classList.add("chosen");
 }

@@ -1,17 +1,19 @@
 // The page of a study: its points as a chart and a table, while a sweep computes them and after.
 
-import { colorsOf, drawChart, shape, written } from "./chart.js";
+import { colorsOf, drawChart, markChosen, shape, written } from "./chart.js";
 import { by, element, table } from "./elements.js";
 import { forget, getJson } from "./parts.js";
 import { count, seconds } from "./units.js";
 
-const MOST_ROWS = 500;
+const ROWS = 100; // on a page of the table
+const LARGEST_SHARE = 0.2; // of the time may go into drawing while a sweep goes on
 const MEMORY = ["weight_bytes", "cache_bytes", "memory_used_bytes", "memory_available_bytes"];
 const CHOICES = ["x", "y", "color"];
 
 let study = { columns: [], rows: [] };
 let chosen = null; // the id of a row
 let order = null; // [column, whether the largest is first]
+let first = 0; // row of the table
 
 const said = new URLSearchParams(location.hash.slice(1));
 const indexOf = (name) => study.columns.findIndex((column) => column.name === name);
@@ -100,10 +102,10 @@ function choose(row, isClick = true) {
   if (row.id === chosen) return;
   chosen = row.id;
   showPoint();
-  if (isClick) {
-    showChart();
-    showTable();
-  }
+  if (!isClick) return;
+  markChosen(by("chart"), study.rows.indexOf(row));
+  first = ROWS * Math.floor(Math.max(tableRows().indexOf(row), 0) / ROWS);
+  showTable();
 }
 
 function showPoint() {
@@ -127,8 +129,9 @@ function showPoint() {
 function memoryOf(row) {
   const [weights, caches, used, available] = MEMORY.map((name) => value(row, name));
   if (row.status !== "refused" || used === null || !available || used <= available) return [];
-  const terms = [["weights", weights ?? 0], ["caches", caches ?? 0]];
-  terms.push(["buffers and the rest", used - terms[0][1] - terms[1][1]]);
+  const known = weights === null ? [] : [["weights", weights], ["caches", caches ?? 0]];
+  const rest = known.reduce((sum, [, bytes]) => sum - bytes, used);
+  const terms = [...known, [known.length ? "buffers and the rest" : "everything together", rest]];
   let sum = 0;
   const breaking = terms.find(([, bytes]) => (sum += bytes) > available);
   const bar = shape("svg", { class: "memory", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -161,18 +164,33 @@ function inOrder(rows) {
   return [...known.sort((a, b) => compare(a.values[i], b.values[i])), ...rows.filter(isAbsent)];
 }
 
-function showTable() {
+function tableRows() {
   const wanted = by("shown").value;
-  const rows = study.rows.filter((row) => wanted === "all" || (wanted === "front" ? row.front : row.status === wanted));
-  const shown = inOrder(rows).slice(0, MOST_ROWS);
-  by("shown-count").textContent =
-    shown.length < rows.length ? `the first ${count(shown.length)} of ${count(rows.length)}` : `${count(rows.length)} of ${count(study.rows.length)}`;
+  return inOrder(study.rows.filter((row) => wanted === "all" || (wanted === "front" ? row.front : row.status === wanted)));
+}
+
+function turn(step) {
+  first += step * ROWS;
+  showTable();
+  by("table").scrollTo(0, 0);
+}
+
+function showTable() {
+  const rows = tableRows();
+  const end = Math.min(first + ROWS, rows.length);
+  const shown = rows.slice(first, end);
+  const whole = `${count(rows.length)} of ${count(study.rows.length)}`;
+  by("shown-count").textContent = shown.length < rows.length ? `${count(first + 1)} to ${count(end)} of ${count(rows.length)}` : whole;
+  by("before").hidden = by("after").hidden = shown.length === rows.length;
+  by("before").disabled = first === 0;
+  by("after").disabled = end === rows.length;
   const places = study.columns.map((column, i) => i).filter((i) => !MEMORY.includes(study.columns[i].name));
   const heads = places.map((i) => {
     const column = study.columns[i];
     const sign = order?.[0] === i ? (order[1] ? " ↓" : " ↑") : "";
     const sort = () => {
       order = [i, order?.[0] === i ? !order[1] : column.wanted === "max"];
+      first = 0;
       showTable();
       by("table").querySelectorAll("th button")[places.indexOf(i)].focus();
     };
@@ -196,7 +214,9 @@ function start() {
       showChart();
     });
   }
-  by("shown").addEventListener("change", showTable);
+  by("shown").addEventListener("change", () => turn(-first / ROWS));
+  by("before").addEventListener("click", () => turn(-1));
+  by("after").addEventListener("click", () => turn(1));
   by("chart").addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
@@ -208,10 +228,25 @@ function start() {
     by("chart").querySelector("svg").focus();
   });
   window.addEventListener("resize", () => study.rows.length && showChart());
-  let renewing = Promise.resolve();
+  follow();
+}
+
+// Draws the study when it has changed; a large one that is slow to draw is drawn more rarely.
+async function follow() {
+  let isBehind = false;
+  let wake = () => {};
   new EventSource("/events").addEventListener("message", () => {
-    renewing = renewing.then(renew).catch((error) => (by("count").textContent = error.message));
+    isBehind = true;
+    wake();
   });
+  for (;;) {
+    if (!isBehind) await new Promise((resolve) => (wake = resolve));
+    isBehind = false;
+    const began = performance.now();
+    await renew().catch((error) => (by("count").textContent = error.message));
+    const took = performance.now() - began;
+    await new Promise((resolve) => setTimeout(resolve, took / LARGEST_SHARE - took));
+  }
 }
 
 start();
