@@ -1,11 +1,15 @@
+import io
 import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
+import conformance
 import pytest
 from conformance import Level, Load, Outcome, Seconds, Verdict
 from conformance_evidence import Evidence
@@ -65,8 +69,20 @@ def add_example(checkout, name, *host, script=RUNS, arch="wse2"):
 
 
 def run(*arguments):
-    command = [sys.executable, str(TOOL), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    """Run the tool in this process, and its examples in theirs; return what a process would."""
+    command = [str(TOOL), *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", command)
+        code = conformance.main()
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+def test_it_is_a_command_of_its_own(tmp_path):
+    command = [sys.executable, str(TOOL), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "an example is a folder with commands_wse2.sh" in result.stderr
 
 
 def outcomes(checkout, tmp_path, *arguments):
@@ -275,8 +291,10 @@ def test_placeholders_of_scripts_become_commands(checkout, tmp_path):
 
 
 def test_a_folder_for_temporary_files_may_have_any_name(checkout, tmp_path, monkeypatch):
-    (tmp_path / "two words; and 'more'").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "two words; and 'more'"))
+    folder = tmp_path / "two words; and 'more'"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))  # this process has asked already
     add_example(checkout, "a", GETS, STOPS, "assert data")
     assert verdict(checkout, tmp_path) == ("pass", "asserts", "")
 
