@@ -207,7 +207,7 @@ def test_operations_of_other_libraries_are_named_with_their_line():
     (named,) = flop.not_counted
     assert (named.name, named.calls) == ("onewafer_test_host::square", 1)
     assert "square(" in named.place.code
-    assert describe_share(flop).startswith("All of the script's FLOP that were counted")
+    assert describe_share(flop).startswith("All of the script's matrix FLOP that were counted")
 
 
 def forward(host, module=MODEL):

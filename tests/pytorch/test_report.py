@@ -7,6 +7,7 @@ from onewafer.errors import SourceLine
 from onewafer.pytorch import Report, render, to_json, write_json
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.report import (
+    ElementWork,
     FlopReport,
     HostCalls,
     HostCause,
@@ -116,16 +117,21 @@ NAMES = "not counted, on the host: 1,200 × mine::scan at digits.py:29, 3 × min
 @pytest.mark.parametrize(
     ("on_wafer", "not_counted", "words"),
     [
-        (1_996, (), "0.2% of the script's FLOP ran on the wafer (2 k of 1 M)."),
-        (999_600, (), "99.9% of the script's FLOP ran on the wafer (1 M of 1 M)."),
-        (1_000_000, (), "100% of the script's FLOP ran on the wafer (1 M of 1 M)."),
+        (1_996, (), "0.2% of the script's matrix FLOP ran on the wafer (2 k of 1 M)."),
+        (999_600, (), "99.9% of the script's matrix FLOP ran on the wafer (1 M of 1 M)."),
+        (1_000_000, (), "100% of the script's matrix FLOP ran on the wafer (1 M of 1 M)."),
         (
             1_000_000,
             OPERATIONS,
-            "All of the script's FLOP that were counted ran on the wafer (1 M of 1 M; " + NAMES,
+            "All of the script's matrix FLOP that were counted ran on the wafer (1 M of 1 M; "
+            + NAMES,
         ),
-        (300_000, OPERATIONS, "At most 30% of the script's FLOP ran on the wafer (300 k of 1 M; "),
-        (0, OPERATIONS, "0% of the script's FLOP ran on the wafer (0 of 1 M; "),
+        (
+            300_000,
+            OPERATIONS,
+            "At most 30% of the script's matrix FLOP ran on the wafer (300 k of 1 M; ",
+        ),
+        (0, OPERATIONS, "0% of the script's matrix FLOP ran on the wafer (0 of 1 M; "),
     ],
 )
 def test_the_headline_says_all_only_of_all(on_wafer, not_counted, words):
@@ -135,13 +141,23 @@ def test_the_headline_says_all_only_of_all(on_wafer, not_counted, words):
     assert ("100%" in text) == (on_wafer == flop.total and not not_counted)
 
 
+def test_the_headline_names_element_wise_work_of_the_host():
+    work = [ElementWork(f"Module{number}", TRAINING, 3_000) for number in range(5)]
+    flop = FlopReport(10**6, 10**6, 1.0, elements_on_wafer=25_000, elements_on_host=(*work,))
+    assert describe_share(flop) == (
+        "100% of the script's matrix FLOP ran on the wafer (1 M of 1 M; "
+        "element-wise results on the host: 15 k of 40 k, Module0 at digits.py:29, "
+        "Module1 at digits.py:29, Module2 at digits.py:29, 2 other modules)."
+    )
+
+
 def test_report_of_nothing():
     nothing = FlopReport(0, 0, None)
     empty = replace(REPORT, flop=nothing, wafer_calls=0, compilations=0, host=(), programs=())
-    assert shown(render(empty)) == "onewafer report\nNo FLOP were counted.\n"
+    assert shown(render(empty)) == "onewafer report\nNo matrix FLOP were counted.\n"
     assert shown(render(empty, is_verbose=True)).splitlines() == [
         "onewafer report",
-        "No FLOP were counted.",
+        "No matrix FLOP were counted.",
         "calls on the wafer  0",
         "compilations        0 (0 of them recompilations)",
         "on the host         nothing",

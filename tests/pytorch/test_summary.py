@@ -55,7 +55,7 @@ WORKED = replace(REPORT, host=(), programs=(DERIVED,), work=WORK)
 
 LINES = """\
 onewafer report
-30% of the script's FLOP ran on the wafer (600 k of 2 M).
+30% of the script's matrix FLOP ran on the wafer (600 k of 2 M).
 speed     Sequential, a pass over 64 samples: 60 µs, 1,070,000 samples/s at 850 MHz. Energy: 12 µJ
           in the PEs used, 970 mJ in the whole CS-3
 one H100  20 µs, 3,200,000 samples/s, 25 mJ in bf16: 3 times as fast as these 8 PEs. Never compared

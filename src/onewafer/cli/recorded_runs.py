@@ -32,7 +32,7 @@ class RecordedRun:
     cycles: int
     seconds: float
     flop_share: float | None
-    """Share of the script's FLOP on the wafer, 0 to 1; None: not known."""
+    """Share of the script's matrix FLOP on the wafer, 0 to 1; None: not known."""
     ending: str
     """Why it did not end well, or `GOES_ON`; empty: it ended well."""
 

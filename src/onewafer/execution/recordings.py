@@ -99,7 +99,7 @@ class Recordings:
         return recorder
 
     def finish(self, flop_share: float | None = None) -> None:
-        """Write what has not been written, with the wafer's share of the script's FLOP."""
+        """Write what has not been written, with the wafer's share of the script's matrix FLOP."""
         _finish(self._recorders, flop_share)
 
 

@@ -58,6 +58,8 @@ class Graph:
         default_factory=dict[str, ScriptName], repr=False, compare=False
     )
     """The script's names of tensors, as far as they are known."""
+    elements_per_sample: float = field(default=0.0, repr=False, compare=False)
+    """Element-wise results of the script's forward pass for a sample or token."""
     by_name: Mapping[str, Tensor] = field(init=False, repr=False, compare=False)
     """All tensors by name; of tensors with equal names, which are a mistake, the first."""
 
@@ -114,4 +116,5 @@ def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
         tuple(operation.renamed(names) for operation in graph.operations),
         tuple(names.get(name, name) for name in graph.outputs),
         {names.get(name, name): known for name, known in graph.script_names.items()},
+        graph.elements_per_sample,
     )

@@ -26,6 +26,7 @@ from onewafer.options import PYTHON, errors_in, options_of
 from onewafer.process.blocks import OpenBlocks
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.cuda import unmarked, view_plain
+from onewafer.pytorch.elements import set_aside
 from onewafer.pytorch.flop import counting_flop
 from onewafer.pytorch.fused_paths import IS_OFF, has_fused_path, without_fused_paths
 from onewafer.pytorch.guarded import CapturedGraph
@@ -146,8 +147,8 @@ def _run_on_host(
     error: UnsupportedOperationError,
 ) -> object:
     """Return the result of a call that needs a gradient, for which the wafer refuses it."""
-    work = session.count_gradient_call(graph_module, error=error)
-    with session.ledger.host.doing(work):
+    work, host = session.count_gradient_call(graph_module, error=error), session.ledger.host
+    with host.doing(work), host.counting_elements(work, graph_module, args, {}):
         result = graph_module.forward(*args)
     work.watch(result)
     return result
@@ -194,7 +195,12 @@ def onewafer(
             if error.refusal != NO_PRODUCTS:
                 message = f"backend 'onewafer' runs a graph on the host: {error}"
                 warnings.warn(message, HostFallbackWarning, stacklevel=2)
-        with session.ledger.host.doing(work):
+        host = session.ledger.host
+        with host.doing(work), host.counting_elements(work, graph_module, args, {}):
             return graph_module.forward(*args)
 
-    return torch.compiler.disable(run)  # pyright: ignore[reportUnknownMemberType]  # partly typed
+    def call(*args: object) -> object:
+        with set_aside():
+            return run(*args)
+
+    return torch.compiler.disable(call)  # pyright: ignore[reportUnknownMemberType]  # partly typed

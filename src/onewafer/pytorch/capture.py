@@ -31,6 +31,7 @@ from onewafer.graph import (
     GraphError,
     NegativeLogLikelihood,
     ScriptName,
+    num_samples,
     table_rows,
     verify_graph,
 )
@@ -38,6 +39,7 @@ from onewafer.pytorch.call_checks import check_call
 from onewafer.pytorch.captured import Capture, CapturedCall, HostResult, WaferResult
 from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
+from onewafer.pytorch.elements import Observer
 from onewafer.pytorch.lowering import (
     External,
     GraphWriter,
@@ -174,7 +176,12 @@ def _write(
     results = tuple(_read_results(program, writer, operands))
     written = tuple(_read_writes(program, writer, operands))
     graph = finish(writer)
-    graph = replace(graph, script_names=dict(_script_names(writer, graph)))
+    with Observer(sees_shapes=True) as seen:
+        flop = count_program_flop(program)
+    sequences = writer.sequences or 1
+    samples = sequences * (graph.inputs[0].shape[0] if graph.is_sequence else num_samples(graph))
+    names = dict(_script_names(writer, graph))
+    graph = replace(graph, script_names=names, elements_per_sample=seen.count / samples)
     try:
         verify_graph(graph)
     except GraphError as error:  # rows of one launch must go together, which no operation sees
@@ -193,8 +200,8 @@ def _write(
         tuple(writer.decided.values()),
         tuple(writer.on_host),
         writer.traces,
-        writer.sequences or 1,
-        count_program_flop(program),
+        sequences,
+        flop,
         writer.joined,
         writer.divisors,
         tuple(writer.drawn),

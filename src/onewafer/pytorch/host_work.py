@@ -21,11 +21,12 @@ from torch._C import (
 )
 from torch.utils import _pytree as pytree
 
+from onewafer.pytorch.elements import Observer, kind_of
 from onewafer.pytorch.names import name_of_module
 from onewafer.pytorch.places import Place, users_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Hashable, Mapping
 
     from torch.autograd.graph import Node
 
@@ -35,6 +36,9 @@ next_node: Callable[[], int] = vars(torch.autograd)["_get_sequence_nr"]  # no pu
 """Returns the number that the next node of autograd's graph gets in this thread."""
 _MOST_STRETCHES = 1 << 16
 """Stretches of nodes whose reasons are known; the graphs of older ones are gone, as a rule."""
+
+_MOST_KINDS = 256
+"""Kinds of calls of one module whose element-wise results are remembered."""
 
 
 class Cause(StrEnum):
@@ -75,10 +79,18 @@ class HostWork:
     calls: int = 0
     flop: int = 0
     """Floating point operations of calls in it whose place is another's are not counted here."""
+    elements: int = 0
+    """Element-wise results of forward passes."""
     backpropagated_calls: int = 0
     """Calls whose results a backward pass has reached."""
     pending: weakref.WeakSet[_Pending] = field(default_factory=weakref.WeakSet["_Pending"])
     """Calls whose results a backward pass may still reach."""
+
+    def take(self, other: HostWork, result: object) -> None:
+        """Add what a call has computed, and watch its result."""
+        self.flop += other.flop
+        self.elements += other.elements
+        self.watch(result)
 
     def watch(self, result: object) -> None:
         """Notice whether a backward pass reaches the result of a call."""
@@ -182,6 +194,10 @@ class HostLedger:
         """Operation whose FLOP nothing counts, and place → calls."""
         self._outside: dict[tuple[Cause, Place | None, Refusal | None], HostWork] = {}
         """Records of what no call does, found without making a task."""
+        self._elements: weakref.WeakKeyDictionary[torch.nn.Module, dict[Hashable, int]] = (
+            weakref.WeakKeyDictionary()
+        )
+        """Kinds of calls of a module → their element-wise results."""
         self._current = _Current()
         self._elsewhere = HostWork()
         """Work of the host for the wafer, which counts as the wafer's."""
@@ -251,6 +267,27 @@ class HostLedger:
     def doing(self, work: HostWork) -> _Doing:
         """Count FLOP of this thread inside a block as of some work, which the block gets."""
         return _Doing(self._current, work)
+
+    @contextmanager
+    def counting_elements(
+        self,
+        work: HostWork,
+        module: torch.nn.Module,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> Generator[None]:
+        """Count element-wise results of the call inside as of some work."""
+        known, kind = self._elements.setdefault(module, {}), kind_of(module, args, kwargs)
+        if kind in known:
+            yield
+        else:
+            with Observer() as seen:
+                yield
+            if len(known) >= _MOST_KINDS:
+                known.clear()
+            known[kind] = seen.count
+        with self._lock:
+            work.elements += known[kind]
 
     @contextmanager
     def recording(self, reason: Refusal) -> Generator[None]:

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from onewafer.errors import Refusal, UnsupportedOperationError
 from onewafer.process.blocks import OpenBlocks, Replacement
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain
+from onewafer.pytorch.elements import set_aside
 from onewafer.pytorch.flop import counting_flop
 from onewafer.pytorch.fused_paths import IS_OFF, may_take_fused_path
 from onewafer.pytorch.host_work import HostWork
@@ -92,7 +93,7 @@ def _replace_call(original: Callable[..., object]) -> Callable[..., object]:
         nesting = router.nesting
         nesting.is_inside = True
         try:
-            with router.host.outermost(), engine.outside():
+            with router.host.outermost(), engine.outside(), set_aside():
                 return router.route(module, args, kwargs)
         finally:
             nesting.is_inside = False
@@ -179,7 +180,8 @@ class _Router:
             work = self._count_fallback(module, error.refusal)
             parts = self._parts_of(module, error)
         # Outside the handler, so that an error of the module shows no other error as its context.
-        with self.host.doing(work), parts:
+        counting = self.host.counting_elements(work, module, args, kwargs)
+        with self.host.doing(work), parts, counting:
             return self.original(module, *args, **kwargs)
 
     def _note_fused_path(
@@ -205,11 +207,11 @@ class _Router:
             return call_plain(partial(call, module), args, kwargs)
         except UnsupportedOperationError as error:
             refused, parts = error, self._parts_of(module, error, trains=True)
-        with self.host.doing(HostWork()) as work, self.host.recording(refused.refusal), parts:
+        work = HostWork()
+        counting = self.host.counting_elements(work, module, args, kwargs)
+        with self.host.doing(work), self.host.recording(refused.refusal), parts, counting:
             result = self.original(module, *args, **kwargs)
-        counted = session.count_gradient_call(module, whole, refused)
-        counted.flop += work.flop
-        counted.watch(result)
+        session.count_gradient_call(module, whole, refused).take(work, result)
         return result
 
     def _train_on_host(
@@ -222,14 +224,15 @@ class _Router:
         """Run a call without parameters whose result needs a gradient: perhaps that of a loss."""
         training = self.session.training
         seen = training.num_losses
-        with self.host.doing(work), self.host.recording(_WITHOUT_PARAMETERS):
+        counting = self.host.counting_elements(work, module, args, kwargs)
+        if work is training.repeats.loss_work:  # of a known step, whose loss the wafer takes
+            counting = nullcontext()
+        with self.host.doing(work), self.host.recording(_WITHOUT_PARAMETERS), counting:
             result = self.original(module, *args, **kwargs)
         if training.num_losses > seen:  # the wafer has taken it
             training.following.note_criterion(module)
             return result
-        counted = self.session.count_gradient_call(module, self.nesting.whole)
-        counted.flop += work.flop
-        counted.watch(result)
+        self.session.count_gradient_call(module, self.nesting.whole).take(work, result)
         return result
 
     def _call_compiled(

@@ -210,7 +210,7 @@ class RunHeader:
     """Bytes of the fullest PE by use (code, weights, …), of a model."""
     provenance: Provenance = UNKNOWN
     flop_share: float | None = None
-    """Share of the script's FLOP that ran on the wafer, 0 to 1; None: not known."""
+    """Share of the script's matrix FLOP that ran on the wafer, 0 to 1; None: not known."""
     spans_until: int | None = None
     """The cycle from which a traced run's spans are left out; None: all are there."""
     num_spans_left_out: int = 0

@@ -82,5 +82,10 @@ def test_auto_has_the_losses_of_plain_python_and_simulates_each_launch_once(monk
     with console.capture() as shown:
         console.print(render(report, is_verbose=True))
     text = shown.get()
-    for row in ("100% of the script's FLOP", "costs of a step", "samples/s", "gradients, moments"):
+    for row in (
+        "100% of the script's matrix FLOP",
+        "costs of a step",
+        "samples/s",
+        "gradients, moments",
+    ):
         assert row in text

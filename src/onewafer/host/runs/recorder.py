@@ -206,7 +206,7 @@ class RunRecorder(RunReader):
     def finish(self, *, ended_well: bool = False, flop_share: float | None = None) -> None:
         """Write the file, once, if anything ran; without `stop` the run counts as not ended well.
 
-        `flop_share` is the wafer's share of the script's FLOP.
+        `flop_share` is the wafer's share of the script's matrix FLOP.
         """
         self._keep_longest(self._failure or ("" if ended_well else _NOT_STOPPED))
         measured, self._longest = self._longest, None

@@ -6,13 +6,14 @@ from FLOP that were counted at a place, for a cause.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.report.values import (
     Advice,
     AdviceKind,
+    ElementWork,
     FlopReport,
     HostCalls,
     HostCause,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from onewafer.pytorch.host_work import HostTask, HostWork
     from onewafer.pytorch.ledger import Ledger
+    from onewafer.pytorch.places import Place
 
     _Records = list[tuple[HostTask, HostWork]]
 
@@ -53,7 +55,25 @@ def report_flop(ledger: Ledger) -> FlopReport | None:
         for (name, place), calls in ledger.host.not_counted.most_common()
     ]
     return FlopReport(
-        total, on_wafer, share, is_whole=ledger.host.sees_all_calls, not_counted=tuple(found)
+        *(total, on_wafer, share),
+        is_whole=ledger.host.sees_all_calls,
+        not_counted=tuple(found),
+        elements_on_wafer=round(
+            sum(one.samples * one.program.graph.elements_per_sample for one in ledger.programs)
+        ),
+        elements_on_host=_report_elements(ledger),
+    )
+
+
+def _report_elements(ledger: Ledger) -> tuple[ElementWork, ...]:
+    """Return element-wise work of the host by module class and line, most of it first."""
+    found = Counter["tuple[str, Place | None]"]()
+    for task, work in [*ledger.host.works.items()]:
+        found[task.module, task.place] += work.elements
+    return tuple(
+        ElementWork(module, None if place is None else place.to_source_line(), results)
+        for (module, place), results in found.most_common()
+        if results
     )
 
 

@@ -1,4 +1,7 @@
-"""The share of the wafer in words: never more than was counted, and 100% only for all of it."""
+"""The share of the wafer in words: never more than was counted, and 100% only for all of it.
+
+It is that of products. Element-wise work that the host did stands beside it.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,23 @@ from typing import TYPE_CHECKING
 from onewafer.units import count_of, format_count
 
 if TYPE_CHECKING:
-    from onewafer.pytorch.report.values import FlopReport, NotCounted
+    from onewafer.errors import SourceLine
+    from onewafer.pytorch.report.values import FlopReport
 
 _MOST_NAMES = 3
-"""Uncounted operations that are named in a line."""
+"""Uncounted operations, and modules with element-wise work, that are named in a line."""
 
 
 def describe_share(flop: FlopReport) -> str:
-    """Return the headline of a report: the wafer's share of all FLOP.
+    """Return the headline of a report: the wafer's share of the FLOP of all products.
 
     Where the host has run operations that nothing counts, it names them: the share is a bound.
     """
     if flop.share is None:
-        return f"No FLOP were counted{_without(flop)}."
-    which = "the script's FLOP" if flop.is_whole else "the FLOP since the first compilation"
+        return f"No matrix FLOP were counted{_without(flop)}."
+    which = "the script's matrix FLOP"
+    if not flop.is_whole:
+        which = "the matrix FLOP since the first compilation"
     counted = f"{format_count(flop.on_wafer)} of {format_count(flop.total)}"
     share = format_share(flop.share)
     if flop.not_counted and flop.share == 1:
@@ -49,19 +55,25 @@ def format_share(share: float) -> str:
 
 
 def _without(flop: FlopReport) -> str:
-    """Return the words about operations that were not counted; none if all were."""
-    if not flop.not_counted:
-        return ""
-    return f"; not counted, on the host: {describe_not_counted(flop.not_counted)}"
+    """Return the words about work of the host that is not in the share; none if all is."""
+    words, on_host = "", sum(work.results for work in flop.elements_on_host)
+    if on_host:
+        counted = f"{format_count(on_host)} of {format_count(on_host + flop.elements_on_wafer)}"
+        names = [f"{work.module}{_at(work.place)}" for work in flop.elements_on_host]
+        words = f"; element-wise results on the host: {counted}, {_first(names, 'module')}"
+    if flop.not_counted:
+        names = [f"{one.calls:,} × {one.name}{_at(one.place)}" for one in flop.not_counted]
+        words += f"; not counted, on the host: {_first(names, 'operation')}"
+    return words
 
 
-def describe_not_counted(operations: tuple[NotCounted, ...]) -> str:
-    """Return the operations that nothing counts, with calls and lines."""
-    shown = [_describe(operation) for operation in operations[:_MOST_NAMES]]
-    more = len(operations) - len(shown)
-    return ", ".join([*shown, *([f"{count_of(more, 'other operation')}"] if more else [])])
+def _first(names: list[str], noun: str) -> str:
+    """Return the first of some names, and how many others there are."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(
+        [*names[:_MOST_NAMES], *([count_of(more, f"other {noun}")] if more > 0 else [])]
+    )
 
 
-def _describe(operation: NotCounted) -> str:
-    line = "" if operation.place is None else f" at {operation.place.place}"
-    return f"{operation.calls:,} × {operation.name}{line}"
+def _at(place: SourceLine | None) -> str:
+    return "" if place is None else f" at {place.place}"

@@ -32,8 +32,17 @@ class NotCounted:
 
 
 @dataclass(frozen=True, slots=True)
+class ElementWork:
+    """Element-wise results of calls on the host of one module class, made in one place."""
+
+    module: str
+    place: SourceLine | None
+    results: int
+
+
+@dataclass(frozen=True, slots=True)
 class FlopReport:
-    """Floating point operations of the script's process."""
+    """Floating point operations of the script's process: those of products."""
 
     total: int
     """Forward and backward, in modules and outside of them."""
@@ -44,6 +53,10 @@ class FlopReport:
     """True if they were counted from the beginning; else since the first graph was compiled."""
     not_counted: tuple[NotCounted, ...] = ()
     """Other work of the host, most calls first: with any, the share is an upper bound."""
+    elements_on_wafer: int = 0
+    """Element-wise results of forward passes of modules, which are no FLOP."""
+    elements_on_host: tuple[ElementWork, ...] = ()
+    """The same on the host, most results first."""
 
 
 @dataclass(frozen=True, slots=True)

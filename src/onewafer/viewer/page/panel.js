@@ -105,7 +105,7 @@ function overviewOfRun({ run, openHelp }) {
     ["Machine", `${run.arch_title}, ${count(run.width * run.height)} PEs (${run.width}×${run.height})`],
     ["Cycles", count(cycles)],
     ["Time", `${seconds(cycles / clock)} at ${count(clock / 1e6)} MHz`],
-    ["On the wafer", share === null ? "" : `${percent(share)} of the script's FLOP`],
+    ["On the wafer", share === null ? "" : `${percent(share)} of the script's matrix FLOP`],
     ["Simulated", `with ${run.profile} timing, by the ${run.engine} engine`],
   ]));
   if (!run.spans && !run.other) {
