@@ -125,11 +125,10 @@ def _check_plot(plot: Path | None) -> Path | None:
 
 
 def _print_list() -> None:
-    from onewafer.arch import gpu_names  # noqa: PLC0415  # when it is used
+    from onewafer.arch import gpu_names, wafer_system_names  # noqa: PLC0415  # when it is used
     from onewafer.perf import known_models  # noqa: PLC0415  # likewise
-    from onewafer.perf.wafer import system_names  # noqa: PLC0415  # likewise
 
     width = max(len(name) for name in known_models())
     for entry in known_models().values():
         typer.echo(f"{entry.name:{width}}  {entry.published_weights:>6} weights  {entry.title}")
-    typer.echo(f"wafers: {', '.join(system_names())}; GPUs: {', '.join(gpu_names())}")
+    typer.echo(f"wafers: {', '.join(wafer_system_names())}; GPUs: {', '.join(gpu_names())}")

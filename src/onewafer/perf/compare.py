@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from onewafer.arch import find_cluster, gpu_names
+from onewafer.arch import find_cluster, gpu_names, wafer_system_names
 from onewafer.errors import ConfigurationError
 from onewafer.perf import gpu, wafer
 from onewafer.perf.answer import Answer, Comparison, Refusal
@@ -92,7 +92,7 @@ def device_of(system: str) -> str:
         return wafers.system.name
     if (cluster := find_cluster(system)) is not None:
         return cluster.gpu.name
-    names = (*wafer.system_names(), *gpu_names())
+    names = (*wafer_system_names(), *gpu_names())
     kind, _, count = system.strip().lower().partition("x")
     nearest = get_close_matches(kind, names, n=2, cutoff=0.5)
     number = f"x{count}" if count.isdigit() and int(count) else ""

@@ -12,7 +12,6 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Experts
 from onewafer.perf.jobs import Train
 from onewafer.perf.wafer import parse_system
 
@@ -75,12 +74,7 @@ def _work_of(model: Model) -> str:
     """Return the suffix of the kind of training that the model belongs to."""
     if model.has_feature_maps:
         return " on feature maps"
-    return " with experts" if _has_experts(model) else ""
-
-
-def _has_experts(model: Model) -> bool:
-    operations = (op for segment in model.segments for op in segment.graph.operations)
-    return any(isinstance(operation, Experts) for operation in operations)
+    return " with experts" if model.has_experts else ""
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Attention, with_rows
+from onewafer.graph import Attention, Experts, with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,12 @@ class Model:
         return any(segment.graph.has_feature_maps for segment in self.segments)
 
     @property
+    def has_experts(self) -> bool:
+        """True if rows are routed to experts."""
+        operations = (op for segment in self.segments for op in segment.graph.operations)
+        return any(isinstance(operation, Experts) for operation in operations)
+
+    @property
     def cached_features(self) -> int:
         """Elements of the KV cache per token, over all layers, as if no layer had a window."""
         return sum(segment.repeats * sum(_kept(segment, 1)) for segment in self.segments)
@@ -77,6 +83,14 @@ class Model:
         graph = self.graph_for(segment, of.new_tokens)
         counts = {"sequences": of.sequences, "cached_tokens": of.cached_tokens}
         return tuple((op, op.count_work(graph.by_name, **counts)) for op in graph.operations)
+
+    def count_flop(self, of: Pass) -> int:
+        """Return the FLOP of a pass."""
+        return sum(
+            segment.repeats * work.flop
+            for segment in self.segments
+            for _, work in self.work(segment, of)
+        )
 
 
 def _kept(segment: Segment, tokens: int) -> Iterator[int]:

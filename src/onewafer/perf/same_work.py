@@ -6,6 +6,7 @@ share the batch evenly, the batch is padded, as scripts pad their last batch the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -40,27 +41,17 @@ def repeat_on(model: Model, job: Job, system: str, options: CompareOptions) -> S
 
     Raises ConfigurationError for an unknown system, or a job that the model cannot do.
     """
-    tried = [_on(model, one, system, options) for one in _batches(model, job, system)]
     error = known_error(model, job, system)
-    possible = [found for found in tried if isinstance(found[0], Answer)]
-    if not possible:
-        answer, batch = tried[0]
-        return SameWork(answer, batch, error)
-    answer, batch = min(possible, key=_seconds)
-    return SameWork(answer, batch, error)
+    tried: list[SameWork] = []
+    for one in _batches(model, job, system):
+        (answer,) = compare(model, one, [system], options).results
+        tried.append(SameWork(answer, getattr(one, "batch", 1), error))
+    return min(tried, key=_seconds)
 
 
-def _seconds(found: tuple[Answer | Refusal, int]) -> float:
-    answer, _ = found
-    assert isinstance(answer, Answer), "refusals are sorted out"  # invariant
-    return answer.breakdown.seconds
-
-
-def _on(
-    model: Model, job: Job, system: str, options: CompareOptions
-) -> tuple[Answer | Refusal, int]:
-    (result,) = compare(model, job, [system], options).results
-    return result, getattr(job, "batch", 1)
+def _seconds(work: SameWork) -> float:
+    answer = work.answer
+    return answer.breakdown.seconds if isinstance(answer, Answer) else math.inf
 
 
 def _batches(model: Model, job: Job, system: str) -> list[Job]:

@@ -43,7 +43,7 @@ def load_model(name):
 
 def point(**fields) -> ServingPoint:
     usual = {
-        "id": "p", "engine": "vllm", "engine_version": "", "model": "Qwen/Qwen3-32B",
+        "id": "p", "engine": "vllm", "model": "Qwen/Qwen3-32B",
         "gpu": "h100_sxm", "quantization": "", "prompt": 10, "answer": 10, "batch": 1,
         "concurrency": 1, "tensor_parallel": 1, "pipeline_parallel": 1,
         "attention_data_parallel": 1, "expert_parallel": 1, "origin": "",

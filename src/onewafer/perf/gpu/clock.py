@@ -23,15 +23,14 @@ from onewafer.perf.gpu.kernels import (
     Gemm,
     PrefillAttention,
     Vector,
+    attention_flop,
     convolution_bytes,
     decode_bytes,
-    decode_flop,
     experts_bytes,
     experts_flop,
     gemm_bytes,
     gemm_flop,
     prefill_bytes,
-    prefill_flop,
     prefill_pairs,
 )
 from onewafer.perf.gpu.measurements import Measurements
@@ -141,7 +140,7 @@ class KernelClock:
 
     def _decode_attention(self, kernel: DecodeAttention) -> KernelTime:
         shape, seen = kernel.shape, kernel.shape.seen(kernel.context)
-        flop = decode_flop(kernel.sequences, seen, shape)
+        flop = attention_flop(kernel.sequences, seen, shape)
         num_bytes = decode_bytes(kernel.sequences, seen, shape, kernel.cache_format)
         table = self._factors.decode_attention(shape, kernel.cache_format)
         factor = None if table is None else table.factor(kernel.sequences, kernel.context)
@@ -150,7 +149,7 @@ class KernelClock:
     def _prefill_attention(self, kernel: PrefillAttention) -> KernelTime:
         shape, new, cached = kernel.shape, kernel.new_tokens, kernel.cached_tokens
         pairs = _seen_pairs(kernel)
-        flop = prefill_flop(kernel.sequences, pairs, shape)
+        flop = attention_flop(kernel.sequences, pairs, shape)
         reach = min(cached, shape.window) if shape.window is not None else cached
         num_bytes = prefill_bytes(kernel.sequences, new, reach, shape, kernel.cache_format)
         factor = None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import GpuCluster, load_cluster
 from onewafer.errors import ConfigurationError
-from onewafer.graph import Experts
 from onewafer.perf.answer import Answer, Choice, Refusal
 from onewafer.perf.checks import as_rows, check_job
 from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
@@ -27,7 +26,7 @@ from onewafer.perf.jobs import Decode, Goal, Pass, Precision, Prefill, Serve
 from onewafer.units import format_seconds, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from onewafer.arch import Gpu
     from onewafer.perf.answer import Memory
@@ -91,10 +90,7 @@ def best_outcome(
 
 
 def _check_precision(model: Model, options: GpuOptions) -> None:
-    operations = (op for segment in model.segments for op in segment.graph.operations)
-    if options.precision is Precision.MXFP4 and not any(
-        isinstance(op, Experts) for op in operations
-    ):
+    if options.precision is Precision.MXFP4 and not model.has_experts:
         raise ConfigurationError(
             f"{model.name} has no experts, whose weights are what mxfp4 is for; choose --precision "
             "bf16, fp8 or fp4"
@@ -211,14 +207,9 @@ def _memory(bench: Bench, plan: Plan, job: InferenceJob) -> Memory:
 
 def _mfu(bench: Bench, plan: Plan, job: Prefill) -> float:
     """Return model FLOP ÷ (peak FLOP/s × time)."""
-    model, gpu = bench.model.model, bench.gpu
-    one = Pass(sequences=job.batch, new_tokens=job.tokens)
-    flop = sum(
-        segment.repeats * sum(work.flop for _, work in model.work(segment, one))
-        for segment in model.segments
-    )
+    flop = bench.model.model.count_flop(Pass(sequences=job.batch, new_tokens=job.tokens))
     seconds = bench.prefill_breakdown(plan, job).seconds
-    peak = bench.options.formats.products.peak_flop_per_second(gpu)
+    peak = bench.options.formats.products.peak_flop_per_second(bench.gpu)
     return flop / (seconds * plan.num_gpus * peak)
 
 
@@ -294,11 +285,8 @@ def smallest_count(bench: Bench, job: InferenceJob) -> int | None:
     count = 1
     while count <= _MOST_GPUS:
         cluster = GpuCluster(bench.gpu, count)
-        if any(bench.fits(plan, job) for plan in _plans(bench, cluster, job)):
+        tried = plans(bench.model.model, cluster, most_replicas=num_sequences(job))
+        if any(bench.fits(plan, job) for plan in tried):
             return count
         count *= 2
     return None
-
-
-def _plans(bench: Bench, cluster: GpuCluster, job: InferenceJob) -> Iterator[Plan]:
-    return plans(bench.model.model, cluster, most_replicas=num_sequences(job))

@@ -11,14 +11,13 @@ import numpy as np
 from onewafer.arch import load_facts
 from onewafer.perf.gpu.collectives import flat_seconds, nvlink
 from onewafer.perf.gpu.kernels import (
+    attention_flop,
     decode_bytes,
-    decode_flop,
     experts_bytes,
     experts_flop,
     gemm_bytes,
     gemm_flop,
     prefill_bytes,
-    prefill_flop,
     prefill_pairs,
 )
 from onewafer.perf.gpu.latency_table import build_table
@@ -91,7 +90,7 @@ class MeasuredFactors:
             return None
         sequences, context = found.points.sizes
         seen = context if found.shape.window is None else np.minimum(context, found.shape.window)
-        flop = decode_flop(sequences, seen, found.shape)
+        flop = attention_flop(sequences, seen, found.shape)
         num_bytes = decode_bytes(sequences, seen, found.shape, cache_format)
         peak = self._gpu.bf16_flop_per_second
         return build_table(found.points, self._roofline.ideal(flop, num_bytes, peak, self._gpu))
@@ -109,7 +108,7 @@ class MeasuredFactors:
         if (window := found.shape.window) is not None:
             hidden = np.maximum(tokens - window, 0.0)
             pairs = pairs - hidden * (hidden + 1.0) / 2.0
-        flop = prefill_flop(sequences, pairs, found.shape)
+        flop = attention_flop(sequences, pairs, found.shape)
         num_bytes = prefill_bytes(sequences, tokens, none, found.shape, cache_format)
         peak = self._gpu.bf16_flop_per_second
         return build_table(found.points, self._roofline.ideal(flop, num_bytes, peak, self._gpu))

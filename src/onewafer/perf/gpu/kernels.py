@@ -276,11 +276,6 @@ def convolution_bytes(kernel: Convolution) -> float:
     return kernel.elements * kernel.number_format.num_bytes
 
 
-def decode_flop(sequences: _Number, context: _Number, shape: AttentionShape) -> _Number:
-    """Return the operations of the products with keys and with values."""
-    return 4.0 * sequences * context * (shape.heads * shape.features)
-
-
 def decode_bytes(
     sequences: _Number, context: _Number, shape: AttentionShape, cache_format: NumberFormat
 ) -> _Number:
@@ -298,8 +293,8 @@ def prefill_pairs(
     return new_tokens * (new_tokens + cached_tokens)
 
 
-def prefill_flop(sequences: _Number, pairs: _Number, shape: AttentionShape) -> _Number:
-    """Return the operations of the products with keys and with values."""
+def attention_flop(sequences: _Number, pairs: _Number, shape: AttentionShape) -> _Number:
+    """Return the FLOP of the products with keys and values; `pairs` are those of a sequence."""
     return 4.0 * sequences * pairs * (shape.heads * shape.features)
 
 

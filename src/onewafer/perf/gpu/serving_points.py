@@ -33,8 +33,6 @@ class ServingPoint:
     id: str
     engine: str
     """`trtllm`, `vllm`, `sglang`."""
-    engine_version: str
-    """Empty if the row does not say it."""
     model: str
     """Name on the Hugging Face hub, as the row has it."""
     gpu: str
@@ -103,7 +101,6 @@ def _point(row: Mapping[str, str]) -> ServingPoint:
     return ServingPoint(
         id=row["id"],
         engine=row["backend"],
-        engine_version=row["backend_version"],
         model=row["model_path"],
         gpu=row["system"],
         quantization=row["gemm_quant_mode"],

@@ -13,6 +13,7 @@ from onewafer.perf.report.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     from onewafer.perf.answer import Comparison
+    from onewafer.perf.published import PublishedFigure
 
 FORMAT = "onewafer-comparison-1"
 
@@ -46,13 +47,12 @@ def _fields(result: Answer | Refusal) -> dict[str, object]:
         **{quantity.name: quantity.read(result) for quantity in QUANTITIES},
         "energy_basis": result.energy_basis,
         "breakdown": [asdict(item) for item in result.breakdown.items],
-        "published": [_published(result, index) for index in range(len(result.published))],
+        "published": [_published(result, figure) for figure in result.published],
         "notes": [*result.notes],
     }
 
 
-def _published(answer: Answer, index: int) -> dict[str, object]:
-    figure = answer.published[index]
+def _published(answer: Answer, figure: PublishedFigure) -> dict[str, object]:
     return {
         "name": figure.name,
         "quantity": figure.quantity,

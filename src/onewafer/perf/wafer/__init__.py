@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.perf.wafer.estimate import estimate
 from onewafer.perf.wafer.options import Mode, WaferOptions
 from onewafer.perf.wafer.programs import Programs
-from onewafer.perf.wafer.system import machine, parse_system, system_names
+from onewafer.perf.wafer.system import machine, parse_system
 
 if TYPE_CHECKING:
     from onewafer.perf.wafer.training import estimate_training
@@ -23,7 +23,6 @@ __all__ = [
     "estimate_training",
     "machine",
     "parse_system",
-    "system_names",
     "validate",
     "validate_training",
 ]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.graph import Experts
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Refusal
 from onewafer.perf.checks import as_rows, check_job, longest_sequence
@@ -244,7 +243,7 @@ def _model_notes(model: Model, job: Job, load: Load, mode: Mode) -> tuple[str, .
             "feature maps are cut into blocks of pixels, each on PEs with all weights of its "
             "layers; messages between blocks have a cost, but no kernel yet"
         )
-    if any(isinstance(op, Experts) for s in model.segments for op in s.graph.operations):
+    if model.has_experts:
         notes.append(
             "experts are counted as the products of those that a row meets, each over a whole "
             "region, with the weights of all stored, and their choice as far as it has a form; no "

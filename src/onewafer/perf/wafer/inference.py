@@ -208,11 +208,7 @@ def mfu(
 ) -> float:
     """Return the MFU of a pass: model FLOP, with causal attention, ÷ FLOP at the dense peak."""
     of_pass = Pass(sequences=job.batch, new_tokens=model.fixed_tokens or job.tokens)
-    flop = sum(
-        segment.repeats * work.flop
-        for segment in model.segments
-        for _, work in model.work(segment, of_pass)
-    )
+    flop = model.count_flop(of_pass)
     bits = 32 if options.precision is Precision.FP32 else 16
     peak = machine.system.peak_flop_per_second(bits=bits, clock_hertz=machine.clock_hertz)
     return flop / (seconds * peak * machine.num_wafers)

@@ -70,11 +70,6 @@ class Machine:
         return cycles / self.clock_hertz
 
 
-def system_names() -> tuple[str, ...]:
-    """Return the names of single systems."""
-    return wafer_system_names()
-
-
 def parse_system(name: str) -> Wafers | None:
     """Return the systems of a name; None if it names neither a wafer nor its system.
 
@@ -110,7 +105,7 @@ def machine(system: str | Wafers, options: WaferOptions) -> Machine:
     wafers = parse_system(system) if isinstance(system, str) else system
     if wafers is None:
         raise ConfigurationError(
-            f"there is no wafer system {system!r}; write one of {', '.join(system_names())}, "
+            f"there is no wafer system {system!r}; write one of {', '.join(wafer_system_names())}, "
             "or several as in cs3x4"
         )
     usual = load_architecture(wafers.system.wafer, profile=options.profile)

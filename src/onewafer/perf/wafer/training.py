@@ -207,7 +207,7 @@ def _notes(question: _Question, case: StreamedTraining, best: Round) -> tuple[st
     if hidden is not None:
         each = "one sequence" if hidden == 1 else f"{hidden:,} sequences"
         notes.append(f"weights arrive in time from {each} a wafer on")
-    if case.has_experts:
+    if question.model.has_experts:
         notes.append(
             "all experts come by; chosen equally often, each is multiplied by tokens of every strip"
         )

@@ -165,12 +165,6 @@ class StreamedTraining:
         """Number of pieces, between which inputs are saved."""
         return sum(piece.repeats for piece in self._pieces)
 
-    @property
-    def has_experts(self) -> bool:
-        """True if the model has experts."""
-        operations = (op for piece in self._pieces for op in piece.graph.operations)
-        return any(isinstance(operation, Experts) for operation in operations)
-
     def token_bytes(self, interval: int) -> float:
         """Return the bytes that a token of a round saves on the wafer."""
         inputs = max(_input_bytes(piece.graph, self._bytes) for piece in self._layers)
