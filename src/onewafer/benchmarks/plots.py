@@ -56,7 +56,8 @@ def draw(result: CurveResult, folder: Path) -> Path:
             _plot(rates, series, style, value="hops")
             _plot(times, series, style, value="seconds")
         if result.curve.name == "over-pes":
-            _mark_booksim(rates)
+            x, y = [_BOOKSIM_PES], [_BOOKSIM_HOPS]
+            rates.plot(x, y, "x", color="#555555", label="BookSim2 (see text)")
         _label(rates, result, "wavelet-hops by processor second", unit="")
         _label(times, result, "processor time of a run", unit="s")
         try:
@@ -77,10 +78,6 @@ def _plot(axes: Axes, series: SeriesResult, style: dict[str, Any], *, value: str
         if y:
             points.append((x, y))
     axes.plot([x for x, _ in points], [y for _, y in points], label=series.label, **style)
-
-
-def _mark_booksim(axes: Axes) -> None:
-    axes.plot([_BOOKSIM_PES], [_BOOKSIM_HOPS], "x", color="#555555", label="BookSim2 (see text)")
 
 
 def _label(axes: Axes, result: CurveResult, y_label: str, *, unit: str) -> None:

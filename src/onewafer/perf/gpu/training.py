@@ -88,13 +88,6 @@ def estimate_training(
     return search.result()
 
 
-def _usual_clock(gpu: Gpu) -> KernelClock:
-    """Return a clock with the measured kernels of a GPU, if they are installed."""
-    return KernelClock(
-        gpu, AiconfiguratorTables(gpu.measurements, _ENGINE) if is_installed() else None
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     plan: TrainingPlan
@@ -115,7 +108,8 @@ class _Search:
         self._cluster, self._options = cluster, options
         self._format = product_format(options.precision)
         self._peak = self._format.peak_flop_per_second(cluster.gpu)
-        self._clock = clock or _usual_clock(cluster.gpu)
+        tables = AiconfiguratorTables(cluster.gpu.measurements, _ENGINE) if is_installed() else None
+        self._clock = clock or KernelClock(cluster.gpu, tables)
         self._steps = TrainingSteps(
             model,
             job,

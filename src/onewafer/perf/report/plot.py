@@ -48,8 +48,9 @@ def draw(comparison: Comparison, path: Path) -> None:
     answers = comparison.answers
     if not answers:
         raise ConfigurationError("no system can do the job, so there is nothing to draw")
+    title = f"{comparison.model}: {describe(comparison.job)}"
     height = _FRAME_INCHES + _BAR_INCHES * len(answers)
-    with picture(path, title=_title(comparison), height=height) as axes:
+    with picture(path, title=title, height=height) as axes:
         _draw_bars(axes, answers)
 
 
@@ -76,10 +77,6 @@ def draw_curve(comparisons: Sequence[Comparison], path: Path) -> None:
         axes.set_ylabel("tokens/s per wafer or GPU")
         axes.grid(visible=True, linewidth=0.5, alpha=0.5)
         axes.legend(frameon=False)
-
-
-def _title(comparison: Comparison) -> str:
-    return f"{comparison.model}: {describe(comparison.job)}"
 
 
 def _draw_bars(axes: Any, answers: Sequence[Answer]) -> None:  # noqa: ANN401  # Matplotlib's

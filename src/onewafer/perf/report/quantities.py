@@ -54,6 +54,10 @@ def _tokens(read: Callable[[Answer], float | None]) -> Callable[[Answer], float 
     return lambda answer: None if answer.tokens_per_sample is not None else read(answer)
 
 
+def _mfu(answer: Answer) -> float | None:
+    return answer.mfu if isinstance(answer.job, Prefill | Forward | Train) else None
+
+
 def _samples_per_device(answer: Answer) -> float | None:
     rate = answer.samples_per_second
     return None if rate is None else rate / answer.num_devices
@@ -114,7 +118,7 @@ QUANTITIES = (
         lambda a: a.price_per_million_samples,
         format_rate,
     ),
-    Quantity("mfu", "model FLOP utilisation", lambda a: a.mfu if _has_mfu(a) else None, _percent),
+    Quantity("mfu", "model FLOP utilisation", _mfu, _percent),
     Quantity("memory_used_bytes", "memory used", lambda a: a.memory.used_bytes, format_size),
     Quantity(
         "memory_available_bytes",
@@ -132,7 +136,3 @@ QUANTITIES = (
         _percent,
     ),
 )
-
-
-def _has_mfu(answer: Answer) -> bool:
-    return isinstance(answer.job, Prefill | Forward | Train)

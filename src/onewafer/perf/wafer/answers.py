@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph
     from onewafer.perf.breakdown import Breakdown
     from onewafer.perf.jobs import Job
-    from onewafer.perf.wafer.measured import Bytes, Work
+    from onewafer.perf.wafer.measured import Bytes
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.plan import Plan
     from onewafer.perf.wafer.region import Regions
@@ -126,7 +126,9 @@ def describe(plan: Plan, regions: Regions) -> str:
     """Return a plan in a few words."""
     wafers = f" on {plan.num_wafers} wafers" if plan.num_wafers > 1 else ""
     kinds = Counter((s.cost.work, s.cost.rectangle, s.cost.grid) for s in plan.stages)
-    work, (width, height), grid = max(kinds, key=lambda kind: kinds[kind] * _num_pieces(kind[0]))
+    work, (width, height), grid = max(
+        kinds, key=lambda kind: kinds[kind] * max(count for _, count in kind[0])
+    )
     blocks = "" if grid == WHOLE else f", feature maps in {grid[0]}×{grid[1]} blocks"
     if plan.mode is Mode.WHOLE:
         return f"{width}×{height} PEs a wafer, layer after layer{blocks}{wafers}"
@@ -143,10 +145,6 @@ def describe(plan: Plan, regions: Regions) -> str:
 def _num_layers(graph: Graph) -> int:
     """Return the layers of a piece, which is 2 where a model alternates two kinds of layers."""
     return max(1, sum(isinstance(operation, Attention) for operation in graph.operations))
-
-
-def _num_pieces(work: Work) -> int:
-    return max(count for _, count in work)
 
 
 def _memory(

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Timing
-    from onewafer.graph import Graph
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.feature_map_blocks import Grid
     from onewafer.perf.wafer.measured import Bytes, Rectangle, Split, Work
@@ -114,7 +113,7 @@ class Regions:
         return tuple(
             tuple(
                 (self.load.capacity, keys, 2.0 * self.element_bytes * self._times_kept(piece))
-                for keys in _kept_keys(piece.graph)
+                for keys in (piece.graph.tensor(op.key).shape[-1] for op in that_keep(piece.graph))
             )
             for piece in self.pieces
         )
@@ -262,7 +261,3 @@ def stream_cycles(num_bytes: int, source: Rectangle, timing: Timing) -> int:
     shares = -(-width // height)  # columns of PEs that a row of PEs carries
     wavelets = shares * -(-num_bytes // (_WAVELET_BYTES * width))
     return 1 + math.ceil((wavelets - 1) * timing.link_window_cycles / timing.link_window_words)
-
-
-def _kept_keys(graph: Graph) -> tuple[int, ...]:
-    return tuple(graph.tensor(operation.key).shape[-1] for operation in that_keep(graph))

@@ -167,7 +167,7 @@ class StreamedTraining:
 
     def token_bytes(self, interval: int) -> float:
         """Return the bytes that a token of a round saves on the wafer."""
-        inputs = max(_input_bytes(piece.graph, self._bytes) for piece in self._layers)
+        inputs = max(piece.graph.inputs[0].shape[-1] * self._bytes for piece in self._layers)
         working = max(
             kept_bytes(piece.graph, Recompute.NONE, operand_bytes=self._bytes, copies_of_rows=0)
             for piece in self._layers
@@ -431,10 +431,6 @@ def _expert_flop(graph: Graph, operation: Operation) -> int:
     if not isinstance(operation, Experts):
         return 0
     return operation.result.shape[0] * network_of(graph, operation).flop_per_row
-
-
-def _input_bytes(graph: Graph, element_bytes: int) -> int:
-    return graph.inputs[0].shape[-1] * element_bytes
 
 
 def _unchecked(name: str, seconds: float) -> Item:
