@@ -70,7 +70,7 @@ class Core:
         """Read the core file of a folder.
 
         Raises:
-            HostError: the last run left none, or the image names programs that it does not have.
+            HostError: the last run wrote no core, or the image refers to missing programs.
         """
         highest, count = image.program_of_pe.max(initial=-1), len(image.programs)
         if highest >= count:

@@ -97,7 +97,7 @@ class StatusLine(WarningsOnly):
         self._line.update(self._line.task_ids[0], description=text)
 
     def done(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._line is not None:
             self._line.stop()
             self._line = None
@@ -119,5 +119,5 @@ class CellLine(WarningsOnly):
         self._line.show(f"{what}: {describe_progress(progress)} (interrupt to stop)")
 
     def done(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         self._line.clear()

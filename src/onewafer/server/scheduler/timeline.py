@@ -66,7 +66,7 @@ class IdlePower:
 
 
 _KEPT_TIMES = 16_384
-"""Cached times of launches: most have the same rows as an earlier one."""
+"""The most cached times of launches, most of which have the same rows as an earlier one."""
 
 
 class Timeline:

@@ -1,13 +1,13 @@
 # pyright: basic
-# Numba's type hints are partial; this file and `vectors` are the only ones here that touch it.
-"""One step of a Llama-like network for any number of rows, as threads compute it together.
+# Numba's type hints are partial; only this file and `vectors` use it here.
+"""One step of a Llama-like network for any number of rows, by several threads.
 
-A row is one token of one sequence. Rows only meet in the keys and values of their own sequence, and
-each number is computed by one thread in a fixed order, so that neither the rows beside it nor the
-number of threads change a bit of it.
+A row is one token of one sequence. Rows interact only through the KV cache of their own sequence,
+and each number is computed by one thread in a fixed order, so that its bits depend neither on the
+other rows nor on the number of threads.
 
-The threads run `advance` at the same time. Between two phases they wait for each other (`_meet`);
-in a phase, each computes its share of the columns of a product, or of the rows.
+The threads run `advance` concurrently, with a barrier (`_meet`) between phases; in a phase, each
+computes its share of the columns of a product, or of the rows.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK: Final = 32
-"""Tokens whose keys and values lie together."""
+"""Tokens of a block of the KV cache."""
 QUERY, KEY, VALUE, OUTPUT, GATE, UP, DOWN = range(7)
-"""Columns of the table of matrices."""
+"""The columns of `Network.matrices`."""
 _BYTES: Final = 4
 _IS_WIDE: Final = has_wide_registers()
 _SPINS: Final = 2000
-"""Looks at a word before a thread gives its core away."""
+"""Iterations of a barrier before a thread yields its core."""
 
 
 class Network(NamedTuple):
-    """Weights; matrices are addresses, since they stay where PyTorch has them."""
+    """The weights; matrices are given by the addresses of PyTorch's tensors."""
 
     matrices: NDArray[np.int64]
     """[layers, 7]"""
     head: int
-    """The address of the matrix that makes logits: [vocabulary, width]."""
+    """The address of the output matrix, [vocabulary, width]."""
     norms: NDArray[np.float32]
-    """[layers + 1, 2, width]: of attention and the inner part; the last row is for the head."""
+    """[layers + 1, 2, width]: norms before attention and MLP; last, the final norm."""
     head_norms: NDArray[np.float32]
-    """[layers, 2, head width] of queries and keys; no layers: there are none."""
+    """[layers, 2, head width]: norms of queries and keys; [0, …]: there are none."""
     biases: NDArray[np.float32]
-    """[layers, queries + keys + values]; no layers: there are none."""
+    """[layers, queries + keys + values]; [0, …]: there are none."""
     windows: NDArray[np.int64]
-    """[layers]: positions that a token sees, itself included; 0: all."""
+    """[layers]: the attention window in positions, the token included; 0: unlimited."""
     cosines: NDArray[np.float32]
     """[positions, head width]"""
     sines: NDArray[np.float32]
@@ -79,7 +79,7 @@ class Network(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The rows of one step, and room for what is computed of them."""
+    """The rows of one step, and buffers."""
 
     slots: NDArray[np.int64]
     """[rows]"""
@@ -88,9 +88,9 @@ class Step(NamedTuple):
     wanted: NDArray[np.int64]
     """Rows whose logits are computed."""
     hidden: NDArray[np.float32]
-    """[rows, width]; embeddings at first."""
+    """[rows, width]; initially the embeddings."""
     normal: NDArray[np.float32]
-    """[threads, rows, width]: each thread has its own."""
+    """[threads, rows, width]: normalised rows, a copy for each thread."""
     queries: NDArray[np.float32]
     """[rows, heads · head width]"""
     keys: NDArray[np.float32]
@@ -113,9 +113,9 @@ _compile: Any = _njit(error_model="numpy", _nrt=False)
 
 
 def _compile_entry(function):
-    """Compile what Python calls when it is called first; keep the machine code on disk."""
+    """Compile a function that Python calls, and cache its machine code on disk."""
     dispatcher = _njit(error_model="numpy", _nrt=False, nogil=True)(function)
-    with suppress(OSError):  # it costs seconds at each start that nothing can be kept
+    with suppress(OSError):  # without a cache, each start takes seconds longer
         digest = f"{digest_of_sources(_SOURCES)[:20]}-{numba.__version__}"
         keep_on_disk(dispatcher, cache_folder() / "kernels" / digest)
     return dispatcher
@@ -123,7 +123,7 @@ def _compile_entry(function):
 
 @_compile
 def _meet(signal, target, num_threads):
-    """Wait until all threads are here; return the number that the next meeting waits for."""
+    """Wait for all threads (a barrier); return the target of the next barrier."""
     if num_threads == 1:
         return target
     address = signal.ctypes.data
@@ -138,7 +138,7 @@ def _meet(signal, target, num_threads):
 
 @_compile
 def _multiply_columns(factors, inputs, length, output, stride, num_rows, adds):
-    """Compute four columns of a product; the size of a tile changes no sum."""
+    """Compute four columns of a product; the tile sizes do not affect the sums."""
     m = 0
     while not _IS_WIDE and m + 2 <= num_rows:
         place, rows = output + _BYTES * m * stride, inputs + _BYTES * m * length
@@ -161,7 +161,7 @@ def _multiply_columns(factors, inputs, length, output, stride, num_rows, adds):
 
 @_compile
 def _multiply(weights, inputs, output, first, last, adds):
-    """Compute columns `first` to `last` of inputs · weightsᵀ."""
+    """Compute columns `first` up to `last` of inputs · weightsᵀ."""
     num_rows, length = inputs.shape
     stride = output.shape[1]
     rows, columns = inputs.ctypes.data, output.ctypes.data
@@ -180,7 +180,7 @@ def _multiply(weights, inputs, output, first, last, adds):
 
 @_compile
 def _share(total, thread, num_threads):
-    """Return the first and the last of a thread's columns."""
+    """Return the half-open range of a thread's columns."""
     fours = total // 4
     first = 4 * (fours * thread // num_threads)
     last = total if thread == num_threads - 1 else 4 * (fours * (thread + 1) // num_threads)
@@ -189,7 +189,7 @@ def _share(total, thread, num_threads):
 
 @_compile
 def _normalise(inputs, outputs, weights, epsilon):
-    """Divide numbers by the root of their mean square, and multiply them by weights (RMS norm)."""
+    """Compute an RMS norm."""
     length = inputs.size
     mean = sum_of_squares(inputs.ctypes.data, length) / np.float32(length)
     factor = np.float32(1) / np.float32(math.sqrt(mean + np.float32(epsilon)))
@@ -221,7 +221,7 @@ def _project(net, step, layer, normal, thread, num_threads):
 
 @_compile
 def _rotate(numbers, cosines, sines, scale):
-    """Turn pairs of numbers by the angles of a position (rotary embedding)."""
+    """Apply the rotary embedding of a position, and a factor."""
     half = numbers.size // 2
     for i in range(half):
         low, high = numbers[i], numbers[i + half]
@@ -231,7 +231,7 @@ def _rotate(numbers, cosines, sines, scale):
 
 @_compile
 def _place(net, step, layer, row, pool, blocks):
-    """Turn the queries and keys of a row, and put its keys and values into the pool."""
+    """Apply norms and rotary embeddings to a row, and store its keys and values in the cache."""
     position = step.positions[row]
     cosines, sines = net.cosines[position], net.sines[position]
     width = cosines.size
@@ -254,7 +254,7 @@ def _place(net, step, layer, row, pool, blocks):
 
 @_compile
 def _attend(net, step, layer, row, head, pool, blocks, scores):
-    """Compute what the queries of one key head see, for one row."""
+    """Compute the attention of one row, for the query heads of one key head."""
     position, width = step.positions[row], net.cosines.shape[1]
     group = net.num_heads // net.num_key_heads
     window = net.windows[layer]
@@ -292,7 +292,7 @@ def _attend(net, step, layer, row, head, pool, blocks, scores):
 
 @_compile
 def _weigh(values, width, weights, num_rows, output):
-    """Add rows of values, each times its weight."""
+    """Add the weighted sum of rows of values."""
     i = 0
     while i + 64 <= width:
         weighted_rows_64(values + _BYTES * i, width, weights, num_rows, output + _BYTES * i)
@@ -304,7 +304,7 @@ def _weigh(values, width, weights, num_rows, output):
 
 @_compile
 def _gate(net, step, layer, normal, thread, num_threads):
-    """Compute this thread's columns of the inner part, up to its last product."""
+    """Compute this thread's columns of the MLP, up to its last product."""
     for row in range(normal.shape[0]):
         _normalise(step.hidden[row], normal[row], net.norms[layer, 1], net.epsilon)
     sixteens = net.inner // 16
@@ -319,7 +319,7 @@ def _gate(net, step, layer, normal, thread, num_threads):
 
 @_compile
 def _finish(net, step, normal, thread, num_threads):
-    """Compute this thread's columns of the logits that are wanted."""
+    """Compute this thread's columns of the wanted logits."""
     num_wanted = step.wanted.size
     weights = net.norms[net.norms.shape[0] - 1, 0]
     for index in range(num_wanted):
@@ -330,10 +330,10 @@ def _finish(net, step, normal, thread, num_threads):
 
 @_compile_entry
 def advance(net, step, pool, blocks, thread, num_threads, signal):
-    """Compute one step; all threads call it, with a signal of 0.
+    """Compute one step; all threads call it, with the same `signal`, initially 0.
 
-    `pool` is [blocks, layers, 2, key heads, BLOCK, head width]: keys and values of earlier tokens;
-    `blocks` is [slots, blocks of a sequence]: where in the pool they are.
+    `pool` is the KV cache, [blocks, layers, 2, key heads, BLOCK, head width]; `blocks` is the block
+    table, [slots, blocks of a sequence].
     """
     num_rows, width = step.hidden.shape
     normal = step.normal[thread]

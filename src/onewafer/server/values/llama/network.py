@@ -2,8 +2,8 @@
 # The type hints of torch and transformers are partial.
 """A Llama-like network of transformers on this computer, many rows at a time.
 
-The weights stay where PyTorch has them. A network qualifies if its class is one of those below, its
-numbers are float32 and its widths are multiples of 16; `values.modules` computes every other one.
+The weights stay in PyTorch's tensors. A network qualifies if its class is one of those below, its
+weights are float32 and its widths are multiples of 16; `ModuleComputation` computes all others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _CLASSES: Final = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 _ROTATIONS: Final = ("default", "linear", "llama3", "yarn")
-"""Kinds of rotary embeddings whose angles depend on the position alone."""
+"""Kinds of rotary embeddings whose angles depend only on the position."""
 _MATRICES: Final = (
     *(f"self_attn.{name}_proj" for name in "qkvo"),
     *("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
@@ -40,7 +40,7 @@ _FLOAT_BYTES: Final = 4
 
 
 def qualifies(module: Any) -> bool:  # noqa: ANN401  # of transformers
-    """Tell whether a model of transformers is computed here."""
+    """Tell whether a model of transformers can be computed here."""
     config = module.config
     if type(module).__name__ not in _CLASSES or config.hidden_act != "silu":
         return False
@@ -63,7 +63,7 @@ def qualifies(module: Any) -> bool:  # noqa: ANN401  # of transformers
 
 
 class LlamaNetwork:
-    """Computes rows of tokens, with the keys and values of earlier ones in a pool of blocks."""
+    """Computes rows of tokens, with a KV cache of blocks."""
 
     most_rows = _MOST_ROWS
     """The most rows of one step."""
@@ -85,12 +85,12 @@ class LlamaNetwork:
         self._num_threads = num_threads
         self._others = ThreadPoolExecutor(max(1, num_threads - 1), "onewafer-rows")
         key_heads = config.num_key_value_heads
-        # Pages of the pool that no token has used take no memory.
+        # Unused pages of the cache take no memory.
         shape = (num_blocks, config.num_hidden_layers, 2, key_heads, BLOCK, head_width)
         self._pool = np.empty(shape, np.float32)
         most_blocks = -(-context_length // BLOCK)
         self.blocks = np.zeros((num_slots, most_blocks), np.int64)
-        """Where the blocks of each slot are in the pool."""
+        """The block table: the blocks of each slot."""
         queries, keys = config.num_attention_heads * head_width, key_heads * head_width
         group = config.num_attention_heads // key_heads
         self._room = {
@@ -104,7 +104,7 @@ class LlamaNetwork:
         }
         self._normal = np.empty(num_threads * _MOST_ROWS * config.hidden_size, np.float32)
         self._scores = np.empty((num_threads, group, most_blocks * BLOCK), np.float32)
-        # Compiled here, by one thread: no other one shall wait for a compiler.
+        # Compile the kernel here, by one thread.
         nothing, signal = np.empty(0, np.int64), np.zeros(1, np.int64)
         self._advance(
             self._step(nothing, slots=nothing, positions=nothing, wanted=nothing), 0, 1, signal
@@ -112,7 +112,7 @@ class LlamaNetwork:
 
     @staticmethod
     def block_bytes(module: Any) -> int:  # noqa: ANN401  # of transformers
-        """Return the bytes of a block of the pool."""
+        """Return the bytes of a block of the KV cache."""
         config = module.config
         keys = config.num_key_value_heads * module.model.layers[0].self_attn.head_dim
         return 2 * config.num_hidden_layers * keys * BLOCK * _FLOAT_BYTES
@@ -175,7 +175,7 @@ def _room(width: int) -> NDArray[np.float32]:
 
 
 def _network(module: Any, context_length: int) -> Network:  # noqa: ANN401  # of transformers
-    """Return the weights as the kernel reads them."""
+    """Return the weights in the form of the kernel."""
     config, layers = module.config, module.model.layers
     width = config.hidden_size
     addresses = [
@@ -228,7 +228,7 @@ def _biases(layers: Any) -> NDArray[np.float32]:  # noqa: ANN401  # of torch
 
 
 def _window(config: Any, layer: int) -> int:  # noqa: ANN401  # of transformers
-    """Return the positions that a token of a layer sees; 0: all."""
+    """Return the attention window of a layer; 0: unlimited."""
     kinds = getattr(config, "layer_types", None)
     window = getattr(config, "sliding_window", None)
     if kinds is not None and kinds[layer] != "sliding_attention":

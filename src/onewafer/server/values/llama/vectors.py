@@ -1,13 +1,13 @@
 # pyright: basic
-# Numba's type hints are partial; this file and `kernel` are the only ones here that touch it.
-"""Sums of products and the like over vectors of 16 numbers, as LLVM instructions.
+# Numba's type hints are partial; only this file and `kernel` use it here.
+"""Vector operations of 16 lanes as LLVM intrinsics.
 
-Every sum has one fixed order, whatever is computed beside it: lane j adds the products k ≡ j
-(mod 16) one after the other, and the lanes are added in a tree. So a row of a batch has the same
-bits as the row alone, on every machine with fused multiply-add.
+Every sum has a fixed order: lane j adds the products k ≡ j (mod 16) in sequence, and the lanes are
+added in a tree. So a row of a batch has the same bits as the row alone, on every machine with fused
+multiply-add.
 
-Addresses are whole numbers, lengths are multiples of 16, and nothing is checked: `network` builds
-what is passed.
+Addresses are integers, lengths are multiples of 16. Arguments are not checked: `network` makes
+them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _intrinsic: Any = intrinsic
 
 
 def _number(value: float) -> ir.Constant:
-    """Return a constant that is the nearest float32."""
+    """Return the nearest float32 as a constant."""
     return ir.Constant(_FLOAT, struct.unpack("f", struct.pack("f", value))[0])
 
 
@@ -49,7 +49,7 @@ def _splat(builder: ir.IRBuilder, value: Any) -> Any:
 
 
 def _pointer(builder: ir.IRBuilder, address: Any, index: Any, kind: ir.Type) -> Any:
-    """Return where number `index` behind an address is."""
+    """Return the pointer to number `index` after an address."""
     place = builder.add(address, builder.mul(index, ir.Constant(_INT, _BYTES)))
     return builder.inttoptr(place, kind.as_pointer())
 
@@ -67,7 +67,7 @@ def _load_one(builder: ir.IRBuilder, address: Any, index: Any) -> Any:
 
 
 def _call(builder: ir.IRBuilder, name: str, *arguments: Any) -> Any:
-    """Call a function of LLVM that takes and returns one type."""
+    """Call an LLVM intrinsic whose arguments and result have one type."""
     kind = arguments[0].type
     suffix = f"v{LANES}f32" if kind == _VECTOR else "f32"
     function = cgutils.get_or_insert_function(
@@ -98,7 +98,7 @@ def _loop(
     start: Sequence[Any],
     body: Callable[[Any, Sequence[Any]], Sequence[Any]],
 ) -> list[Any]:
-    """Build a loop over 0, step, … below `end`, and return the values that it carries."""
+    """Emit a loop over 0, step, … below `end`; return the loop-carried values after it."""
     before = builder.block
     inside = builder.append_basic_block("vectors")
     after = builder.append_basic_block("done")
@@ -155,9 +155,9 @@ def _at(builder: ir.IRBuilder, value: float) -> Any:
 
 
 def _tile(num_rows: int, num_columns: int) -> Any:
-    """Return what computes rows × columns of a product at once.
+    """Return an intrinsic that computes a tile of a product.
 
-    out[m, n] = Σ x[m, k]·weights[n, k], added to what is there if `adds` is not 0
+    out[m, n] = Σ x[m, k]·weights[n, k], plus the old out[m, n] if `adds` is not 0
     """
 
     @_intrinsic
@@ -239,7 +239,7 @@ def largest(_context, x, length):
 
 @_intrinsic
 def exponentials(_context, x, length, shift):
-    """Replace numbers by e to the power of them less `shift`, and return the sum."""
+    """Replace each x by e^(x − shift), and return their sum."""
 
     def generate(_context, builder, _signature, arguments):
         x, length, shift = arguments
@@ -277,7 +277,7 @@ def gate(_context, x, up, length):
 
 
 def _weighted_rows(num_vectors: int) -> Any:
-    """Return what adds rows of 16 · `num_vectors` numbers, each times its own, to `out`."""
+    """Return an intrinsic that adds the weighted sum of rows of 16 · `num_vectors` to `out`."""
 
     @_intrinsic
     def weighted_rows(_context, rows, stride, weights, num_rows, out):
@@ -310,7 +310,7 @@ weighted_rows_16 = _weighted_rows(1)
 
 
 def has_wide_registers() -> bool:
-    """Tell whether a vector fits one register, and 16 sums and their factors fit all of them."""
+    """Tell whether the machine has AVX-512: then a 4×4 tile fits its registers."""
     named = getattr(config, "CPU_FEATURES", None)  # the user's choice, if there is one
     if named is not None:
         return "+avx512f" in named
@@ -322,7 +322,7 @@ def has_wide_registers() -> bool:
 
 @_intrinsic
 def arrive(_context, counter):
-    """Add 1 to a word that threads share."""
+    """Atomically add 1 to a shared word."""
 
     def generate(context, builder, _signature, arguments):
         pointer = builder.inttoptr(arguments[0], _INT.as_pointer())
@@ -334,7 +334,7 @@ def arrive(_context, counter):
 
 @_intrinsic
 def look(_context, counter):
-    """Return a word that threads share."""
+    """Atomically read a shared word."""
 
     def generate(_context, builder, _signature, arguments):
         pointer = builder.inttoptr(arguments[0], _INT.as_pointer())
@@ -345,7 +345,7 @@ def look(_context, counter):
 
 @_intrinsic
 def give_way(_context):
-    """Let other threads run."""
+    """Yield the core to other threads."""
 
     def generate(context, builder, _signature, _arguments):
         kind = ir.FunctionType(_WORD, [])
@@ -356,7 +356,7 @@ def give_way(_context):
 
 
 def _find_yield() -> Any:
-    """Return the system's function that lets other threads run."""
+    """Return the system's function that yields the core."""
     if sys.platform == "win32":
         return ctypes.CDLL("kernel32").SwitchToThread
     return ctypes.CDLL(None).sched_yield
