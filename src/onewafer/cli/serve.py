@@ -190,15 +190,16 @@ def _is_strict(dialect: str | None) -> bool:
 
 
 def _replay(name: str, path: Path, options: ServerOptions, json_file: Path | None) -> None:
-    from onewafer.server.assembly import describe, lay_over  # noqa: PLC0415  # when it is used
+    from onewafer.server.assembly import lay_over  # noqa: PLC0415  # when it is used
     from onewafer.server.models import check_model  # noqa: PLC0415  # likewise
+    from onewafer.server.models.describing import describe  # noqa: PLC0415  # likewise
     from onewafer.server.replay import read_trace, replay  # noqa: PLC0415  # likewise
     from onewafer.server.replay.summary import render, to_json  # noqa: PLC0415  # likewise
 
     options.context_of(quoted(name), check_model(name, needs_weights=False))
     trace = read_trace(path)
     with progress_bar() as bar:
-        system = lay_over(describe(name, bar), options.system, options, bar)
+        system = lay_over(describe(name, bar.say), options.system, options, bar)
         bar.say(f"replaying {path.name}")
         result = replay(system, trace, progress=bar.show)
     stdout_console(SHOWN_COLUMNS).print(render(result))

@@ -10,12 +10,8 @@ from onewafer.server.contract.clock import seconds_running, seconds_since_1970
 from onewafer.server.contract.service import ServedModel
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.service import Loaded
-from onewafer.server.models import find_source, fingerprint, load_model, load_words
-from onewafer.server.models.describing import (
-    describe_files,
-    describe_known,
-    is_known,
-)
+from onewafer.server.models import fingerprint, load_model, load_words
+from onewafer.server.models.describing import describe
 from onewafer.server.options import ValuesKind
 from onewafer.server.text import Language
 from onewafer.server.values.synthetic import SyntheticValues
@@ -82,7 +78,7 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
 
 def _made_up(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
     """Return the parts of a model with synthetic values."""
-    text, model = load_words(name, bar=bar), describe(name, bar)
+    text, model = load_words(name, bar=bar), describe(name, bar.say)
     system = lay_over(model, options.system, options, bar)
     values = SyntheticValues(
         model_id=text.id,
@@ -126,17 +122,6 @@ def _build(loaded: LoadedModel, options: ServerOptions, *, context_length: int) 
     return build_host_values(
         loaded, HostOptions(num_slots=num_slots, context_length=context_length)
     )
-
-
-def describe(name: str, bar: ProgressBar) -> Model:
-    """Capture a model of the catalogue or of files, without reading its weights.
-
-    Raises:
-        ConfigurationError: there is no such model, or it cannot be read.
-    """
-    if is_known(name):
-        return describe_known(name, bar.say)
-    return describe_files(find_source(name), bar.say)
 
 
 def lay_over(model: Model, system: str, options: ServerOptions, bar: ProgressBar) -> ServedSystem:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import RecordingError
 from onewafer.recording import RecordingFile, file_of_program
 from onewafer.viewer.followed_runs import State, state_of
-from onewafer.viewer.page_parts import PageParts
+from onewafer.viewer.page_parts import PageParts, Parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ def states_of_programs(path: Path) -> dict[Path, State]:
     raise AssertionError("counting has no end")
 
 
-class AwaitedRun:
+class AwaitedRun(Parts):
     """The parts of the page of a run; empty until something is recorded."""
 
     def __init__(self, path: Path, before: Mapping[Path, State]) -> None:
@@ -48,7 +48,6 @@ class AwaitedRun:
         self._version = 0
 
     def find(self, path: str) -> bytes | None:
-        """Return the page part at a path, or None."""
         if self._parts is None:
             self.look()
         if self._parts is None:
@@ -56,7 +55,6 @@ class AwaitedRun:
         return self._parts.find(path)
 
     def paths(self) -> Iterator[str]:
-        """Yield all paths that a page without a server needs."""
         return iter(()) if self._parts is None else self._parts.paths()
 
     def look(self) -> int:

@@ -32,7 +32,7 @@ from onewafer.viewer.heat_maps import (
     num_levels,
     values_of,
 )
-from onewafer.viewer.page_parts import PageParts, drawn_part, number_below, to_json
+from onewafer.viewer.page_parts import PageParts, Parts, drawn_part, number_below, to_json
 from onewafer.viewer.palettes import difference_palette
 from onewafer.viewer.windows import Windows
 
@@ -123,7 +123,7 @@ class Difference:
         return Drawn(largest, largest, mean, levels_of(codes, is_ordered=True))
 
 
-class ComparedParts:
+class ComparedParts(Parts):
     """The parts of the page of two recordings."""
 
     def __init__(self, first: RecordingFile, second: RecordingFile) -> None:
@@ -140,11 +140,6 @@ class ComparedParts:
         self._highest = lru_cache(None)(self._highest_of)
 
     def find(self, path: str) -> bytes | None:
-        """Return the page part at a path, or None.
-
-        Raises:
-            RecordingError: a recording is damaged.
-        """
         if path == "run.json":
             return self._run()
         if path == "windows.json":
@@ -164,7 +159,6 @@ class ComparedParts:
         return drawn_part(self._draw(folder, name, window), rest.removeprefix(f"maps/{whole}"))
 
     def paths(self) -> Iterator[str]:
-        """Yield all paths that a static page needs, in order of importance."""
         for path in self._both["a"].paths():
             if not path.startswith(("maps/", "windows.json", "spans")):
                 yield path

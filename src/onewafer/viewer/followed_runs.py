@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 from onewafer.errors import ConfigurationError, RecordingError
 from onewafer.recording import RecordingFile
 from onewafer.viewer.compared_runs import ComparedParts
-from onewafer.viewer.page_parts import PageParts
+from onewafer.viewer.page_parts import PageParts, Parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from onewafer.viewer.page_parts import Parts
-
 State = tuple[int, int]
 """The inode of a file, and its modification time in nanoseconds."""
 
 
-class FollowedRuns:
+class FollowedRuns(Parts):
     """The parts of the page of one or two recordings whose files may change."""
 
     def __init__(self, runs: Sequence[RecordingFile]) -> None:
@@ -34,11 +32,9 @@ class FollowedRuns:
         self._version = 0
 
     def find(self, path: str) -> bytes | None:
-        """Return the page part at a path, or None."""
         return self._parts.find(path)
 
     def paths(self) -> Iterator[str]:
-        """Yield all paths that a page without a server needs."""
         return self._parts.paths()
 
     def look(self) -> int:

@@ -61,7 +61,11 @@ class Parts(Protocol):
     """The parts of a page."""
 
     def find(self, path: str) -> bytes | None:
-        """Return the page part at a path, or None."""
+        """Return the page part at a path, or None.
+
+        Raises:
+            RecordingError: the recording is damaged.
+        """
         ...
 
     def paths(self) -> Iterator[str]:
@@ -69,7 +73,7 @@ class Parts(Protocol):
         ...
 
 
-class PageParts:
+class PageParts(Parts):
     """The parts of the page of one recording."""
 
     def __init__(self, recording: RecordingFile) -> None:
@@ -80,11 +84,6 @@ class PageParts:
         self._draw = lru_cache(kept)(self._draw_codes)
 
     def find(self, path: str) -> bytes | None:
-        """Return the page part at a path, or None.
-
-        Raises:
-            RecordingError: the recording is damaged.
-        """
         folder, _, rest = path.partition("/")
         finders: dict[str, Callable[[str], bytes | None]] = {
             "run.json": self._run,
@@ -105,7 +104,6 @@ class PageParts:
         return None if finder is None else finder(rest)
 
     def paths(self) -> Iterator[str]:
-        """Yield all paths that a static page needs, in order of importance."""
         yield "run.json"
         if self.recording.header.num_pes * len(self._counters()) <= _MOST_NUMBERS:
             yield "columns.json"

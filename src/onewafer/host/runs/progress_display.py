@@ -56,7 +56,6 @@ class WarningsOnly(RunObserver):
     """Prints messages, and no progress."""
 
     def say(self, line: str) -> None:
-        """Print the line."""
         sys.stderr.write(f"onewafer: {printable(line)}\n")
         sys.stderr.flush()
 
@@ -67,7 +66,6 @@ class LogLines(WarningsOnly):
     interval_seconds = _LOG_SECONDS
 
     def show(self, progress: RunProgress) -> None:
-        """Print how far the run is, and who works."""
         self.say(f"{progress.what}: {describe_progress(progress)} ({progress.activity})")
 
 
@@ -80,12 +78,10 @@ class StatusLine(WarningsOnly):
         self._line: Progress | None = None
 
     def say(self, line: str) -> None:
-        """Erase the line, and print the message."""
         self.done()
         super().say(line)
 
     def show(self, progress: RunProgress) -> None:
-        """Renew the line."""
         text = f"{progress.what}: {describe_progress(progress)} (Ctrl-C stops)"
         if self._line is None:
             from onewafer.terminal import PlainConsole  # noqa: PLC0415  # not for short runs
@@ -97,7 +93,6 @@ class StatusLine(WarningsOnly):
         self._line.update(self._line.task_ids[0], description=text)
 
     def done(self) -> None:
-        """Erase the line."""
         if self._line is not None:
             self._line.stop()
             self._line = None
@@ -114,10 +109,8 @@ class CellLine(WarningsOnly):
         self._what = what
 
     def show(self, progress: RunProgress) -> None:
-        """Renew the line."""
         what = self._what or progress.what
         self._line.show(f"{what}: {describe_progress(progress)} (interrupt to stop)")
 
     def done(self) -> None:
-        """Erase the line."""
         self._line.clear()

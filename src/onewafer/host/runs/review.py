@@ -44,7 +44,6 @@ class RunReview(RunReader):
         """True if operations on a busy microthread were reported."""
 
     def failed(self, error: SimulationError) -> None:
-        """Warn of the findings so far."""
         del error
         if self.machine is not None:
             self._warn(self.machine)

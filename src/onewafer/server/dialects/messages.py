@@ -280,19 +280,15 @@ class MessageWriter(Writer):
         self._ended: Ended | None = None
 
     def write(self, events: Sequence[Event]) -> str:
-        """Return the events, with the beginning and the end of each block."""
         return "".join(text for event in events for text in self._write(event))
 
     def ping(self) -> str:
-        """Return Anthropic's ping event."""
         return to_named("ping", {"type": "ping"})
 
     def fail(self, failure: RequestError) -> str:
-        """Return the event that clients raise."""
         return to_named("error", anthropic_error(failure, self._envelope.id))
 
     def whole(self, gathered: Gathered) -> Mapping[str, Json]:
-        """Return the message."""
         [answer] = gathered.answers
         content: list[Json] = []
         if answer.text:

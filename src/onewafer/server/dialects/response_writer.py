@@ -51,16 +51,13 @@ class ResponseWriter(Writer):
         self._reason = Reason.END
 
     def write(self, events: Sequence[Event]) -> str:
-        """Return the events."""
         return "".join(text for event in events for text in self._write(event))
 
     def fail(self, failure: RequestError) -> str:
-        """Return the event that says that the response failed."""
         error = {"code": failure.code or "server_error", "message": str(failure)}
         return self._event("response.failed", response=self._response("failed", error=error))
 
     def whole(self, gathered: Gathered) -> Mapping[str, Json]:
-        """Return the response."""
         [answer] = gathered.answers
         self._reason = answer.reason
         if answer.text:

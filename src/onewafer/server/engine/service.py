@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.server.contract.events import Alternative, Completed
 from onewafer.server.contract.failures import RequestError, UnavailableError, UnknownModelError
-from onewafer.server.contract.service import Counters, Health
+from onewafer.server.contract.service import Counters, Health, Service
 from onewafer.server.engine.mailbox import Mailbox, Outbox
 from onewafer.server.engine.requests import Asked, Pace
 from onewafer.server.engine.runners import EngineThread, EngineTurns
@@ -52,8 +52,8 @@ MOST_CHARACTERS = 4_000
 _Read = TypeVar("_Read")
 
 
-class LiveService:
-    """A `Service` that is loading until `begin`, and refuses new requests after `drain`."""
+class LiveService(Service):
+    """A service that is loading until `begin`, and refuses new requests after `drain`."""
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
@@ -80,19 +80,16 @@ class LiveService:
 
     @property
     def health(self) -> Health:
-        """The present abilities."""
         if self._is_draining:
             return Health.DRAINING
         return Health.LOADING if self._loaded is None else Health.READY
 
     @property
     def models(self) -> Sequence[ServedModel]:
-        """The model, when it is there."""
         return () if self._loaded is None else (self._loaded.model,)
 
     @property
     def counters(self) -> Counters:
-        """The state of queue and cache."""
         if self._loaded is None:
             return Counters(running=0, waiting=0, cache_fraction=0.0, most_waiting=0)
         engine = self._loaded.engine
@@ -104,12 +101,10 @@ class LiveService:
         )
 
     async def count_tokens(self, generation: Generation) -> int:
-        """Return the tokens of the prompt."""
         loaded, _ = self._ready(generation.model)
         return len(await _beside(loaded.language.read_prompt, generation))
 
     async def answer(self, generation: Generation) -> AsyncGenerator[Sequence[Event], None]:
-        """Return the events of a request; closing the generator gives up the request."""
         loaded, runner = self._ready(generation.model)
         engine = loaded.engine
         asked = await _read(loaded.language, generation)
@@ -131,7 +126,6 @@ class LiveService:
             raise
 
     def advance(self, seconds: float) -> float:
-        """Move the clock on, in pace `virtual`."""
         if self._loaded is None or self._runner is None:
             raise UnavailableError("the model is being loaded; try again in a few seconds")
         engine = self._loaded.engine

@@ -38,24 +38,20 @@ class Histogram:
     def __init__(self, bounds: tuple[float, ...] = SECONDS) -> None:
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self.total = 0.0
+        """The sum of the values."""
 
     def observe(self, value: float, times: int = 1) -> None:
         """Count a value `times` times."""
         self._counts[bisect_left(self._bounds, value)] += times
-        self._sum += value * times
+        self.total += value * times
 
     def observe_each(self, values: Sequence[float]) -> None:
         """Count several values."""
         bounds, counts = self._bounds, self._counts
         for value in values:
             counts[bisect_left(bounds, value)] += 1
-        self._sum += sum(values)
-
-    @property
-    def total(self) -> float:
-        """The sum of the values."""
-        return self._sum
+        self.total += sum(values)
 
     @property
     def buckets(self) -> list[tuple[str, float]]:

@@ -89,21 +89,12 @@ class AnswerText:
         """True if the text of a token of whole characters can be sent at once."""
         self._pending = _Pending()
         self._num_tokens = 0
-        self._has_ended = False
-
-    @property
-    def has_ended(self) -> bool:
+        self.has_ended = False
         """True after its `Ended` event."""
-        return self._has_ended
-
-    @property
-    def num_tokens(self) -> int:
-        """Number of tokens so far, the end token included."""
-        return self._num_tokens
 
     def take(self, produced: Produced) -> list[AnswerEvent]:
         """Return the events of the next token."""
-        assert not self._has_ended
+        assert not self.has_ended
         self._num_tokens += 1
         if produced.token in self._vocabulary.end_ids:
             return list(self._end(Reason.END))
@@ -112,7 +103,7 @@ class AnswerText:
             events.append(Delta(self._plan.answer, text, (produced.token,)))
         else:
             events += self._read(produced)
-        if not self._has_ended and self._num_tokens >= self._plan.most_tokens:
+        if not self.has_ended and self._num_tokens >= self._plan.most_tokens:
             events += self._end(Reason.LENGTH)
         return events
 
@@ -161,7 +152,7 @@ class AnswerText:
 
     def _say(self, text: str) -> Iterator[AnswerEvent]:
         """Yield plain text, and the end of the answer if it contains a stop text."""
-        if self._has_ended:
+        if self.has_ended:
             return
         if self._num_tokens <= self._plan.min_tokens:
             yield from self._release(text)
@@ -170,7 +161,7 @@ class AnswerText:
         is_stopped = released.stop is not None
         yield from self._release(released.text, before=len(released.text) if is_stopped else None)
         if is_stopped:
-            self._has_ended = True
+            self.has_ended = True
             yield Ended(answer=self._plan.answer, reason=Reason.STOP_TEXT, stop=released.stop)
 
     def _release(self, text: str, *, before: int | None = None) -> Iterator[AnswerEvent]:
@@ -196,13 +187,13 @@ class AnswerText:
         yield from self._divide(rest)
         for part in () if self._reader is None else self._reader.flush():
             yield from self._say(part.text)
-        if self._has_ended:
+        if self.has_ended:
             return
         held = self._stops.flush()
         tokens, logprobs = self._pending.take()
         if held or tokens:
             yield Delta(answer=self._plan.answer, text=held, tokens=tokens, logprobs=logprobs)
-        self._has_ended = True
+        self.has_ended = True
         yield Ended(answer=self._plan.answer, reason=self._reason(reason))
 
     def _reason(self, reason: Reason) -> Reason:

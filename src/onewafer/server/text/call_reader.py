@@ -62,18 +62,9 @@ class CallReader:
         self._heads = StopTexts((form.head,))
         self._is_plain = False
         """True if the answer is known to be no call."""
-        self._num_calls = 0
-        self._brackets = Brackets()
-
-    @property
-    def num_calls(self) -> int:
+        self.num_calls = 0
         """The number of calls that have begun."""
-        return self._num_calls
-
-    @property
-    def is_outside(self) -> bool:
-        """True if the parser is not inside a call."""
-        return self._place is _Place.TEXT
+        self._brackets = Brackets()
 
     def push(self, text: str) -> Iterator[Part]:
         """Parse more text, and yield the parts found."""
@@ -95,7 +86,7 @@ class CallReader:
     def flush(self) -> Iterator[Said]:
         """Yield the held text at the end of the answer."""
         held = self._heads.flush()
-        if held and not self._num_calls:
+        if held and not self.num_calls:
             yield Said(held)
 
     def _read_text(self) -> Iterator[Part]:
@@ -110,7 +101,7 @@ class CallReader:
             return
         released = self._heads.push(text)
         # Between and after calls there is only white space.
-        if released.text and not self._num_calls:
+        if released.text and not self.num_calls:
             yield Said(released.text)
         if released.stop is not None:
             used = len(released.text) + len(self._form.head) - length
@@ -124,7 +115,7 @@ class CallReader:
         name, middle, rest = self._rest.partition(self._form.middle)
         if middle:
             self._rest, self._place = rest, _Place.ARGUMENTS
-            self._num_calls += 1
+            self.num_calls += 1
             self._brackets = Brackets()
             yield CallBegins(json.loads(name))
 

@@ -24,30 +24,26 @@ class StopTexts:
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = tuple(filter(None, stops))
-        self._held = ""
-
-    @property
-    def held(self) -> str:
+        self.held = ""
         """The text that is held back."""
-        return self._held
 
     def push(self, text: str) -> Released:
         """Add text; return the text that can be sent."""
         if not self._stops:
             return Released(text)
-        text, self._held = self._held + text, ""
+        text, self.held = self.held + text, ""
         found = [(text.find(stop), stop) for stop in self._stops if stop in text]
         if found:
             start, stop = min(found, key=lambda place: place[0])
             return Released(text[:start], stop)
         length = max((_beginning_at_end(text, stop) for stop in self._stops), default=0)
         free = len(text) - length
-        self._held = text[free:]
+        self.held = text[free:]
         return Released(text[:free])
 
     def flush(self) -> str:
         """Return the held text at the end of the answer."""
-        text, self._held = self._held, ""
+        text, self.held = self.held, ""
         return text
 
 
