@@ -8,7 +8,9 @@ a part of a pattern that ends in one (see `operands`).
 A new operation is one function with the names it serves, in the file of its family.
 """
 
-from onewafer.pytorch.lowering import (
+# pyright: reportUnusedImport=false
+
+from onewafer.pytorch.lowering import (  # noqa: F401  # they register what they lower and write
     batch_norms,
     convolution,
     counted,
@@ -39,31 +41,6 @@ from onewafer.pytorch.lowering.opaque import write_opaque
 from onewafer.pytorch.lowering.operands import Decision, External, Origin, Running, Value
 from onewafer.pytorch.lowering.registry import Operands, find_unknown, lower, value_of
 from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter
-
-FAMILIES = (
-    batch_norms,
-    convolution,
-    counted,
-    dropout,
-    elementwise,
-    embedding,
-    features,
-    linear,
-    losses,
-    map_margins,
-    map_norms,
-    normalisation,
-    pools,
-    positions,
-    products,
-    random_numbers,
-    rectifiers,
-    rotary,
-    selection,
-    softmax,
-    views,
-)
-"""Modules that register, when they are imported, what they lower and which forms they write."""
 
 __all__ = [
     "DRAWN",

@@ -274,7 +274,9 @@ def _add(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Oper
             scores = left if isinstance(left, Scores) else right
             assert isinstance(scores, Scores), "the other one is the mask"  # invariant
             return add_mask(writer, call, scores, mask)
-        case (Value() | Polynomial(), Value() | Polynomial()) if _share_value(left, right):
+        case (Value() | Polynomial(), Value() | Polynomial()) if _share_base(
+            left, right
+        ) and Polynomial in (type(left), type(right)):
             first, second = _polynomial(writer, left), _polynomial(writer, right)
             terms = dict(first.terms)
             for exponent, factor in second.terms.items():
@@ -284,12 +286,6 @@ def _add(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Oper
             return _add_stored(writer, call, other, stored)
         case _:
             return _combine(writer, call, left, right, kind=Add)
-
-
-def _share_value(left: Operand, right: Operand) -> bool:
-    """Tell whether two operands are functions of one value, at least one of them a polynomial."""
-    first, second = (o.value if isinstance(o, Polynomial) else o for o in (left, right))
-    return first == second and (isinstance(left, Polynomial) or isinstance(right, Polynomial))
 
 
 def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: External) -> Operand:

@@ -89,18 +89,16 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
     if len(parts) == 1:
         return parts[0]
     dimension = cast("int", call.constant(1, "dim", 0)) % len(call.shape)
-    rotary = (
-        swap_halves(call, parts, dimension)
-        or join_halves(writer, call, parts, dimension)
-        or extend(writer, call, parts, dimension)
-    )
-    if rotary is not None:
-        return rotary
+    is_last = dimension == len(call.shape) - 1
+    if is_last:
+        rotary = swap_halves(parts) or join_halves(writer, parts) or extend(writer, parts)
+        if rotary is not None:
+            return rotary
     parts = [writer.value(part) if isinstance(part, Rotated) else part for part in parts]
-    if dimension == len(call.shape) - 1 and not any(map(_is_stored, parts)):
+    stored = [part for part in parts if isinstance(part, External)]
+    if is_last and all(part.origin is Origin.DATA for part in stored):
         return _join_features(writer, call, [writer.value(part) for part in parts])
     computed = [index for index, part in enumerate(parts) if not isinstance(part, External)]
-    stored = [part for part in parts if isinstance(part, External)]
     if len(computed) != 1 or dimension != len(call.shape) - 2:
         raise call.unsupported("concatenating computed tensors is not supported")
     if any(part.origin is Origin.DATA for part in stored):
@@ -116,11 +114,6 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
         raise call.unsupported("concatenating rows to a part of a sequence is not supported")
     alike = [_of_one_sequence(writer, call, part) for part in stored]
     return _join_rows(writer, call, (value, table), alike[:place], alike[place:])
-
-
-def _is_stored(part: Operand) -> bool:
-    """Tell whether a part is the module's own, and does not come with a call."""
-    return isinstance(part, External) and part.origin is not Origin.DATA
 
 
 def _join_features(writer: GraphWriter, call: Call, parts: Sequence[Value]) -> Value:
@@ -145,8 +138,8 @@ def _of_one_sequence(writer: GraphWriter, call: Call, part: External) -> Externa
 def _lower_stack(writer: GraphWriter, call: Call) -> Operand:
     del writer
     dimension = cast("int", call.constant(1, "dim", 0)) % len(call.shape)
-    pairs = stack_neighbours(call, call.operand_list(0), dimension)
-    if pairs is None:
+    pairs = stack_neighbours(call.operand_list(0))
+    if pairs is None or dimension != len(call.shape) - 1:
         raise call.unsupported("stacking computed tensors is supported only in a rotary embedding")
     return pairs
 

@@ -186,7 +186,8 @@ def _arrange(
         others = [index for index in range(len(shape)) if index != place]
         result = writer.result(name, shape[place], total // shape[place])
         return result, see_in_order(result, shape, [place, *others])
-    if _is_on_feature_maps(shape, rows):
+    if len(shape) > MATRIX_DIMENSIONS and shape[0] * math.prod(shape[2:]) == rows:
+        # Images (batch, features, *sides) whose places are the rows.
         result = writer.result(name, total // shape[1], shape[1])
         return result, see_in_order(result, shape, [0, *range(2, len(shape)), 1])
     if rows is not None and rows in accumulate(shape, operator.mul) and total > rows:
@@ -195,8 +196,3 @@ def _arrange(
         features = shape[-1] if shape else 1
         result = writer.result(name, total // features, features)
     return result, see(result, shape)
-
-
-def _is_on_feature_maps(shape: tuple[int, ...], rows: int | None) -> bool:
-    """Tell whether a result has images (batch, features, *sides) whose places are the rows."""
-    return len(shape) > MATRIX_DIMENSIONS and shape[0] * math.prod(shape[2:]) == rows

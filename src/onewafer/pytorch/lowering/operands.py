@@ -230,11 +230,6 @@ class Polynomial:
     """Exponent, 0 to 3 → factor, none of which is 0."""
     what = "a polynomial"
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the PyTorch tensor."""
-        return self.value.shape
-
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -257,11 +252,6 @@ class Mean:
 
     value: Value
     what = "a mean over features"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the PyTorch tensor."""
-        return (*self.value.shape[:-1], 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,11 +390,6 @@ class Probabilities:
     """The input of the graph with the dropout factors that they are multiplied by."""
     what = "a matrix of attention weights"
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the PyTorch tensor."""
-        return self.scores.shape
-
 
 @dataclass(frozen=True, slots=True)
 class DividedLoss:
@@ -413,11 +398,6 @@ class DividedLoss:
     loss: Value
     divisor: External
     what = "a multiple of a loss"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the PyTorch tensor."""
-        return self.loss.shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from onewafer.pytorch.lowering.operands import Value
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
-    from onewafer.graph import Tensor
+    from collections.abc import Callable
+
+    from onewafer.graph import Operation, Tensor
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
@@ -44,43 +46,35 @@ class _Steps:
 
     def relu(self, x: Tensor) -> Tensor:
         """Append max(x, 0)."""
-        result = self._result("relu", x)
-        self.writer.emit(Relu(result, x.name))
-        return result
+        return self._append("relu", x, Relu)
 
     def exp(self, x: Tensor) -> Tensor:
         """Append eˣ."""
-        result = self._result("exp", x)
-        self.writer.emit(Exp(result, x.name))
-        return result
+        return self._append("exp", x, Exp)
 
     def scale(self, x: Tensor, factor: float) -> Tensor:
         """Append x times a number."""
-        if factor == 1:
-            return x
-        result = self._result("scaled", x)
-        self.writer.emit(Scale(result, x.name, factor))
-        return result
+        return x if factor == 1 else self._append("scaled", x, Scale, factor)
 
     def shift(self, x: Tensor, number: float) -> Tensor:
         """Append x plus a number."""
         vector = self.writer.parameter(self.writer.filled(number, x.shape[-1]), "bias")
-        result = self._result("shifted", x)
-        self.writer.emit(AddBias(result, x.name, vector.name))
-        return result
+        return self._append("shifted", x, AddBias, vector.name)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         """Append x + y."""
-        result = self._result("sum", x)
-        self.writer.emit(Add(result, x.name, y.name))
-        return result
+        return self._append("sum", x, Add, y.name)
 
     def subtract(self, x: Tensor, y: Tensor) -> Tensor:
         """Append x − y."""
         return self.add(x, self.scale(y, -1.0))
 
-    def _result(self, what: str, like: Tensor) -> Tensor:
-        return self.writer.result(f"{self.call.node.name}_{what}", *like.shape)
+    def _append(
+        self, what: str, x: Tensor, kind: Callable[..., Operation], *more: object
+    ) -> Tensor:
+        result = self.writer.result(f"{self.call.node.name}_{what}", *x.shape)
+        self.writer.emit(kind(result, x.name, *more))
+        return result
 
 
 @lowers("leaky_relu.default")

@@ -15,6 +15,7 @@ import torch
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Rotary
+from onewafer.pytorch.lowering.features import is_of_rows
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.operands import (
     External,
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 _PAIR = 2
 
 
-def swap_halves(call: Call, parts: Sequence[Operand], dimension: int) -> Partners | None:
+def swap_halves(parts: Sequence[Operand]) -> Partners | None:
     """Return `Partners` if the parts are the negated second and the first half of a value."""
     found = _negated_and_plain(parts)
-    if found is None or dimension != len(call.shape) - 1:
+    if found is None:
         return None
     second, first, factor = found
     half = first.shape[-1]
@@ -51,12 +52,10 @@ def swap_halves(call: Call, parts: Sequence[Operand], dimension: int) -> Partner
     return Partners(replace(first, layout=whole), _PAIR * half, factor)
 
 
-def stack_neighbours(
-    call: Call, parts: Sequence[Operand], dimension: int
-) -> StackedPartners | None:
+def stack_neighbours(parts: Sequence[Operand]) -> StackedPartners | None:
     """Return `Partners` if the parts are the negated odd and the even features of a value."""
     found = _negated_and_plain(parts)
-    if found is None or dimension != len(call.shape) - 1:
+    if found is None:
         return None
     odd, even, factor = found
     *rest, last = even.layout.dimensions
@@ -136,12 +135,10 @@ def add_products(
     return Polynomial(writer.value(rotated), {1: plain.factor})
 
 
-def join_halves(
-    writer: GraphWriter, call: Call, parts: Sequence[Operand], dimension: int
-) -> Rotated | None:
+def join_halves(writer: GraphWriter, parts: Sequence[Operand]) -> Rotated | None:
     """Return the rotation whose halves these are: `a · cos − b · sin` and `b · cos + a · sin`."""
     match parts:
-        case [HalfRotated() as first, HalfRotated() as second] if dimension == len(call.shape) - 1:
+        case [HalfRotated() as first, HalfRotated() as second]:
             pass
         case _:
             return None
@@ -165,16 +162,14 @@ def join_halves(
     return Rotated(replace(one, layout=whole), _PAIR * one.shape[-1], *tables)
 
 
-def extend(
-    writer: GraphWriter, call: Call, parts: Sequence[Operand], dimension: int
-) -> Rotated | None:
+def extend(writer: GraphWriter, parts: Sequence[Operand]) -> Rotated | None:
     """Return the rotation of whole heads, given their rotated beginnings and the other features."""
     match parts:
         case [Rotated(value, swapped, cosine, sine), Value() as rest]:
             pass
         case _:
             return None
-    if dimension != len(call.shape) - 1 or value.tensor != rest.tensor:
+    if value.tensor != rest.tensor:
         return None
     whole, count = _join(value, rest), rest.shape[-1]
     features = value.shape[-1]
@@ -196,11 +191,7 @@ def _(rotated: Rotated, writer: GraphWriter) -> Value:
     source = writer.whole(replace(rotated.value, is_wide=False))
     features, num_features = source.shape[-1], source.tensor.shape[1]
     is_head = source.layout.dimensions[-1] == ((features, 1),)
-    rows = [
-        index
-        for index, pieces in enumerate(source.layout.dimensions)
-        if pieces and all(stride % num_features == 0 for _, stride in pieces)
-    ]
+    rows = [index for index in range(len(source.shape)) if is_of_rows(source, index)]
     others = [
         stride
         for index, pieces in enumerate(source.layout.dimensions[:-1])

@@ -91,8 +91,10 @@ def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
                 return InverseRoot(replace(square, value=narrow))
             case Normalised() | Mean() | Centred() | MeanSquare() if want is torch.float16:
                 return replace(operand, value=replace(operand.value, is_wide=False))
-            case Scores() | Probabilities():
-                return _narrow_scores(operand)
+            case Scores():
+                return _narrow(operand)
+            case Probabilities(scores):
+                return Probabilities(_narrow(scores))
             case Rotated() if want is torch.float32 or operand.value.is_wide:
                 value = replace(operand.value, is_wide=want is torch.float32)
                 return replace(operand, value=value)
@@ -106,14 +108,8 @@ def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
     )
 
 
-def _narrow_scores(operand: Scores | Probabilities) -> Scores | Probabilities:
-    """Return scores or their softmax in float16; the wafer has them in float32 in any case."""
-    if isinstance(operand, Probabilities):
-        return Probabilities(_narrow(operand.scores))
-    return _narrow(operand)
-
-
 def _narrow(scores: Scores) -> Scores:
+    """Return scores in float16; the wafer has them in float32 in any case."""
     query, key = (replace(part, is_wide=False) for part in (scores.query, scores.key))
     return replace(scores, query=query, key=key)
 
@@ -127,10 +123,9 @@ def relayout(writer: GraphWriter, operand: Operand, change: Callable[[Layout], L
     return replace(value, layout=change(value.layout))
 
 
-def _dimension(call: Call, index: int, name: str = "dim", default: int = 0) -> int:
+def _dimension(call: Call, index: int, name: str = "dim") -> int:
     """Return a dimension of the first argument as a number from 0."""
-    rank = len(_source_shape(call))
-    return cast("int", call.constant(index, name, default)) % rank
+    return cast("int", call.constant(index, name, 0)) % len(_source_shape(call))
 
 
 def _source_shape(call: Call) -> tuple[int, ...]:

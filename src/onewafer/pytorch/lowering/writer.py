@@ -427,14 +427,16 @@ class GraphWriter:
 
         Refuse a graph that computes nothing.
         """
-        live = self._live_operations()
+        needed, live = {*self._outputs}, list["Operation"]()
+        for operation in reversed(self._operations.values()):
+            if operation.result.name in needed:
+                live.append(operation)
+                needed |= {*operation.activation_operands}
         if not live:
             raise UnsupportedOperationError(NOTHING)
-        read = {name for operation in live for name in operation.activation_operands}
-        read |= {*self._outputs}
-        self.inputs = {name: tensor for name, tensor in self.inputs.items() if name in read}
+        self.inputs = {name: tensor for name, tensor in self.inputs.items() if name in needed}
         inputs = tuple(self._declared[name] for name in self.inputs)
-        return Graph(self.name, inputs, (), tuple(live), tuple(self._outputs))
+        return Graph(self.name, inputs, (), tuple(live[::-1]), tuple(self._outputs))
 
     def with_parameters(self, graph: Graph) -> Graph:
         """Return a graph with the parameters that it reads, and forget all others."""
@@ -442,14 +444,6 @@ class GraphWriter:
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
         return replace(graph, parameters=parameters)
-
-    def _live_operations(self) -> list[Operation]:
-        needed, live = {*self._outputs}, list["Operation"]()
-        for operation in reversed(self._operations.values()):
-            if operation.result.name in needed:
-                live.append(operation)
-                needed |= {*operation.activation_operands}
-        return live[::-1]
 
     def _declare(self, name: str, external: External) -> Tensor:
         tensor = external.tensor

@@ -42,7 +42,10 @@ class Launcher(Protocol):
         ...
 
     def launch_backward(self, call: TrainingCall, gradients: Given) -> Mapping[str, torch.Tensor]:
-        """Return the gradients of a call's operands, computed on the wafer."""
+        """Return the gradients of a call's operands from the wafer, as PyTorch is to add them.
+
+        Raises UnsupportedOperationError if the wafer cannot compute them.
+        """
         ...
 
     def account_backward(

@@ -47,10 +47,10 @@ _ONE_DIRECTION = 1 - 1e-10
 class Programs(Protocol):
     """The programs of the module that is called."""
 
-    @property
-    def name(self) -> str:
-        """The class of the module."""
-        ...
+    name: str
+    """The class of the module."""
+    takes_losses: bool
+    """True if the wafer takes losses; False once a script added up several for one result."""
 
     def usual_program(self, call: TrainingCall) -> TrainingProgram:
         """Return the program for a call of which only the forward pass is known."""
@@ -59,28 +59,30 @@ class Programs(Protocol):
     def program(
         self, call: TrainingCall, loss: Loss | None, seeded: tuple[str, ...] | None = None
     ) -> TrainingProgram:
-        """Return the program for a call and its loss; None: `seeded` outputs have gradients."""
+        """Return the program for a call and its loss; without one, it takes gradients of outputs.
+
+        These are the `seeded` outputs; None: those at which backward passes usually begin. Raises
+        UnsupportedOperationError if the wafer can have no such program.
+        """
         ...
 
     @property
     def programs(self) -> Collection[TrainingProgram]:
-        """All of them."""
+        """All programs of the module."""
         ...
 
     def usual_loss_of(self, call: TrainingCall) -> Loss | None:
         """Return the loss that usually follows; None for several launches: the host takes it."""
         ...
 
-    @property
-    def takes_losses(self) -> bool:
-        """True if the wafer takes losses of its results."""
-        ...
-
     def note_loss(self, loss: Loss | None) -> None:
-        """Note the loss that a call was followed by."""
+        """Note the loss that a call was followed by; None: one that the wafer does not know."""
 
     def note_other_gradients(self) -> None:
-        """Note that the gradients of a call's results were not those of its loss alone."""
+        """Note that the gradients of a call's results were not those of its loss alone.
+
+        From now on the wafer is given these gradients, and takes no loss in vain.
+        """
 
     def note_place(self, call: TrainingCall, program: TrainingProgram) -> None:
         """Note the program that has the gradients of a call's parameters."""

@@ -256,7 +256,6 @@ class OfElements(Loss):
         return None if reduction is None else cls(output.name, reduction)
 
     def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
-        """Return the targets in the layout of the output."""
         values = to_numpy(target)
         found = np.empty((rows, values.size // rows), values.dtype)
         places = layout.take(np.arange(found.size).reshape(found.shape))

@@ -12,6 +12,7 @@ from onewafer.mesh import FORWARD
 from onewafer.pytorch.lowering.joined import part_sizes, tile_sizes
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.programs import ModuleProgram
+from onewafer.pytorch.training.calls import Programs
 from onewafer.pytorch.training.losses import guess_loss
 from onewafer.pytorch.training.pieces import find_cuts, names_of
 from onewafer.pytorch.training.programs import Plan, TrainingProgram
@@ -44,7 +45,7 @@ _FIRST, _OTHER_ROWS = "the module is trained", "the module is trained with anoth
 _OTHER_LOSS, _OTHER_STEP = "another loss is taken", "the optimizer takes other steps"
 
 
-class TrainedModule:
+class TrainedModule(Programs):
     """The programs that train one module."""
 
     def __init__(
@@ -64,7 +65,6 @@ class TrainedModule:
         of a module is not.
         """
         self.name = name
-        """The class of the module."""
         self._architecture, self._options, self._load = architecture, options, load
         self._optimizers, self._places = optimizers, places
         self._placed: dict[Plan, tuple[Gradients, Placed] | UnsupportedOperationError] = {}
@@ -72,7 +72,6 @@ class TrainedModule:
         self.usual_loss: Loss | None = None
         """The loss that was taken last; None: none was, or the wafer does not have it."""
         self.takes_losses = True
-        """True if the wafer takes losses; False once a script added up several for one result."""
         self.knows_loss = not guesses_loss
         """True if `usual_loss` is known, and not guessed."""
         self._known: weakref.WeakKeyDictionary[Capture, dict[_Key, TrainingProgram]] = (
@@ -89,7 +88,6 @@ class TrainedModule:
 
     @property
     def programs(self) -> Collection[TrainingProgram]:
-        """All programs of the module."""
         return self._programs.values()
 
     def check(self, call: TrainingCall) -> None:
@@ -175,11 +173,9 @@ class TrainedModule:
         return cut
 
     def usual_loss_of(self, call: TrainingCall) -> Loss | None:
-        """Return the loss that usually follows; None for several launches: the host takes it."""
         return self.usual_loss if call.call.capture.sequences == 1 else None
 
     def usual_program(self, call: TrainingCall) -> TrainingProgram:
-        """Return the program for a call of which only the forward pass is known."""
         loss = self.usual_loss_of(call) if self.knows_loss else None
         if not self.knows_loss and call.call.capture.sequences == 1:
             loss = guess_loss(call.call.graph, call.places)
@@ -193,11 +189,6 @@ class TrainedModule:
     def program(
         self, call: TrainingCall, loss: Loss | None, seeded: tuple[str, ...] | None = None
     ) -> TrainingProgram:
-        """Return the program for a call and its loss; without one, it takes gradients of outputs.
-
-        These are the `seeded` outputs; None: those at which backward passes usually begin. Raises
-        UnsupportedOperationError if the wafer can have no such program.
-        """
         known, key = self._known_of(call), self._key(call, loss, seeded)
         if key not in known:
             known[key] = self._program(self._plan(call, loss, seeded))
@@ -216,19 +207,13 @@ class TrainedModule:
         return self._programs[plan]
 
     def note_loss(self, loss: Loss | None) -> None:
-        """Note the loss that a call was followed by; None: one that the wafer does not know."""
         self.usual_loss, self.knows_loss = loss, True
 
     def note_other_gradients(self) -> None:
-        """Note that the gradients of a call's results were not those of its loss alone.
-
-        From now on the wafer is given these gradients, and takes no loss in vain.
-        """
         self.takes_losses = False
         self.note_loss(None)
 
     def note_place(self, call: TrainingCall, program: TrainingProgram) -> None:
-        """Note the program that has the gradients of a call's parameters."""
         bound = {n: tensor for n, tensor in call.call.parameters.items() if n in program.by_name}
         cuts = find_cuts(bound)
         for parameter, cut in cuts.items():

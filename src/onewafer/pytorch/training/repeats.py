@@ -69,15 +69,8 @@ _IN_HOOK = Refusal("a hook of the script trained the module during its own backw
 class Follower(Protocol):
     """Follows steps one by one, or a repeated one from where it leaves the known way."""
 
-    @property
-    def places(self) -> ParameterPlaces:
-        """Where parameters are on the wafer."""
-        ...
-
-    @property
-    def optimizers(self) -> Optimizers:
-        """The optimizers that there are."""
-        ...
+    places: ParameterPlaces
+    optimizers: Optimizers
 
     def resume(self, call: TrainingCall, results: Mapping[str, torch.Tensor]) -> None:
         """Go on after a call that was not followed, given its results that still exist."""

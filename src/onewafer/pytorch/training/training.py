@@ -24,14 +24,14 @@ from onewafer.pytorch.host_work import Cause, HostWork
 from onewafer.pytorch.places import users_place
 from onewafer.pytorch.tracing import leaving_turn
 from onewafer.pytorch.training.accumulation import Accumulation
-from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer, apply
+from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, Launcher, LossOnWafer, apply
 from onewafer.pytorch.training.calls import LossOfCall, TakenLoss, TrainingCall
 from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.following import Following
 from onewafer.pytorch.training.losses import KINDS
 from onewafer.pytorch.training.optimizers import Optimizers, all_parameters, order_states
 from onewafer.pytorch.training.places import ParameterPlaces, version_of
-from onewafer.pytorch.training.repeats import Repeats
+from onewafer.pytorch.training.repeats import Follower, Repeats
 from onewafer.pytorch.training.steps import find_parts
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.captured import CapturedCall
     from onewafer.pytorch.guarded import GuardedCall
     from onewafer.pytorch.host_work import HostLedger
+    from onewafer.pytorch.training.autograd import Given
     from onewafer.pytorch.training.modules import TrainedModule
     from onewafer.pytorch.training.steps import Part
 
@@ -60,7 +61,7 @@ class _Result:
     version: int
 
 
-class Training:
+class Training(Launcher, Follower):
     """The modules that one session trains."""
 
     def __init__(
@@ -141,19 +142,16 @@ class Training:
             yield None if found is None else found.name
 
     def resume(self, call: TrainingCall, results: Mapping[str, torch.Tensor]) -> None:
-        """Go on after a call that was not followed, given its results that still exist."""
         self._note_results(call, results)
         values = [results[name].detach() for name in call.places if name in results]
         self._pending = call, (*values,) if len(values) == len(call.places) else ()
 
     def resume_loss(self, call: TrainingCall, taken: TakenLoss, value: torch.Tensor) -> None:
-        """Go on after a loss of a call that was not followed."""
         self._account(lambda: self._account_loss(call, taken, value))
 
     def resume_backward(
         self, call: TrainingCall, gradients: Gradients, *, adds: bool, flop: int
     ) -> None:
-        """Go on after a backward pass that was not followed; `flop` is the host's work in it."""
         own, adding = self._take_pending(call), Accumulation.decided(self.places, adds=adds)
         self._account(lambda: call.backward(gradients, adding, values=own, flop=flop))
 
@@ -166,7 +164,6 @@ class Training:
             self._account(lambda: call.account(values))
 
     def launch(self, call: TrainingCall) -> Tensors:
-        """Return the results of a call, computed on the wafer."""
         with self._at_work():
             return call.launch()
 
@@ -204,7 +201,6 @@ class Training:
         return on_host(*args, **options)
 
     def launch_loss(self, taken: LossOfCall) -> float:
-        """Return a loss, computed on the wafer."""
         with self._at_work():
             found = taken.call.take_loss(taken.taken)
         assert found is not None, "the wafer has the values"  # invariant
@@ -282,9 +278,8 @@ class Training:
         call: TrainingCall,
         gradients: Gradients,
         leaves: Sequence[torch.Tensor],
-        compute: Callable[[], Gradients],
-    ) -> Gradients:
-        """Return the gradients of leaves that `compute` gives, and account for launches."""
+        compute: Callable[[], Given],
+    ) -> Given:
         if self._broken is not None:
             return compute()
         with self._host.doing(HostWork()) as work:
@@ -304,10 +299,6 @@ class Training:
     def launch_backward(
         self, call: TrainingCall, gradients: Gradients
     ) -> Mapping[str, torch.Tensor]:
-        """Return the gradients of a call's operands, as PyTorch is to add them.
-
-        Raises UnsupportedOperationError if the wafer cannot compute them.
-        """
         adding = Accumulation(self.places)
         with self._at_work():
             arrays = call.backward(gradients, adding)
@@ -320,13 +311,9 @@ class Training:
     def differentiate(
         self,
         call: TrainingCall,
-        compute: Callable[[], Gradients],
+        compute: Callable[[], Given],
         refusal: UnsupportedOperationError | None = None,
-    ) -> Gradients:
-        """Return the gradients that `compute` gives on the host because of a refusal.
-
-        Without one, it is because they can be differentiated again.
-        """
+    ) -> Given:
         why = refusal.refusal if refusal else _AGAIN
         work = self._count(
             f"backward pass of {name_of(call)}", UnsupportedOperationError(why.reason)
