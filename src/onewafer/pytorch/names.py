@@ -7,12 +7,12 @@ has written. Its name is that of the function or of the module's class.
 from __future__ import annotations
 
 import ast
-import linecache
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
+
+from onewafer.pytorch.places import nodes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,16 +52,11 @@ def _names(graph_module: torch.fx.GraphModule) -> Iterator[str]:
 
 def _enclosing_class(file: str, line: int) -> str | None:
     """Return the class of the method that a line is in; None: it is in no method."""
-    around = [d for d in _definitions(file) if d.lineno <= line <= (d.end_lineno or line)]
+    around = [
+        node
+        for node in nodes_of(file)
+        if isinstance(node, _Definition) and node.lineno <= line <= (node.end_lineno or line)
+    ]
     around.sort(key=lambda definition: definition.lineno)
     outer = around[-2:-1]
     return outer[0].name if outer and isinstance(outer[0], ast.ClassDef) else None
-
-
-@lru_cache(maxsize=16)
-def _definitions(file: str) -> tuple[_Definition, ...]:
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, _Definition))

@@ -6,11 +6,12 @@ PyTorch, of onewafer or, if there is another, of an installed package.
 
 from __future__ import annotations
 
+import ast
 import linecache
 import sys
 import sysconfig
 from enum import Enum, auto
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,6 +68,15 @@ def users_place() -> Place | None:
 def place_of(frame: FrameType) -> Place:
     """Return the line that a frame is at."""
     return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+@lru_cache(maxsize=64)
+def nodes_of(file: str) -> tuple[ast.AST, ...]:
+    """Return the nodes of a file's syntax tree; none if it has no Python text."""
+    try:
+        return (*ast.walk(ast.parse("".join(linecache.getlines(file)))),)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
 
 
 @cache

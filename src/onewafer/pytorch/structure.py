@@ -21,7 +21,10 @@ def copy_structure(module: torch.nn.Module) -> torch.nn.Module:
     Other attributes are shared. Methods that a module holds of one in the tree become the copy's.
     """
     originals = [*module.modules()]
-    copies = {id(inner): _make_empty(type(inner)) for inner in originals}
+    # Without attributes, whatever `__new__` of a class does.
+    copies: dict[int, torch.nn.Module] = {
+        id(inner): object.__new__(type(inner)) for inner in originals
+    }
     for inner in originals:
         attributes = {name: _copy(value, copies) for name, value in vars(inner).items()}
         attributes |= {name: copy(attributes[name]) for name in _REGISTRIES if name in attributes}
@@ -31,11 +34,6 @@ def copy_structure(module: torch.nn.Module) -> torch.nn.Module:
         }
         vars(copies[id(inner)]).update(attributes)
     return copies[id(module)]
-
-
-def _make_empty(kind: type[torch.nn.Module]) -> torch.nn.Module:
-    """Return an object without attributes, whatever `__new__` of the class does."""
-    return object.__new__(kind)
 
 
 def _copy(value: object, copies: dict[int, torch.nn.Module]) -> object:

@@ -130,19 +130,15 @@ class _ForwardFrames:
     def summary(self) -> StackSummary:
         """Return the frames, the outermost first."""
         found: list[FrameSummary] = []
+        annotated: set[tuple[str, str]] = getattr(proxy, "_STACK_TRACE_ANCHORS", set())
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented
         while frame is not None:
             code = frame.f_code
             place = code.co_filename, code.co_name
-            if code.co_name == "forward" or place in _anchors():
+            if code.co_name == "forward" or place in annotated:  # by users
                 found.append(FrameSummary(place[0], frame.f_lineno, place[1], lookup_line=False))
             frame = frame.f_back
         return StackSummary.from_list(reversed(found))
-
-
-def _anchors() -> set[tuple[str, str]]:
-    """Return file and name of the functions that users gave an annotation; PyTorch keeps them."""
-    return getattr(proxy, "_STACK_TRACE_ANCHORS", set())
 
 
 @contextmanager

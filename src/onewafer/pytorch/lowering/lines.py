@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import linecache
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, cast
 
 from onewafer.errors import SourceLine
-from onewafer.pytorch.places import Owner, owner_of
+from onewafer.pytorch.places import Owner, nodes_of, owner_of
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -91,20 +89,12 @@ def _expression(file: str, number: int, operation: str) -> str | None:
     """Return the one expression on a line that an operation can come from, if it is one."""
     found = [
         expression
-        for expression in _expressions(file)
-        if expression.lineno <= number <= (expression.end_lineno or number)
+        for expression in nodes_of(file)
+        if isinstance(expression, ast.expr)
+        and expression.lineno <= number <= (expression.end_lineno or number)
         and _is_call_of(expression, operation)
     ]
     return _quote(found[0]) if len(found) == 1 else None
-
-
-@lru_cache(maxsize=64)
-def _expressions(file: str) -> tuple[ast.expr, ...]:
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.expr))
 
 
 def _is_call_of(expression: ast.expr, operation: str) -> bool:

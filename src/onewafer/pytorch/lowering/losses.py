@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _REDUCTIONS = {1: Reduction.MEAN, 2: Reduction.SUM}
 """PyTorch's numbers; 0 is a loss for each row or element."""
 _MATRIX = 2
-_LEAST_DELTA = 1e-30
+LEAST_DELTA = 1e-30
 """The smallest δ: δ² and 1 / δ must be f32 numbers."""
 
 
@@ -129,14 +129,14 @@ def _lower_smooth(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("huber_loss.default")
 def _lower_huber(writer: GraphWriter, call: Call) -> Operand:
-    delta = _delta(call, "delta", least=_LEAST_DELTA)
+    delta = _delta(call, "delta", least=LEAST_DELTA)
     return _compare(writer, call, LossFunction.HUBER, 2, delta=delta)
 
 
 def _delta(call: Call, name: str, *, least: float) -> float:
     """Return the number from which on a loss is linear."""
     found = float(cast("float", call.constant(3, name, 1.0)))
-    if found == least or _LEAST_DELTA <= found < math.inf:
+    if found == least or LEAST_DELTA <= found < math.inf:
         return found
     raise call.unsupported(f"{name}={found:g} is not supported; it must be finite and above 0")
 

@@ -104,14 +104,6 @@ class TakenLoss:
         """Arguments of the script besides the result."""
         return (self.target,) if self.weights is None else (self.target, self.weights)
 
-    def of(self, target: torch.Tensor) -> TakenLoss:
-        """Return the same loss with another target of the same shape."""
-        return replace(self, target=target)
-
-    def stored(self) -> Arrays:
-        """Return the arrays of the loss that stay on the wafer, by name in the graph."""
-        return self.loss.store(self.weights)
-
 
 class TrainingCall:
     """A call whose result needs a gradient."""
@@ -272,7 +264,8 @@ class TrainingCall:
             host = {taken.loss.result: value.detach().reshape(1, 1).numpy(force=True)}
         targets = partial(self._targets, taken, program)
         with program.loaded.alone():
-            program.loaded.keep(taken.stored())  # not simulated without its parameters
+            stored = taken.loss.store(taken.weights)
+            program.loaded.keep(stored)  # not simulated without its parameters
             self._hold(program, values)
             found = program.loss(targets, lambda: host, rows=self.num_rows, before=self._compared)
         self._compared = program
@@ -323,7 +316,7 @@ class TrainingCall:
             is_again = self.program is not None and self.call.capture.sequences > 1
             if not program.holds(self) and not is_again:
                 if taken is not None:
-                    program.loaded.keep(taken.stored())
+                    program.loaded.keep(taken.loss.store(taken.weights))
                 self._hold(program, values)
                 if taken is not None:
                     targets = partial(self._targets, taken, program)
@@ -339,18 +332,15 @@ class TrainingCall:
             found = program.backward(self, again, seeds, wanted=self.wanted, adds=adds, flop=flop)
         self._has_gone_back = True
         self.trained.note_place(self, program)
+        rows = {name: len(tensor) for name, tensor in self.call.inputs.items()}
         return {
-            name: found[result][: self._num_rows(name)]
+            name: found[result][: rows.get(name)]  # without those that pad a launch
             for name, result in program.by_name.items()
             if result in found
         }
 
     def _targets(self, taken: TakenLoss, program: TrainingProgram) -> Array:
         return taken.loss.targets(taken.target, program.plan.rows, taken.layout)
-
-    def _num_rows(self, name: str) -> int | None:
-        """Return the rows of an input's gradient without padding; None for a parameter."""
-        return len(self.call.inputs[name]) if name in self.call.inputs else None
 
     def _hold(self, program: TrainingProgram, values: Sequence[torch.Tensor] = ()) -> Arrays:
         """Launch the forward pass, unless the program still has the activations of this call."""

@@ -80,7 +80,8 @@ class KnownModule:
         self._structure = _Structure(module)
         changed = {id(tensor) for tensor in written}
         tensors = (*module.parameters(), *module.buffers())
-        self._copies = Copies(tensor for tensor in tensors if id(tensor) not in changed)
+        self.copies = Copies(tensor for tensor in tensors if id(tensor) not in changed)
+        """Copies of the parameters and buffers that the wafer has."""
         self._num_sent = -1
         """The number of tensors that its program had been sent when the copies were made."""
         self.passes: list[KnownPass] = []
@@ -104,7 +105,7 @@ class KnownModule:
                 break
         else:
             return None
-        if not self.is_as_it_was() or not self._copies.are_same():
+        if not self.is_as_it_was() or not self.copies.are_same():
             return None
         is_on_wafer = known.program.loaded.record.num_sent == self._num_sent
         return known if is_on_wafer else None
@@ -119,16 +120,8 @@ class KnownModule:
 
     def note(self, program: TrainingProgram) -> None:
         """Copy the parameters, which the program has now."""
-        self._copies.take()
+        self.copies.take()
         self._num_sent = program.loaded.record.num_sent
-
-    def note_stepped(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Copy some parameters after a step, which the wafer has, too."""
-        self._copies.take_some(parameters)
-
-    def copy_of(self, parameter: torch.Tensor) -> torch.Tensor:
-        """Return the copy of a parameter."""
-        return self._copies.of(parameter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from onewafer.graph import (
 )
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.lowering import Layout
+from onewafer.pytorch.lowering.losses import LEAST_DELTA
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 _IGNORED = -100
 """The target of rows that do not count, unless a script chooses another one."""
-_LEAST_DELTA = 1e-30
-"""The smallest δ: δ² and 1 / δ must be f32 numbers."""
 _OF_CLASSES = {
     "target": None,
     "weight": None,
@@ -55,6 +54,16 @@ _OF_HUBER = {"target": None, "reduction": "mean", "delta": 1.0, "weight": None}
 _OF_SMOOTH = {**_OF_ELEMENTS, "beta": 1.0}
 _OF_DIVERGENCE = {**_OF_ELEMENTS, "log_target": False}
 _OF_BINARY = {"target": None, "weight": None, **_OF_ELEMENTS, "pos_weight": None}
+
+
+class Compared(NamedTuple):
+    """The tensor that a loss is taken of."""
+
+    output: Tensor
+    """The output of the graph."""
+    layout: Layout
+    """The layout of the script's tensor in it."""
+    logits: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +166,10 @@ class ClassLoss(Loss):
 
     @classmethod
     def of(
-        cls,
-        output: Tensor,
-        layout: Layout,
-        logits: torch.Tensor,
-        args: tuple[object, ...],
-        kwargs: Mapping[str, Any],
+        cls, compared: Compared, args: tuple[object, ...], kwargs: Mapping[str, Any]
     ) -> Loss | None:
         """Return the loss of a call of its function; None: the wafer has no such loss."""
-        options = cls._options(args, kwargs)
+        (output, layout, logits), options = compared, cls._options(args, kwargs)
         target, reduction = options["target"], _reduction(options)
         if reduction is None or not isinstance(target, torch.Tensor):
             return None
@@ -229,31 +233,23 @@ class OfElements(Loss):
 
     @classmethod
     def of(
-        cls,
-        output: Tensor,
-        layout: Layout,
-        logits: torch.Tensor,
-        args: tuple[object, ...],
-        kwargs: Mapping[str, Any],
+        cls, compared: Compared, args: tuple[object, ...], kwargs: Mapping[str, Any]
     ) -> Loss | None:
         """Return the loss of a call of its function; None: the wafer has no such loss."""
-        options = cls._options(args, kwargs)
+        (output, _, logits), options = compared, cls._options(args, kwargs)
         target = options["target"]
         if options.get("weight") is not None or not isinstance(target, torch.Tensor):
             return None
         is_alike = (target.dtype, target.shape) == (logits.dtype, logits.shape)
         if not is_alike or target.requires_grad or logits.numel() != output.num_elements:
             return None
-        return cls._with_options(output, layout, logits, options)
+        return cls._with_options(compared, options)
 
     @classmethod
-    def _with_options(
-        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
-    ) -> Loss | None:
+    def _with_options(cls, compared: Compared, options: Mapping[str, Any]) -> Loss | None:
         """Return the loss of a target that fits; None: the wafer has none with such options."""
-        del layout, logits  # any will do
         reduction = _reduction(options)
-        return None if reduction is None else cls(output.name, reduction)
+        return None if reduction is None else cls(compared.output.name, reduction)
 
     def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
         values = to_numpy(target)
@@ -293,13 +289,11 @@ class HuberLoss(OfElements):
     arguments = _OF_HUBER
 
     @classmethod
-    def _with_options(
-        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
-    ) -> Loss | None:
-        del layout, logits
+    def _with_options(cls, compared: Compared, options: Mapping[str, Any]) -> Loss | None:
         reduction, delta = _reduction(options), float(options["delta"])
-        is_number = _LEAST_DELTA <= delta < math.inf
-        return cls(output.name, reduction, delta=delta) if reduction and is_number else None
+        if reduction is None or not LEAST_DELTA <= delta < math.inf:
+            return None
+        return cls(compared.output.name, reduction, delta=delta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,16 +303,13 @@ class SmoothLoss(HuberLoss):
     arguments = _OF_SMOOTH
 
     @classmethod
-    def _with_options(
-        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
-    ) -> Loss | None:
-        del layout, logits
+    def _with_options(cls, compared: Compared, options: Mapping[str, Any]) -> Loss | None:
         reduction, beta = _reduction(options), float(options["beta"])
-        if reduction is None or not (beta == 0 or _LEAST_DELTA <= beta < math.inf):
+        if reduction is None or not (beta == 0 or LEAST_DELTA <= beta < math.inf):
             return None
         if not beta:
-            return AbsoluteLoss(output.name, reduction)
-        return cls(output.name, reduction, scale=1 / beta, delta=beta)
+            return AbsoluteLoss(compared.output.name, reduction)
+        return cls(compared.output.name, reduction, scale=1 / beta, delta=beta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +320,10 @@ class BinaryLoss(OfElements):
     arguments = _OF_BINARY
 
     @classmethod
-    def _with_options(
-        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
-    ) -> Loss | None:
-        if not bool(((logits >= 0) & (logits <= 1)).all()):
+    def _with_options(cls, compared: Compared, options: Mapping[str, Any]) -> Loss | None:
+        if not bool(((compared.logits >= 0) & (compared.logits <= 1)).all()):
             return None  # PyTorch has an error to raise
-        found = super(BinaryLoss, cls)._with_options(output, layout, logits, options)
+        found = super(BinaryLoss, cls)._with_options(compared, options)
         return found if options["pos_weight"] is None else None
 
 
@@ -347,9 +336,8 @@ class BinaryLogitsLoss(OfElements):
     weights_argument = "pos_weight"
 
     @classmethod
-    def _with_options(
-        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
-    ) -> Loss | None:
+    def _with_options(cls, compared: Compared, options: Mapping[str, Any]) -> Loss | None:
+        output, layout, logits = compared
         reduction, weights = _reduction(options), options["pos_weight"]
         if reduction is None or weights is None:
             return None if reduction is None else cls(output.name, reduction)
@@ -370,19 +358,16 @@ class DivergenceLoss(OfElements):
     arguments = _OF_DIVERGENCE
 
     @classmethod
-    def _with_options(
-        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
-    ) -> Loss | None:
-        del layout
-        reduction, scale = _reduction(options), 1.0
+    def _with_options(cls, compared: Compared, options: Mapping[str, Any]) -> Loss | None:
+        name, reduction, scale = compared.output.name, _reduction(options), 1.0
         if options["reduction"] == "batchmean" and _reduction({**options, "reduction": "sum"}):
-            reduction, scale = Reduction.SUM, 1 / logits.shape[0]
+            reduction, scale = Reduction.SUM, 1 / compared.logits.shape[0]
         if reduction is None:
             return None
         if options["log_target"]:
-            return LogDivergenceLoss(output.name, reduction, scale)
+            return LogDivergenceLoss(name, reduction, scale)
         is_share = bool((options["target"] >= 0).all())
-        return cls(output.name, reduction, scale) if is_share else None
+        return cls(name, reduction, scale) if is_share else None
 
 
 @dataclass(frozen=True, slots=True)

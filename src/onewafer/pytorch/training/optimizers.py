@@ -93,14 +93,10 @@ def _read_adam(group: Options) -> Optimizer:
     )
 
 
-def _read_adamw(group: Options) -> Optimizer:
-    return _read_adam({**group, "decoupled_weight_decay": True})
-
-
 _READERS: dict[type[torch.optim.Optimizer], Callable[[Options], Optimizer]] = {
     torch.optim.SGD: _read_sgd,
     torch.optim.Adam: _read_adam,
-    torch.optim.AdamW: _read_adamw,
+    torch.optim.AdamW: lambda group: _read_adam({**group, "decoupled_weight_decay": True}),
 }
 """Exact class → the reader of the options of a group."""
 STEPPED = (*_READERS,)

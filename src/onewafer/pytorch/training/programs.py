@@ -34,7 +34,7 @@ from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.programs import count_samples, cut_into_buckets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -115,7 +115,10 @@ class TrainingProgram:
     def __init__(self, plan: Plan, gradients: Gradients, loaded: ResidentProgram) -> None:
         self.plan = plan
         self.loaded = loaded
-        self._gradients = gradients
+        self.seeds = gradients.seeds
+        """Output whose gradient is given → the input for it."""
+        self.by_name = gradients.by_name
+        """Parameter or input → its gradient."""
         self._holder: object = None
         """The call whose activations are on the wafer, if `_serial` is the last forward pass."""
         self._serial = 0
@@ -129,7 +132,8 @@ class TrainingProgram:
         )
         """Tensors that the backward pass reads."""
         self._launches: dict[tuple[str, int], Launch] = {}
-        self._rows_since_step = 0
+        self.rows_since_step = 0
+        """The rows of the backward passes since the last step."""
         self._steps, self._loss = 0, ""
         """The steps so far, and the last loss, as a progress line shows it."""
         self._cycles = 0
@@ -153,16 +157,6 @@ class TrainingProgram:
                 for arena in step.arenas
             }
         )
-
-    @property
-    def seeds(self) -> Mapping[str, str]:
-        """Output whose gradient is given → the input for it."""
-        return self._gradients.seeds
-
-    @property
-    def by_name(self) -> Mapping[str, str]:
-        """Parameter or input → its gradient."""
-        return self._gradients.by_name
 
     def launch_of(self, entry: str, start: int = 0) -> Launch:
         """Return the launch of an entry, for rows from a position on."""
@@ -299,7 +293,7 @@ class TrainingProgram:
             launches.append(self._launch(BACKWARD, lambda given=given: given, start=part.start))
             found.append(launches[-1].outputs)
         rows = count_samples(call)
-        self._rows_since_step += rows
+        self.rows_since_step += rows
         count = self._count_flop(call.samples, wanted) if flop is None else flop
         self.loaded.count_call(Phase.BACKWARD, launches, rows=rows, flop=count)
         resident = {n: a for n, a in found[-1].items() if n in self._parameter_gradients}
@@ -340,7 +334,7 @@ class TrainingProgram:
 
     def _clip(self, entry: str, inputs: Callable[[], Arrays]) -> Launched:
         launched = self._launch(entry, inputs)
-        self.loaded.count_call(Phase.CLIP, [launched], rows=max(1, self._rows_since_step), flop=0)
+        self.loaded.count_call(Phase.CLIP, [launched], rows=max(1, self.rows_since_step), flop=0)
         self.loaded.adopt(
             {n: a for n, a in launched.outputs.items() if n in self._parameter_gradients}
         )
@@ -355,8 +349,8 @@ class TrainingProgram:
         """Launch the step with an index in the plan; return parameters and optimizer states."""
         entry, name = names_of_update(index)
         launched = self._launch(entry, lambda: {name: numbers})
-        is_first, rows = self._rows_since_step > 0, max(1, self._rows_since_step)
-        self._rows_since_step = 0
+        is_first, rows = self.rows_since_step > 0, max(1, self.rows_since_step)
+        self.rows_since_step = 0
         self.loaded.count_call(Phase.UPDATE, [launched], rows=rows, flop=0)
         if not is_first:  # that of another optimizer, after the same passes
             return launched.outputs
@@ -381,17 +375,12 @@ class TrainingProgram:
             self._loss = f", loss {loss:.4g}"
         return f"step {self._steps + steps:,}{self._loss}{self._rate_of(rows, cycles)}"
 
-    @property
-    def rows_since_step(self) -> int:
-        """The rows of the backward passes since the last step."""
-        return self._rows_since_step
-
     def note_rows(self, rows: int, *, is_stepped: bool = False) -> None:
         """Note the rows of backward passes that were accounted for with others.
 
         If it `is_stepped`, a step before them was accounted for, too.
         """
-        self._rows_since_step = rows + (0 if is_stepped else self._rows_since_step)
+        self.rows_since_step = rows + (0 if is_stepped else self.rows_since_step)
 
     def _rate(self, rows: int) -> str:
         """Return how fast the wafer has taken the step that ends, for a progress line."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -374,7 +375,7 @@ class Repeats:
             most = max(most, rows)
             retained = self._retained[program]
             retained.unfollowed_rows, retained.is_stepped = 0, True
-            retained.owner.note_stepped(known.parameters)
+            retained.owner.copies.take_some(known.parameters)
         self._note(known.deed)
         if not known.deed.is_step:  # that of another optimizer, after the same passes
             return
@@ -413,7 +414,7 @@ class Repeats:
                     {
                         name: array
                         for parameter, cut in retained.cuts.items()
-                        for name, array in cut.arrays(retained.owner.copy_of(parameter)).items()
+                        for name, array in cut.arrays(retained.owner.copies.of(parameter)).items()
                     }
                 )
             retained.settle(self._follower.places)
@@ -468,7 +469,7 @@ class Repeats:
         self._follower.resume(call, there)
         if taken is not None and live.target is not None:
             shown = torch.tensor(torch.nan) if live.value is None else live.value
-            self._follower.resume_loss(call, taken.of(live.target), shown)
+            self._follower.resume_loss(call, replace(taken, target=live.target), shown)
         return call
 
     def _bind(self, live: LivePass) -> TrainingCall:

@@ -121,7 +121,7 @@ def _send(program: TrainingProgram, arrays: Arrays) -> None:
 def find_parts(
     optimizer: torch.optim.Optimizer,
     places: ParameterPlaces,
-    refuse: Callable[[UnsupportedOperationError], None],
+    refuse: Callable[[UnsupportedOperationError], object],
 ) -> list[Part]:
     """Return the steps of an optimizer that the wafer can take.
 

@@ -28,7 +28,7 @@ from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, Launcher
 from onewafer.pytorch.training.calls import LossOfCall, TakenLoss, TrainingCall
 from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.following import Following
-from onewafer.pytorch.training.losses import KINDS
+from onewafer.pytorch.training.losses import KINDS, Compared
 from onewafer.pytorch.training.optimizers import Optimizers, all_parameters, order_states
 from onewafer.pytorch.training.places import ParameterPlaces, version_of
 from onewafer.pytorch.training.repeats import Follower, Repeats
@@ -197,7 +197,7 @@ class Training(Launcher, Follower):
         try:
             return apply(LossOnWafer, self, taken, source)
         except UnsupportedOperationError as error:
-            self._count(f"{kind} of {name_of(taken.call)}", error)
+            self._count(f"{kind} of {taken.call.trained.name}", error)
         return on_host(*args, **options)
 
     def launch_loss(self, taken: LossOfCall) -> float:
@@ -243,7 +243,7 @@ class Training(Launcher, Follower):
         seen = layout.reshape(value.shape)
         if seen is None:
             return None
-        loss = KINDS[kind].of(output, seen, value, rest, options)
+        loss = KINDS[kind].of(Compared(output, seen, value), rest, options)
         if loss is None:
             return None
         place = users_place()
@@ -316,7 +316,7 @@ class Training(Launcher, Follower):
     ) -> Given:
         why = refusal.refusal if refusal else _AGAIN
         work = self._count(
-            f"backward pass of {name_of(call)}", UnsupportedOperationError(why.reason)
+            f"backward pass of {call.trained.name}", UnsupportedOperationError(why.reason)
         )
         with self._calls_on_host(), self._host.doing(work), self._host.recording(why):
             return compute()
@@ -410,11 +410,7 @@ class Training(Launcher, Follower):
 
     def _find_parts(self, optimizer: torch.optim.Optimizer) -> list[Part]:
         name = f"{type(optimizer).__name__}.step"
-
-        def refuse(error: UnsupportedOperationError) -> None:
-            self._count(name, error)
-
-        return find_parts(optimizer, self.places, refuse)
+        return find_parts(optimizer, self.places, partial(self._count, name))
 
     # -------------------------------------------------------------------------------------------
 
@@ -471,11 +467,6 @@ class Training(Launcher, Follower):
 
 
 _AGAIN = Refusal("gradients of gradients (`create_graph`)")
-
-
-def name_of(call: TrainingCall) -> str:
-    """Return the name of the module that was called."""
-    return call.trained.name
 
 
 @contextmanager
