@@ -45,7 +45,7 @@ def from_json(text: str) -> Graph:
         return _read_graph(json.loads(text))
     except (
         *(ValueError, KeyError, TypeError, AttributeError),
-        *(OverflowError, RecursionError),  # a size that is infinite, a list in a list in a list …
+        *(OverflowError, RecursionError),  # infinite sizes, deeply nested lists
     ) as error:
         raise GraphError(
             f"this is not a graph in the format {FORMAT!r}: {type(error).__name__}: {error}"
@@ -83,7 +83,7 @@ def _read(hint: Any, value: Any) -> Any:  # noqa: ANN401  # any annotation
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _read(arguments[0], value)
-    if origin in (Union, UnionType):  # of something and None
+    if origin in (Union, UnionType):  # an optional value
         return None if value is None else _read(arguments[0], value)
     if origin is tuple and isinstance(value, list):
         return tuple(_read(arguments[0], item) for item in cast("list[object]", value))

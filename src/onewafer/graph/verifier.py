@@ -28,7 +28,7 @@ def verify_graph(graph: Graph, *, seeds: Collection[str] = ()) -> None:
         *_check_names(graph),
         *_check_numbers(graph),
     ]
-    if not findings:  # types and shapes are only worth a look once every name means something
+    if not findings:  # types and shapes need valid names
         findings = [*_check_indices(graph), *_check_shapes(graph), *_check_rows(graph, seeds)]
     if not findings:
         findings = [*_check_feature_maps(graph, seeds)]

@@ -89,7 +89,7 @@ class Window:
         maps = np.zeros((samples, self.num_pixels, features), taps.dtype)
         for tap in range(num_taps):
             is_inside = sources[:, tap] >= 0
-            maps[:, sources[is_inside, tap]] += taps[:, is_inside, tap]  # no pixel comes twice
+            maps[:, sources[is_inside, tap]] += taps[:, is_inside, tap]  # pixels are distinct
         return maps.reshape(-1, features)
 
 

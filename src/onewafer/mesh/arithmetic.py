@@ -110,6 +110,6 @@ def maximum(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     False
     """
     with np.errstate(all="ignore"):
-        zeros = left + right  # of two zeros −0 only if both are
+        zeros = left + right  # −0 only if both zeros are −0
         larger = np.maximum(left, right)
     return np.where((left == 0) & (right == 0), zeros, larger)

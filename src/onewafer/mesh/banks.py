@@ -1,8 +1,8 @@
 """Memory banks, and the operations whose two sources conflict in a bank (M13).
 
-An operation with two sources in memory that advance alike takes longer if they begin in words of
-32 bits that are equal modulo 4. Arenas begin in words that are 0 modulo 4 (`emit_csl`), so offsets
-decide; `lowering.phases` chooses them.
+An operation with two sources in memory and equal strides is slower if both begin in 32-bit words
+that are equal modulo 4. Arenas begin at words that are 0 modulo 4 (`emit_csl`), so offsets decide;
+`lowering.phases` chooses them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def row_banks(block: Block, num_rows: int, dtype: DataType) -> Counter[int]:
     """Return how many of the first rows of a block begin in each bank, modulo 4."""
     in_a_period = period(dtype)
     counts: Counter[int] = Counter()
-    for row in range(min(num_rows, in_a_period)):  # then they come again
+    for row in range(min(num_rows, in_a_period)):  # then the banks repeat
         times = (num_rows - row - 1) // in_a_period + 1
         counts[bank(block.offset + row * block.columns, dtype)] += times
     return counts
@@ -48,7 +48,7 @@ def row_banks(block: Block, num_rows: int, dtype: DataType) -> Counter[int]:
 def count_shared(block: Block, vectors: Block, num_rows: int, dtype: DataType) -> int:
     """Count the rows of a block that begin in the same bank as their vector.
 
-    The first rows meet the first of the `vectors`, and so on, equally many each.
+    Each of the `vectors` belongs to equally many consecutive rows.
     """
     share = num_rows // vectors.rows
     count = 0

@@ -170,7 +170,7 @@ class InTurns(FeatureOrder):
 
     @property
     def granule(self) -> int:
-        """Features that no block boundary may split: a position of each group."""
+        """Features that no block boundary may split: one position of each group."""
         return self.groups
 
     def features(self, num_features: int) -> NDArray[np.intp]:

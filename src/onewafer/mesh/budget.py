@@ -224,7 +224,7 @@ def longest_context(
     """
     graph = program.graph if has_tables else with_positions(program.graph, MAX_POSITIONS)
     arenas = program.arena_elements
-    # Code and schedule are the same for any context, and to fold the schedule takes long.
+    # Code and schedule do not depend on the context, and folding the schedule is slow.
     other_bytes = footprint(program, architecture).total - sum(map(program.arena_bytes, arenas))
 
     cutter = Cutter(graph, sequences=program.sequences, training=program.training)

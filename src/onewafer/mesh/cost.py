@@ -211,7 +211,7 @@ class _Walk:
     def run(self, operations: tuple[tuple[int, MeshOperation], ...]) -> Iterator[int]:
         """Yield the cycles of each operation."""
         times = Counter(number for number, _ in operations)
-        skew = Skew.none(self.model.program)  # its latest PE begins at 0
+        skew = Skew.none(self.model.program)  # relative to the latest PE
         for number, operation in operations:
             if number not in self.work:
                 self.work[number] = self.model.work(operation)

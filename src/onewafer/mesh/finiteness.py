@@ -101,7 +101,7 @@ class _Watch:
         is_new = is_bad if self._before is None else is_bad & ~self._before
         self._before = is_bad
         if operation.result.dtype is DataType.I32:
-            return  # −∞ is where nothing is left to be found
+            return  # a search marks found elements with −∞
         results = _results_of(self._program, sources[step])
         if is_new.any() and all(np.isfinite(self._host[name]).all() for name in results):
             y, x, element = np.argwhere(is_new)[0].tolist()

@@ -158,7 +158,7 @@ def held_indices(
     ]
     if one.is_transposed:
         return kept[1], kept[0]
-    distribution, blocks = kept[1]  # a vector that all heads share lies there several times
+    distribution, blocks = kept[1]  # a shared vector has several copies
     return kept[0], (distribution, [block % one.shape[-1] for block in blocks])
 
 

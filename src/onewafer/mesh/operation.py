@@ -33,7 +33,7 @@ class Classes:
     @classmethod
     def of(cls, axis: Axis, values: NDArray[Any]) -> tuple[NDArray[Any], Classes]:
         """Return the distinct rows of `values` `[places, …]`, and the class of each place."""
-        differs = values[1:] != values[:-1]  # neighbours are mostly alike: few are sorted
+        differs = values[1:] != values[:-1]  # most neighbours are equal, so few are sorted
         begins = np.ones(len(values), np.bool_)
         begins[1:] = differs.any(axis=tuple(range(1, values.ndim)))
         distinct, labels = np.unique(values[begins], axis=0, return_inverse=True)

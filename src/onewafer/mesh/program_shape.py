@@ -110,6 +110,6 @@ class ProgramShape:
             return BlockRows.FIXED
         if block.rows == self.sequence_rows:
             return BlockRows.ALL
-        # Where launches have as many rows as there are sequences, `ALL` has those of all slots.
+        # If a launch has at most as many rows as there are sequences, `ALL` covers this kind.
         is_one = self.sequences > 1 and block.rows == self.sequences
         return BlockRows.ONE_A_SLOT if is_one else BlockRows.FIXED

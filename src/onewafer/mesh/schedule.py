@@ -183,7 +183,7 @@ def _best_repetition(
     best, most = None, 0
     num_left = len(entries) - start
     for length in range(1, num_left // 2 + 1):
-        if num_left - length - 1 <= most:  # what a body of that length can save at best
+        if num_left - length - 1 <= most:  # no longer body can save more
             break
         if shapes[start + length] == shapes[start]:
             found = _repetition(entries, shapes, start, length)

@@ -104,7 +104,7 @@ class _Rates:
         if self.of_many is None:
             return busy
         slower = self.of_many.busy(length)
-        return busy + (length > 1) * (slower - busy)  # one element waits for no other
+        return busy + (length > 1) * (slower - busy)  # one element needs no reduction
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,7 +281,7 @@ class Attention(_Attending):
 
     def count_token_features(self, tensors: Tensors) -> int:
         """Return the numbers that it caches for each token."""
-        is_there = self.kept_as is not None  # by the operation that it is computed again for
+        is_there = self.kept_as is not None  # the forward pass has cached it
         return 0 if is_there else self._count_cached_features(tensors)
 
     def _count_cached_features(self, tensors: Tensors) -> int:

@@ -27,10 +27,9 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
 class _Statistic(Operation):
     """A statistic of each feature over all rows, as one row."""
-
-    __slots__ = ()
 
     part = LayerPart.NORMS
     joins_rows = True
@@ -49,8 +48,6 @@ class _Statistic(Operation):
 class BatchMean(_Statistic):
     """The mean of each feature over all rows; two-dimensional, one row."""
 
-    input: ValueName
-
     def count_flop(self, tensors: Tensors) -> int:
         return tensors[self.input].num_elements + self.result.num_elements
 
@@ -61,8 +58,6 @@ class BatchMean(_Statistic):
 @dataclass(frozen=True, slots=True)
 class BatchVariance(_Statistic):
     """The variance of each feature over all rows, divided by their number; one row."""
-
-    input: ValueName
 
     def count_flop(self, tensors: Tensors) -> int:
         return 3 * tensors[self.input].num_elements + self.result.num_elements

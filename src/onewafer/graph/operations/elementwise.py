@@ -59,13 +59,13 @@ class Relu(OfElement):
         backward.give(self.input, ReluGradient, gradient, self.result.name)
 
 
+@dataclass(frozen=True, slots=True)
 class _OfElementGradient(Operation):
     """A product of a gradient with an element-wise function of a value."""
 
-    __slots__ = ()
-
     gradient: ValueName
     value: ValueName
+    """The input of the function; for a `Relu`, its input or its result."""
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         return wrong_gradient(tensors[self.gradient], tensors[self.value].shape)
@@ -75,18 +75,13 @@ class _OfElementGradient(Operation):
 class ReluGradient(_OfElementGradient):
     """Keep a gradient where the value is above 0, else 0."""
 
-    gradient: ValueName
-    value: ValueName
-    """The input or the result of the `Relu`."""
-
     def evaluate(self, launch: Launch) -> Array:
         return np.where(launch[self.value] > 0, launch[self.gradient], 0)
 
 
+@dataclass(frozen=True, slots=True)
 class _OfTwo(Operation):
     """An operation on two tensors of one shape."""
-
-    __slots__ = ()
 
     left: ValueName
     right: ValueName
@@ -104,9 +99,6 @@ class Add(_OfTwo):
 
     places = Place.JOINING
 
-    left: ValueName
-    right: ValueName
-
     def evaluate(self, launch: Launch) -> Array:
         return launch[self.left] + launch[self.right]
 
@@ -120,9 +112,6 @@ class Multiply(_OfTwo):
     """Multiply two tensors of one shape, element by element (such as a gate)."""
 
     places = Place.JOINING | Place.IN_HEAD
-
-    left: ValueName
-    right: ValueName
 
     def evaluate(self, launch: Launch) -> Array:
         return launch[self.left] * launch[self.right]
@@ -260,9 +249,6 @@ class ActivationGradient(_OfElementGradient):
     element_flop = 2
     """FLOP of the derivative and of the product."""
 
-    gradient: ValueName
-    value: ValueName
-    """The input of the `Activation`."""
     function: ActivationFunction
 
     def evaluate(self, launch: Launch) -> Array:
@@ -315,9 +301,6 @@ class SoftplusGradient(_OfElementGradient):
     element_flop = 2
     """FLOP of the derivative and of the product."""
 
-    gradient: ValueName
-    value: ValueName
-    """The input x of the `Softplus`."""
     beta: float = 1.0
     threshold: float = 20.0
 

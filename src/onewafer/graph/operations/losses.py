@@ -79,7 +79,7 @@ class _OfRows(Operation):
                 return losses.sum().reshape(_ONE)
             case Reduction.MEAN:
                 total = _Targets.of(launch, self).weights.sum()
-                with np.errstate(invalid="ignore"):  # no row counts: NaN, as in PyTorch
+                with np.errstate(invalid="ignore"):  # all rows ignored: NaN, as in PyTorch
                     return np.divide(losses.sum(), total).reshape(_ONE)
 
 

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Keep", "Recall"]
 
 
+@dataclass(frozen=True, slots=True)
 class _Copy(Operation):
     """A copy of a tensor."""
-
-    __slots__ = ()
 
     places = Place.WITH_OPERAND | Place.IN_HEAD
     element_flop = 0
@@ -37,12 +36,7 @@ class _Copy(Operation):
 class Keep(_Copy):
     """A copy that is kept until it is recalled."""
 
-    input: ValueName
-
 
 @dataclass(frozen=True, slots=True)
 class Recall(_Copy):
-    """A copy of kept rows."""
-
-    input: ValueName
-    """The result of a `Keep`."""
+    """A copy of kept rows, the result of a `Keep`."""

@@ -294,10 +294,9 @@ class RotaryGradient(_Rotation):
         return (heads * cosine - self._rotated(heads * sine)).reshape(len(heads), -1)
 
 
+@dataclass(frozen=True, slots=True)
 class _OneRow(Operation):
     """An operation that takes one row of a launch."""
-
-    __slots__ = ()
 
     places = Place.FIRST_IN_HEAD
     element_flop = 0
@@ -322,8 +321,6 @@ class _OneRow(Operation):
 class FirstRow(_OneRow):
     """Take the first row of the launch; two-dimensional, the result has one row."""
 
-    input: ValueName
-
     def evaluate(self, launch: Launch) -> Array:
         return launch[self.input][:1]
 
@@ -338,7 +335,6 @@ class LastRow(_OneRow):
     In a graph for several sequences, it takes the last row of each slot of the launch.
     """
 
-    input: ValueName
     sequences: int = 1
     """The most sequences that a launch has rows of."""
 
@@ -360,7 +356,6 @@ class LastRow(_OneRow):
 class RowAt(_OneRow):
     """Take the row of the launch that an index names; two-dimensional, the result has one row."""
 
-    input: ValueName
     index: IndexName
     """Type i32, shape (1, 1), an input; a row that the launch does not have is a bug."""
 
@@ -387,16 +382,16 @@ def _row_of(index: str, launch: Launch, rows: int) -> int:
     return row
 
 
+@dataclass(frozen=True, slots=True)
 class _OneRowGradient(Operation):
     """An operation that places one row among zeros."""
-
-    __slots__ = ()
 
     element_flop = 0
     is_sequential = True
 
     gradient: ValueName
     input: ValueName
+    """The input of the operation that takes the row; only its shape is read."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         return tensors[self.input].shape
@@ -420,10 +415,6 @@ class _OneRowGradient(Operation):
 class FirstRowGradient(_OneRowGradient):
     """Place the row of a gradient before rows of zeros, as many as the launch has."""
 
-    gradient: ValueName
-    input: ValueName
-    """The input of the `FirstRow`, of which only the shape is read."""
-
     def evaluate(self, launch: Launch) -> Array:
         return self._among_zeros(launch, 0)
 
@@ -431,10 +422,6 @@ class FirstRowGradient(_OneRowGradient):
 @dataclass(frozen=True, slots=True)
 class LastRowGradient(_OneRowGradient):
     """Place the row of a gradient at the last valid row, after rows of zeros."""
-
-    gradient: ValueName
-    input: ValueName
-    """The input of the `LastRow`, of which only the shape is read."""
 
     def evaluate(self, launch: Launch) -> Array:
         return self._among_zeros(launch, -1)
@@ -444,9 +431,6 @@ class LastRowGradient(_OneRowGradient):
 class RowAtGradient(_OneRowGradient):
     """Place the row of a gradient at an indexed row, among rows of zeros."""
 
-    gradient: ValueName
-    input: ValueName
-    """The input of the `RowAt`, of which only the shape is read."""
     index: IndexName
     """Type i32, shape (1, 1)."""
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[Any]
-    """Elements of the storage type, f16 or f32."""
+    """An array of the storage type, f16 or f32."""
     Sums = NDArray[np.float32]
     Integers = NDArray[np.integer[Any]]
 
@@ -121,7 +121,7 @@ def append(
     b: int | Integers,
     size: int,
 ) -> None:
-    """Put the rows of `keys` and `values` `[…, rows, width]` that a PE keeps into its `cache`.
+    """Store the rows of `keys` and `values` `[…, rows, width]` that a PE keeps in its `cache`.
 
     Row r is position start + r. The cache is `[…, 2 · width · capacity]`, see `split_cache`.
     """
@@ -153,8 +153,8 @@ def split_cache(
 ) -> tuple[Floats, tuple[Floats, ...]]:
     """Return views: keys `[…, width, capacity]`, and values `[…, capacity, features]` of each head.
 
-    Keys lie so that scores are vectors of slots, values so that sums of them are vectors of
-    features.
+    Scores are vectors over slots, so keys are stored by feature; results are vectors over features,
+    so values are stored by slot.
     """
     keys = cache[..., : width * capacity].reshape(*cache.shape[:-1], width, capacity)
     return keys, split_slots(cache[..., width * capacity :], heads, capacity=capacity)
@@ -216,9 +216,9 @@ def add_bias(scores: Sums, bias: Floats, *, at: int) -> None:
 def maxima(
     scores: Sums, heads: LocalHeads, lengths: Integers, *, group: int, most: int, scale: float
 ) -> Sums:
-    """Multiply the `scores` of the local heads by `scale`, return their maxima `[…, rows, most]`.
+    """Multiply the `scores` of the local heads by `scale`; return their maxima `[…, rows, most]`.
 
-    Heads that the PE lacks of `most`, and rows that see no slot, have −∞.
+    The maximum is −∞ for heads that the PE lacks, and for rows that attend to none of its slots.
     """
     result = np.full((*scores.shape[:-2], most), -np.inf, np.float32)
     local = scores[..., query_heads(heads, group), :]
@@ -240,9 +240,9 @@ def weights(
     *,
     group: int,
 ) -> Sums:
-    """Make the local heads' `scores` exp(score − maximum), return their sums `[…, rows, most]`.
+    """Replace local heads' `scores` by exp(score − maximum); return their sums `[…, rows, most]`.
 
-    Only slots that a row attends to have a meaning afterwards. Sums take them in ascending order
+    Slots that a row does not attend to are undefined afterwards. Sums take slots in ascending order
     from +0.
     """
     result = np.zeros_like(maxima)

@@ -1,4 +1,4 @@
-"""Attention: the slots of each PE, and the keys and values that it keeps."""
+"""Attention: the slots of each PE, and the keys and values that it caches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from onewafer.mesh.kinds import ELEMENT, Kind, Module
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onewafer.mesh.attention.shape import AttentionShape
     from onewafer.mesh.blocks import Block
     from onewafer.mesh.memories import Memories
 
@@ -111,7 +110,6 @@ class Share(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     rows: Block
     """A block whose rows are those of the launch."""
 
@@ -159,7 +157,6 @@ class Append(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     cache: Block
     keys: Block
     values: Block

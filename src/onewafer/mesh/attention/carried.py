@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.mesh.attention.shape import AttentionShape
     from onewafer.mesh.attention.step import Column
     from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CarrySlots(SlotSums):
-    """Sum gradients of keys and values over the rows of this launch and of later ones."""
+    """Sum gradients of keys and values over the rows of this launch, and add the carried ones."""
 
     kinds = (
         Kind(
@@ -62,7 +61,6 @@ class CarrySlots(SlotSums):
         ),
     )
 
-    shape: AttentionShape
     joint: Block
     factors: Block
     rows_of: Block
@@ -112,7 +110,6 @@ class TransposeCache(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     transposed: Block
     cache: Block
 

@@ -84,7 +84,7 @@ def of_factors(
     for place, label in enumerate(shape.classes.labels.tolist()):
         local, first = shape.local_heads(place).first * shape.group, shape.first_head(place)
         key = label, local % _NUM_BANKS, first % _NUM_BANKS
-        if key in seen:  # its operands meet as those of a place before
+        if key in seen:  # equal conflicts to an earlier place
             continue
         seen.add(key)
         heads = np.arange(len(shape.local_heads(place).sizes) * shape.group)

@@ -20,7 +20,6 @@ from onewafer.mesh.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.mesh.attention.shape import AttentionShape
     from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
@@ -58,7 +57,6 @@ class DropScores(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     scores: Block
     draw: Draw
 

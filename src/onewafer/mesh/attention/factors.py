@@ -20,7 +20,6 @@ from onewafer.mesh.kinds import Kind, Module
 from onewafer.mesh.operation import Conflicts
 
 if TYPE_CHECKING:
-    from onewafer.mesh.attention.shape import AttentionShape
     from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
@@ -45,7 +44,6 @@ class ScaleScores(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     scores: Block
     factors: Block
     """A row with the factors of the PE's positions for every query head."""

@@ -35,10 +35,10 @@ def weights(
     *,
     group: int,
 ) -> Sums:
-    """Make `scores` exp(score − maximum), and `products` times these; return sums of both.
+    """Replace `scores` by exp(score − maximum), multiply `products` by these; return sums of both.
 
-    They are `[…, rows, 2 · most]`, those of the products behind. Only slots that a row attends to
-    have a meaning afterwards.
+    They are `[…, rows, 2 · most]`, the sums of products last. Slots that a row does not attend to
+    are undefined afterwards.
     """
     totals = weigh(scores, maxima, heads, lengths, exponential, group=group)
     inner, local = np.zeros_like(totals), query_heads(heads, group)
@@ -114,7 +114,7 @@ def add_rows(
 ) -> None:
     """Add factor · row to `result` `[…, slots, width]`, over the rows and members of each slot.
 
-    A sum takes rows in ascending order, and of each all members.
+    Rows are added in ascending order, with all members of a row together.
     """
     rows, slots = factors.shape[-3], factors.shape[-1]
     seen = is_seen(lengths, slots)[..., 0, :, np.newaxis]
@@ -129,10 +129,7 @@ def add_rows(
 
 
 def spread(kept: Sums, heads: LocalHeads, *, rows: int, start: int, b: Integers, size: int) -> Sums:
-    """Return the sums of each row's position on the PE that keeps it, `[…, rows, width]`.
-
-    −0 on the other PEs, and in the padding.
-    """
+    """Return each row's sums on the PE that has its position, `[…, rows, width]`; −0 elsewhere."""
     result = np.full((*kept.shape[:-2], rows, kept.shape[-1]), _MINUS_ZERO)
     end = sum(heads.sizes)
     for row in range(rows):

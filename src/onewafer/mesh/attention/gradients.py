@@ -1,4 +1,4 @@
-"""The backward pass of attention, in f32: shares once more, then gradients of what led to them.
+"""The backward pass of attention, in f32: probabilities again, then gradients of its operands.
 
     Append, Score, ReduceScores, BroadcastScores, as in the forward pass, and the same of gradients
     with values as keys ─▶ FindMaxima, ChainMax, Broadcast along B ─▶ WeighProducts ─▶ ChainReduce,
@@ -70,7 +70,6 @@ class WeighProducts(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     totals: Block
     """A row: the sums of the weights, then the sums of weights times products."""
     scores: Block
@@ -121,7 +120,6 @@ class ScoresBackward(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     scores: Block
     products: Block
     totals: Block
@@ -183,7 +181,6 @@ class SumKeys(_OfJoint):
         ),
     )
 
-    shape: AttentionShape
     joint: Block
     products: Block
     cache: Block
@@ -287,7 +284,6 @@ class AddSlots(SlotSums):
         ),
     )
 
-    shape: AttentionShape
     joint: Block
     factors: Block
     rows_of: Block

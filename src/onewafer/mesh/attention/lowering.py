@@ -294,7 +294,7 @@ def _caches(
     if cache is None:
         cache = builder.place_cache(elements, is_kept=False)
         builder.append(Append(shape, cache, key, value))
-    if shape.is_causal and builder.trains_in_tiles:  # it has the rows of earlier launches, too
+    if shape.is_causal and builder.trains_in_tiles:  # the cache also has rows of earlier launches
         transposed = builder.place_cache(elements, is_kept=False)
         builder.append(TransposeCache(shape, transposed, cache))
         return cache, transposed

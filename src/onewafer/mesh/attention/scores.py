@@ -71,7 +71,6 @@ class Score(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     scores: Block
     """A block with room for all heads and slots of each row; the used scores are contiguous."""
     queries: Block
@@ -126,7 +125,6 @@ class BiasScores(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     scores: Block
     bias: Block
     """The PE's rows of the bias, with a column for every slot."""
@@ -158,10 +156,9 @@ def view_scores(memories: Memories, scores: Block, shape: AttentionShape, slots:
     return memories.view(scores, memories.launch.num_rows, shape.score_heads, slots)
 
 
+@dataclass(frozen=True, slots=True)
 class _ScoresCollective(AttentionStep):
     """A collective over the used scores, along the whole axis or within the segments of heads."""
-
-    __slots__ = ()
 
     scores: Block
 
@@ -279,9 +276,6 @@ class ReduceScores(_ScoresCollective):
         ),
     )
 
-    shape: AttentionShape
-    scores: Block
-
     @property
     def kind(self) -> Kind:
         index = 2 if self.of_heads else self.shape.axis.number
@@ -331,9 +325,6 @@ class BroadcastScores(_ScoresCollective):
             is_collective=True,
         ),
     )
-
-    shape: AttentionShape
-    scores: Block
 
     @property
     def kind(self) -> Kind:

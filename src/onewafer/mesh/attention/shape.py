@@ -133,13 +133,13 @@ class AttentionShape:
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that the costs of the attention's steps depend on.
 
-        `heads`, `features` and so on are those of a class of PEs, `slots`, `kept` and `attended`
-        (summed over the rows) those of a place along the axis of the positions. Of the rows,
-        `seeing` attend to `seen` slots. Keys that are `kept` are copied with a stride, or feature
-        by feature where that would be too long.
+        `heads`, `features` and the like are those of a class of PEs; `slots`, `kept` and `attended`
+        (summed over the rows) those of a place along the axis of the positions. `seeing` rows
+        attend to `seen` slots each. Keys that are `kept` are copied with a stride, or feature by
+        feature if the stride is too large.
 
-        Where launches have slots, the kinds of rows are those of each of them, one after the other:
-        there is one `slot` at the first of its kinds, and so are its sizes that no row counts.
+        With several slots, the kinds of rows of all slots follow one another. `slot` is 1 at the
+        first kind of each slot, where sizes are that count once for each slot.
         """
         return _sizes(self, program.size(self.axis.other), launch)
 
@@ -200,7 +200,7 @@ class AttentionShape:
         }
 
     def slots(self, num_places: int, launch: Launch) -> Array:
-        """Return how many positions each place along their axis has after the launch."""
+        """Return the cached positions at each place along their axis, after the launch."""
         end = self.first(launch) + launch.num_rows
         return arrays.num_slots(end, np.arange(num_places), num_places)
 
@@ -218,7 +218,7 @@ class AttentionShape:
         end = first + launch.num_rows
         least = (first + 1 if self.is_causal else end) // size
         seen = np.arange(max(1, least), -(-end // size) + 1)[:, np.newaxis, np.newaxis]
-        # A place has n slots for the positions from that of its n-th slot to that of the next.
+        # A PE has n slots in use from the position of its n-th slot to that of the next one.
         begins = places + (seen - 1) * size
         if self.is_causal:
             seeing = np.minimum(begins + size, end) - np.maximum(begins, first)

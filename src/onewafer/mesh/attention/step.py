@@ -116,14 +116,13 @@ class Column:
         return values[:, self.a] if axis is Axis.X else values[self.a]
 
 
+@dataclass(frozen=True, slots=True)
 class AttentionStep(MeshOperation):
     """A step of attention.
 
     In a program that keeps several sequences, the step runs once for the rows of each slot of a
     launch, as if those rows were a launch, on that slot's part of the blocks.
     """
-
-    __slots__ = ()
 
     shape: AttentionShape
 
@@ -148,7 +147,7 @@ class AttentionStep(MeshOperation):
     def entry(self, program: ProgramShape) -> Entry:
         more = (*self.shape.words, int(self.is_kept), *self.more())
         entry = block_entry(program, self.kind, *self.blocks(), more=more)
-        return dataclasses.replace(entry, rows=0)  # whatever the rows of the result
+        return dataclasses.replace(entry, rows=0)  # not those of the result
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         return self.shape.sizes(program, launch)

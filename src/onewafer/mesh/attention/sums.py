@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.mesh.attention.shape import AttentionShape
     from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
@@ -76,7 +75,6 @@ class FindMaxima(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     maxima: Block
     scores: Block
     scale: float
@@ -133,7 +131,6 @@ class Weigh(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     totals: Block
     """A row: sums of the weights, then the weighted values."""
     scores: Block
@@ -191,7 +188,6 @@ class SumValues(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     totals: Block
     scores: Block
     cache: Block
@@ -243,7 +239,6 @@ class Divide(AttentionStep):
         ),
     )
 
-    shape: AttentionShape
     result: Block
     totals: Block
 

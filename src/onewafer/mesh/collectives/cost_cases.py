@@ -1,4 +1,4 @@
-"""Cost cases of collectives and of what is around them."""
+"""Cost cases of collectives, and of redistribution and conversion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear operations."""
+"""Lowering of linear layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 MOST_WORDS = 1024
-"""The most words of sums that are reduced together: their memory must be contiguous, and for many
+"""The most words of sums that are reduced together. Their memory must be contiguous, and with many
 words the latency of the first one matters little."""
 
 
@@ -67,7 +67,7 @@ class LinearLowering(Lowering[Linear]):
 
 
 def joined(operation: Linear, builder: Builder) -> tuple[Linear, ...]:
-    """Return the operation and the later operations that are done together with it."""
+    """Return the operation and later linear operations that are lowered together with it."""
     rows = operation.result.num_elements // operation.result.shape[-1]
     is_copied = rows > 1 and builder.dtype is DataType.F32
     least = builder.least_joining if is_copied else 2
@@ -80,7 +80,7 @@ def joined(operation: Linear, builder: Builder) -> tuple[Linear, ...]:
         if not isinstance(other, Linear) or other is operation or name in builder.blocks:
             continue
         if builder.layouts[name].axis is axis:
-            continue  # it wants a copy of the operand along the other axis
+            continue  # it needs a redistributed operand
         columns += builder.layouts[name].columns
         if rows * columns > MOST_WORDS:
             break

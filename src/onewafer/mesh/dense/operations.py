@@ -1,4 +1,4 @@
-"""Products with weights from one axis to the other; an all-reduce sums the partial products."""
+"""Linear layers: products with weights from one axis to the other, completed by an all-reduce."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def factors_at(
 ) -> NDArray[np.float32]:
     """Return the dropout factors of elements at `rows` and `features`, which broadcast.
 
-    The first row is that of the launch, wherever this begins in its sequence.
+    Row 0 is the first row of the launch, wherever the launch begins in its sequence.
     """
     seeds = memories.read(SEEDS_BLOCK)[0, 0].reshape(1, -1)
     if not are_drawn(seeds):

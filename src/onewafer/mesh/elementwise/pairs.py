@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 
+@dataclass(frozen=True, slots=True)
 class _Binary(MeshOperation):
     """An operation that reads two blocks with one DSD operation."""
-
-    __slots__ = ()
 
     result: Block
     left: Block
@@ -70,10 +69,6 @@ class Add(_Binary):
         ),
     )
 
-    result: Block
-    left: Block
-    right: Block
-
     def execute(self, memories: Memories) -> None:
         total = arithmetic.add(memories.read(self.left), memories.read(self.right))
         memories.write(self.result, total)
@@ -94,10 +89,6 @@ class Multiply(_Binary):
             (Module("multiply", ELEMENT),),
         ),
     )
-
-    result: Block
-    left: Block
-    right: Block
 
     def execute(self, memories: Memories) -> None:
         product = arithmetic.multiply(memories.read(self.left), memories.read(self.right))

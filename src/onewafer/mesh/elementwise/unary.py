@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
 
+@dataclass(frozen=True, slots=True)
 class _Unary(MeshOperation):
     """An operation that reads one block."""
-
-    __slots__ = ()
 
     result: Block
     input: Block
@@ -59,9 +58,6 @@ class Copy(_Unary):
         ),
     )
 
-    result: Block
-    input: Block
-
     def execute(self, memories: Memories) -> None:
         memories.write(self.result, memories.read(self.input))
 
@@ -78,9 +74,6 @@ class Relu(_Unary):
             (Module("relu", ELEMENT),),
         ),
     )
-
-    result: Block
-    input: Block
 
     def execute(self, memories: Memories) -> None:
         memories.write(self.result, arithmetic.relu(memories.read(self.input)))
@@ -102,8 +95,6 @@ class Scale(_Unary):
         ),
     )
 
-    result: Block
-    input: Block
     factor: float
 
     def entry(self, program: ProgramShape) -> Entry:
@@ -148,8 +139,6 @@ class Activation(_Unary):
 
     kinds = tuple(kind for kind, _ in _ACTIVATIONS.values())
 
-    result: Block
-    input: Block
     function: ActivationFunction
 
     @property
@@ -188,9 +177,6 @@ class Exp(_Unary):
             (Module("exp", f"{ELEMENT}, .functions = functions", (FUNCTIONS,)),),
         ),
     )
-
-    result: Block
-    input: Block
 
     def execute(self, memories: Memories) -> None:
         opposite = -memories.read(self.input).astype(np.float32)

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 FACTORS = Module("factors", ELEMENT)
 
 
+@dataclass(frozen=True, slots=True)
 class _WithVector(MeshOperation):
     """An operation on a block and one vector, applied to each row."""
-
-    __slots__ = ()
 
     result: Block
     input: Block
@@ -75,10 +74,6 @@ class AddBias(_WithVector):
         ),
     )
 
-    result: Block
-    input: Block
-    vector: Block
-
     def execute(self, memories: Memories) -> None:
         rows = arithmetic.add(memories.matrix(self.input), memories.matrix(self.vector))
         memories.write(self.result, rows)
@@ -103,10 +98,6 @@ class ScaleFeatures(_WithVector):
             (FACTORS,),
         ),
     )
-
-    result: Block
-    input: Block
-    vector: Block
 
     def execute(self, memories: Memories) -> None:
         rows = arithmetic.multiply(memories.matrix(self.input), memories.matrix(self.vector))

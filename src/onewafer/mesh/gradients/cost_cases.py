@@ -39,7 +39,7 @@ def _cases_along(axis: Axis) -> CostCase:
         lengths=("elements", "columns", "absent", "1"),
         strides=("stride",),
         grid=(
-            *grid(rows=(2, 3, 5), inner=(4, 7)),  # 1 were a stride like any other
+            *grid(rows=(2, 3, 5), inner=(4, 7)),  # a stride of 1 would look like a constant
             *grid(rows=(2, 3), inner=(4, 7), padding=(4, 11)),
             *grid(rows=(2, 3), inner=(130, 141), columns=(2, 3)),
         ),

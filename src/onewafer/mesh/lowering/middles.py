@@ -38,7 +38,7 @@ def place_middles(program: MeshProgram, usual_rows: int | None) -> MeshProgram:
     found = {Axis.X: (0, 0), Axis.Y: (0, 0)}
     for axis, words in _words_of_chains(program, usual_rows).items():
         head_pes = program.chains(axis).head_pes
-        # Sums of all rows of PEs of a group of samples have one order only if none is a middle.
+        # Sums over sample groups have one order for all PE rows only if the root is PE 0.
         is_first = axis is Axis.Y and program.sample_groups > 1
         found[axis] = choose_middle(program.extent(axis), words, head_pes, is_first=is_first)
     (middle_x, section_x), (middle_y, section_y) = found[Axis.X], found[Axis.Y]

@@ -44,7 +44,7 @@ class Uses:
         """The index of the last operation that reads each input or result."""
         uses = {tensor.name: -1 for tensor in self.graph.inputs}
         for index, operation in enumerate(self.graph.operations):
-            uses[operation.result.name] = index  # an unread result dies at once
+            uses[operation.result.name] = index  # an unread result is dead at once
             uses |= dict.fromkeys(operation.activation_operands, index)
         return uses | dict.fromkeys(self.graph.outputs, len(self.graph.operations))
 

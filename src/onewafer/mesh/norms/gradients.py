@@ -50,7 +50,7 @@ class _NormStep(OverGroups):
 
     def shared_words(self) -> tuple[int | Block, ...]:
         """Return the words of a LayerNorm's sums, and of the factor from sums to means."""
-        sums = self.found.sums or self.found.squares  # not read without sums
+        sums = self.found.sums or self.found.squares  # not read for an RmsNorm
         return (sums, *float_words(float(self.groups.share)))
 
     def sums(self, memories: Memories) -> Any:  # noqa: ANN401  # an array, or None

@@ -73,7 +73,7 @@ class AddSquares(MeshOperation):
         flags = _GOES_ON * self.goes_on + sum(_COPIED[axis] for axis in self.copied)
         blocks, n = (self.total, self.gradients), self.gradients.columns
         entry = block_entry(program, self.kind, *blocks, n=n, inner=flags)
-        return replace(entry, rows=1)  # whatever rows a launch has
+        return replace(entry, rows=1)  # independent of the launch
 
     def execute(self, memories: Memories) -> None:
         total, values = memories.whole(self.total), memories.whole(self.gradients)
@@ -100,10 +100,9 @@ class AddSquares(MeshOperation):
         return Conflicts(sizes["chunks"], "fmuls", sizes["chunk"])
 
 
+@dataclass(frozen=True, slots=True)
 class _Sweep(MeshOperation):
     """An element-wise operation on gradients in place, with a number that the host writes."""
-
-    __slots__ = ()
 
     gradients: Block
     """A block of one row."""
@@ -130,9 +129,6 @@ class ScaleGradients(_Sweep):
         ),
     )
 
-    gradients: Block
-    number: Block
-
     def execute(self, memories: Memories) -> None:
         values = memories.whole(self.gradients)
         values[...] = arithmetic.multiply(values, memories.whole(self.number))
@@ -158,9 +154,6 @@ class ClampGradients(_Sweep):
             (GRADIENT, STEP_NUMBERS_FROM),
         ),
     )
-
-    gradients: Block
-    number: Block
 
     def execute(self, memories: Memories) -> None:
         values, least = memories.whole(self.gradients), memories.whole(self.number)

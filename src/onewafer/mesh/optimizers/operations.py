@@ -90,10 +90,9 @@ class ClearGradients(MeshOperation):
         return block_sizes(program, self.gradients, launch)
 
 
+@dataclass(frozen=True, slots=True)
 class StepOperation(MeshOperation):
     """An optimizer's step on a row of adjacent parameters."""
-
-    __slots__ = ()
 
     arenas: ClassVar[tuple[Arena, ...]] = ()
     """The arenas of the optimizer's state."""
@@ -138,9 +137,6 @@ class SgdStep(StepOperation):
         ),
     )
 
-    parameters: Block
-    numbers: Block
-
     def execute(self, memories: Memories) -> None:
         weights = memories.whole(self.parameters)
         sign, decay, rate = self._numbers(memories, 3)
@@ -165,9 +161,6 @@ class MomentumStep(StepOperation):
         ),
     )
     arenas = (MOMENTS,)
-
-    parameters: Block
-    numbers: Block
 
     def execute(self, memories: Memories) -> None:
         weights, moments = memories.whole(self.parameters), self._in(memories, MOMENTS)
@@ -196,9 +189,6 @@ class AdamStep(StepOperation):
         ),
     )
     arenas = (MOMENTS, SQUARES)
-
-    parameters: Block
-    numbers: Block
 
     def execute(self, memories: Memories) -> None:
         weights = memories.whole(self.parameters)

@@ -162,7 +162,7 @@ class MultiplyBlocks(MeshOperation):
         groups = shape.groups, shape.left_size, shape.result_size, shape.axis.number
         blocks, more = (self.result, self.left, self.right), (*rows, *groups, self.piece)
         entry = block_entry(program, self.kind, *blocks, inner=self.left.columns, more=more)
-        return dataclasses.replace(entry, rows=1)  # those of a sample are among the other words
+        return dataclasses.replace(entry, rows=1)  # `more` has the rows of a sample
 
     def execute(self, memories: Memories) -> None:
         shape, program = self.shape, memories.program

@@ -60,7 +60,7 @@ COST_CASES = (
         lambda sizes: _Selection(sizes).find(),
         rounds=("rows", "rows*steps"),
         lengths=("columns", "half"),
-        grid=grid(rows=(3, 5), columns=(2, 3)),  # of which all halves are one element
+        grid=grid(rows=(3, 5), columns=(2, 3)),  # each half is one element
     ),
     CostCase(lambda sizes: _Selection(sizes).claim(), rounds=("rows",)),
     CostCase(

@@ -90,7 +90,7 @@ class AddTokens(MeshOperation):
         indices = memories.view(self.indices, gradient.shape[2])
         table, b = memories.matrix(self.result), memories.at(self.axis)
         if self.padding is not None:
-            indices = np.where(indices == self.padding, -1, indices)  # which no PE has
+            indices = np.where(indices == self.padding, -1, indices)  # no PE has entry −1
         memories.write(self.result, arrays.add_tokens(table, indices, gradient, b=b))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
