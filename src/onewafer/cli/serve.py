@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +13,13 @@ from onewafer.api import EquationOptions, equations
 from onewafer.cli.options.flags import with_flags
 from onewafer.cli.options.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
+from onewafer.server.options import ServerOptions, ValuesKind
 from onewafer.settings import Settings
 from onewafer.terminal import SHOWN_COLUMNS, printable, progress_bar, quoted, stdout_console
 
 if TYPE_CHECKING:
     from onewafer.server.engine.service import Loaded
     from onewafer.server.http.options import HttpOptions
-    from onewafer.server.options import ServerOptions
     from onewafer.server.running import Address
 
 _Model = Annotated[
@@ -28,20 +29,6 @@ _Model = Annotated[
         help="smollm2, a folder with safetensors, a GGUF file, or a name of the catalogue.",
     ),
 ]
-_On = Annotated[str, typer.Option("--on", metavar="SYSTEM", help="E.g. cs3, cs3x6, h100x8.")]
-_Against = Annotated[
-    str | None, typer.Option(metavar="SYSTEM", help="Compare each answer with this system.")
-]
-_Values = Annotated[
-    str,
-    typer.Option(
-        metavar="KIND", help="host: this computer; fabric: a simulated wafer; none: made up."
-    ),
-]
-_Pace = Annotated[
-    str,
-    typer.Option(metavar="KIND", help="Tokens come at the pace of the host, wafer or virtual."),
-]
 _Replay = Annotated[
     Path | None,
     typer.Option(metavar="TRACE", help="Answer the requests of a file in no time, and end."),
@@ -49,11 +36,6 @@ _Replay = Annotated[
 _JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="With --replay: every request.")
 ]
-_MaxBatch = Annotated[int, typer.Option(metavar="N", help="Answers at a time.")]
-_Context = Annotated[
-    int | None, typer.Option(metavar="N", help="Tokens of prompt and answer [default: 4096].")
-]
-_MaxWaiting = Annotated[int, typer.Option(metavar="N", help="Answers that may wait.")]
 _Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Where it listens.")]
 _Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")]
 _ApiKey = Annotated[
@@ -78,16 +60,10 @@ _Drain = Annotated[
 def serve(
     model: _Model,
     *,
-    on: _On = "cs3",
-    against: _Against = None,
-    values: _Values = "host",
-    pace: _Pace = "host",
+    served: ServerOptions,
+    machines: EquationOptions,
     replay: _Replay = None,
     json_file: _JsonFile = None,
-    max_batch: _MaxBatch = 8,
-    context: _Context = None,
-    max_waiting: _MaxWaiting = 256,
-    machines: EquationOptions,
     host: _Host = "127.0.0.1",
     port: _Port = 8000,
     api_key: _ApiKey = None,
@@ -102,23 +78,12 @@ def serve(
     for.
     """
     from onewafer.perf import device_of  # noqa: PLC0415  # a subcommand loads what it uses
-    from onewafer.server.engine.requests import Pace  # noqa: PLC0415  # likewise
     from onewafer.server.http.options import HttpOptions  # noqa: PLC0415  # likewise
-    from onewafer.server.options import ServerOptions, ValuesKind, choose  # noqa: PLC0415  # likewise
     from onewafer.server.running import Address  # noqa: PLC0415  # likewise
 
-    options = ServerOptions(
-        system=on,
-        against=against,
-        values=choose("--values", values, ValuesKind),
-        pace=choose("--pace", pace, Pace),
-        max_batch=max_batch,
-        context=context,
-        max_waiting=max_waiting,
-        equations=equations(machines),
-        max_memory=Settings.from_environment().max_memory,
-    )
-    for system in filter(None, (on, against)):
+    max_memory = Settings.from_environment().max_memory
+    options = replace(served, equations=equations(machines), max_memory=max_memory)
+    for system in filter(None, (options.on, options.against)):
         device_of(system)
     if json_file is not None and replay is None:
         raise ConfigurationError("--json goes with --replay: name a trace")
@@ -139,7 +104,6 @@ def _serve(name: str, options: ServerOptions, address: Address, http: HttpOption
 
     require(FOR_HTTP, "onewafer serve")
     from onewafer.server.models import check_model  # noqa: PLC0415  # likewise
-    from onewafer.server.options import ValuesKind  # noqa: PLC0415  # likewise
     from onewafer.server.running import run  # noqa: PLC0415  # likewise
 
     is_computed = options.values is not ValuesKind.NONE
@@ -199,7 +163,7 @@ def _replay(name: str, path: Path, options: ServerOptions, json_file: Path | Non
     options.context_of(quoted(name), check_model(name, needs_weights=False))
     trace = read_trace(path)
     with progress_bar() as bar:
-        system = lay_over(describe(name, bar.say), options.system, options, bar)
+        system = lay_over(describe(name, bar.say), options.on, options, bar)
         bar.say(f"replaying {path.name}")
         result = replay(system, trace, progress=bar.show)
     stdout_console(SHOWN_COLUMNS).print(render(result))

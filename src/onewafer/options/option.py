@@ -125,9 +125,11 @@ def option(
     return dataclasses.field(default=usual, kw_only=kw_only, metadata={"option": found})
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(option, dataclasses.field)
+)
 class Options:
-    """A class of options; its bases' options are its own, too."""
+    """A class of options; it may have other fields, which users do not set."""
 
     def __init_subclass__(cls) -> None:
         """Make a dataclass of it."""
@@ -160,7 +162,7 @@ class Options:
 def options_of(kind: type[Options]) -> tuple[Option, ...]:
     """Return the options of a class: positional ones, those of its bases, then its own."""
     fields = {field.name: field for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]  # made a dataclass
-    found = [_named(fields[name]) for name in _names(kind)]
+    found = [_named(fields[name]) for name in _names(kind) if "option" in fields[name].metadata]
     return tuple(sorted(found, key=lambda option: not option.is_positional))
 
 

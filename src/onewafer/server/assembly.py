@@ -79,7 +79,7 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
 def _made_up(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
     """Return the parts of a model with synthetic values."""
     text, model = load_words(name, bar=bar), describe(name, bar.say)
-    system = lay_over(model, options.system, options, bar)
+    system = lay_over(model, options.on, options, bar)
     values = SyntheticValues(
         model_id=text.id,
         encode=lambda words: text.tokenizer.encode(words, add_special_tokens=False),
@@ -102,7 +102,7 @@ def _computed(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
     text = loaded.text
     bar.say(f"{text.id}: capturing what it computes")
     model = describe_module(loaded.module, name=text.id)
-    system = lay_over(model, options.system, options, bar)
+    system = lay_over(model, options.on, options, bar)
     bar.say(f"{text.id}: getting ready to compute")
     built = _build(loaded, options, context_length=system.context)
     return _Parts(text, model, system, built.values, (f"values: {built.remark}",))

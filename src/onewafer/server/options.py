@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError
-from onewafer.perf import CompareOptions
-from onewafer.server.engine.requests import Pace
+from onewafer.options import Options, one_of, option, whole
 
-_Choice = TypeVar("_Choice", bound=StrEnum)
+if TYPE_CHECKING:
+    from onewafer.perf import CompareOptions
+    from onewafer.server.engine.requests import Pace
+
 USUAL_CONTEXT = 4_096
 """The default context in tokens, if the model's is not shorter."""
 
@@ -26,35 +27,56 @@ class ValuesKind(StrEnum):
     """Synthetic tokens."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions:
-    """Options of a served model."""
+def _to_pace(value: str) -> Pace:
+    from onewafer.server.engine.requests import Pace  # noqa: PLC0415  # commands load this file
 
-    system: str = "cs3"
-    against: str | None = None
-    """Another system to compare each answer with."""
-    values: ValuesKind = ValuesKind.HOST
-    pace: Pace = Pace.HOST
-    max_batch: int = 8
-    """The most answers at a time, on the served system and on this computer."""
-    context: int | None = None
-    """Tokens of prompt and answer; None: `USUAL_CONTEXT`, or the model's context if shorter."""
-    max_waiting: int = 256
-    """The most answers in the queue."""
-    equations: CompareOptions = field(default_factory=CompareOptions)
-    """Options of the performance equations: precision, clock and others."""
+    return one_of(Pace)(value)
+
+
+def _usual_equations() -> CompareOptions:
+    from onewafer.perf import CompareOptions  # noqa: PLC0415  # likewise
+
+    return CompareOptions()
+
+
+class ServerOptions(Options):
+    """How a model is served."""
+
+    on: str = option(default="cs3", help="E.g. cs3, cs3x6, h100x8", metavar="SYSTEM")
+    against: str | None = option(
+        default=None, help="Compare each answer with this system", metavar="SYSTEM"
+    )
+    values: ValuesKind = option(
+        default="host",
+        converter=one_of(ValuesKind),
+        help="host: this computer; fabric: a simulated wafer; none: made up",
+        metavar="KIND",
+    )
+    pace: Pace = option(
+        default="host",
+        converter=_to_pace,
+        help="Tokens come at the pace of the host, wafer or virtual",
+        metavar="KIND",
+    )
+    max_batch: int = option(default=8, help="Answers at a time")
+    context: int | None = option(
+        default=None, help="Tokens of prompt and answer", unset=str(USUAL_CONTEXT)
+    )
+    max_waiting: int = option(default=256, converter=whole(0), help="Answers that may wait")
+    equations: CompareOptions = field(default_factory=_usual_equations)
+    """Precision, clock and the like."""
     max_memory: int | None = None
-    """The most bytes of the weights; None: the free memory."""
+    """Bytes that weights may need; None: what is free."""
 
-    def __post_init__(self) -> None:
+    def check_together(self) -> None:
         """Refuse numbers outside their ranges."""
-        for option, number, least, most in (
-            ("--max-batch", self.max_batch, 1, 4_096),
-            ("--max-waiting", self.max_waiting, 0, 1_000_000),
-            ("--context", self.context, 2, 10_000_000),
+        for name, least, most in (
+            ("max_batch", 1, 4_096),
+            ("max_waiting", 0, 1_000_000),
+            ("context", 2, 10_000_000),
         ):
-            if number is not None and not least <= number <= most:
-                raise ConfigurationError(f"{option} {number}: it can be {least:,} to {most:,}")
+            if not least <= (getattr(self, name) or least) <= most:
+                self.refuse(name, f"it can be {least:,} to {most:,}")
 
     def context_of(self, model_id: str, longest: int | None) -> int:
         """Return the context of a model whose own is `longest` tokens (None: unlimited).
@@ -65,16 +87,5 @@ class ServerOptions:
         if self.context is None:
             return USUAL_CONTEXT if longest is None else min(USUAL_CONTEXT, longest)
         if longest is not None and self.context > longest:
-            raise ConfigurationError(
-                f"--context {self.context:,}: {model_id} was made for {longest:,} tokens"
-            )
+            self.refuse("context", f"{model_id} was made for {longest:,} tokens")
         return self.context
-
-
-def choose(option: str, text: str, choices: type[_Choice]) -> _Choice:
-    """Return the enum member of a text, or refuse it with the choices."""
-    try:
-        return choices(text)
-    except ValueError:
-        names = ", ".join(choices)
-        raise ConfigurationError(f"{option} {text!r}: choose from {names}") from None

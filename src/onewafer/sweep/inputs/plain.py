@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from onewafer.errors import ConfigurationError
-from onewafer.options import STUDY, errors_in, options_of
-from onewafer.units import format_hertz, format_seconds, format_size, parse_hertz
+from onewafer.options import STUDY, errors_in, options_of, to_hertz, to_number, to_text, whole
+from onewafer.units import format_hertz, format_seconds, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from onewafer.options import Options
 
 Plain: TypeAlias = bool | int | float | str
+_Value = TypeVar("_Value")
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)\s*([kKMGT]?)(i?)B?(?:/s)?")
 _KIBI = 1024
@@ -37,26 +37,20 @@ def as_plain(name: str, value: object) -> Plain:
     return value
 
 
-def as_text(name: str, value: object) -> str:
-    """Return a text; raise ConfigurationError for anything else."""
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name} = {value!r}: write a text in quotes")
-    return value.strip()
+def _in_study(convert: Callable[[Any], _Value]) -> Callable[[str, object], _Value]:
+    """Return a converter of values by name whose errors are those of a study."""
+
+    def read(name: str, value: object) -> _Value:
+        try:
+            return convert(value)
+        except ValueError as error:
+            raise ConfigurationError(f"{STUDY.said(name, value)}: {error}") from None
+
+    return read
 
 
-def as_whole(name: str, value: object) -> int:
-    """Return a whole number of at least 1; raise ConfigurationError for anything else."""
-    number = as_number(name, value)
-    if number != int(number) or number < 1:
-        raise ConfigurationError(f"{name} = {value!r}: write a whole number of at least 1")
-    return int(number)
-
-
-def as_number(name: str, value: object) -> float:
-    """Return a number that is not negative; raise ConfigurationError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ConfigurationError(f"{name} = {value!r}: write a number that is not negative")
-    return value
+as_text, as_whole = _in_study(to_text), _in_study(whole(1))
+as_number, as_hertz = _in_study(to_number), _in_study(to_hertz)
 
 
 def parse_option(kind: type[Options], name: str, value: object) -> Plain:
@@ -84,15 +78,6 @@ def as_bytes(name: str, value: object) -> int:
     base = 1024 if found[3] else 1000
     unit = "k" if found[2] == "K" else found[2]
     return as_whole(name, round(float(found[1]) * base ** _POWERS[unit]))
-
-
-def as_hertz(name: str, value: object) -> float:
-    """Return hertz of a number or a frequency.
-
-    >>> as_hertz("clock", "850MHz")
-    850000000.0
-    """
-    return parse_hertz(value) if isinstance(value, str) else float(as_number(name, value))
 
 
 class Unit(StrEnum):
