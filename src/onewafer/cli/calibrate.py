@@ -40,8 +40,8 @@ def gpu(
 ) -> None:
     """Measure matrix products, attention, copies and launches of a GPU with PyTorch.
 
-    `onewafer compare --gpu-profile FILE` then times kernels by them, where it would take published
-    measurements of that GPU otherwise.
+    `onewafer compare --gpu-profile FILE` then uses these measurements of kernels in place of the
+    published ones of that GPU.
     """
     target = check_output("--output", output)
     assert target is not None, "it was named"

@@ -110,7 +110,7 @@ def _to_wandb(wandb: Any, runs: list[RecordedRun], said: dict[str, str]) -> str:
 
 
 def _id(run: RecordedRun) -> str:
-    """Return what names the same run at the next export, too."""
+    """Return an id of a run that is the same in every export."""
     return digest(f"{Path(run.file).name} {run.script} {run.started} {run.cycles}")[:16]
 
 

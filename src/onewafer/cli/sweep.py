@@ -192,7 +192,7 @@ def _drawing(
 
 @dataclass(frozen=True, slots=True)
 class _Workers:
-    """Who works, as the user said it."""
+    """The workers that the user asked for."""
 
     number: int | None
     memory: int | None

@@ -161,7 +161,7 @@ def _write(
 
 
 def _name_of(path: str) -> str:
-    """Return what a part of a page is called: the map that it belongs to, or its folder."""
+    """Return the name of a part of a page: that of its map, or of its folder."""
     folder, maps, name = path.rpartition("maps/")
     if not maps:
         return path.partition("/")[0].removesuffix(".json")

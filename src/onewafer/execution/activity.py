@@ -32,7 +32,7 @@ class PeMemory:
     training_bytes: int = 0
     """Gradients, and what an optimizer keeps of each parameter."""
     kept_bytes: int = 0
-    """Prefix of the names of layers that a backward pass computes again."""
+    """Inputs of the layers that a backward pass computes again."""
 
     @property
     def total_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""How the values of simulated launches compare with those of two other evaluations.
+"""Values of simulated launches, compared with the NumPy reader's and with the host's.
 
 The NumPy reader of the mesh program does the fabric's operations in the fabric's order, so bits are
 equal. The host may sum in another order: where the arithmetic gives a bound (`mesh.error_bound`),
@@ -30,11 +30,11 @@ class Agreement:
 
     launches: int = 0
     other_bits: int = 0
-    """Launches with other bits than the NumPy reader has, which is a defect of ours."""
+    """Launches whose bits differ from the NumPy reader's: a defect of onewafer."""
     distance: float | None = None
     """The largest distance from the host, as a share of its largest element; None: unknown."""
     beyond_bound: int = 0
-    """Launches with an element farther from the host than rounding explains, likewise."""
+    """Launches with an element farther from the host's than rounding explains: likewise."""
 
     def __add__(self, other: Agreement) -> Agreement:
         """Return the comparisons of both."""

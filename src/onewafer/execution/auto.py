@@ -104,7 +104,7 @@ class AutoExecutor:
     _unsent: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     """Parameters that are not on the simulated wafer."""
     _settled: dict[Launch, Origin] = field(default_factory=dict["Launch", Origin])
-    """Launches that are not simulated, and where their cycles come from."""
+    """Launches that are not simulated → the origin of their cycles."""
     _repeated: RepeatedLaunches = field(init=False)
     _sequences: SequenceRows = field(init=False)
     _is_refused: bool = False
@@ -138,7 +138,7 @@ class AutoExecutor:
         self.figures = count_traffic(self.figures, self.program, parameters, ())
 
     def adopt(self, parameters: Arrays) -> None:
-        """Take what a launch has made of parameters."""
+        """Take parameters as a launch has changed them."""
         self._parameters |= parameters
         self._unsent |= parameters
         self._reader = None
@@ -173,9 +173,9 @@ class AutoExecutor:
         return launch is None or launch.entry == self.program.entries[0] or self._has_pass
 
     def repeat(self, launch: Launch) -> Launched | None:
-        """Account for a launch of which it is settled that it is not simulated.
+        """Count a launch like an earlier one that was not simulated; return None for others.
 
-        Nothing that a program remembers depends on it: one that trains begins anew with each pass.
+        Only programs that train repeat launches, and each forward pass resets their state.
         """
         origin = self._settled.get(launch)
         if origin is None:
@@ -189,7 +189,7 @@ class AutoExecutor:
         self.figures = self.figures.moved(bytes_in, bytes_out)
 
     def _note(self, inputs: Arrays, launch: Launch | None) -> None:
-        """Hear of a launch, before anything else is asked about it."""
+        """Note the input rows and the traffic of a launch, before it is counted or simulated."""
         self._sequences.note(inputs, launch)
         outputs = read_outputs(self.program, launch or self.program.whole_launch())
         self.figures = count_traffic(self.figures, self.program, inputs, outputs)
@@ -229,10 +229,10 @@ class AutoExecutor:
         host: Callable[[], Arrays] | None,
         watch: Watch,
     ) -> Launched | None:
-        """Run a launch on the fabric, and compare it.
+        """Run a launch on the fabric, and compare its values with the reader's and the host's.
 
-        Return None, and expect no further launch as long as this, if it takes more cycles than the
-        limits allow, although the closed form is below them.
+        Return None if it takes more cycles than the limits allow, although its closed form is
+        below them; launches of this length or longer are not simulated from then on.
         """
         where = launch or self.program.whole_launch()
         of_host: Arrays = host() if host else {}
@@ -282,7 +282,7 @@ class AutoExecutor:
         return True
 
     def _keep(self, where: Launch, found: SimulatedLaunch) -> None:
-        """Let later runs know of a launch."""
+        """Write a simulated launch to the file that later runs read."""
         file, figures = self._file, self.figures
         assert file is not None, "`find` came before"  # invariant
         assert figures.num_tile_programs is not None, "it was compiled"  # invariant
@@ -352,7 +352,7 @@ class AutoExecutor:
         return Origin.DERIVED if self.times.has_shape(launch) else Origin.CLOSED_FORM
 
     def _prepare(self, fabric: FabricExecutor, launch: Launch) -> MeshEvaluator:
-        """Put parameters and what is remembered on the wafer; return a reader with the same."""
+        """Write parameters and state to the wafer; return a NumPy reader with the same state."""
         if self._reader is None:
             if self.program.trains:  # what it computed before is not in the reader's memory
                 fabric.restart()

@@ -114,7 +114,7 @@ class FabricExecutor:
         self._device = self._load()
         self._sampler = PurposeSampler(program, self.image, self._emitted.position)
         self._multiplied: dict[str, NDArray[np.floating[Any]]] = {}
-        """Parameters that are multiplied by one another on the way, as they were sent last."""
+        """Parameters that are sent as products of several, as they were given last."""
 
     def _load(self) -> Device:
         simulation = self._simulation

@@ -98,11 +98,11 @@ class Executor(Protocol):
         ...
 
     def send(self, parameters: Arrays) -> None:
-        """Write parameters to the wafer, where they stay, or what belongs to them."""
+        """Write parameters, or their gradients and moments, to the wafer, where they stay."""
         ...
 
     def adopt(self, parameters: Arrays) -> None:
-        """Take what a launch has made of parameters, and of what belongs to them."""
+        """Take parameters, their gradients and moments as a launch has changed them."""
         ...
 
     def run(
@@ -122,7 +122,7 @@ class Executor(Protocol):
         ...
 
     def repeat(self, launch: Launch) -> Launched | None:
-        """Account for a launch that is like one before, without what is written for it.
+        """Count a launch that is like one before; `move` counts the bytes that it moves.
 
         None: it has to be run.
         """

@@ -35,7 +35,7 @@ class NonFiniteWarning(UserWarning):
 
 @dataclass(slots=True)
 class FinitenessCheck:
-    """Looks at outputs of a program; asks at most once where something comes from."""
+    """Checks the outputs of a program; looks at most once for the origin of an infinity or NaN."""
 
     program: MeshProgram
     host_stores: DataType
@@ -58,7 +58,7 @@ class FinitenessCheck:
             self._sequences = SequenceRows(self.program)
 
     def look(self, inputs: Arrays, launch: Launch | None, outputs: Arrays) -> None:
-        """Tell where the first number of a launch comes from that only the wafer has.
+        """Tell the origin of the first infinity or NaN of a launch that only the wafer has.
 
         It gets all launches, those without outputs too.
         """

@@ -52,7 +52,7 @@ class WantedSequence:
 
 @dataclass(frozen=True, slots=True)
 class Extended:
-    """The work that it took to have the wanted sequences."""
+    """The work that it took to make the wanted sequences."""
 
     launches: tuple[Launched, ...]
     launched: tuple[int, ...]
@@ -143,7 +143,7 @@ class KeptSequences:
         return {sequence: rows[index] for index, sequence in enumerate(tokens)}, launched
 
     def extend(self, wanted: Sequence[WantedSequence]) -> Extended:
-        """Have sequences as they are wanted; of more than there are, the last ones stay.
+        """Make the kept sequences those that are wanted; if there are too many, the last ones stay.
 
         Each goes on from the kept one that begins as it does. Tokens that this one lacks are
         launched, those that another one has too: keys and values do not move between sequences.
@@ -161,7 +161,7 @@ class KeptSequences:
         )
 
     def _extend_together(self, wanted: Sequence[WantedSequence]) -> Extended:
-        """Have sequences side by side."""
+        """Make the wanted sequences, each in a place of its own."""
         placed = self._place(wanted)
         runs = [one.cut(sequence) for sequence, one in placed.items()]
         made = [self._launch_part(placed, launch) for launch in fill_launches(runs, self.most_rows)]
@@ -230,7 +230,7 @@ class KeptSequences:
     def _gather(
         self, placed: Mapping[int, _Placed], made: Sequence[Launched]
     ) -> Iterator[NDArray[Any]]:
-        """Yield the outputs of each sequence that are asked for."""
+        """Yield the wanted outputs of each sequence."""
         rows: dict[int, list[NDArray[Any]]] = {sequence: [] for sequence in placed}
         for launched in made:
             found = launched.outputs[self._output]

@@ -1,4 +1,4 @@
-"""Simulated launches as files: what was simulated once is known to later runs.
+"""Files of simulated launches, so that later runs do not simulate them again.
 
 In: the text of a program and the machine. Out: what its launches did when the same sources of ours
 simulated the same image on the same machine. Files are JSON. One that is damaged counts as none;
@@ -41,7 +41,7 @@ _SOURCES = (
     "simulator/**/*.py",
     "execution/sampling.py",
 )
-"""Files of ours that decide what an image is, what it does, and what that is compared with."""
+"""Our source files that decide the image, its simulation, and the values for comparison."""
 _LARGEST_FILE_BYTES = 1 << 24
 
 

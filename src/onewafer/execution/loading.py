@@ -1,4 +1,4 @@
-"""Placed programs made ready to run, in the way that the fidelity asks for, and written down."""
+"""Placed programs, loaded for a fidelity and entered in the ledger."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Loader:
     ledger: ProgramLedger = field(default_factory=ProgramLedger)
     observer: Observer | None = None
     warn: Callable[[str], None] = _warn
-    """Gets what is to be said of a program's values."""
+    """Gets warnings about a program's values."""
 
     @property
     def architecture(self) -> Architecture:

@@ -96,7 +96,7 @@ class Candidate:
     """Cycles of a launch of all rows, in closed form, of each entry if there are several; None:
     refused."""
     refusal: str | None
-    """Why it will not do; None: it will."""
+    """Why it cannot be used; None: it can."""
     sample_groups: int = 1
     """Groups of rows of PEs, each with its part of the samples."""
 
@@ -436,7 +436,7 @@ class _Groups:
 def _consider(
     cut: _Cut, choice: _Choice, architecture: Architecture
 ) -> tuple[Candidate, MeshProgram | None]:
-    """Return what a choice would cost, with its program if it will do."""
+    """Return the memory and cycles of a choice, and its program if that fits."""
     width, height = choice.rectangle
     groups = choice.sample_groups
     try:
@@ -463,7 +463,7 @@ def _measure(program: MeshProgram, architecture: Architecture) -> Candidate:
 
 
 def _cycles(program: MeshProgram, architecture: Architecture) -> int:
-    """Return the cycles of a launch of each entry that every step has, all together."""
+    """Return the cycles of the entries that every training step launches, added up."""
     estimator, whole = Estimator(program, architecture), program.whole_launch()
     entries = (entry for entry in program.entries if entry not in CLIPPING)
     launches = (replace(whole, entry=entry) for entry in entries)

@@ -38,7 +38,7 @@ _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def see_steps(program: MeshProgram, position: str) -> Whereabouts:
-    """Return how to see which step each PE is at, given the variable with its place."""
+    """Return how a sampler reads the step of each PE, given the variable with its place."""
     numbers = {key: 2 * index for index, key in enumerate(_keys(program))}
 
     def number(step: Step | None) -> int:

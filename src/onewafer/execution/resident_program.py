@@ -108,7 +108,7 @@ class ResidentProgram:
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """Be the only one that launches inside: tensors and sequences stay as they were put.
+        """Hold the program for this thread: inside, no other changes tensors or sequences.
 
         Other threads wait. Raises UnsupportedOperationError for a call that interrupts another one
         of its own thread, which would wait for itself.
@@ -157,7 +157,7 @@ class ResidentProgram:
         return not self._residents.changed(tensors, {})
 
     def adopt(self, tensors: Arrays, versions: Mapping[str, int] | None = None) -> None:
-        """Note what launches have made of tensors that stay on the wafer: they are not sent."""
+        """Note tensors as launches changed them on the wafer, so that they are not sent again."""
         self._executor.adopt(tensors)
         self._residents.note(tensors, versions or {})
 
@@ -210,7 +210,7 @@ class ResidentProgram:
         tally.add_to(self.record, times)
 
     def _changed_by(self, entry: str) -> tuple[str, ...]:
-        """Return what stays on the wafer, and is another one after a launch of an entry."""
+        """Return the tensors on the wafer that a launch of an entry changes."""
         if entry not in self._changes:
             outputs = self.record.program.with_role(Role.OUTPUT, entry)
             self._changes[entry] = tuple(item.name for item in outputs if item.is_resident)

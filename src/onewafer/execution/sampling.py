@@ -1,4 +1,4 @@
-"""Where PEs spend their cycles, measured: looked at again and again while a launch runs.
+"""Where PEs spend their cycles, sampled while a launch runs.
 
 Every PE keeps in memory how far it is in the schedule, so a look costs no cycle of the wafer and
 changes nothing. What a PE was busy with since the last look is counted for the step that it is at
@@ -110,7 +110,7 @@ class PurposeSampler(RunReader):
 
 
 def see_words(position: str, numbers: Sequence[int]) -> Whereabouts:
-    """Return how to see the number of the word of the schedule that each PE is at.
+    """Return how a sampler reads the number of each PE's word of the schedule.
 
     `position` is the variable with its place, `numbers` has one for each word.
     """

@@ -62,7 +62,7 @@ class Tally:
         return any(self.numbers[name] for name in _SENT)
 
     def add_to(self, record: ProgramRecord, times: int) -> None:
-        """Count all of it so many times more; its launches and bytes are the executor's."""
+        """Add these counts to a record `times` times; the executor counts launches and bytes."""
         for phase, done in self.phases.items():
             known = record.phases.get(phase, PhaseRecord())
             record.phases[phase] = known + done.times(times)

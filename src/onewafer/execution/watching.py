@@ -1,4 +1,4 @@
-"""Who watches long work: the compilation of a program, the simulation of a launch."""
+"""Observers of long work: the compilation of a program, the simulation of a launch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep: ask what is not known yet, keep every outcome, write the rows."""
+"""A sweep: compute the points without an outcome, keep every outcome, write the rows."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _complain(message: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong first, and points to the help instead of printing all options."""
+    """A parser whose errors say the mistake and point to the help, without a list of options."""
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Print the help; unlike argparse's own, it fails if that goes nowhere."""
@@ -260,7 +260,7 @@ _OUTPUT, _OUTPUT_JSON = "-o ", "--output-json"
 
 
 def _with_explicit_paths(arguments: Sequence[str]) -> list[str]:
-    """Let `--output-json` take its path behind `=` only: what follows it may be the program."""
+    """Give `--output-json` an empty path where it has none: the next word may be the program."""
     return [f"{a}=" if a == _OUTPUT_JSON else a for a in arguments]
 
 

@@ -41,7 +41,7 @@ def recorded(
     is_live: bool = False,
     is_shown: bool = False,
 ) -> Generator[Settings]:
-    """Yield the settings of a run, with what its options say of its recording.
+    """Yield the settings of a run and of its recording.
 
     A run that is shown is recorded while it goes on; if no file is named, into one for the page
     alone.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def find_limit(phases: Sequence[PhaseReport]) -> LimitReport:
-    """Return the shares of the cycles of phases: measured, or in closed form if one is not.
+    """Return the shares of the cycles of phases: measured, or in closed form if one was not.
 
     Waiting counts for what a PE waits in.
     """

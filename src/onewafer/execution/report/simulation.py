@@ -65,7 +65,7 @@ def _explain(record: ProgramRecord, missed: NotSimulated) -> str:
 
 
 def _cheaper(record: ProgramRecord, launch: Launch | None) -> Iterator[tuple[str, int]]:
-    """Yield options with which the model takes fewer PEs, and the PE-cycles of a launch then."""
+    """Yield options with which the model takes fewer PEs, each with the PE-cycles of a launch."""
     program, architecture = record.program, record.architecture
     graphs = [("", program.graph)]
     if program.dtype is DataType.F32 and not program.trains:  # training in f16 is not supported

@@ -1,4 +1,4 @@
-"""Who computes the points: this process, several on this computer, or a Ray cluster.
+"""Executors, which compute points: this process, several of this computer, or a Ray cluster.
 
 An executor gets batches of tasks and yields their outcomes in any order. Which one it is, and how
 many workers it has, changes no outcome.

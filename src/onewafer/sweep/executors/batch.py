@@ -1,4 +1,4 @@
-"""Batches of tasks, and what a worker does with one."""
+"""Batches of tasks, and how a worker computes one."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Batch:
 
 
 MOST_ENDS = 2
-"""Workers that a task may end alone before it counts as failed."""
+"""Workers that may die while they compute one task alone, before the task counts as failed."""
 
 
 @dataclass(slots=True)
 class Survivors:
-    """The fate of batches whose workers died under them."""
+    """Batches whose workers died: they are tried again in halves, down to single tasks."""
 
     remedy: str
     """The remedy for a task that ends its workers."""
     _ends: Counter[str] = field(default_factory=Counter[str])
-    """Workers that a task has ended alone, by its key."""
+    """Key of a task → workers that died while they computed this task alone."""
 
     def after(self, batch: Batch) -> tuple[tuple[Batch, ...], tuple[tuple[str, Outcome], ...]]:
-        """Return what is to be tried again, and the outcomes of what is not."""
+        """Return the batches to try again, and the outcomes of tasks that have failed."""
         if len(batch.keys) != 1:
             return batch.halves(), ()
         key = batch.keys[0]
@@ -83,12 +83,12 @@ class InProcess:
 
 
 def run_batch(batch: Batch, share: Share) -> list[tuple[str, Outcome]]:
-    """Return the outcomes of a batch: what a worker process is called with."""
+    """Return the outcomes of a batch; worker processes run this function."""
     return [*InProcess(share).outcomes([batch])]
 
 
 def outcome_of(task: Task, share: Share) -> Outcome:
-    """Return the outcome of a task, whatever becomes of it."""
+    """Return the outcome of a task; an error is an outcome, too."""
     try:
         return task.run(share)
     except OnewaferError as error:

@@ -81,7 +81,7 @@ class Processes:
         workers: int,
         running: dict[Future[list[tuple[str, Outcome]]], Batch],
     ) -> Iterator[tuple[str, Outcome]]:
-        """Yield outcomes until nothing waits or runs; what runs is known if the pool breaks."""
+        """Yield outcomes until all batches are done; `running` has those of a broken pool."""
         while waiting or running:
             while waiting and len(running) < workers:
                 running[pool.submit(run_batch, waiting[0], self.share)] = waiting[0]
@@ -94,7 +94,7 @@ class Processes:
 
     @contextmanager
     def _pool(self) -> Generator[ProcessPoolExecutor]:
-        """Yield processes that are gone at the end, whatever they are doing."""
+        """Yield a pool of processes; an error in the block kills them."""
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin)
         try:
@@ -112,7 +112,7 @@ _REMEDY = "there may be too little memory for it: try --workers 1"
 
 
 def _begin() -> None:
-    """Leave Ctrl-C to the process that waits for this one, and what is printed to no one."""
+    """Ignore Ctrl-C, which the parent process handles, and discard what tasks print."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Number = int | float | Fraction
 
 TABLES = ("instruction_cycles.", "elements_per_cycle.")
-"""Prefix of the names of entries of tables."""
+"""The machine's tables, as prefixes of the names of their entries."""
 _CLOCK = "clock"
 _MOST_PARTS = 64
 """Denominator of a link's rate."""
@@ -75,7 +75,7 @@ def is_machine_axis(name: str) -> bool:
 
 
 def parse_machine_axis(name: str, value: object) -> Plain:
-    """Return a value of a number of the machine; raise ConfigurationError if it is none."""
+    """Return the parsed value of a number of the machine; raise ConfigurationError for others."""
     parse = _WORDS.get(name)
     if parse is not None:
         return parse(name, value)
@@ -154,7 +154,7 @@ def _rate(name: str, text: str) -> Fraction:
 
 
 def _sides(value: Plain, usual: Architecture) -> tuple[int, int]:
-    """Return the sides of so many PEs, in the proportion of the usual machine."""
+    """Return width and height of a number of PEs, in the proportion of the usual machine."""
     if isinstance(value, str):
         return parse_size(value)
     width = usual.fabric_width - usual.margin_west - usual.margin_east

@@ -1,4 +1,4 @@
-"""Names that a study writes: one that there is not is refused with the nearest."""
+"""Names in a study: an unknown one is refused, with the nearest that are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def unknown(what: str, name: str, names: Iterable[str]) -> ConfigurationError:
-    """Return the error for a name that is none of `names`."""
+    """Return the error about a name that is not in `names`."""
     known = [*names]
     nearest = get_close_matches(name, known, n=2, cutoff=0.5)
     hint = f"; nearest: {', '.join(nearest)}" if nearest else ""

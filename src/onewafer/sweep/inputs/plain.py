@@ -26,7 +26,7 @@ _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
 
 
 def to_json(value: Mapping[str, object]) -> str:
-    """Return the one JSON text of a mapping: sorted keys, no blanks."""
+    """Return a mapping as JSON with sorted keys and no blanks: one text for equal mappings."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from onewafer.sweep.inputs.plain import Plain
 
 MOST_POINTS = 10_000_000
-"""More would not be kept in memory; no one would wait for them either."""
+"""The most points of a study: more do not fit in memory."""
 
 
 class Sampling(StrEnum):
@@ -40,7 +40,7 @@ class Sampling(StrEnum):
 
     @property
     def is_by_chance(self) -> bool:
-        """True if a study says how many points, and with which seed."""
+        """True if points are random: a study gives their number and a seed."""
         return self in (Sampling.RANDOM, Sampling.LATIN)
 
 

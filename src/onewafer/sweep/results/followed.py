@@ -1,4 +1,4 @@
-"""A study that is looked at while a sweep computes it, or after: the part of its page.
+"""The page of a study, which follows a sweep while it computes.
 
 In: the folder of its store. Out: `study.json`, with the points that have an outcome by now. All
 texts in it are data.

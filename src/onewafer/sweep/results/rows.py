@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "onewafer-study-1"
 _ABOUT = b"onewafer"
-"""Key of what the file says about the study, in the metadata of its schema."""
+"""Key of the header in the metadata of the file's schema."""
 _ITEM = ("name", "seconds", "limit")
 
 
@@ -43,7 +43,7 @@ class Header:
 
     @classmethod
     def of(cls, study: Study, num_points: int) -> Header:
-        """Return that of a study."""
+        """Return the header of a study."""
         return cls(
             title=study.title,
             axes=tuple(axis.name for axis in study.axes),
@@ -54,7 +54,7 @@ class Header:
         )
 
     def to_json(self) -> str:
-        """Return it as the file has it."""
+        """Return the header as JSON."""
         return json.dumps(
             {
                 "format": _FORMAT,

@@ -1,4 +1,4 @@
-"""Where the outcomes of a study are kept: a folder beside it, whose files are whole at all times.
+"""The store of a study's outcomes: a folder beside it, whose files are whole at all times.
 
     points.parquet   the points of the study, in its order
     earlier.parquet  outcomes of points that the study had before, by their keys

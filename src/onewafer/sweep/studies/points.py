@@ -37,7 +37,7 @@ class Point:
     """The digest that it is known by."""
     inputs: Mapping[str, Plain]
     work: Task | Outcome
-    """The work of the point; or why there is none."""
+    """The task that computes the point, or the outcome of a point that has none."""
 
 
 @cache

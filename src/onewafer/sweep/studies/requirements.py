@@ -1,4 +1,4 @@
-"""Packages that studies need beside the core: refused by name where they are missing."""
+"""Packages that studies need beside the core; an error names those that are missing."""
 
 from __future__ import annotations
 

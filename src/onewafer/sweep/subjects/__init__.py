@@ -22,4 +22,4 @@ SUBJECTS: dict[str, Callable[[Path], Subject]] = {
     "csl": lambda folder: CslPrograms(Sources(folder)),
     "script": lambda folder: Scripts(Sources(folder)),
 }
-"""Table of a study → what it is about; files are named from the folder of the study."""
+"""Table of a study → its subject, made with the folder that file names are relative to."""

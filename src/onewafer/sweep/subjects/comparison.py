@@ -56,7 +56,7 @@ _LIMITS = (
     "memory_bytes",
     "io_bytes_per_second",
 )
-"""Changes that leave all programs as they are, and their cycles."""
+"""Changes of the machine that change no program and no cycle count."""
 _ASKED = ("need", "weight_bytes")
 """Facts that filters may ask about a point beside its inputs and its machine."""
 _MOST_KEPT = 3
@@ -82,7 +82,7 @@ class Compared:
         return (*_TEXTS, *_NUMBERS, *_OPTIONS, *machine_axes())
 
     def prefixes(self) -> Collection[str]:
-        """Return what other inputs begin with: entries of tables of the machine."""
+        """Return the prefixes of further inputs: entries of the machine's tables."""
         return TABLES
 
     def parse(self, name: str, value: object) -> Plain:
@@ -152,7 +152,7 @@ class ComparedTask:
 
     @property
     def group(self) -> str:
-        """The key of the programs of a point: without the sizes of the wafer, or its links."""
+        """The inputs that a point's programs depend on: all but the wafer's size and its I/O."""
         changes = self.variant.changes.split(",")
         timing = [change for change in changes if change.partition("=")[0] not in _LIMITS]
         options = [one for one in self.options if one[0] in ("density", _WAFER_PRECISION)]

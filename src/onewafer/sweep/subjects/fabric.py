@@ -49,7 +49,7 @@ class OnFabric:
     """Prefix of their names, as `params.`; the rest is for the user's own code."""
 
     def prefixes(self) -> Collection[str]:
-        """Return what other inputs begin with: the user's own, entries of tables."""
+        """Return the prefixes of further inputs: the user's own, the machine's tables."""
         return (self.free_inputs, *TABLES)
 
     def asks(self, names: Collection[str]) -> Collection[str]:

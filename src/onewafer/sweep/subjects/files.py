@@ -1,4 +1,4 @@
-"""Files that a study names: where they are, and what they say, as part of what a point is."""
+"""Files that a study names: their digests are a part of what a point is known by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.files.digests import digest
 
 _MOST_FILES = 2_000
-"""Sources beside a program; more are no folder of a program."""
+"""The most files beside a program: with more, the folder is not that of one program."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Share:
 
 @runtime_checkable
 class Task(Protocol):
-    """The work of one point; it goes to another process as it is."""
+    """The work of one point; it can be pickled for another process."""
 
     @property
     def group(self) -> str:
@@ -74,7 +74,7 @@ class Subject(Protocol):
         ...
 
     def prefixes(self) -> Collection[str]:
-        """Return what other inputs begin with, as `params.`."""
+        """Return the prefixes of further inputs, as `params.`."""
         ...
 
     def parse(self, name: str, value: object) -> Plain:
