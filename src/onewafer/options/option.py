@@ -125,9 +125,7 @@ def option(
     return dataclasses.field(default=usual, kw_only=kw_only, metadata={"option": found})
 
 
-@dataclass_transform(
-    kw_only_default=True, frozen_default=True, field_specifiers=(option, dataclasses.field)
-)
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
 class Options:
     """A class of options; it may have other fields, which users do not set."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -33,12 +32,6 @@ def _to_pace(value: str) -> Pace:
     return one_of(Pace)(value)
 
 
-def _usual_equations() -> CompareOptions:
-    from onewafer.perf import CompareOptions  # noqa: PLC0415  # likewise
-
-    return CompareOptions()
-
-
 class ServerOptions(Options):
     """How a model is served."""
 
@@ -50,21 +43,17 @@ class ServerOptions(Options):
         default="host",
         converter=one_of(ValuesKind),
         help="host: this computer; fabric: a simulated wafer; none: made up",
-        metavar="KIND",
     )
     pace: Pace = option(
-        default="host",
-        converter=_to_pace,
-        help="Tokens come at the pace of the host, wafer or virtual",
-        metavar="KIND",
+        default="host", converter=_to_pace, help="Pace of tokens: host, wafer or virtual"
     )
     max_batch: int = option(default=8, help="Answers at a time")
     context: int | None = option(
         default=None, help="Tokens of prompt and answer", unset=str(USUAL_CONTEXT)
     )
     max_waiting: int = option(default=256, converter=whole(0), help="Answers that may wait")
-    equations: CompareOptions = field(default_factory=_usual_equations)
-    """Precision, clock and the like."""
+    equations: CompareOptions | None = None
+    """Precision, clock and the like; None: usual."""
     max_memory: int | None = None
     """Bytes that weights may need; None: what is free."""
 
