@@ -54,7 +54,7 @@ class Execution:
             limits=RunLimits(max_memory=conditions.max_memory, threads=conditions.threads),
         )
         self._device.load()
-        self._device.settle()  # an engine may put work off until it runs
+        self._device.settle()  # an engine may defer work until it runs
         self.loading = watch.read()
         note = self._device.machine.engine_note
         if note is not None:

@@ -223,7 +223,7 @@ def _published(model: Model, job: Job, device: str) -> tuple[PublishedFigure, ..
         for figure in published_figures(topic)
         if figure.model == model.name
         and figure.conditions.get("job") == kind
-        # Before the system: those that are not comparable may be of one that is in no catalogue.
+        # Checked before the system: an incomparable figure may be of a system in no catalogue.
         and figure.conditions.get("is_comparable", True)
         and device_of(figure.system) == device
     )

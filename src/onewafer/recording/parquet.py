@@ -129,7 +129,7 @@ def write_recording(
             table.schema,
             compression="zstd",
             write_page_checksum=True,
-            store_schema=False,  # the columns say as much
+            store_schema=False,  # the columns define it
         ) as writer,
     ):
         writer.write_table(table)

@@ -44,7 +44,7 @@ class SourceFiles:
     def __init__(self, folder: Path) -> None:
         """Look beside the folder of the compiled program too, if not in the current folder."""
         self._folder = folder.absolute()
-        self._compiled_at = inf  # of a program in memory, nothing is newer
+        self._compiled_at = inf  # nothing is newer than a program in memory
         with suppress(OSError):
             self._compiled_at = (folder / "image.json").stat().st_mtime
         self.changed: list[str] = []

@@ -36,7 +36,7 @@ class Target:
 
     def allows(self, ours: float, theirs: float) -> bool:
         """Tell whether `ours` is near enough."""
-        slack = 1e-9 * max(1.0, abs(theirs))  # a bound is a bound, whatever floats make of it
+        slack = 1e-9 * max(1.0, abs(theirs))  # rounding must not decide at the bound
         return abs(ours - theirs) <= max(self.relative * abs(theirs), self.absolute) + slack
 
     def __str__(self) -> str:

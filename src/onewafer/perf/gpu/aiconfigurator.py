@@ -313,9 +313,9 @@ def _equals(values: Any, wanted: object) -> NDArray[np.bool_]:  # noqa: ANN401  
 
 def _array(values: Any) -> NDArray[Any]:  # noqa: ANN401  # of pyarrow
     if values.null_count:
-        return values.to_numpy(zero_copy_only=False)  # NaN is what is not there
+        return values.to_numpy(zero_copy_only=False)  # missing values become NaN
     if values.type in ("string", "large_string"):
-        return np.array(values.to_pylist())  # some tables write numbers so
+        return np.array(values.to_pylist())  # some tables have numbers as texts
     return np.from_dlpack(values)
 
 

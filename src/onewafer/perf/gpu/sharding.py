@@ -335,7 +335,7 @@ class _Sharder:
             self._rows[name] = Rows.LAST
         outputs, inputs = self._graph.tensor(operation.weight).shape
         rows = self._rows[name]
-        if self._local[operation.input] != inputs:  # in parts: sums of parts come out
+        if self._local[operation.input] != inputs:  # row parallel: partial sums result
             local = self._local[operation.input]
             self._parts.append((index, Product(_title(kind), outputs, local, rows, not is_head)))
             self._parts.append((index, Exchange(Collective.ALL_REDUCE, outputs, rows)))
@@ -373,7 +373,7 @@ class _Sharder:
             return outputs
         heads = self._kv_heads.get(name)
         if heads is not None and outputs < heads:
-            return outputs  # features that all heads have in common
+            return outputs  # features that all heads share
         if heads is not None:
             return outputs // heads * -(-heads // self._size)
         return -(-outputs // self._size)

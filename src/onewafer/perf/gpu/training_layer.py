@@ -289,10 +289,10 @@ class PieceClock:
     def _add_exchange(self, part: Exchange, before: Part) -> None:
         """Add an exchange that belongs to no product: of an embedding, of a norm over features."""
         if isinstance(before, Mix):
-            return  # rows have come back to where they were
+            return  # the combine has returned the rows
         is_sum = part.collective is Collective.ALL_REDUCE
         if isinstance(before, Product) and (is_sum or not before.is_quantized):
-            return  # sums of parts overlap with it; logits stay where they are
+            return  # all-reduces overlap with products; logits are not gathered
         elements = self._rows.tokens * part.elements
         forward, backward = Collective.REDUCE_SCATTER, Collective.ALL_GATHER
         if part.collective is Collective.ALL_GATHER:

@@ -312,7 +312,7 @@ class _Piece:
         if operands.isdisjoint(made):
             return operands & {*kernel.read}
         if len(kernel.operations) > 1:
-            return {*kernel.read}  # what is between them is computed again
+            return {*kernel.read}  # intermediate results are recomputed
         return operands & {*kernel.read, kernel.result}
 
     def _begin(self, names: list[str], backward: _Backward) -> int:

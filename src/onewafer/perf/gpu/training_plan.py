@@ -167,7 +167,7 @@ def _groups(
     tensors = _choices(pinned.tensor, tensor_sizes(model, cluster.gpu.gpus_per_domain))
     contexts = _choices(pinned.context, _context_sizes(job))
     pipelines = _choices(pinned.pipeline, range(1, layers + 1))
-    if model.has_feature_maps:  # each GPU has all of it
+    if model.has_feature_maps:  # each GPU has the whole model
         tensors = contexts = pipelines = (1,)
     for tensor, context, pipeline in product(tensors, contexts, pipelines):
         data, left = divmod(gpus, tensor * context * pipeline)
@@ -214,7 +214,7 @@ def _schedules(
         if parts > 1 and (plan.pipeline == 1 or count % plan.pipeline):
             continue  # Megatron-LM sends micro-batches in groups of the number of stages
         if plan.pipeline * parts > layers + 2:
-            continue  # embedding and head may have a part of their own, others need a layer
+            continue  # embedding and head may be parts without a layer, no others
         for shards in _choices(pinned.shards_weights, _shardings(plan)):
             yield replace(plan, interleave=parts, shards_weights=shards)
 
@@ -231,7 +231,7 @@ def most_experts(model: Model) -> int:
 
 def recomputations(model: Model) -> tuple[Recompute, ...]:
     """Return the possible degrees of recomputation, least first."""
-    if model.has_feature_maps:  # which of their kernels are cheap is not known
+    if model.has_feature_maps:  # it is not known which kernels are cheap to recompute
         return (Recompute.NONE, Recompute.FULL)
     return (*Recompute,)
 

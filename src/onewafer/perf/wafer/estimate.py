@@ -85,7 +85,7 @@ def estimate(
     is_read = isinstance(job, Prefill) and not model.has_feature_maps
     too_slow: dict[Mode, float] = {}
     if options.mode is Mode.STREAMING or (options.mode is None and is_read):
-        in_a_pass = replace(demand, can_wait=False)  # the last launch has what rows are left
+        in_a_pass = replace(demand, can_wait=False)  # the last launch may have fewer rows
         streaming = _Streaming(model, in_a_pass, machine, options, programs, job)
         most = streaming.most_tokens_per_second()
         if any(one.tokens_per_second >= most for one in outcomes):
@@ -153,7 +153,7 @@ def _outcome(
 
 def _value(outcome: Outcome, job: Job, goal: Goal) -> float:
     if isinstance(job, Serve):
-        return outcome.tokens_per_second  # with so many open, whoever is done first has most done
+        return outcome.tokens_per_second  # the load is fixed: the fastest answers most
     if goal is Goal.LATENCY and outcome.tpot_seconds is not None:
         return 1 / outcome.tpot_seconds
     return outcome.tokens_per_second

@@ -136,7 +136,7 @@ def feature_map_shapes(graph: Graph) -> Mapping[str, Shape]:
             shapes.setdefault(operation.input, (window.height, window.width))
             shapes[operation.result.name] = (window.result_height, window.result_width)
     while sum(_spread(operation, shapes) for operation in graph.operations) > 0:
-        pass  # until a round over all operations finds nothing new
+        pass  # repeat until no operation learns a shape
     tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
     return {tensor.name: shapes.get(tensor.name, (tensor.shape[0], 1)) for tensor in tensors}
 
@@ -194,7 +194,7 @@ class _Axis:
             last = min((block + 1) * results, self.results) - 1
             end = last * self.stride - self.before + self.reach
             if first >= self.size or end <= 0:
-                continue  # all in a margin
+                continue  # all taps in the padding
             before = max(before, block * own - max(first, 0))
             after = max(after, min(end, self.size) - (block + 1) * own)
         return Halo(own, (results - 1) * self.stride + self.reach, before, after)

@@ -212,7 +212,7 @@ class _Rewriting:
             kv_heads=copies,
             cached_features=None,
         )
-        self._to.kept_share = 1 / 2  # a copy is key and value at once
+        self._to.kept_share = 1 / 2  # a copy serves as key and value
         self._to.estimated |= {key.name, mixed.name}
         return {
             parts.latent.result.name: (self._product(made, parts.latent.input),),

@@ -291,7 +291,7 @@ class Measured:
         count = 0
         """Number of operations of the pieces so far."""
         for operation in self._program.graph.operations:
-            of_operations.append(of_pieces[count])  # an exchange is of the operation after it
+            of_operations.append(of_pieces[count])  # an exchange belongs to the operation after it
             count += not isinstance(messages.get(operation.result.name), Exchange)
         prepared, places = self._program.num_prepared, self._program.sources
         return tuple(

@@ -263,7 +263,7 @@ class _Segment:
         found = self.known[rectangle] = tuple(choices(self.index, self.regions, rectangle))
         if found:
             self.sketch.learn(self.regions.load.rows, rectangle, _until_left(found[0][0]))
-        is_smaller = (self.sides <= rectangle).all(axis=1)  # so it has no more room
+        is_smaller = (self.sides <= rectangle).all(axis=1)  # so no more group sizes fit
         most = np.where(is_smaller, np.minimum(self.most, len(found)), self.most)
         is_other = (self.sides != rectangle).any(axis=1)
         self.sides = np.append(self.sides[is_other], [rectangle], axis=0)
@@ -392,11 +392,11 @@ class _Search:
         picks = np.unique(np.concatenate([*self._picks(tables)]), axis=0)
         bounds = self._estimates(picks, tables)
         pes: Floats = np.sum([t.pes[picks[:, at]] for at, t in enumerate(tables)], axis=0)
-        in_order = np.lexsort((-pes, bounds))  # of equals those that have most room
+        in_order = np.lexsort((-pes, bounds))  # ties: most PEs first
         self.num_sketched = max(self.num_sketched, len(picks))
         for at in in_order.tolist()[:_NUM_PACKED]:
             if bounds[at] >= self.best.seconds or math.isinf(bounds[at]):
-                break  # its estimate is a lower bound of its time
+                break  # an estimate is a lower bound of the time
             self._pack(picks[at].tolist(), tables, wanted)
             if max(map(len, wanted)) >= _NUM_MORE:
                 break
@@ -437,7 +437,7 @@ class _Search:
         if seconds > (1 - _LEAST_GAIN) * self.best.seconds:
             return
         sketched = [at for at, choice in enumerate(found) if choice is None]
-        if self.best.plan is None:  # if what takes long has no room, the others do not matter
+        if self.best.plan is None:  # long segments decide whether a plan fits
             cycles = [float(table.cycles[index]) for table, index in chosen]
             long = [at for at in sketched if cycles[at] > _LONG * sum(cycles)]
             sketched = long or sketched

@@ -201,7 +201,7 @@ class LoadPrograms:
         (first, *others) = indices
         if others or self._segments[first].repeats == 1 or not measured.is_transposed:
             return measured
-        # What comes out lies along the other axis than what goes in: so every other piece does.
+        # Output features lie along the other axis than input features, so pieces alternate.
         return self._measure_pieces((first, first), group, grid)
 
     def _measure_pieces(self, indices: tuple[int, ...], group: Rectangle, grid: Grid) -> Measured:

@@ -266,7 +266,7 @@ def _in_most_slots(
         return [one for one in by_number[number] if regions.cost(work, one) is not None]
 
     numbers = sorted(by_number)
-    # The more slots, the less room in one, but sides matter, too: the edge is not sharp.
+    # More slots have less memory each, but sides matter, too: the edge is not sharp.
     edge = bisect_right(numbers, 0, key=lambda number: int(not with_room(number)))
     end = bisect_right(numbers, numbers[max(edge - 1, 0)] * _EDGE)
     found = (with_room(number) for number in reversed(numbers[:end]))

@@ -67,7 +67,7 @@ def _times_of_stack(
     placement: Placement, program: MeshProgram, times: float, dimension: int
 ) -> float:
     """Return how many times a block is stored if concatenated weights are padded at the end."""
-    lies = (placement.columns, placement.rows)[dimension]  # a weight lies transposed
+    lies = (placement.columns, placement.rows)[dimension]  # weights are stored transposed
     num_pes = program.size(Axis.X if lies is Distribution.BLOCKED_X else Axis.Y)
     features = placement.shape[dimension]
     return math.ceil(times * features / num_pes) / -(-features // num_pes)

@@ -67,7 +67,7 @@ def search_streaming(
     seconds.
     """
     least = 2 * max(regions.bytes_at_once)
-    longest = math.inf  # not the limit: the best is often beside one that is slower
+    longest = math.inf  # not `at_most`: the best is often beside a slower one
 
     def seconds_on(sides: Rectangle) -> float:
         nonlocal longest
@@ -81,13 +81,13 @@ def search_streaming(
     seconds = explore(
         machine, options, seconds_on, least_bytes=least, near=near, is_thorough=is_thorough
     )
-    # The fastest takes longer than `at_most`, whatever is lost in rounding.
+    # The fastest takes longer than `at_most`, beyond rounding.
     if longest > at_most * (1 + _ROUNDING) ** 2:
         return None
     passes = (
         stream(regions, machine, sides, launches=launches)
         for sides in seconds
-        if seconds[sides] <= longest  # to split all others takes long, for nothing
+        if seconds[sides] <= longest  # the breakdowns of slower ones are not needed
     )
     found = [one for one in passes if one is not None]
     if not found:

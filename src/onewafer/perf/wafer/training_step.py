@@ -384,7 +384,7 @@ class StreamedTraining:
         for piece, count in pieces:
             weights += count * max(0.0, piece.stream - piece.forward)
             behind = piece.backward
-            if interval == 1:  # computed again as the weights are there
+            if interval == 1:  # recomputed while the weights are there
                 behind += piece.forward
             else:
                 weights += count * max(0.0, piece.stream - piece.forward)

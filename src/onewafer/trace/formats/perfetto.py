@@ -145,7 +145,7 @@ class _Writer:
         for slice_ in slices:
             while open_ends and open_ends[-1] <= slice_.start:
                 self._write_end(track, open_ends.pop())
-            # Never beyond what it lies in: the reader would end that one instead.
+            # Clipped to its parent: otherwise the reader would end the parent.
             end = min(slice_.end, open_ends[-1]) if open_ends else slice_.end
             self._write_begin(track, slice_)
             open_ends.append(end)

@@ -54,7 +54,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class PeTimeline:
-    """The tracks of one PE; slices of a track by their beginning."""
+    """The tracks of one PE; the slices of a track are sorted by start."""
 
     x: int
     y: int
@@ -209,7 +209,7 @@ class _Builder:
 def _again(track: list[Slice], last: Slice | None, wait: Slice) -> Slice:
     """Begin a wait: extend the last slice if it was of the same kind and close, or add one."""
     if last is not None and last.name == wait.name and wait.start - last.end <= _CLOSE_CYCLES:
-        last.cycles -= wait.start - last.start  # its end will add all from the first beginning on
+        last.cycles -= wait.start - last.start  # its end adds all cycles since its first start
         last.times += 1
         last.end = -1
         return last
