@@ -40,7 +40,7 @@ def test_times_between_positions_are_interpolated_between_those_that_are_known()
     assert sorted(asked) == [512, 1_000]
     for position in range(1_001):
         times.at(position)
-    assert times.num_kept == len(asked) == 6
+    assert len(times._known) == len(asked) == 6
 
 
 def test_a_server_keeps_the_times_of_so_many_kinds_of_steps(
@@ -52,7 +52,7 @@ def test_a_server_keeps_the_times_of_so_many_kinds_of_steps(
     first = [gpus.time(rows) for rows in kinds]
     assert [gpus.time(rows) for rows in kinds] == first
     assert isinstance(gpus, ServedGpus)
-    assert gpus.num_kept == 3
+    assert len(gpus._times) == 3
 
 
 @pytest.mark.parametrize("position", [1, 40, 100, 300, 500])

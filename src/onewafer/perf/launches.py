@@ -142,11 +142,6 @@ class AtPositions:
         """Times at positions of the grid, the only ones cached, so that a long-running server stays
         small."""
 
-    @property
-    def num_kept(self) -> int:
-        """Number of cached times."""
-        return len(self._known)
-
     def at(self, position: int) -> LaunchTime:
         """Return the time at a position, 0 to `most`."""
         index = bisect_right(self._grid, position) - 1

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from onewafer.perf.gpu.memory import MemoryOfGpu
     from onewafer.perf.gpu.options import GpuOptions
     from onewafer.perf.gpu.plan import Plan
-    from onewafer.perf.gpu.serving import RequestTimes
     from onewafer.perf.gpu.steps import ShardedModel
 
 InferenceJob = Decode | Prefill | Serve
@@ -34,9 +33,6 @@ class Outcome:
     ttft_seconds: float
     tokens_per_second: float
     """Rate of all replicas: output tokens, or prompt tokens of a prefill."""
-    times: RequestTimes | None = None
-    """Times of a request under a load."""
-
     has_room: bool = True
     """True if all requests are running, none waiting for another to end."""
 
@@ -181,7 +177,6 @@ class Bench:
             tpot_seconds=times.tpot_seconds,
             ttft_seconds=times.ttft_seconds,
             tokens_per_second=job.concurrency * job.answer / times.seconds(job.answer),
-            times=times,
             has_room=load.slots >= load.open_requests,
         )
 

@@ -94,11 +94,6 @@ class ServedGpus:
         return self.cluster.count * (gpu.idle_watts + gpu.host_watts)
 
     @property
-    def num_kept(self) -> int:
-        """Number of kinds of steps whose times are cached."""
-        return len(self._times)
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """The engine and its measurements."""
         return (f"{self._engine.title}; {self.bench.clock.measurements.source}",)
