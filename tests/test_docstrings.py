@@ -22,7 +22,10 @@ def has_docstring(cls, name):
     return any(inspect.getdoc(owner) for owner in owners)
 
 
-@pytest.mark.parametrize("package", ["graph", "host", "mesh", "pytorch.training", "server"])
+PACKAGES = ["graph", "host", "mesh", "pytorch.training", "server", "viewer"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_method_has_a_docstring_or_inherits_one(package):
     methods = [
         (cls, name)
@@ -31,7 +34,7 @@ def test_every_public_method_has_a_docstring_or_inherits_one(package):
         if not name.startswith("_")
         if inspect.isroutine(value) or isinstance(value, property)
     ]
-    assert len(methods) > 100
+    assert len(methods) > 20
     missing = [
         f"{cls.__qualname__}.{name}" for cls, name in methods if not has_docstring(cls, name)
     ]

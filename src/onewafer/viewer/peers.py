@@ -14,13 +14,12 @@ from onewafer.geometry import Direction
 from onewafer.image import NO_ROUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from onewafer.image import ColorConfig, WaferImage
 
     _State = tuple[int, int, int, Direction]
     """A router's x and y, the color there, and the port by which wavelets leave or enter."""
-    _Found = tuple[list[_State], list[ColorConfig]]
 
 _MOST_PES = 8
 _MOST_ROUTERS = 20_000
@@ -54,11 +53,9 @@ class Peers:
 def peers_of(image: WaferImage, color: int, x: int, y: int, *, reason: str) -> Peers | None:
     """Return the PEs that a PE waits for; None: it does not wait for other PEs."""
     routers = _Routers(image)
-    if reason in _WAITS_FOR_SENDERS:
-        return routers.search((x, y, color, Direction.RAMP), routers.upstream, sends=True)
-    if reason in _WAITS_FOR_RECEIVERS:
-        return routers.search((x, y, color, Direction.RAMP), routers.downstream, sends=False)
-    return None
+    if reason not in _WAITS_FOR_SENDERS | _WAITS_FOR_RECEIVERS:
+        return None
+    return routers.search((x, y, color, Direction.RAMP), sends=reason in _WAITS_FOR_SENDERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +64,14 @@ class _Routers:
 
     image: WaferImage
 
-    def search(self, start: _State, step: Callable[[_State], _Found], *, sends: bool) -> Peers:
-        """Search breadth-first from a PE along routes to the ramps at their other ends."""
+    def search(self, start: _State, *, sends: bool) -> Peers:
+        """Search breadth-first from a PE along routes to the senders or receivers at their ends."""
         waiting, seen = deque((start,)), {start}
         pes: dict[tuple[int, int], None] = {}
         has_host = False
         while waiting and len(pes) <= _MOST_PES and len(seen) <= _MOST_ROUTERS:
             state = waiting.popleft()
-            states, ramps = step(state)
+            states, ramps = self._step(state, is_upstream=sends)
             for config in ramps:
                 if config.from_host if sends else config.to_host:
                     has_host = True
@@ -86,38 +83,24 @@ class _Routers:
         has_more = bool(waiting) or len(pes) > _MOST_PES
         return Peers(sends, tuple(pes)[:_MOST_PES], has_host, has_more)
 
-    def upstream(self, state: _State) -> _Found:
-        """Return the sources of wavelets that leave a router by a port."""
+    def _step(self, state: _State, *, is_upstream: bool) -> tuple[list[_State], list[ColorConfig]]:
+        """Return the states one link further, and the configuration if a route ends at the ramp."""
         x, y, color, side = state
         config = self._config(x, y, color)
         if config is None:
             return [], []
-        received = 0
+        ends = 0
         for position in config.positions:
-            if position is not None and position.tx >> side & 1:
-                received |= position.rx
+            if position is not None:
+                sets = position.tx, position.rx
+                near, far = sets if is_upstream else sets[::-1]
+                ends |= far if near >> side & 1 else 0
         states: list[_State] = []
-        for direction, next_x, next_y in self._neighbours(x, y, received):
-            sent = color ^ self._swaps(x, y, color, direction)
-            states.append((next_x, next_y, sent, direction.opposite))
-        return states, [config] if received >> Direction.RAMP & 1 else []
-
-    def downstream(self, state: _State) -> _Found:
-        """Return the destinations of wavelets that enter a router by a port."""
-        x, y, color, side = state
-        config = self._config(x, y, color)
-        if config is None:
-            return [], []
-        sent = 0
-        for position in config.positions:
-            if position is not None and position.rx >> side & 1:
-                sent |= position.tx
-        states: list[_State] = []
-        for direction, next_x, next_y in self._neighbours(x, y, sent):
-            side_there = direction.opposite
-            taken = color ^ self._swaps(next_x, next_y, color, side_there)
-            states.append((next_x, next_y, taken, side_there))
-        return states, [config] if sent >> Direction.RAMP & 1 else []
+        for direction, next_x, next_y in self._neighbours(x, y, ends):
+            there = direction.opposite
+            receiver = (x, y, color, direction) if is_upstream else (next_x, next_y, color, there)
+            states.append((next_x, next_y, color ^ self._swaps(*receiver), there))
+        return states, [config] if ends >> Direction.RAMP & 1 else []
 
     def _neighbours(self, x: int, y: int, sides: int) -> Iterator[tuple[Direction, int, int]]:
         for direction in Direction:

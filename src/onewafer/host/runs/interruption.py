@@ -152,23 +152,20 @@ class StopRequest:
                 signal.signal(number, before)
 
 
-def interruption(request: StopRequest, sentence: str) -> BaseException:
+def interruption(request: StopRequest, sentence: str = "") -> BaseException:
     """Return the exception for a signal, so that a script ends as it would have without us.
 
     For Ctrl-C a `KeyboardInterrupt` with the sentence; for SIGTERM a `SystemExit` with the exit
-    code of shells, after printing the sentence to stderr.
+    code of shells, after printing the sentence to stderr. Without a sentence the run is complete.
     """
     if request.signal != signal.SIGTERM:
+        if not sentence:
+            return KeyboardInterrupt()
         error = KeyboardInterrupt(Interruption(sentence))
         vars(error)["_render_traceback_"] = lambda: [sentence]  # the output in a notebook
         return error
-    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.write(f"{sentence}\n" if sentence else "")
     return Terminated()
-
-
-def late_interruption(request: StopRequest) -> BaseException:
-    """Return the exception for a signal in the last slice, after which the run is complete."""
-    return KeyboardInterrupt() if request.signal != signal.SIGTERM else Terminated()
 
 
 @contextmanager

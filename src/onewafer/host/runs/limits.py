@@ -14,7 +14,6 @@ from onewafer.errors import LongRunError
 from onewafer.host.runs.interruption import (
     StopRequest,
     interruption,
-    late_interruption,
     leave_checkpoint,
 )
 from onewafer.host.runs.progress import SILENT, Reporter, RunObserver
@@ -134,7 +133,7 @@ def run_until_rest(
                     reader.paused()
                 if reason is StopReason.QUIESCENT:
                     if request.signal is not None:
-                        raise late_interruption(request)
+                        raise interruption(request)
                     return
                 pace.end_slice(cycles)
                 request.deliver()

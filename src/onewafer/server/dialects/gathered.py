@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onewafer.server.contract.events import CallDelta, Completed, Delta, Ended, Reason, Started
@@ -36,9 +36,7 @@ class GatheredAnswer:
             self.calls.append(begun)
         else:
             so_far = self.calls[event.call]
-            self.calls[event.call] = ToolCall(
-                id=so_far.id, name=so_far.name, arguments=so_far.arguments + event.arguments
-            )
+            self.calls[event.call] = replace(so_far, arguments=so_far.arguments + event.arguments)
 
 
 class Gathered:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onewafer.server.contract.events import (
-        Alternative,
-        Completed,
-        Simulated,
-        SystemTimes,
-        Usage,
-    )
+    from onewafer.server.contract.events import Completed, SystemTimes, Usage
     from onewafer.server.contract.json_values import Json
 
 
@@ -43,24 +38,13 @@ def time_info(times: SystemTimes, created: float) -> dict[str, Json]:
 
 def onewafer_object(completed: Completed) -> dict[str, Json]:
     """Return the object `onewafer`: cycles, times and energy on the served system."""
-    times = completed.times
+    simulated = completed.simulated
     return {
-        "system": times.system,
+        **asdict(completed.times),
+        "total_seconds": completed.times.total_seconds,
         "is_synthetic": completed.is_synthetic,
-        "cycles": times.cycles,
-        "launches": times.launches,
-        "arrival_seconds": times.arrival_seconds,
-        "queue_seconds": times.queue_seconds,
-        "prompt_seconds": times.prompt_seconds,
-        "completion_seconds": times.completion_seconds,
-        "total_seconds": times.total_seconds,
-        "joules": times.joules,
-        "host": {
-            "ttft_seconds": completed.host.ttft_seconds,
-            "total_seconds": completed.host.total_seconds,
-        },
-        "simulated": _simulated(completed.simulated),
-        "alternative": _alternative(times.alternative),
+        "host": asdict(completed.host),
+        "simulated": None if simulated is None else asdict(simulated),
     }
 
 
@@ -69,21 +53,4 @@ def measures(completed: Completed, created: float) -> dict[str, Json]:
     return {
         "time_info": time_info(completed.times, created),
         "onewafer": onewafer_object(completed),
-    }
-
-
-def _simulated(simulated: Simulated | None) -> dict[str, Json] | None:
-    if simulated is None:
-        return None
-    return {"launches": simulated.launches, "cycles": simulated.cycles}
-
-
-def _alternative(alternative: Alternative | None) -> dict[str, Json] | None:
-    if alternative is None:
-        return None
-    return {
-        "system": alternative.system,
-        "ttft_seconds": alternative.ttft_seconds,
-        "tokens_per_second": alternative.tokens_per_second,
-        "total_seconds": alternative.total_seconds,
     }

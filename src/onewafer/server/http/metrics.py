@@ -15,14 +15,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from onewafer.server.contract.events import Reason
+from onewafer.server.dialects.chunks import FINISH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from prometheus_client import Metric
 
-    from onewafer.server.contract.events import Completed
+    from onewafer.server.contract.events import Completed, Reason
     from onewafer.server.contract.service import Service
 
 SECONDS = (
@@ -81,12 +81,6 @@ _ON_WAFER_ONLY = {
     "request_prefill_time_seconds",
     "request_decode_time_seconds",
 }
-_REASONS = {
-    Reason.END: "stop",
-    Reason.STOP_TEXT: "stop",
-    Reason.LENGTH: "length",
-    Reason.TOOL_CALLS: "tool_calls",
-}
 
 
 class Metrics(Collector):
@@ -101,7 +95,7 @@ class Metrics(Collector):
             if clock == _WAFER or name not in _ON_WAFER_ONLY
         }
         self._host_gaps = self._times["inter_token_latency_seconds", _HOST]
-        self._ends: Counter[str] = Counter(dict.fromkeys(_REASONS.values(), 0))
+        self._ends: Counter[str] = Counter(dict.fromkeys(FINISH.values(), 0))
         self._prompt_tokens = self._cached_tokens = self._new_tokens = 0
         self._joules = 0.0
         self._registry = CollectorRegistry()
@@ -113,7 +107,7 @@ class Metrics(Collector):
 
     def count_end(self, reason: Reason) -> None:
         """Count a complete answer."""
-        self._ends[_REASONS[reason]] += 1
+        self._ends[FINISH[reason]] += 1
 
     def observe_host_gaps(self, seconds: float, num_tokens: int) -> None:
         """Count the gaps between `num_tokens` tokens on this computer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,19 +115,7 @@ def to_json(replay: Replay) -> str:
             "joules": replay.joules,
             "distributions_seconds": distributions(replay),
             "requests": [
-                {
-                    "line": one.request.line,
-                    "arrival_seconds": one.times.arrival_seconds,
-                    "first_launch_seconds": one.times.first_launch_seconds,
-                    "first_token_seconds": one.times.first_token_seconds,
-                    "last_token_seconds": one.times.last_token_seconds,
-                    "prompt_tokens": one.times.prompt_tokens,
-                    "cached_tokens": one.times.cached_tokens,
-                    "answer_tokens": one.times.answer_tokens,
-                    "launches": one.times.launches,
-                    "joules": one.times.joules,
-                }
-                for one in replay.requests
+                {"line": one.request.line, **asdict(one.times)} for one in replay.requests
             ],
             "refused_lines": [one.line for one in replay.refused],
         },
