@@ -327,7 +327,6 @@ class AttentionOperandGradientLowering(Lowering[graph.AttentionOperandGradient])
     """Name a gradient that `AttentionGradientLowering` has already computed."""
 
     def relate(self, operation: graph.AttentionOperandGradient, relations: Relations) -> None:
-        """Give the gradient the layout of its operand."""
         relations.join(operation.operand, operation.result.name)
 
     def lower(self, operation: graph.AttentionOperandGradient, builder: Builder) -> None:

@@ -88,7 +88,6 @@ class BatchNormInputGradientLowering(Lowering[graph.BatchNormInputGradient]):
     """Sum the gradient's products with the normalised rows, take the gradient's mean, and scale."""
 
     def relate(self, operation: graph.BatchNormInputGradient, relations: Relations) -> None:
-        """Give all tensors one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
         relations.join(operation.input, operation.result.name)
 
@@ -111,7 +110,6 @@ class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
     """Sum the products of the gradient and the normalised rows."""
 
     def relate(self, operation: graph.BatchNormWeightGradient, relations: Relations) -> None:
-        """Give both operands one layout if no relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.BatchNormWeightGradient, builder: Builder) -> None:

@@ -33,7 +33,6 @@ class LinearLowering(Lowering[Linear]):
     bounded_types = FLOATING
 
     def relate(self, operation: Linear, relations: Relations) -> None:
-        """Lay the result along the axis that the input, or the weight's in features, do not use."""
         relations.multiply(operation.input, operation.weight, operation.result.name)
 
     def lower(self, operation: Linear, builder: Builder) -> None:

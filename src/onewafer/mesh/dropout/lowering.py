@@ -42,7 +42,6 @@ class DropoutLowering(InPlaceLowering[graph.Dropout]):
         builder.append(Dropout(result, source, layout.axis, operation.draw))
 
     def bound(self, operation: graph.Dropout, distances: Distances) -> Bounded:
-        """Return the products with the drawn factors, with one rounding."""
         source, exact = distances.of(operation.input), distances.exact[operation.result.name]
         largest = max(1.0, operation.draw.factor)  # the factor is 1 in an evaluation
         return distances.rounded(Bounded(exact, source.error * largest))

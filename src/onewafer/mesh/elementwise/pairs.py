@@ -131,7 +131,6 @@ class AddLowering(PairLowering[graph.Add]):
             PairLowering[graph.Add].lower(self, operation, builder)
 
     def bound(self, operation: graph.Add, distances: Distances) -> Bounded:
-        """Return the sums, with one rounding."""
         left, right = distances.of(operation.left), distances.of(operation.right)
         error = left.error + right.error
         return distances.rounded(Bounded(left.exact + right.exact, error))
@@ -143,7 +142,6 @@ class MultiplyLowering(PairLowering[graph.Multiply]):
     bounded_types = (DataType.F32,)
 
     def bound(self, operation: graph.Multiply, distances: Distances) -> Bounded:
-        """Return the products, with one rounding."""
         left, right = distances.of(operation.left), distances.of(operation.right)
         exact = left.exact * right.exact
         error = left.magnitude * right.magnitude - np.abs(exact)

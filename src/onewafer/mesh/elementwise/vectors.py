@@ -126,7 +126,6 @@ class AddBiasLowering(VectorLowering[graph.AddBias]):
     bounded_types = FLOATING
 
     def bound(self, operation: graph.AddBias, distances: Distances) -> Bounded:
-        """Return the sums, with one rounding."""
         source, bias = distances.of(operation.input), distances.of(operation.bias)
         return distances.rounded(Bounded(source.exact + bias.exact, source.error))
 

@@ -45,7 +45,6 @@ class ConvolutionLowering(Lowering[Convolution]):
     """Multiply local blocks tap by tap, and all-reduce the partial sums along the input's axis."""
 
     def relate(self, operation: Convolution, relations: Relations) -> None:
-        """Lay the result along the axis that the input and the weight's in features do not use."""
         relations.multiply(operation.input, operation.weight, operation.result.name)
 
     def lower(self, operation: Convolution, builder: Builder) -> None:
@@ -156,7 +155,6 @@ class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient])
     """Multiply by transposed weights tap by tap; all-reduce along the gradient's axis."""
 
     def relate(self, operation: graph.ConvolutionInputGradient, relations: Relations) -> None:
-        """Lay the result as the weight's in features, and the gradient along the other axis."""
         relations.align_with_operand(operation.result.name, operation.weight)
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
@@ -173,7 +171,6 @@ class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient
     """Multiply local blocks; only operands on the wrong axis are redistributed."""
 
     def relate(self, operation: graph.ConvolutionWeightGradient, relations: Relations) -> None:
-        """Lay input and gradient along different axes if possible, as in the forward pass."""
         relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.ConvolutionWeightGradient, builder: Builder) -> None:
@@ -199,7 +196,6 @@ class DepthwiseWeightGradientLowering(Lowering[graph.DepthwiseWeightGradient]):
     """Multiply local blocks; only an operand on the wrong axis is redistributed."""
 
     def relate(self, operation: graph.DepthwiseWeightGradient, relations: Relations) -> None:
-        """Give both operands one layout if no relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.DepthwiseWeightGradient, builder: Builder) -> None:
@@ -228,7 +224,6 @@ class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
     """Compare each tap with the maximum locally."""
 
     def relate(self, operation: graph.MaxPoolGradient, relations: Relations) -> None:
-        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
         for name in (operation.input, operation.found):
             relations.join(name, operation.result.name)
         relations.order_alike(operation.gradient, operation.result.name)

@@ -31,7 +31,6 @@ class LinearInputGradientLowering(Lowering[graph.LinearInputGradient]):
     """Multiply by the transposed weight, and all-reduce along the gradient's axis."""
 
     def relate(self, operation: graph.LinearInputGradient, relations: Relations) -> None:
-        """Lay the result as the weight's in features, and the gradient along the other axis."""
         relations.align_with_operand(operation.result.name, operation.weight)
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
@@ -72,7 +71,6 @@ class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
     """Multiply local blocks; only operands on the wrong axis are redistributed."""
 
     def relate(self, operation: graph.LinearWeightGradient, relations: Relations) -> None:
-        """Lay input and gradient along different axes if possible, as in the forward pass."""
         relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.LinearWeightGradient, builder: Builder) -> None:

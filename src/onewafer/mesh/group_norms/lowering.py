@@ -68,7 +68,6 @@ class GroupNormInputGradientLowering(Lowering[graph.GroupNormInputGradient]):
     """Sum gradients, and products with the normalized input, by group; then scale."""
 
     def relate(self, operation: graph.GroupNormInputGradient, relations: Relations) -> None:
-        """Let all tensors have one layout, the gradient only if no other relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
         relations.join(operation.input, operation.result.name)
 
@@ -93,7 +92,6 @@ class GroupNormWeightGradientLowering(Lowering[graph.GroupNormWeightGradient]):
     """Add up the gradient times the normalized input, over all rows of all samples."""
 
     def relate(self, operation: graph.GroupNormWeightGradient, relations: Relations) -> None:
-        """Give both operands one layout if no relation forbids it."""
         relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.GroupNormWeightGradient, builder: Builder) -> None:

@@ -322,7 +322,6 @@ class ElementLossLowering(Lowering[graph.ElementLoss]):
     """Sum the losses of each PE, then all-reduce the sum along the axis."""
 
     def relate(self, operation: graph.ElementLoss, relations: Relations) -> None:
-        """Give the target the layout of the input."""
         relations.join(operation.input, operation.target)
 
     def lower(self, operation: graph.ElementLoss, builder: Builder) -> None:
@@ -349,7 +348,6 @@ class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
         relations.join(operation.input, operation.result.name)
 
     def scalars(self, operation: graph.ElementLossGradient) -> tuple[str, ...]:
-        """Return the loss gradient, a scalar that every PE needs."""
         return (operation.gradient,)
 
     def lower(self, operation: graph.ElementLossGradient, builder: Builder) -> None:

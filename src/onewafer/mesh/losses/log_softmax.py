@@ -170,7 +170,6 @@ class LogSoftmaxGradientLowering(Lowering[graph.LogSoftmaxGradient]):
     """All-reduce the sum of each row's gradients, then compute locally."""
 
     def relate(self, operation: graph.LogSoftmaxGradient, relations: Relations) -> None:
-        """Give all tensors one layout."""
         relations.join(operation.gradient, operation.logarithms)
         relations.join(operation.gradient, operation.result.name)
 

@@ -84,7 +84,6 @@ class CrossEntropyLowering(_OfRowsLowering[graph.CrossEntropy]):
         _add_up_weighted(operation, targets, builder, factors=(shared, own))
 
     def bound(self, operation: graph.CrossEntropy, distances: Distances) -> Bounded:
-        """Return the loss with its error bound, as `bound_cross_entropy` does."""
         return bound_cross_entropy(operation, distances)
 
 
@@ -103,11 +102,9 @@ class OfRowsGradientLowering(Lowering[GradientType]):
     """Compute the gradient locally from the sums that the loss has saved."""
 
     def relate(self, operation: GradientType, relations: Relations) -> None:
-        """Give the gradient the layout of the logits."""
         relations.join(operation.input, operation.result.name)
 
     def scalars(self, operation: GradientType) -> tuple[str, ...]:
-        """Return the loss gradient, a scalar that every PE needs."""
         return (operation.gradient,)
 
     def lower(self, operation: GradientType, builder: Builder) -> None:

@@ -95,7 +95,6 @@ class RmsNormLowering(_OfGroupsLowering[RmsNorm]):
         )
 
     def bound(self, operation: RmsNorm, distances: Distances) -> Bounded:
-        """Return the normalized groups with their error bound."""
         return _bound(operation, distances.of(operation.input), distances)
 
 
@@ -152,7 +151,6 @@ class LayerNormLowering(_OfGroupsLowering[LayerNorm]):
         )
 
     def bound(self, operation: LayerNorm, distances: Distances) -> Bounded:
-        """Return the normalized groups with their error bound."""
         source = distances.of(operation.input)
         groups = source.reshape(*source.exact.shape[:-1], operation.groups, -1)
         roundings = groups.exact.shape[-1] + distances.num_pes + 2
@@ -225,7 +223,6 @@ class NormInputGradientLowering(_OfGroupsLowering[InputGradient]):
         self._is_centred = is_centred
 
     def relate(self, operation: InputGradient, relations: Relations) -> None:
-        """Give all tensors one layout, and groups of features the layout of heads."""
         relations.join(operation.input, operation.gradient)
         super().relate(operation, relations)
 
@@ -252,7 +249,6 @@ class NormWeightGradientLowering(Lowering[WeightGradient]):
         self._is_centred = is_centred
 
     def relate(self, operation: WeightGradient, relations: Relations) -> None:
-        """Give both operands one layout."""
         relations.join(operation.input, operation.gradient)
 
     def lower(self, operation: WeightGradient, builder: Builder) -> None:

@@ -179,7 +179,6 @@ class GatherLowering(Lowering[graph.Gather]):
     """Take local elements; all-reduce along the input's axis."""
 
     def relate(self, operation: graph.Gather, relations: Relations) -> None:
-        """Lay the result along the axis that the input does not use."""
         relations.put_across(operation.input, operation.result.name)
 
     def lower(self, operation: graph.Gather, builder: Builder) -> None:

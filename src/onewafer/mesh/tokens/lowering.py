@@ -198,7 +198,6 @@ class LastRowLowering(AlikeLowering[LastRow]):
             builder.append(TakeRow(result, source, is_last=True))
 
     def bound(self, operation: LastRow, distances: Distances) -> Bounded:
-        """Return the copied rows with their error."""
         source = distances.of(operation.input)
         last = [rows.stop - 1 for _, rows in distances.each_slot()]
         return Bounded(source.exact[last], source.error[last])
@@ -210,7 +209,6 @@ class RowAtLowering(Lowering[RowAt]):
     bounded_types = FLOATING
 
     def relate(self, operation: RowAt, relations: Relations) -> None:
-        """Give the row the layout of the input."""
         relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: RowAt, builder: Builder) -> None:
@@ -218,7 +216,6 @@ class RowAtLowering(Lowering[RowAt]):
         builder.append(TakeRowAt(builder.allocate(operation.result), source, index))
 
     def bound(self, operation: RowAt, distances: Distances) -> Bounded:
-        """Return the copied row with its error."""
         source = distances.of(operation.input)
         row = int(distances.exact[operation.index][0, 0])
         return Bounded(source.exact[row : row + 1], source.error[row : row + 1])
@@ -288,7 +285,6 @@ class OneRowGradientLowering(Lowering[OneRowGradient]):
         self._is_last = is_last
 
     def relate(self, operation: OneRowGradient, relations: Relations) -> None:
-        """Give all tensors one layout."""
         relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: OneRowGradient, builder: Builder) -> None:
@@ -300,7 +296,6 @@ class RowAtGradientLowering(Lowering[graph.RowAtGradient]):
     """Copy a row to its indexed place locally."""
 
     def relate(self, operation: graph.RowAtGradient, relations: Relations) -> None:
-        """Give the result the layout of the row."""
         relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.RowAtGradient, builder: Builder) -> None:
