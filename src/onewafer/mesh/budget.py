@@ -17,12 +17,7 @@ from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.optimizers import MOMENTS, SQUARES
 from onewafer.mesh.recomputation import Keep
 from onewafer.mesh.schedule import build_schedule, kinds_of
-from onewafer.mesh.shard import (
-    MAX_POSITIONS,
-    Cutter,
-    largest_rectangle,
-    most_positions,
-)
+from onewafer.mesh.shard import MAX_POSITIONS, Cutter, largest_rectangle, most_positions
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:

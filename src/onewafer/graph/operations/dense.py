@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph.operations.checks import (
-    MATRIX,
-    wrong_gradient,
-    wrong_groups,
-    wrong_vector,
-)
+from onewafer.graph.operations.checks import MATRIX, wrong_gradient, wrong_groups, wrong_vector
 from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.graph.operations.batch_norms import OfNormWeight
-from onewafer.graph.operations.checks import (
-    wrong_gradient,
-    wrong_groups,
-    wrong_vector,
-)
+from onewafer.graph.operations.checks import wrong_gradient, wrong_groups, wrong_vector
 from onewafer.graph.operations.dense import SumRows
 from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, fields_with

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.graph.operations.elementwise import Multiply
-from onewafer.graph.operations.names import (
-    PARAMETERS,
-    ParameterName,
-    ValueName,
-    fields_with,
-)
+from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, fields_with
 from onewafer.graph.operations.samples import OfRows
 
 if TYPE_CHECKING:

@@ -12,13 +12,7 @@ from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank, row_banks
 from onewafer.mesh.feature_maps.convolutions import CONVOLVE, Convolving
 from onewafer.mesh.feature_maps.operations import POOL, OverTaps, Pool
-from onewafer.mesh.feature_maps.windows import (
-    OF_WINDOW,
-    READ_WINDOW,
-    WINDOW,
-    maps_of,
-    window_words,
-)
+from onewafer.mesh.feature_maps.windows import OF_WINDOW, READ_WINDOW, WINDOW, maps_of, window_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.gradients.operations import GRADIENT
 from onewafer.mesh.kinds import NUM_PRESENT, Kind, Module

@@ -9,12 +9,7 @@ from onewafer.mesh import norms as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.cost_case import OF_SAMPLES, OF_TRAINING, ROWS_AND_INNER, CostCase, Sizes, grid
 from onewafer.mesh.norms.arrays import Groups
-from onewafer.mesh.norms.gradients import (
-    AddToNormWeight,
-    NormBackward,
-    NormTotals,
-    SumNormProducts,
-)
+from onewafer.mesh.norms.gradients import AddToNormWeight, NormBackward, NormTotals, SumNormProducts
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:

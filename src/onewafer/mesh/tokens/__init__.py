@@ -1,12 +1,6 @@
 """Operations that depend on tokens and positions: lookups, rotation, one row of many."""
 
-from onewafer.mesh.tokens.gradients import (
-    AddPositions,
-    AddTokens,
-    PlaceRow,
-    PlaceRowAt,
-    TurnAngles,
-)
+from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, PlaceRow, PlaceRowAt, TurnAngles
 from onewafer.mesh.tokens.operations import (
     LookUpPositions,
     LookUpTokens,

@@ -31,13 +31,7 @@ from onewafer.mesh.tokens import (
     TakeRow,
     TakeRowAt,
 )
-from onewafer.mesh.tokens.gradients import (
-    AddPositions,
-    AddTokens,
-    PlaceRow,
-    PlaceRowAt,
-    TurnAngles,
-)
+from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, PlaceRow, PlaceRowAt, TurnAngles
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Block
