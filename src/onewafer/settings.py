@@ -77,7 +77,7 @@ class Settings:
         Raises:
             ConfigurationError: a variable has no usable value.
         """
-        # No field: an import has read it, where it could not be refused.
+        # No field: it is read at import time, when it cannot be refused.
         _read(_PREBUILT, _switch, usual=True)
         value = os.environ.get("CSL_IMPORT_PATH", "")
         return cls(
@@ -350,7 +350,7 @@ def _group_memory(folder: Path) -> int | None:
     try:
         limit = int((folder / "memory.max").read_text(encoding="ascii"))
         used = int((folder / "memory.current").read_text(encoding="ascii"))
-        # What the group caches of files is given back when it is needed.
+        # The group's cache of files is reclaimable.
         statistics = (folder / "memory.stat").read_text(encoding="ascii").split()
         cached = int(statistics[statistics.index("inactive_file") + 1])
     except (OSError, ValueError, IndexError):  # no groups, no limit ("max"), another version

@@ -69,7 +69,7 @@ class WorkerCounts:
             with counting_in_spawned_processes(folder):
                 yield CallFile(folder)
         finally:
-            if os.getpid() == process_id:  # a forked process may come here, too
+            if os.getpid() == process_id:  # not in a forked process
                 self._folders.remove(folder)
                 self._over += _read(folder)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -186,7 +186,7 @@ class _CountWhenLoaded(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return a spec that patches the module of `nn.Module`, once; None for other modules."""
-        del path, target  # others find it
+        del path, target  # the other finders use them
         if fullname != _MODULE:
             return None
         sys.meta_path.remove(self)

@@ -47,9 +47,7 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
     Raises:
         ConfigurationError: it cannot be read, or does not fit this computer or the system.
     """
-    set_unless_set(
-        TOKENIZERS_PARALLELISM="false"
-    )  # handing a text to threads takes longer than reading
+    set_unless_set(TOKENIZERS_PARALLELISM="false")  # for one text, threads are slower
     is_synthetic = options.values is ValuesKind.NONE
     parts = (_made_up if is_synthetic else _computed)(name, options, bar)
     text, system, other = parts.text, parts.system, options.against

@@ -94,7 +94,7 @@ async def _serve(
     def work() -> None:
         try:
             result = load()
-        except StopIteration as error:  # a future takes any exception but this one
+        except StopIteration as error:  # the only exception that a future refuses
             _tell(loop, loading.set_exception, RuntimeError(repr(error)))
         except BaseException as error:  # noqa: BLE001  # raised again below
             _tell(loop, loading.set_exception, error)

@@ -31,7 +31,7 @@ def find_notebook() -> _Shell | None:
 
     IPython in a terminal is no notebook: progress is a line of the terminal there.
     """
-    ipython: Any = sys.modules.get("IPython")  # whoever is in a notebook has imported it
+    ipython: Any = sys.modules.get("IPython")  # imported already if this is a notebook
     shell = None if ipython is None else ipython.get_ipython()
     return cast("_Shell", shell) if hasattr(shell, "kernel") else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
-from time import perf_counter  # decides what is seen; results do not know
+from time import perf_counter  # affects only what is displayed
 from typing import TYPE_CHECKING
 
 from onewafer.terminal.notebook import NotebookLine, find_notebook

@@ -13,7 +13,7 @@ import shutil
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from time import perf_counter  # decides what is seen; results do not know
+from time import perf_counter  # affects only what is displayed
 from typing import TYPE_CHECKING
 
 from onewafer.terminal.user_text import printable

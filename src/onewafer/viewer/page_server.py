@@ -67,22 +67,14 @@ def serve_page(
 def serve_on(
     listener: socket.socket, parts: Parts, look: Callable[[], int], page: str = RUN_PAGE
 ) -> None:
-    """Serve a page on a socket until a signal.
-
-    Raises:
-        ConfigurationError: Starlette and uvicorn are not installed.
-    """
+    """Serve a page on a socket until a signal."""
     server = make_server(parts, look, page)
     with listener:
         asyncio.run(server.serve(sockets=[listener]))
 
 
 def make_server(parts: Parts, look: Callable[[], int], page: str = RUN_PAGE) -> Any:  # noqa: ANN401  # a uvicorn.Server
-    """Return the server of a page, not listening yet.
-
-    Raises:
-        ConfigurationError: Starlette and uvicorn are not installed.
-    """
+    """Return the server of a page, not listening yet."""
     app = make_app(parts, look, is_ending=lambda: bool(server.should_exit), page=page)
     uvicorn = import_module("uvicorn")
     bounded_http = import_module("onewafer.web_pages.bounded_http")

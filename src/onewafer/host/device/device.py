@@ -234,7 +234,7 @@ class Device:
         """Finish all work; afterwards only `machine` may be used.
 
         Raises:
-            DeadlockError: what the host waits for did not come, or a launch is not over.
+            DeadlockError: expected words did not arrive, or a launch is not complete.
             SimulationError: as `review`.
         """
         machine = self._running("stop")
@@ -377,8 +377,8 @@ class Device:
     ) -> NDArray[Any]:
         """Return the bytes of a variable as `[height, width, num_elements]` of another dtype.
 
-        Unlike `read` it may run past the end of the variable, into what lies behind it, and take
-        two 16-bit elements as one of 32 bits: public programs do that.
+        Unlike `read` it may read past the end of the variable, and pairs of 16-bit elements as
+        32-bit ones: public programs do that.
 
         Raises:
             HostError: unknown symbol, bad rectangle, another element size, end of PE memory.
@@ -394,8 +394,8 @@ class Device:
     ) -> LaunchReport:
         """Run an exported function on every PE until nothing moves any more.
 
-        `observer` watches this launch instead of the observer of the device's limits. `sampler`
-        looks at the machine at cycles that it chooses, and changes nothing.
+        `observer` replaces the observer of the device's limits for this launch. `sampler` is a
+        further reader, which samples the machine at the cycles that it chooses.
 
         Raises:
             HostError: unknown function, or arguments that do not fit its parameters.

@@ -7,7 +7,7 @@ changes no result (M2).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import perf_counter  # noqa: TID251  # decides how long slices are; results do not know
+from time import perf_counter  # noqa: TID251  # affects only the length of slices
 from typing import TYPE_CHECKING
 
 from onewafer.errors import LongRunError

@@ -137,7 +137,7 @@ def format_word(word: int, form: PrintForm, kind: ScalarType) -> str:
         case PrintForm.FLOAT if kind.is_half:
             return str(_rounded_half(word, kind))
         case PrintForm.FLOAT:
-            # How NumPy writes a float32 depends on its version; its digits do not.
+            # NumPy's format of a float32 depends on its version, but not the digits.
             return str(float(np.format_float_scientific(np.uint32(word).view(np.float32))))
         case _:
             return str(word)

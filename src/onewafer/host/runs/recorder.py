@@ -347,7 +347,7 @@ def _sram_columns(image: WaferImage) -> dict[str, NDArray[np.int32]]:
             sum(section.num_bytes for section in program.sections if section.kind is kind)
             for program in image.programs
         ]
-        # A PE without a program, −1, takes the last one.
+        # Index −1, no program, is the last entry.
         columns[name] = np.array([*totals, 0], np.int32)[image.program_of_pe]
     return columns
 

@@ -195,7 +195,7 @@ def convert_trace(
         if listener is not None:
             listener(trace)
         yield from _convert(trace, path, files, log_parts)
-    except DAMAGES as error:  # its events name what its header does not
+    except DAMAGES as error:  # its events refer to things that its header lacks
         raise TraceError(f"{path}: the trace is damaged; trace the run again") from error
 
 

@@ -140,7 +140,7 @@ class _Shifts(ast.NodeTransformer):
     def __init__(self) -> None:
         self.found: dict[int, str] = {}
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # the name says the node
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # a name of `ast.NodeVisitor`
         """Replace a left shift by a constant."""
         written = ast.unparse(node)
         self.generic_visit(node)

@@ -158,7 +158,7 @@ class SdkRuntime:
             bytes_out=self._device.bytes_out,
             launches=tuple(self._launches),
         )
-        # A program in a read-only folder has run all the same.
+        # A run in a read-only folder is not an error.
         with contextlib.suppress(OSError):
             record.save(self._folder)
             save_core(self._device.machine, self._image, self._folder)

@@ -224,7 +224,7 @@ def _configured_context(path: Path) -> int | None:
     """Return the context in a configuration; None if it has none or cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["max_position_embeddings"]
-    except (ValueError, KeyError, TypeError, RecursionError):  # transformers says what is wrong
+    except (ValueError, KeyError, TypeError, RecursionError):  # transformers reports it
         return None
     return found if type(found) is int and found > 0 else None
 

@@ -129,7 +129,7 @@ def common_prefix(first: Sequence[int], second: Sequence[int], *, most: int) -> 
     low, high = 0, min(len(first), len(second), most)
     if high <= 0 or first[0] != second[0]:
         return 0
-    while low < high:  # equal up to low; a slice is compared in one go
+    while low < high:  # invariant: equal up to `low`; comparing slices is fast
         middle = (low + high + 1) // 2
         if tuple(first[low:middle]) == tuple(second[low:middle]):
             low = middle

@@ -335,7 +335,7 @@ class Timeline:
         rows = entering.rows
         time = self._time(rows)
         joules = time.joules / (rows.tokens + rows.prompt_rows)
-        for sequence in entering.tokens:  # launches have read their prompts
+        for sequence in entering.tokens:  # their first launches were prompt chunks
             sequence.launches += 1
             sequence.joules += joules
         for part in entering.parts:

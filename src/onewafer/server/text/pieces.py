@@ -36,7 +36,7 @@ class PieceReader:
         self.spelled = re.compile(f"({'|'.join(map(re.escape, spellings)) or '(?!)'})")
         """Matches control tokens."""
         self.is_exact = all(map(_stands_alone, control.values())) and (
-            "Metaspace" not in str(self._literal.pre_tokenizer)  # it asks what comes first
+            "Metaspace" not in str(self._literal.pre_tokenizer)  # it depends on the position
         )
         """True if the result is the same as that of the tokenizer for the whole text."""
         self._read_lately = lru_cache(_KEPT_PIECES)(self._read)

@@ -179,8 +179,8 @@ def _turn(message: Message) -> dict[str, Json]:
 def _parsed(arguments: str) -> Json:
     """Return arguments as an object, since templates format it themselves."""
     try:
-        return jiter.from_json(arguments.encode())  # ends, however deep they are nested
-    except ValueError:  # an answer that was cut off, for instance
+        return jiter.from_json(arguments.encode())  # with a limit of nesting
+    except ValueError:  # a truncated answer, for instance
         return arguments
 
 

@@ -119,8 +119,8 @@ def _masked(scores: Logits, otherwise: Logits, mask: bytes) -> Logits:
 
 def _probabilities(scores: Logits, sampling: Sampling) -> NDArray[np.float64]:
     """Return unnormalised probabilities, 0 for tokens excluded by top_k and top_p."""
-    below = scores.astype(np.float64) - np.max(scores)  # before it is divided: at most 0
-    with np.errstate(over="ignore"):  # by a tiny temperature
+    below = scores.astype(np.float64) - np.max(scores)  # at most 0, before the division
+    with np.errstate(over="ignore"):  # for a tiny temperature
         weights = np.exp(below / sampling.temperature)
     if sampling.top_k is not None and sampling.top_k < weights.size:
         kept = _heaviest(weights, sampling.top_k)
