@@ -88,7 +88,7 @@ class Observer(modes.TorchDispatchMode):
 
 
 def set_aside() -> AbstractContextManager[object]:
-    """Count nothing inside of what this thread counts: it is another call, which counts itself."""
+    """Suspend the count of this thread inside: another call there counts itself."""
     is_counting = type(_MODES._get_current_dispatch_mode()) is Observer  # noqa: SLF001  # no public name
     return _MODES._pop_mode_temporarily() if is_counting else nullcontext()  # noqa: SLF001  # as above
 

@@ -307,7 +307,7 @@ def _redispatch(operation: OpOverload) -> Callable[..., object]:
 
 
 class _Sparse(NamedTuple):
-    """The part of a sparse matrix that counts."""
+    """Shape and non-zeros of a sparse matrix, on which its FLOP depend."""
 
     shape: torch.Size
     num_nonzeros: int

@@ -97,7 +97,7 @@ class HeldResult:
         self.value: object = None
 
     def __call__(self) -> object:
-        """Compute it."""
+        """Compute the result, and hold it."""
         self.value = run_marked(self._compute)
         self.is_there = True
         return self.value

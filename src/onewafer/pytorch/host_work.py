@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 next_node: Callable[[], int] = vars(torch.autograd)["_get_sequence_nr"]  # no public name
 """Returns the number that the next node of autograd's graph gets in this thread."""
 _MOST_STRETCHES = 1 << 16
-"""Stretches of nodes whose reasons are known; the graphs of older ones are gone, as a rule."""
+"""The most stretches of nodes whose reasons are kept: graphs of older ones are usually gone."""
 
 _MOST_KINDS = 256
-"""Kinds of calls of one module whose element-wise results are remembered."""
+"""The most kinds of calls of one module whose element-wise results are remembered."""
 
 
 class Cause(StrEnum):
@@ -56,7 +56,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HostTask:
-    """Work of one kind: what tells records of a ledger apart."""
+    """The key of a record in the ledger: work of one kind."""
 
     cause: Cause
     place: Place | None
@@ -78,7 +78,7 @@ class HostWork:
 
     calls: int = 0
     flop: int = 0
-    """Floating point operations of calls in it whose place is another's are not counted here."""
+    """FLOP, without those of calls inside that have a record of their own."""
     elements: int = 0
     """Element-wise results of forward passes."""
     backpropagated_calls: int = 0
@@ -104,7 +104,7 @@ class HostWork:
 
 
 class _Pending:
-    """Hears of a backward pass; lives as long as the graph of a call does."""
+    """A hook that notices a backward pass; it lives as long as the graph of its call."""
 
     def __init__(self, work: HostWork) -> None:
         self._work = work
@@ -118,21 +118,21 @@ class _Pending:
 
 
 class _Current(threading.local):
-    """Where this thread is."""
+    """The state of a thread."""
 
     place: Place | None = None
     """The place of the outermost call."""
     work: HostWork | None = None
     """The record of the call that runs; None: none runs."""
     backward: HostWork | None = None
-    """The record of the backward pass that is to come; None: the one of where it is asked for."""
+    """The record of the backward pass to come; None: that of the line that asks for it."""
 
     def __init__(self) -> None:
         self.origins = _Origins()
 
 
 class _Origins:
-    """Why the host has a node of autograd's graph: the nodes that one thread makes, in turn.
+    """The reasons for which the host has nodes of autograd's graph, those of one thread.
 
     Nodes have numbers, which count up. Those of a block are the host's for one reason.
     """
@@ -141,7 +141,7 @@ class _Origins:
         self._firsts: list[int] = []
         """The first node of each stretch."""
         self._reasons: list[Refusal | None] = []
-        """Why the host has the nodes of it; None: they are of no call."""
+        """The reason of each stretch; None: its nodes belong to no call."""
 
     def note(self, first: int, end: int, reason: Refusal) -> None:
         """Note that the host has nodes, from a first one to before an end, for a reason."""
@@ -193,7 +193,7 @@ class HostLedger:
         self.not_counted: Counter[tuple[str, Place | None]] = Counter()
         """Operation whose FLOP nothing counts, and place → calls."""
         self._outside: dict[tuple[Cause, Place | None, Refusal | None], HostWork] = {}
-        """Records of what no call does, found without making a task."""
+        """Records of work outside of calls, found without making a task."""
         self._elements: weakref.WeakKeyDictionary[torch.nn.Module, dict[Hashable, int]] = (
             weakref.WeakKeyDictionary()
         )
@@ -214,7 +214,7 @@ class HostLedger:
 
     @contextmanager
     def outermost(self) -> Generator[None]:
-        """Let calls inside have the place that this thread is at, unless it is inside already."""
+        """Give calls inside the present place of the thread, unless they are inside another one."""
         current = self._current
         before = current.place
         current.place = before or users_place()
@@ -291,7 +291,7 @@ class HostLedger:
 
     @contextmanager
     def recording(self, reason: Refusal) -> Generator[None]:
-        """Let nodes of autograd's graph that this thread makes inside be the host's, for a reason.
+        """Note the nodes of autograd's graph made inside as the host's, for a reason.
 
         What a backward pass computes at them is counted with that reason.
         """
@@ -302,7 +302,7 @@ class HostLedger:
             self.note_nodes(first, reason)
 
     def note_nodes(self, first: int, reason: Refusal, last: int | None = None) -> None:
-        """Note that nodes of this thread are the host's, up to a `last` one or to those of now."""
+        """Note that nodes of this thread are the host's, up to a `last` one or the latest."""
         end = next_node() if last is None else last + 1
         if first < end:
             self._current.origins.note(first, end, reason)

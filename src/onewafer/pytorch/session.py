@@ -226,7 +226,7 @@ class Session:
         `whole` is the outermost module, if `module` is called as a part of it; `error` is why the
         wafer cannot train it, if it was asked. Return the record that the call's work belongs to.
         """
-        self._admission.warn()
+        self._admission.attempts.warn()
         return self.ledger.host.count_call(
             module,
             Cause.GRADIENT,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _LARGE = 1 << 24
-"""Elements from which a tensor is no mask of places or the like, but a weight."""
+"""The least elements of a weight: smaller tensors may be masks or the like."""
 _FILLED = (torch.zeros, torch.ones, torch.rand, torch.randn)
 """Functions that make tensors with elements, from their shape."""
 

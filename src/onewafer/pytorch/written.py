@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A buffer that a call writes, and what."""
+    """A buffer that a call writes, and its new value."""
 
     buffer: External
     value: External | Running
@@ -26,7 +26,7 @@ class Written:
 
     @classmethod
     def of(cls, buffer: External, value: object) -> Written:
-        """Return what is written; raise UnsupportedOperationError if the wafer cannot do it."""
+        """Return the write of a value; raise UnsupportedOperationError if the wafer cannot."""
         is_buffer = buffer.origin is Origin.BUFFER
         match value:
             case External() if is_buffer:
@@ -39,7 +39,7 @@ class Written:
 
     @property
     def output(self) -> str | None:
-        """The output of the graph that is needed."""
+        """The output of the graph that it needs; None: it needs none."""
         return self.value.found.name if isinstance(self.value, Running) else None
 
     def bind(self, leaves: Sequence[object], known: dict[int, torch.Tensor]) -> BoundWrite:
@@ -52,7 +52,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class BoundWrite:
-    """The buffers that one call writes."""
+    """The write of a buffer in one call."""
 
     buffer: torch.Tensor
     value: torch.Tensor | Running

@@ -115,7 +115,7 @@ def _narrow(scores: Scores) -> Scores:
 
 
 def relayout(writer: GraphWriter, operand: Operand, change: Callable[[Layout], Layout]) -> Operand:
-    """Return a view of an operand."""
+    """Return an operand seen through a changed layout."""
     if isinstance(operand, Polynomial):
         value = replace(operand.value, layout=change(operand.value.layout))
         return replace(operand, value=value)

@@ -102,7 +102,7 @@ class GraphWriter:
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
     """Output that is a loss of each launch → how these are joined."""
     divisors: dict[str, External] = field(default_factory=dict[str, External])
-    """Outputs that are losses → what the host divides them by."""
+    """Output that is a loss → the host's divisor of it."""
     drawn: list[RandomInput] = field(default_factory=list["RandomInput"])
     """The draws of a call, in this order, whether the result needs them or not."""
     samples: int | None = None

@@ -69,7 +69,7 @@ _TABLES: dict[str, type[DataclassInstance]] = {
     "inner_calls": InnerCalls,
     "workers": WorkerCalls,
 }
-"""The fields of a report that are tables → what an entry is."""
+"""Field of a report that is a table → the class of its entries."""
 _CELLS = ("SourceLine", "Cause", "AdviceKind")
 """Types that fit into a cell as texts."""
 

@@ -24,6 +24,7 @@ from onewafer.units import count_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from onewafer.errors import SourceLine
     from onewafer.pytorch.host_work import HostTask, HostWork
     from onewafer.pytorch.ledger import Ledger
     from onewafer.pytorch.places import Place
@@ -40,7 +41,7 @@ _LEAST_SHARE = 0.01
 """The least share of all FLOP for which advice is given."""
 _MOST_OPERATIONS = 3
 _ENOUGH = 0.8
-"""A share of what the wafer refused, after which no further operation is named."""
+"""The share of the refused FLOP, after which no further refusal is named."""
 
 
 def report_flop(ledger: Ledger) -> FlopReport | None:
@@ -51,7 +52,7 @@ def report_flop(ledger: Ledger) -> FlopReport | None:
     total = on_wafer + sum(work.flop for work in [*ledger.host.works.values()])
     share = on_wafer / total if total else None
     found = [
-        NotCounted(name, None if place is None else place.to_source_line(), calls)
+        NotCounted(name, _line_of(place), calls)
         for (name, place), calls in ledger.host.not_counted.most_common()
     ]
     return FlopReport(
@@ -71,7 +72,7 @@ def _report_elements(ledger: Ledger) -> tuple[ElementWork, ...]:
     for task, work in [*ledger.host.works.items()]:
         found[task.module, task.place] += work.elements
     return tuple(
-        ElementWork(module, None if place is None else place.to_source_line(), results)
+        ElementWork(module, _line_of(place), results)
         for (module, place), results in found.most_common()
         if results
     )
@@ -100,13 +101,16 @@ def _report_cause(
         reason=_explain(task, reasons),
         line=None if refusal is None else refusal.place,
         module=task.module or None,
-        place=None if task.place is None else task.place.to_source_line(),
+        place=_line_of(task.place),
         num_places=len({record.place for record, _ in records}),
         calls=sum(work.calls for record, work in records if record.whole is None),
         nested_calls=sum(work.calls for record, work in records if record.whole is not None),
         flop=total,
         share=None if flop is None or not flop.total else total / flop.total,
-        parts=tuple(_report_calls(record, work) for record, work in records),
+        parts=tuple(
+            HostCalls(one.module or None, one.whole, _line_of(one.place), work.calls, work.flop)
+            for one, work in records
+        ),
         has_parameters=any(record.has_parameters for record, _ in records),
     )
 
@@ -122,9 +126,8 @@ def _explain(task: HostTask, reasons: Mapping[Cause, str]) -> str:
     return f"{reasons[task.cause]}: {refusal.reason}" if is_trained else refusal.reason
 
 
-def _report_calls(task: HostTask, work: HostWork) -> HostCalls:
-    place = None if task.place is None else task.place.to_source_line()
-    return HostCalls(task.module or None, task.whole, place, work.calls, work.flop)
+def _line_of(place: Place | None) -> SourceLine | None:
+    return None if place is None else place.to_source_line()
 
 
 def give_advice(

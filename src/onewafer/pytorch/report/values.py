@@ -94,7 +94,7 @@ class HostCause:
     """Share of all FLOP, 0 to 1; None: they were not counted."""
     parts: tuple[HostCalls, ...]
     has_parameters: bool = True
-    """True if any of the modules has."""
+    """True if any of the modules has parameters."""
 
 
 class AdviceKind(StrEnum):

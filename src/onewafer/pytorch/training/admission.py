@@ -42,7 +42,7 @@ class Admission:
     def __init__(self, run: Run, options: WaferOptions, training: Training) -> None:
         """Take the function that runs captured calls, and the training that learns of results."""
         self._run, self._options, self._training = run, options, training
-        self._attempts = Attempts()
+        self.attempts = Attempts()
         self._calls: weakref.WeakKeyDictionary[
             torch.nn.Module, dict[CallSignature, GuardedCall]
         ] = weakref.WeakKeyDictionary()
@@ -58,10 +58,10 @@ class Admission:
         _check_surroundings()
         _check_module(module)
         signature = signature_of(module, args, kwargs), _flow(args, kwargs)
-        self._attempts.admit(module, signature)
+        self.attempts.admit(module, signature)
         guarded = self._guarded(module, signature)
         num_graphs = guarded.num_graphs
-        self._attempts.admit_guarded(module, num_calls=guarded.num_calls, num_graphs=num_graphs)
+        self.attempts.admit_guarded(module, num_calls=guarded.num_calls, num_graphs=num_graphs)
         try:
             result = guarded(module, args, kwargs)
         except NotTraceableError as error:
@@ -70,20 +70,16 @@ class Admission:
             if error.is_about_logs and not guarded.passes_over_logs:
                 guarded.passes_over_logs = True  # the host says it now, and another call need not
             else:
-                self._attempts.note_refusal(module, signature, refusal)
+                self.attempts.note_refusal(module, signature, refusal)
             raise refusal from None
         except UnsupportedOperationError as error:
             if guarded.num_graphs > num_graphs:
-                self._attempts.note_refusal(module, signature, error)
+                self.attempts.note_refusal(module, signature, error)
             raise
         if guarded.num_graphs > num_graphs:
-            self._attempts.note_success(module, signature)
+            self.attempts.note_success(module, signature)
         self._training.note_call((module, args, kwargs), guarded, result)
         return result
-
-    def warn(self) -> None:
-        """Say once that captures stop."""
-        self._attempts.warn()
 
     def _guarded(self, module: torch.nn.Module, signature: CallSignature) -> GuardedCall:
         known = self._calls.setdefault(module, {})

@@ -307,7 +307,7 @@ _CLIPPING: dict[str, Callable[[Function], Function]] = {
     "clip_grad_norm_": _replace_norm_clipping,
     "clip_grad_value_": _replace_value_clipping,
 }
-"""By their names in two modules of PyTorch."""
+"""Name of a function, which PyTorch has in two modules → its replacement."""
 _REPLACEMENTS = (
     *(Replacement(functional, kind, _replace_loss(kind)) for kind in KINDS),
     Replacement(functional, "log_softmax", _replace_log_softmax),

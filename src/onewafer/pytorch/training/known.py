@@ -134,7 +134,7 @@ class LossSignature:
     """The type of the target."""
     target_shape: torch.Size
     args: tuple[object, ...]
-    """Those behind the target."""
+    """Positional arguments behind the target."""
     options: Mapping[str, object]
     """Without the target."""
     copies: tuple[Copy, ...] = field(default=(), compare=False)
