@@ -104,8 +104,8 @@ class Skew:
         """Return the skew after the chains along an axis.
 
         `words`, `cycles` (from the start of the step until a PE has sent all words) and `again`
-        (the cycles in which a PE adds another chain that waits) are numbers or `[places along the
-        other axis]`.
+        (the cycles in which a PE adds another chain that waits) are numbers or
+        `[places along the other axis]`.
         """
         late = self._along(axis) + ways.late
         end = functools.reduce(
@@ -146,8 +146,8 @@ class Skew:
     def _last(self, axis: Axis, ready: Cycles, places: slice | Places = _ALL) -> Cycles:
         """Return when the last of some places of each line is ready, given when each place is.
 
-        The lateness of whole lines is not included. The result is a number or `[places along the
-        other axis]`.
+        The lateness of whole lines is not included. The result is a number or
+        `[places along the other axis]`.
         """
         ready = ready[places]
         if self.apart is None:

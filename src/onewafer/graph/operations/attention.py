@@ -344,9 +344,9 @@ class AttentionGradient(_Attending):
     """Compute the gradients of query, key and value of an `Attention`, side by side in a row.
 
     The probabilities P are recomputed. With scores S = scale · (query · key), result O and gradient
-    G: `dP = G · value`, `dS = P · (dP − Σ G · O)`, and the row is `[scale · dS · key, scale · dSᵀ ·
-    query, Pᵀ · G]`. With factors M of P, `dP = M · (G · value)`, and the last part is `(M · P)ᵀ ·
-    G`.
+    G: `dP = G · value`, `dS = P · (dP − Σ G · O)`, and the row is
+    `[scale · dS · key, scale · dSᵀ · query, Pᵀ · G]`. With factors M of P, `dP = M · (G · value)`,
+    and the last part is `(M · P)ᵀ · G`.
 
     If causal, the launch may have some rows of a sequence, whose launches are then processed from
     the last to the first. Its gradients of the keys and values of earlier launches are kept, and

@@ -142,8 +142,8 @@ class _BatchNormGradient(_BatchNorm):
 class BatchNormInputGradient(_BatchNormGradient):
     """Compute the gradient of the input of a `BatchNorm`; two-dimensional.
 
-    With x the normalized input, d the gradient and s = weight / √(variance + epsilon): `result = s
-    · (d − mean(d) − x · mean(d · x))`, with means over all rows.
+    With x the normalized input, d the gradient and s = weight / √(variance + epsilon):
+    `result = s · (d − mean(d) − x · mean(d · x))`, with means over all rows.
     """
 
     element_flop = 8

@@ -154,9 +154,9 @@ def _log_softmax(groups: Array) -> Array:
 class CrossEntropy(_OfRows):
     """The cross entropy between the softmax of each row and its target class.
 
-    With p = softmax(input[r]), the target t and weights w of C classes, the loss of row r is `−(1 −
-    smoothing) · w[t] · log(p[t]) − smoothing / C · Σ_c w[c] · log(p[c])`, and 0 if the target is
-    ignored. The mean divides by the sum of the targets' weights.
+    With p = softmax(input[r]), the target t and weights w of C classes, the loss of row r is
+    `−(1 − smoothing) · w[t] · log(p[t]) − smoothing / C · Σ_c w[c] · log(p[c])`, and 0 if the
+    target is ignored. The mean divides by the sum of the targets' weights.
     """
 
     element_flop = 4

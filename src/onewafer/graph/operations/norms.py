@@ -94,8 +94,8 @@ class RmsNorm(_Norm):
 class LayerNorm(_Norm):
     """Normalize each group of features of a row to mean 0 and variance 1, then scale and shift it.
 
-    For a group g of n features of a row, with the variance over n: `result[g] = (input[g] −
-    mean(input[g])) / √(variance(input[g]) + epsilon) · weight + bias`.
+    For a group g of n features of a row, with the variance over n:
+    `result[g] = (input[g] − mean(input[g])) / √(variance(input[g]) + epsilon) · weight + bias`.
     """
 
     element_flop = 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,40 @@ __all__ = ["BatchedMatmul", "BatchedOuter"]
 
 
 @dataclass(frozen=True, slots=True)
-class BatchedMatmul(OnSamples):
+class _Batched(OnSamples):
+    """A product of two tensors for each sample and each group of features; two-dimensional."""
+
+    is_product = True
+
+    left: ValueName
+    right: ValueName
+    groups: int
+    """The number of groups of consecutive features: the matrices of a sample, such as heads."""
+    rows: int
+    """Rows of each sample in the left operand."""
+
+    @property
+    def sample_rows(self) -> int:
+        return self.rows
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        for what, name in (("left operand", self.left), ("right operand", self.right)):
+            tensor = tensors[name]
+            wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
+            if wrong is not None:
+                return f"{what}: {wrong}"
+        rows = tensors[self.left].shape[0]
+        if self.rows < 1 or rows % self.rows:
+            return f"a sample has {self.rows} rows, which must divide the {rows} rows"
+        return self._wrong_right(tensors[self.left].shape, tensors[self.right].shape)
+
+    @abstractmethod
+    def _wrong_right(self, left: tuple[int, ...], right: tuple[int, ...]) -> str | None:
+        """Return an error about the shape of the right operand, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedMatmul(_Batched):
     """Multiply two tensors for each sample and each group of features; two-dimensional.
 
     For a sample, whose right operand has S rows, and group g with K features of the left operand:
@@ -29,20 +63,9 @@ class BatchedMatmul(OnSamples):
     """
 
     part = LayerPart.ATTENTION
-    is_product = True
 
-    left: ValueName
-    right: ValueName
-    groups: int
-    """The number of groups of consecutive features: the matrices of a sample, such as heads."""
-    rows: int
-    """Rows of each sample, in the left operand and in the result."""
     is_transposed: bool
     """True if the sum is over the features of the right operand, not over its rows."""
-
-    @property
-    def sample_rows(self) -> int:
-        return self.rows
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the left operand, with columns from the right one for each group."""
@@ -51,24 +74,15 @@ class BatchedMatmul(OnSamples):
             return (rows, right[1])
         return (rows, right[0] // self.count_samples(tensors) * self.groups)
 
-    def wrong_operand(self, tensors: Tensors) -> str | None:
-        left, right = tensors[self.left], tensors[self.right]
-        for what, tensor in (("left operand", left), ("right operand", right)):
-            wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
-            if wrong is not None:
-                return f"{what}: {wrong}"
-        if self.rows < 1 or left.shape[0] % self.rows:
-            return f"a sample has {self.rows} rows, which must divide the {left.shape[0]} rows"
-        samples, summed = self.count_samples(tensors), left.shape[1] // self.groups
+    def _wrong_right(self, left: tuple[int, ...], right: tuple[int, ...]) -> str | None:
+        samples, summed = left[0] // self.rows, left[1] // self.groups
         if self.is_transposed:
-            is_right = right.shape[1] == left.shape[1] and right.shape[0] % samples == 0
-            expected = f"({samples} · rows of a sample, {left.shape[1]})"
+            is_right = right[1] == left[1] and right[0] % samples == 0
+            expected = f"({samples} · rows of a sample, {left[1]})"
         else:
-            is_right = right.shape[0] == samples * summed
+            is_right = right[0] == samples * summed
             expected = f"({samples} · {summed}, features)"
-        return (
-            None if is_right else f"the right operand has shape {right.shape}, must be {expected}"
-        )
+        return None if is_right else f"the right operand has shape {right}, must be {expected}"
 
     def count_flop(self, tensors: Tensors) -> int:
         return 2 * self.result.num_elements * (tensors[self.left].shape[-1] // self.groups)
@@ -94,42 +108,20 @@ class BatchedMatmul(OnSamples):
 
 
 @dataclass(frozen=True, slots=True)
-class BatchedOuter(OnSamples):
+class BatchedOuter(_Batched):
     """Multiply features by features over the rows of each sample, by group; two-dimensional.
 
-    For a sample, and group g with K features of the left operand and N of the right one: `result[k,
-    g·N + n] = Σᵣ left[r, g·K + k] · right[r, g·N + n]`.
+    For a sample, and group g with K features of the left operand and N of the right one:
+    `result[k, g·N + n] = Σᵣ left[r, g·K + k] · right[r, g·N + n]`.
     """
-
-    is_product = True
-
-    left: ValueName
-    right: ValueName
-    groups: int
-    """The number of groups of consecutive features: the matrices of a sample, such as heads."""
-    rows: int
-    """Rows of each sample, in both operands."""
-
-    @property
-    def sample_rows(self) -> int:
-        return self.rows
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return a row for each feature of a group of the left operand, in each sample."""
         rows = self.count_samples(tensors) * (tensors[self.left].shape[1] // self.groups)
         return (rows, tensors[self.right].shape[1])
 
-    def wrong_operand(self, tensors: Tensors) -> str | None:
-        left, right = tensors[self.left], tensors[self.right]
-        for what, tensor in (("left operand", left), ("right operand", right)):
-            wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
-            if wrong is not None:
-                return f"{what}: {wrong}"
-        if left.shape[0] != right.shape[0]:
-            return f"the operands have {left.shape[0]} and {right.shape[0]} rows"
-        if self.rows < 1 or left.shape[0] % self.rows:
-            return f"a sample has {self.rows} rows, which must divide the {left.shape[0]} rows"
-        return None
+    def _wrong_right(self, left: tuple[int, ...], right: tuple[int, ...]) -> str | None:
+        return None if left[0] == right[0] else f"the operands have {left[0]} and {right[0]} rows"
 
     def count_flop(self, tensors: Tensors) -> int:
         del tensors

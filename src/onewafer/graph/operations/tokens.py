@@ -244,8 +244,9 @@ class _Rotation(Operation):
 class Rotary(_Rotation):
     """Rotate pairs of features of each head by angles of the position; two-dimensional.
 
-    For a head x at position p and each pair of features a, b: `result[a] = x[a] · cosine[p, a] −
-    x[b] · sine[p, a]` and `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
+    For a head x at position p and each pair of features a, b:
+    `result[a] = x[a] · cosine[p, a] − x[b] · sine[p, a]` and
+    `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
     """
 
     places = Place.BEFORE_ATTENTION
@@ -276,8 +277,9 @@ class Rotary(_Rotation):
 class RotaryGradient(_Rotation):
     """Multiply by the transposed matrix of a `Rotary`, which rotates back; two-dimensional.
 
-    For each pair of features a, b of a gradient g at position p: `result[a] = g[a] · cosine[p, a] +
-    g[b] · sine[p, b]` and `result[b] = g[b] · cosine[p, b] − g[a] · sine[p, a]`.
+    For each pair of features a, b of a gradient g at position p:
+    `result[a] = g[a] · cosine[p, a] + g[b] · sine[p, b]` and
+    `result[b] = g[b] · cosine[p, b] − g[a] · sine[p, a]`.
     """
 
     gradient: ValueName

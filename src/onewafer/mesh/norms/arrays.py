@@ -3,8 +3,8 @@
 They compute every element with the same operations in the same order as `norm.csl`,
 `norm_gradient.csl` and `group_softmax.csl`. Blocks are `[height, width, rows, columns]` in f16 or
 f32; totals, sums, squares and maxima are `[height, width, rows, groups]` in f32; `at` is the index
-of each PE's block of features, `[height, width]`. A weight or bias is `[height, width, 1,
-columns]`, laid out as the columns of the input.
+of each PE's block of features, `[height, width]`. A weight or bias is
+`[height, width, 1, columns]`, laid out as the columns of the input.
 """
 
 from __future__ import annotations
