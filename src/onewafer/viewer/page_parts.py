@@ -84,24 +84,27 @@ class PageParts(Parts):
         self._draw = lru_cache(kept)(self._draw_codes)
 
     def find(self, path: str) -> bytes | None:
-        folder, _, rest = path.partition("/")
-        finders: dict[str, Callable[[str], bytes | None]] = {
+        wholes: dict[str, Callable[[], bytes | None]] = {
             "run.json": self._run,
             "columns.json": self._columns,
-            "maps": self._map,
             "windows.json": self._over_time,
-            "times": self._times,
             "spans.json": self._texts_of_spans,
-            "spans": self._spans,
             "moves": self._moves,
-            "programs": self._program,
             "scripts.json": self._scripts,
+        }
+        if path in wholes:
+            return wholes[path]()
+        finders: dict[str, Callable[[str], bytes | None]] = {
+            "maps": self._map,
+            "times": self._times,
+            "spans": self._spans,
+            "programs": self._program,
             "routes": self._routes,
             "pes": self._pe,
             "peers": self._peers,
         }
-        finder = finders.get(folder)
-        return None if finder is None else finder(rest)
+        folder, _, rest = path.partition("/")
+        return finders[folder](rest) if folder in finders else None
 
     def paths(self) -> Iterator[str]:
         yield "run.json"
@@ -147,9 +150,7 @@ class PageParts(Parts):
 
     # --- the run ---------------------------------------------------------------------------------
 
-    def _run(self, rest: str) -> bytes | None:
-        if rest:
-            return None
+    def _run(self) -> bytes:
         header, image = self.recording.header, self.recording.image
         record = header.to_record()
         record["num_launches"] = len(header.launches)
@@ -220,9 +221,7 @@ class PageParts(Parts):
         place = int((image.program_of_pe.reshape(-1) == number).argmax())
         return place % image.width, place // image.width
 
-    def _columns(self, rest: str) -> bytes | None:
-        if rest:
-            return None
+    def _columns(self) -> bytes:
         columns = ((name, self.recording.column(name)) for name in self._counters())
         return to_json({name: column.reshape(-1).tolist() for name, column in columns})
 
@@ -243,8 +242,8 @@ class PageParts(Parts):
             return None
         return drawn_part(self._draw(name, window), rest.removeprefix(whole))
 
-    def _over_time(self, rest: str) -> bytes | None:
-        if rest or not self._windows:
+    def _over_time(self) -> bytes | None:
+        if not self._windows:
             return None
         sampled = [found for found in self._maps.values() if found.counter]
         means = {f.name: self._windows.means(f) for f in sampled if f.unit.is_ordered}
@@ -268,9 +267,9 @@ class PageParts(Parts):
 
     # --- spans -----------------------------------------------------------------------------------
 
-    def _texts_of_spans(self, rest: str) -> bytes | None:
+    def _texts_of_spans(self) -> bytes | None:
         spans = self.recording.spans
-        return None if rest or spans is None else to_json(texts_of(spans))
+        return None if spans is None else to_json(texts_of(spans))
 
     def _spans(self, rest: str) -> bytes | None:
         spans, header = self.recording.spans, self.recording.header
@@ -282,9 +281,9 @@ class PageParts(Parts):
         pes = np.arange(header.num_pes).reshape(header.height, header.width)
         return line_of(spans, pes[number] if way == "row" else pes[:, number])
 
-    def _moves(self, rest: str) -> bytes | None:
+    def _moves(self) -> bytes | None:
         moves = self.recording.moves
-        return None if rest or moves is None else bytes_of_moves(moves)
+        return None if moves is None else bytes_of_moves(moves)
 
     # --- programs --------------------------------------------------------------------------------
 
@@ -307,9 +306,7 @@ class PageParts(Parts):
             {**listing_record(listed), "places": places, "queues": self._queues(program)}
         )
 
-    def _scripts(self, rest: str) -> bytes | None:
-        if rest:
-            return None
+    def _scripts(self) -> bytes:
         named = {one.source.rpartition(":")[0] for one in self.recording.header.operations}
         sources = self.recording.sources
         return to_json({name: sources[name] for name in sorted(named) if name in sources})

@@ -33,9 +33,7 @@ class Reception:
     rectangle: Rectangle
     name: str = ""
     """Its name in messages; empty: its color."""
-    _words: dict[tuple[int, int], list[int]] = field(
-        default_factory=dict[tuple[int, int], list[int]]
-    )
+    _words: dict[tuple[int, int], list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin without words."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import Discriminator, Field, Tag
@@ -241,12 +242,8 @@ class SamplingFields(Wire):
 
     def read_sampling(self, *, min_tokens: int) -> Sampling:
         """Return the sampling; raise RequestError if a key of `logit_bias` is no token."""
-        top_k = self.top_k if self.top_k is not None and self.top_k > 0 else None
-        top_p, top_k = _limits(self.top_p, top_k)
-        return Sampling(
-            temperature=1.0 if self.temperature is None else self.temperature,
-            top_p=top_p,
-            top_k=top_k,
+        return replace(
+            read_sampling(temperature=self.temperature, top_p=self.top_p, top_k=self.top_k),
             seed=self.seed,
             logit_bias={_token(name): bias for name, bias in (self.logit_bias or {}).items()},
             frequency_penalty=self.frequency_penalty or 0.0,
@@ -260,16 +257,14 @@ class SamplingFields(Wire):
 def read_sampling(
     *, temperature: float | None, top_p: float | None, top_k: int | None = None
 ) -> Sampling:
-    """Return the sampling of dialects with fewer parameters."""
-    top_p, top_k = _limits(top_p, top_k or None)
+    """Return the sampling; a `top_p` of 0 becomes a `top_k` of 1, and a `top_k` of 0 or -1 none."""
+    if top_p == 0:
+        top_p, top_k = 1.0, 1
     return Sampling(
-        temperature=1.0 if temperature is None else temperature, top_p=top_p, top_k=top_k
+        temperature=1.0 if temperature is None else temperature,
+        top_p=1.0 if top_p is None else top_p,
+        top_k=top_k if top_k is not None and top_k > 0 else None,
     )
-
-
-def _limits(top_p: float | None, top_k: int | None) -> tuple[float, int | None]:
-    """Return `top_p` and `top_k` with defaults; a `top_p` of 0 becomes a `top_k` of 1."""
-    return (1.0, 1) if top_p == 0 else (1.0 if top_p is None else top_p, top_k)
 
 
 def read_least(least: int | None, limit: int | None) -> int:

@@ -72,7 +72,10 @@ def build_host_values(model: LoadedModel, options: HostOptions) -> BuiltValues:
             context_length=wanted,
             end_ids=model.text.end_ids,
         )
-        return BuiltValues(values=values, remark=_plain_remark(options.num_slots))
+        remark = "transformers computes this kind of model, one sequence after the other"
+        if options.num_slots == 1:
+            remark = "transformers computes one sequence at a time, with the bits of its generate"
+        return BuiltValues(values=values, remark=remark)
     return _paged(model, options, wanted)
 
 
@@ -108,12 +111,6 @@ def _paged(model: LoadedModel, options: HostOptions, wanted: int) -> BuiltValues
     )
     remark = f"{num_slots} sequences are computed together, by {num_threads} threads"
     return BuiltValues(values=values, remark=remark)
-
-
-def _plain_remark(num_slots: int) -> str:
-    if num_slots == 1:
-        return "transformers computes one sequence at a time, with the bits of its generate"
-    return "transformers computes this kind of model, one sequence after the other"
 
 
 def _free_bytes() -> int:
