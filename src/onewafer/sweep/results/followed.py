@@ -103,12 +103,13 @@ def _rows_of_lines(file: Path) -> Iterator[tuple[str, Row]]:
 
 def _page(header: Header, rows: list[Row]) -> dict[str, object]:
     """Return the study as its page shows it: columns, and a row a point."""
-    full: list[Row] = [dict.fromkeys((*header.inputs, *header.figures)) | row for row in rows]
+    known = (*header.inputs, *header.figures)
+    full: list[Row] = [{**dict.fromkeys(known), **row} for row in rows]
     is_whole = len(full) == header.num_points  # before that an axis may have one value by chance
     inputs = (varying_inputs(full, header) if is_whole else ()) or header.axes
     wanted = dict(header.objectives)
-    known = [name for name in header.figures if any(row[name] is not None for row in full)]
-    others = [name for name in known if name not in wanted]
+    seen = {name for name in known if any(row[name] is not None for row in full)}
+    others = [name for name in header.figures if name in seen and name not in wanted]
     names = [*inputs, *wanted, *others]
     answered = [row for row in full if wanted and row["status"] == Status.ANSWERED.value]
     on_front = {row["id"] for row in pareto_front(answered, header.objectives)}
