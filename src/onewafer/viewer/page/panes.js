@@ -90,7 +90,7 @@ export function makePanes(run, renderer) {
     ? [
         { folder: "a/", letter: "A", caption: `A: ${run.title}, ${count(run.cycles)} cycles` },
         { folder: "b/", letter: "B", caption: `B: ${run.other.title}, ${count(run.other.cycles)} cycles` },
-        { folder: "difference/", letter: "B − A", caption: `B − A: B took ${run.other.change}` },
+        { folder: "difference/", letter: "B − A", caption: `B − A: ${run.other.change}` },
       ]
     : [{ folder: "", letter: "", caption: "" }];
   const roots = sources.map((_, i) => {
