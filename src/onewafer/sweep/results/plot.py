@@ -71,7 +71,9 @@ def draw_results(results: Results, path: Path, drawing: Drawing) -> None:
         ConfigurationError: there is nothing to draw, or no such column.
     """
     _check_names(results, drawing)
-    form = drawing.form or _usual_form(results)
+    differing = varying_inputs(results.rows, results.header)
+    is_plane = len(differing) == 2  # noqa: PLR2004  # a map has two axes
+    form = drawing.form or (Form.HEAT if is_plane else Form.LINES)
     with picture(path, title=results.header.title, height=_HEIGHT_INCHES) as axes:
         match form:
             case Form.HEAT:
@@ -88,11 +90,6 @@ def _check_names(results: Results, drawing: Drawing) -> None:
     for name in (drawing.x, drawing.y, drawing.by):
         if name is not None and name not in results.rows[0]:
             raise unknown("column to draw:", name, results.rows[0])
-
-
-def _usual_form(results: Results) -> Form:
-    differing = varying_inputs(results.rows, results.header)
-    return Form.HEAT if len(differing) == 2 else Form.LINES  # noqa: PLR2004  # a map has two axes
 
 
 def _inputs(results: Results, *wanted: str | None) -> list[str]:

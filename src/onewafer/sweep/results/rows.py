@@ -145,7 +145,6 @@ def _items(outcome: Outcome) -> list[dict[str, object]]:
 def _typed(values: Sequence[object]) -> tuple[list[object], Any]:
     """Return values of an input with the narrowest type that holds all of them."""
     pa = arrow()
-
     kinds = {type(value) for value in values}
     if kinds == {bool}:
         return [*values], pa.bool_()
