@@ -10,8 +10,9 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.cli.main import execute
 from onewafer.host import Device
-from onewafer.image import Opcode, ProgramBuilder, ScalarType, make_image
+from onewafer.image import Opcode, ScalarType
 from onewafer.recording import RecordingFile, Window
+from tests.image.builder import ProgramBuilder, make_image
 
 NUMBER = 9_000
 

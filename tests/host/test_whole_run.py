@@ -7,7 +7,8 @@ from onewafer.arch import load_architecture
 from onewafer.errors import DeadlockError, HostError, ImageError
 from onewafer.host import DebugUtil, Device, MemcpyDataType, MemcpyOrder, SdkRuntime
 from onewafer.host.program.core_file import Core
-from onewafer.image import Opcode, ProgramBuilder, ScalarType, load, make_image, save
+from onewafer.image import Opcode, ScalarType, load, save
+from tests.image.builder import ProgramBuilder, make_image
 
 COPY = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}
 

@@ -14,16 +14,15 @@ from onewafer.image import (
     FifoBuffer,
     Opcode,
     OperandMode,
-    ProgramBuilder,
     RangeFilter,
     ScalarType,
     SourceLocation,
     SwitchPosition,
     TaskKind,
     channel,
-    make_image,
     operand,
 )
+from tests.image.builder import ProgramBuilder, make_image
 
 
 @pytest.fixture

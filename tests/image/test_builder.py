@@ -8,14 +8,12 @@ from onewafer.image import (
     ColorConfig,
     Field,
     Opcode,
-    ProgramBuilder,
     ScalarType,
     SectionKind,
     SwitchPosition,
-    make_image,
-    to_word,
     verify,
 )
+from tests.image.builder import ProgramBuilder, make_image, to_word
 
 
 def empty(name, *exports):

@@ -18,16 +18,15 @@ from onewafer.image import (
     DsdKind,
     Opcode,
     PopMode,
-    ProgramBuilder,
     RangeFilter,
     ScalarType,
     SourceLocation,
     SwitchPosition,
     load,
-    make_image,
     save,
 )
 from onewafer.image.files import ARRAYS_FILE, STRUCTURE_FILE
+from tests.image.builder import ProgramBuilder, make_image
 
 
 def comparable(value):

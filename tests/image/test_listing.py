@@ -8,12 +8,12 @@ from inline_snapshot import snapshot
 from onewafer.image import (
     INSTRUCTIONS,
     Opcode,
-    ProgramBuilder,
     ScalarType,
     SourceLocation,
     format_instruction,
     listing,
 )
+from tests.image.builder import ProgramBuilder
 
 
 def test_a_small_program_in_full():

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from onewafer.image import make_image
 from onewafer.recording import SPAN_KINDS, Moves, RunHeader, Spans, Words, write_recording
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3, Kernel, eastward
 
 SOURCES = {"east.csl": "line one\nline two"}

@@ -15,16 +15,15 @@ from onewafer.image import (
     DsdOperation,
     Opcode,
     OperandMode,
-    ProgramBuilder,
     ScalarType,
     SourceLocation,
     SwitchPosition,
-    make_image,
     operand,
     verify,
 )
 from onewafer.simulator import Machine
 from onewafer.trace import EventKind, EventRecorder
+from tests.image.builder import ProgramBuilder, make_image
 
 WSE2 = load_architecture("wse2")
 WSE3 = load_architecture("wse3")

@@ -35,9 +35,9 @@ from onewafer.image import (
     TaskKind,
     channel,
     fifo_length,
-    make_image,
 )
 from onewafer.simulator.arithmetic.control import MEMORY_MARK
+from tests.image.builder import make_image
 from tests.simulator.assembly import RAMP, WSE2, Register, Vector, background, commands
 from tests.simulator.generation import (
     ARCHITECTURES,

@@ -21,9 +21,9 @@ from onewafer.image import (
     ScalarType,
     TaskKind,
     channel,
-    make_image,
 )
 from onewafer.simulator import float_to_half
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     RAMP,
     SILICON,

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import DeadlockError, SimulationError
-from onewafer.image import DsdOperation, Opcode, ScalarType, TaskKind, make_image
+from onewafer.image import DsdOperation, Opcode, ScalarType, TaskKind
 from onewafer.simulator import LoadedProgram, StopReason
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.simulator.state.loading import load_state
+from tests.image.builder import make_image
 from tests.simulator.assembly import EAST, RAMP, WEST, WSE3, Kernel, route
 from tests.simulator.feature_generation import FeatureBuilder, feature_programs
 from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES

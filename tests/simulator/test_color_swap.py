@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from onewafer.errors import DeadlockError, ImageError
 from onewafer.geometry import Direction
-from onewafer.image import DsdOperation, ScalarType, make_image, verify
+from onewafer.image import DsdOperation, ScalarType, verify
 from onewafer.simulator import ENGINES, Machine
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.reference import ReferenceEngine
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     RAMP,

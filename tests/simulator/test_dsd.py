@@ -16,11 +16,11 @@ from onewafer.image import (
     OperandMode,
     ScalarType,
     TaskKind,
-    make_image,
     operand,
 )
 from onewafer.simulator import Checking, Machine, StallReason
 from onewafer.trace import EventKind
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     MAIN,

@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import SimulationError
-from onewafer.image import DsdOperation, ScalarType, make_image
+from onewafer.image import DsdOperation, ScalarType
 from onewafer.simulator import LoadedProgram, StopReason
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.fast.state import fields
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.simulator.state.loading import load_state
 from onewafer.trace import EventRecorder
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3, Kernel, eastward, sender
 from tests.simulator.feature_generation import feature_programs
 from tests.simulator.generation import programs, shared_links

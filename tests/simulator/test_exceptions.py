@@ -8,15 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import SimulationError
-from onewafer.image import (
-    DSD_OPERATIONS,
-    NUM_FIELDS,
-    DsdOperation,
-    Field,
-    Opcode,
-    ScalarType,
-    make_image,
-)
+from onewafer.image import DSD_OPERATIONS, NUM_FIELDS, DsdOperation, Field, Opcode, ScalarType
 from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element
 from onewafer.simulator.arithmetic.compiled import float_to_single, single_to_float
 from onewafer.simulator.arithmetic.exceptions import (
@@ -41,6 +33,7 @@ from onewafer.simulator.arithmetic.floating import (
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.simulator.reference.compute_element import watching
+from tests.image.builder import make_image
 from tests.simulator.assembly import RAMP, WSE3, Kernel, background, boot, route
 from tests.simulator.cutting import cutting
 from tests.simulator.feature_generation import FeatureBuilder, feature_programs

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import DeadlockError, ImageError, SimulationError
-from onewafer.image import DsdOperation, ScalarType, make_image, verify
+from onewafer.image import DsdOperation, ScalarType, verify
 from onewafer.simulator import LoadedProgram, Machine, StopReason
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.simulator.state.loading import HOST_STREAM_WORDS, load_state
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     RAMP,

@@ -13,12 +13,12 @@ from onewafer.image import (
     SourceLocation,
     TaskKind,
     channel,
-    make_image,
 )
 from onewafer.simulator import ENGINES, LoadedProgram, Machine, StopReason
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.simulator.state.loading import load_state
 from onewafer.trace import EventRecorder
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     RAMP,

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from onewafer.errors import SimulationError
-from onewafer.image import Opcode, PrintForm, ScalarType, SourceLocation, make_image
+from onewafer.image import Opcode, PrintForm, ScalarType, SourceLocation
 from onewafer.simulator import Checking, Machine
 from onewafer.trace import EventKind
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3, Kernel, boot
 
 COST = WSE3.timing.instruction_cycles

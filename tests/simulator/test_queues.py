@@ -18,11 +18,11 @@ from onewafer.image import (
     SwitchPosition,
     TaskKind,
     channel,
-    make_image,
 )
 from onewafer.simulator import Machine
 from onewafer.simulator.arithmetic import queue_words
 from onewafer.trace import EventKind
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     RAMP,

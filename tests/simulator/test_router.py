@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from onewafer.errors import DeadlockError, HazardError, ImageError, SimulationError
-from onewafer.image import DsdOperation, Opcode, ScalarType, TaskKind, make_image
+from onewafer.image import DsdOperation, Opcode, ScalarType, TaskKind
 from onewafer.simulator import Machine, StallReason
 from onewafer.trace import EventKind
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     NORTH,

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import pytest
 
 from onewafer.errors import ConfigurationError
-from onewafer.image import make_image
 from onewafer.simulator import DEFAULT_ENGINE, Checking, Machine, selection
 from onewafer.simulator.fast.machine_code import kept
 from onewafer.simulator.fast.machine_code.execution import Execution
 from onewafer.simulator.fast.machine_code.kept import Keeping
 from onewafer.trace import Detail, EventRecorder
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3, receiver
 
 IMAGE = make_image(WSE3, receiver(3, 1))

@@ -16,11 +16,11 @@ from onewafer.image import (
     ScalarType,
     SwitchPosition,
     TaskKind,
-    make_image,
 )
 from onewafer.simulator import Checking, Machine, StallReason
 from onewafer.simulator.arithmetic import registers
 from onewafer.trace import EventKind
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     NORTH,

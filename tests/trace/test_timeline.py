@@ -6,10 +6,11 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 
-from onewafer.image import DsdConfig, DsdOperation, ScalarType, make_image
+from onewafer.image import DsdConfig, DsdOperation, ScalarType
 from onewafer.simulator import StallReason
 from onewafer.trace import Detail, EventKind
 from onewafer.trace.formats import build_timelines, summarize
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3, Kernel, eastward, sender
 from tests.simulator.feature_generation import feature_programs
 from tests.trace.fixtures import run_traced

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from onewafer.image import Opcode, ScalarType, SourceLocation, make_image
+from onewafer.image import Opcode, ScalarType, SourceLocation
 from onewafer.recording import (
     WINDOW_STEP,
     LaunchReport,
@@ -21,6 +21,7 @@ from onewafer.recording import (
 )
 from onewafer.viewer.followed_runs import FollowedRuns
 from onewafer.viewer.page_server import RUN_PAGE, address_of, listen, make_server
+from tests.image.builder import make_image
 from tests.recording.recordings import make_moves, make_spans, record
 from tests.simulator.assembly import WSE3, Kernel, eastward
 

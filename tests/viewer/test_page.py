@@ -11,7 +11,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from onewafer.image import make_image
 from onewafer.recording import RecordingFile
 from onewafer.viewer.awaited_run import AwaitedRun
 from onewafer.viewer.compared_runs import ComparedParts, Difference
@@ -20,6 +19,7 @@ from onewafer.viewer.page_file import write_page
 from onewafer.viewer.page_parts import PageParts
 from onewafer.viewer.palettes import difference_palette, palette_of, value_palette
 from onewafer.viewer.windows import Windows
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3
 from tests.viewer.recorded_runs import (
     EVIL,

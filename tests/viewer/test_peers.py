@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from onewafer.image import make_image
 from onewafer.viewer.peers import peers_of
+from tests.image.builder import make_image
 from tests.recording.recordings import program
 from tests.simulator.assembly import EAST, NORTH, RAMP, SOUTH, WEST, WSE3, eastward, route
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.geometry import Direction, Rectangle
-from onewafer.image import ColorConfig, RangeFilter, SwitchPosition, make_image
+from onewafer.image import ColorConfig, RangeFilter, SwitchPosition
 from onewafer.viewer import (
     badges_of,
     configured_colors,
@@ -17,6 +17,7 @@ from onewafer.viewer import (
     draw_routes,
     map_color,
 )
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     NORTH,

@@ -1,6 +1,5 @@
 """Contract 1, compiler → simulator: what a compiled wafer program is."""
 
-from onewafer.image.builder import ProgramBuilder, make_image, to_bytes, to_word
 from onewafer.image.files import ImageBytes, decode_image, encode_image, load, save
 from onewafer.image.instruction import (
     CONDITIONAL_OPCODES,
@@ -144,7 +143,6 @@ __all__ = [
     "PatchTarget",
     "PopMode",
     "PrintForm",
-    "ProgramBuilder",
     "QueueBinding",
     "RangeFilter",
     "Rotation",
@@ -175,13 +173,10 @@ __all__ = [
     "listing",
     "listing_tables",
     "load",
-    "make_image",
     "operand",
     "registers_named",
     "route_table",
     "save",
     "size_of",
-    "to_bytes",
-    "to_word",
     "verify",
 ]

@@ -43,11 +43,10 @@ former also the vendor's simulator), NOWR gives closed forms that it holds again
 ZHANG and SPMM are logs of SDK runs. Of the vendor's simulator are STN, a study of 2-D stencils
 (SDK of December 2024), BENCH, a suite of benchmarks with reference cycles, SPIKE, micro-programs of
 a graph-colouring project (both SDK 1.4), and GEMMLOG, an analysis of the log of a pipelined SUMMA.
-The programs are ours, in `src/onewafer/validation/programs/`, written to do what a figure measures;
-one more, the star reduce, is built below CSL, because CSL refuses routes that merge. Where the
-program or the points of a source were found later, the rule was mended to what the source did,
-whichever way that moves our figure: `one-word-sdk`, `counting-task-sdk`, `relay-sdk` and
-`summa-step`.
+The programs are ours, in `src/onewafer/validation/programs/`, written to do what a figure measures.
+Where the program or the points of a source were found later, the rule was mended to what the
+source did, whichever way that moves our figure: `one-word-sdk`, `counting-task-sdk`, `relay-sdk`
+and `summa-step`.
 
 Not in the table: figures of other people's programs as they are, an all-reduce over a library of
 the vendor's examples ([here and there](optimiser.md#cycles)) and a 25-point stencil (64.8 cycles a

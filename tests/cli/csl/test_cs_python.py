@@ -98,7 +98,8 @@ def test_the_installed_command_finds_its_own_python(tmp_path):
 
 LOOP = """
 from onewafer.arch import load_architecture
-from onewafer.image import Opcode, ProgramBuilder, SourceLocation, make_image, save
+from onewafer.image import Opcode, SourceLocation, save
+from tests.image.builder import ProgramBuilder, make_image
 builder = ProgramBuilder("loop.csl")
 builder.function("main")
 builder.label("again")

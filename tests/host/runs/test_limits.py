@@ -17,9 +17,10 @@ from onewafer.host.runs.limits import _Pace
 from onewafer.host.runs.progress import Reporter, RunObserver
 from onewafer.host.runs.progress_display import LogLines, StatusLine, WarningsOnly
 from onewafer.host.runs.readers import RunReader
-from onewafer.image import Opcode, ProgramBuilder, ScalarType, SourceLocation, TaskKind, make_image
+from onewafer.image import Opcode, ScalarType, SourceLocation, TaskKind
 from onewafer.settings import Settings
 from onewafer.simulator import Activity, Checking, Machine
+from tests.image.builder import ProgramBuilder, make_image
 
 AT = SourceLocation("loop.csl", 7, 3)
 AGAIN = SourceLocation("again.csl", 3, 1)

@@ -10,12 +10,13 @@ from onewafer.host import Device, Recorded, RecordingOptions, RunLimits, RunReco
 from onewafer.host.runs import samples as run_samples
 from onewafer.host.runs.samples import RunSamples, most_windows
 from onewafer.host.runs.spans import spans_of, take_trace
-from onewafer.image import DsdOperation, ScalarType, SectionKind, make_image
+from onewafer.image import DsdOperation, ScalarType, SectionKind
 from onewafer.recording import RecordingFile, SourceTexts, column_of_window
 from onewafer.simulator import StallReason
 from onewafer.trace.formats import read_trace
 from onewafer.units import format_size
 from tests.host.runs.test_tracing import streaming
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3, Kernel, eastward, sender
 
 

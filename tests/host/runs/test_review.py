@@ -10,18 +10,11 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.errors import DeadlockError, HazardError, SimulationError
 from onewafer.host import NO_LIMITS, Device, RunLimits, WarningsOnly, checking_of
 from onewafer.host.runs.readers import RunReader
-from onewafer.image import (
-    DsdOperation,
-    Export,
-    Opcode,
-    ScalarType,
-    SymbolKind,
-    TaskKind,
-    make_image,
-)
+from onewafer.image import DsdOperation, Export, Opcode, ScalarType, SymbolKind, TaskKind
 from onewafer.settings import Settings
 from onewafer.simulator import ENGINES
 from tests.csl.library.one_pe import compile_pe
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     RAMP,

@@ -12,11 +12,12 @@ from onewafer.errors import ConfigurationError, DeadlockError, TraceError
 from onewafer.host import Device, RunLimits, convert_trace
 from onewafer.host.runs.print_log import LogFile, PrintLog
 from onewafer.host.runs.tracing import needed_detail
-from onewafer.image import DsdOperation, ScalarType, make_image
+from onewafer.image import DsdOperation, ScalarType
 from onewafer.settings import LOG_PARTS
 from onewafer.trace import Detail
 from onewafer.trace.formats import TraceWriter, binary, read_trace
 from tests.csl.library.one_pe import compile_pe
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE2, WSE3, Kernel, eastward, sender
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.image import DsdConfig, DsdOperation, ScalarType, make_image
+from onewafer.image import DsdConfig, DsdOperation, ScalarType
 from onewafer.simulator import LoadedProgram
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.state.loading import load_state
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     RAMP,

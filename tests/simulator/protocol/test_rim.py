@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.geometry import Direction
-from onewafer.image import make_image
 from onewafer.simulator.protocol.rim import without_exits
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     RAMP,
     boot,

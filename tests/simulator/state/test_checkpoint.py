@@ -26,13 +26,13 @@ from onewafer.image import (
     ScalarType,
     SwitchPosition,
     channel,
-    make_image,
 )
 from onewafer.simulator import Machine
 from onewafer.simulator.arithmetic.control import ADVANCE, TEARDOWN
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
+from tests.image.builder import make_image
 from tests.simulator.assembly import (
     EAST,
     RAMP,

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import CheckpointError
-from onewafer.image import make_image
 from onewafer.simulator import Machine
+from tests.image.builder import make_image
 from tests.simulator.assembly import EAST, RAMP, SILICON, WEST, WSE2, WSE3, receiver, route, sender
 from tests.simulator.state.test_checkpoint import tables
 from tests.simulator.test_engines_agree import LENIENT

@@ -8,7 +8,7 @@ from onewafer.benchmarks.all_reduce import all_reduce
 from onewafer.errors import SimulationError
 from onewafer.host import Device
 from onewafer.host.runs.limits import RunLimits
-from onewafer.image import Opcode, ScalarType, make_image
+from onewafer.image import Opcode, ScalarType
 from onewafer.settings import available_memory
 from onewafer.simulator import Machine
 from onewafer.simulator.state.memory_budget import (
@@ -17,6 +17,7 @@ from onewafer.simulator.state.memory_budget import (
     memory_need,
 )
 from onewafer.simulator.state.sram import PAGE_BYTES
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3, Kernel
 
 

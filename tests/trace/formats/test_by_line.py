@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 
 from onewafer.errors import TraceError
-from onewafer.image import DsdOperation, Opcode, ScalarType, make_image
+from onewafer.image import DsdOperation, Opcode, ScalarType
 from onewafer.trace import Detail, EventKind
 from onewafer.trace.formats import Reason, costs_by_line, write_costs_by_line
+from tests.image.builder import make_image
 from tests.simulator.assembly import WSE3, Kernel
 from tests.simulator.feature_generation import feature_programs
 from tests.trace.fixtures import run_traced

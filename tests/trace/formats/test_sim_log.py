@@ -10,9 +10,9 @@ from hypothesis import given
 
 from onewafer.errors import TraceError
 from onewafer.geometry import Direction
-from onewafer.image import make_image
 from onewafer.trace import Detail, EventKind
 from onewafer.trace.formats import write_sim_log
+from tests.image.builder import make_image
 from tests.simulator.assembly import EAST, RAMP, WEST, WSE2, receiver, route, sender
 from tests.simulator.feature_generation import feature_programs
 from tests.trace.fixtures import run_traced
