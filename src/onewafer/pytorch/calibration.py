@@ -122,13 +122,13 @@ class _Measuring:
         self._num_done = 0
 
     def measure(self) -> Profile:
-        grid = self._grid
+        grid, device = self._grid, self._device
         shapes = [
             AttentionShape(heads, kv_heads, features)
             for (heads, kv_heads), features in product(grid.heads, grid.head_features)
         ]
         return Profile(
-            device=_device_name(self._device),
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             software=_software(),
             copy_bytes_per_second=self._copy_bytes_per_second(),
             launch_seconds=self._launch_seconds(),
@@ -204,10 +204,6 @@ def _attend_causally(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 def _points(sizes: Sequence[tuple[int, ...]], seconds: Sequence[float]) -> Points:
     columns = np.array(sizes, dtype=np.float64).T
     return Points(tuple(columns), np.array(seconds))
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _software() -> str:
