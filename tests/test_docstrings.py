@@ -22,7 +22,7 @@ def has_docstring(cls, name):
     return any(inspect.getdoc(owner) for owner in owners)
 
 
-PACKAGES = ["graph", "host", "mesh", "pytorch.training", "server", "viewer"]
+PACKAGES = ["graph", "host", "mesh", "pytorch.training", "server", "sweep", "viewer"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

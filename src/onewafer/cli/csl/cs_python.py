@@ -9,6 +9,7 @@ environment variables, so that scripts need not know them; everything else is Py
 from __future__ import annotations
 
 import os
+import re
 import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NoReturn
@@ -21,23 +22,6 @@ from onewafer.terminal import cut_words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_VARIABLES = {
-    "--engine": "ONEWAFER_ENGINE",
-    "--max-cycles": "ONEWAFER_MAX_CYCLES",
-    "--threads": "ONEWAFER_THREADS",
-    "--checkpoint-dir": "ONEWAFER_CHECKPOINT_DIR",
-    "--trace": "ONEWAFER_TRACE",
-    "--record": "ONEWAFER_RECORD",
-    "--sample-every": "ONEWAFER_SAMPLE_EVERY",
-    "--check": "ONEWAFER_CHECK",
-}
-"""Options with a value."""
-_SWITCHES = {
-    "--no-progress": ("ONEWAFER_PROGRESS", "off"),
-    "--strict": ("ONEWAFER_STRICT", "on"),
-    "--live": ("ONEWAFER_LIVE", "on"),
-}
-"""Options without a value, and the variable and value that they stand for."""
 _HELP_OPTIONS = ("--help", "-h", "--onewafer-help")
 HELP = """\
 usage: cs_python [options] script.py [arguments]
@@ -60,6 +44,11 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
 Everything else is handed to Python, its own options (-c, -m, -X …) included
 (`python --help`). In the place of a script, - reads one from the input, and -i asks for lines.
 """
+_LISTED = re.findall(r"^  (--[\w-]+)( [A-Z]+)? .*\((ONEWAFER_\w+)=?(\w*)\)$", HELP, re.MULTILINE)
+_VARIABLES = {option: variable for option, value, variable, _ in _LISTED if value}
+"""Options with a value."""
+_SWITCHES = {option: (variable, set_to) for option, _, variable, set_to in _LISTED if set_to}
+"""Options without a value, and the variable and value that they stand for."""
 _CONTAINER_PREFIXES = ("SINGULARITYENV_", "APPTAINERENV_")
 """Options that the SDK's container hands on to the program in it; the last one wins."""
 _PATHS_OF_CONTAINER = ("PATH", "PREPEND_PATH", "APPEND_PATH", "LD_LIBRARY_PATH")

@@ -69,7 +69,7 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class InProcess:
+class InProcess(Executor):
     """One worker: this process."""
 
     share: Share

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.settings import available_cores, available_memory
-from onewafer.sweep.executors.batch import Batch, Survivors, run_batch
+from onewafer.sweep.executors.batch import Batch, Executor, Survivors, run_batch
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
@@ -48,14 +48,13 @@ def choose_workers(asked: int | None, *, memory: int, batches: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
+class Processes(Executor):
     """Workers of this computer."""
 
     workers: int
     share: Share
 
     def outcomes(self, batches: Sequence[Batch]) -> Generator[tuple[str, Outcome]]:
-        """Yield the outcome of each task with its key, in any order."""
         waiting, suspects = deque(batches), deque[Batch]()
         survivors = Survivors(_REMEDY)
         while waiting or suspects:

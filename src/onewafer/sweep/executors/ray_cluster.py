@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
 from onewafer.settings import available_cores, forbid_usage_statistics
-from onewafer.sweep.executors.batch import Batch, Survivors, run_batch
+from onewafer.sweep.executors.batch import Batch, Executor, Survivors, run_batch
 from onewafer.sweep.studies.points import version
 from onewafer.sweep.studies.requirements import ray as load_ray
 from onewafer.units import format_size
@@ -42,7 +42,7 @@ _STORE_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class RayCluster:
+class RayCluster(Executor):
     """Workers of a Ray cluster."""
 
     address: str

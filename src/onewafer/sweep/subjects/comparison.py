@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from onewafer.api import (
     JobOptions,
@@ -31,7 +31,7 @@ from onewafer.sweep.inputs.machine_axes import (
 )
 from onewafer.sweep.inputs.plain import as_text, parse_option, to_json
 from onewafer.sweep.subjects.outcome import Item, Outcome, Status
-from onewafer.sweep.subjects.subject import Figure
+from onewafer.sweep.subjects.subject import Figure, Subject, Task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -70,15 +70,14 @@ _FIGURES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Subject):
     """Points of `onewafer compare`."""
 
-    figures: tuple[Figure, ...] = _FIGURES
-    least_memory: int = 600_000_000
-    most_together: int = 64
+    figures: ClassVar = _FIGURES
+    least_memory: ClassVar = 600_000_000
+    most_together: ClassVar = 64
 
     def names(self) -> Collection[str]:
-        """Return the inputs that a point may set."""
         return (*_TEXTS, *_NUMBERS, *_OPTIONS, *machine_axes())
 
     def prefixes(self) -> Collection[str]:
@@ -86,7 +85,6 @@ class Compared:
         return TABLES
 
     def parse(self, name: str, value: object) -> Plain:
-        """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         if name in _TEXTS:
             return as_text(name, value)
         if name in _NUMBERS:
@@ -96,12 +94,10 @@ class Compared:
         return parse_machine_axis(name, value)
 
     def asks(self, names: Collection[str]) -> Collection[str]:
-        """Return the names that a filter may use, besides the named inputs."""
         del names
         return (*machine_numbers("wse3", "", profile=_PROFILE), *_ASKED)
 
     def values(self, inputs: Mapping[str, Plain], names: Collection[str]) -> Mapping[str, object]:
-        """Return the values of names that a filter uses, for a point."""
         found: dict[str, object] = {**inputs}
         system = str(inputs.get("system", _SYSTEM))
         if (machine := wafer_of(system)) is not None:
@@ -115,7 +111,6 @@ class Compared:
         return found
 
     def task(self, inputs: Mapping[str, Plain]) -> ComparedTask:
-        """Return the task of a point; raise ConfigurationError for an impossible point."""
         if "model" not in inputs:
             raise ConfigurationError(
                 'the study names no model; write model = "llama-3.1-8b" under [compare]'
@@ -140,7 +135,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedTask:
+class ComparedTask(Task):
     """The comparison of one point."""
 
     model: str
@@ -159,7 +154,6 @@ class ComparedTask:
         return to_json({"of": [self.model, self.job, self.numbers, options, timing]})
 
     def describe(self) -> Mapping[str, object]:
-        """Return all inputs of the outcome, except onewafer's version, as JSON."""
         return {
             "subject": "compare",
             "model": self.model,
@@ -181,7 +175,6 @@ class ComparedTask:
         )
 
     def run(self, share: Share) -> Outcome:
-        """Return the outcome; an OnewaferError is a failed point."""
         del share
         programs = _programs(self.group)
         result = self.question().ask(_model(self.model), programs=programs)

@@ -12,6 +12,7 @@ from onewafer.sweep.inputs.machine_axes import (
     machine_numbers,
     variant_of,
 )
+from onewafer.sweep.subjects.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -40,10 +41,8 @@ def fabric_machine(inputs: Mapping[str, Plain]) -> FabricMachine:
     return FabricMachine(arch, profile, variant.clock_hertz)
 
 
-class OnFabric:
+class OnFabric(Subject):
     """A kind of study whose points are simulated, and have inputs that the user names."""
-
-    __slots__ = ()
 
     free_inputs: ClassVar[str]
     """Prefix of their names, as `params.`; the rest is for the user's own code."""
@@ -53,12 +52,10 @@ class OnFabric:
         return (self.free_inputs, *TABLES)
 
     def asks(self, names: Collection[str]) -> Collection[str]:
-        """Return the names that a filter may use, besides the named inputs."""
         del names
         return tuple(machine_numbers(_USUAL_ARCH, "", profile=USUAL_PROFILE))
 
     def values(self, inputs: Mapping[str, Plain], names: Collection[str]) -> Mapping[str, object]:
-        """Return the values of names that a filter uses, for a point."""
         del names
         machine, profile, variant = _variant(inputs)
         found: dict[str, object] = {**inputs}

@@ -22,7 +22,7 @@ from onewafer.sweep.subjects.fabric import (
     fabric_machine,
 )
 from onewafer.sweep.subjects.outcome import Item, Outcome, Status
-from onewafer.sweep.subjects.subject import Figure
+from onewafer.sweep.subjects.subject import Figure, Task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -59,16 +59,13 @@ class CslPrograms(OnFabric):
     free_inputs: ClassVar[str] = "params."
 
     sources: Sources
-    figures: tuple[Figure, ...] = _FIGURES
-    least_memory: int = 1_500_000_000
-    most_together: int = 1
+    figures: ClassVar = _FIGURES
+    least_memory: ClassVar = 1_500_000_000
 
     def names(self) -> Collection[str]:
-        """Return the inputs that a point may set."""
         return (*_TEXTS, _MAX_CYCLES, *machine_axes())
 
     def parse(self, name: str, value: object) -> Plain:
-        """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         if name.startswith(self.free_inputs):
             return as_plain(name, value)
         if name in _TEXTS:
@@ -78,7 +75,6 @@ class CslPrograms(OnFabric):
         return parse_machine_axis(name, value)
 
     def task(self, inputs: Mapping[str, Plain]) -> CslTask:
-        """Return the task of a point; raise ConfigurationError for an impossible point."""
         if "file" not in inputs:
             raise ConfigurationError('the study names no program; write file = "layout.csl"')
         if ("launch" in inputs) == ("host" in inputs):
@@ -109,7 +105,7 @@ class CslPrograms(OnFabric):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CslTask:
+class CslTask(Task):
     """One compilation and one run."""
 
     folder: str
@@ -119,13 +115,7 @@ class CslTask:
     sources: tuple[str, ...]
     """The digests of the files that it reads."""
 
-    @property
-    def group(self) -> str:
-        """No two points share what they compute."""
-        return ""
-
     def describe(self) -> Mapping[str, object]:
-        """Return all inputs of the outcome, except onewafer's version, as JSON."""
         return {
             "subject": "csl",
             "options": dict(self.options),
@@ -135,7 +125,6 @@ class CslTask:
         }
 
     def run(self, share: Share) -> Outcome:
-        """Return the outcome; an OnewaferError is a failed point."""
         options = dict(self.options)
         program = self._compile(options)
         run = _run_by_host if "host" in options else _run_functions

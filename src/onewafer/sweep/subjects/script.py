@@ -16,7 +16,7 @@ from onewafer.sweep.inputs.plain import as_plain, as_text, parse_option
 from onewafer.sweep.subjects.command import run_command
 from onewafer.sweep.subjects.fabric import OnFabric, fabric_machine
 from onewafer.sweep.subjects.outcome import Item, Outcome, Status
-from onewafer.sweep.subjects.subject import Figure
+from onewafer.sweep.subjects.subject import Figure, Task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -52,16 +52,13 @@ class Scripts(OnFabric):
     free_inputs: ClassVar[str] = "flags."
 
     sources: Sources
-    figures: tuple[Figure, ...] = _FIGURES
-    least_memory: int = 3_000_000_000
-    most_together: int = 1
+    figures: ClassVar = _FIGURES
+    least_memory: ClassVar = 3_000_000_000
 
     def names(self) -> Collection[str]:
-        """Return the inputs that a point may set."""
         return ("file", "arch", "profile", *_OPTIONS, *machine_axes())
 
     def parse(self, name: str, value: object) -> Plain:
-        """Return the parsed value of an input; raise ConfigurationError for an invalid one."""
         if name.startswith(self.free_inputs):
             return as_plain(name, value)
         if name in ("file", "arch", "profile"):
@@ -71,7 +68,6 @@ class Scripts(OnFabric):
         return parse_machine_axis(name, value)
 
     def task(self, inputs: Mapping[str, Plain]) -> ScriptTask:
-        """Return the task of a point; raise ConfigurationError for an impossible point."""
         require_torch("a study of a script")
         if "file" not in inputs:
             raise ConfigurationError('the study names no script; write file = "model.py"')
@@ -88,7 +84,7 @@ class Scripts(OnFabric):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptTask:
+class ScriptTask(Task):
     """One run of a script in a process of its own."""
 
     folder: str
@@ -99,13 +95,7 @@ class ScriptTask:
     source: str
     """The digest of the script and of what lies beside it."""
 
-    @property
-    def group(self) -> str:
-        """No two points share what they compute."""
-        return ""
-
     def describe(self) -> Mapping[str, object]:
-        """Return all inputs of the outcome, except onewafer's version, as JSON."""
         return {
             "subject": "script",
             "file": self.file,
@@ -116,7 +106,6 @@ class ScriptTask:
         }
 
     def run(self, share: Share) -> Outcome:
-        """Return the outcome; an OnewaferError is a failed point."""
         script = Path(self.folder, self.file)
         hertz = self.machine.clock_hertz
         clock = [] if hertz is None else ["--clock", f"{hertz:.0f}"]

@@ -6,7 +6,7 @@ A study has one subject: `[compare]`, `[csl]` or `[script]`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -39,8 +39,8 @@ class Task(Protocol):
 
     @property
     def group(self) -> str:
-        """Points of one group share what they compute, and so are computed together."""
-        ...
+        """The group of the point; points of one group share programs, and one worker gets them."""
+        return ""
 
     def describe(self) -> Mapping[str, object]:
         """Return all inputs of the outcome, except onewafer's version, as JSON."""
@@ -54,20 +54,12 @@ class Task(Protocol):
 class Subject(Protocol):
     """A kind of study."""
 
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """The columns of an answer."""
-        ...
-
-    @property
-    def least_memory(self) -> int:
-        """Bytes that a worker takes, unless the user says more."""
-        ...
-
-    @property
-    def most_together(self) -> int:
-        """Points that a worker gets at a time."""
-        ...
+    figures: ClassVar[tuple[Figure, ...]]
+    """The columns of an answer."""
+    least_memory: ClassVar[int]
+    """Bytes that a worker takes, unless the user says more."""
+    most_together: ClassVar[int] = 1
+    """Points that a worker gets at a time."""
 
     def names(self) -> Collection[str]:
         """Return the inputs that a point may set."""
