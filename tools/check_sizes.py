@@ -6,6 +6,9 @@ A file is one idea: at most 600 lines of code. A function fits a screen: at most
 are those that hold more than blanks, comments and docstrings. What may be longer is named below,
 with the reason.
 
+A folder of tests has the path of the folder of `src/onewafer` that it tests, so that tests are
+found where their subject is.
+
 A package has the lines, of whatever kind, that `tools/lines.toml` allows it. The table is printed;
 a commit that needs more raises the number there, and says why.
 """
@@ -34,6 +37,9 @@ MAX_FUNCTION_LINES = 60
 BUDGETS = "tools/lines.toml"
 EXCEPTIONS: dict[str, str] = {}
 """`path` or `path::function` → why it may be longer."""
+
+OTHER_TESTS = ("csl/library", "docs", "examples", "language", "tools")
+"""Folders of tests, and what is below them, whose subject is no folder of `src/onewafer`."""
 
 _NO_CODE = frozenset(
     (
@@ -112,6 +118,15 @@ def check_csl(path: Path) -> Iterator[TooLong]:
         yield TooLong(path.relative_to(ROOT).as_posix(), num_lines, MAX_FILE_LINES)
 
 
+def check_tests(tests: Path, source: Path) -> Iterator[str]:
+    """Yield a sentence for each folder with tests whose subject is nowhere."""
+    for folder in sorted({path.parent for path in tests.rglob("test_*.py")}):
+        name = folder.relative_to(tests).as_posix()
+        is_other = any(f"{name}/".startswith(f"{other}/") for other in OTHER_TESTS)
+        if not (is_other or (source / name).is_dir()):
+            yield f"tests/{name}: there is no {source.name}/{name}; move its tests to their subject"
+
+
 def package_lines(source: Path) -> Counter[str]:
     """Return the lines of Python of each package; modules at the root belong to `onewafer`."""
     lines: Counter[str] = Counter()
@@ -152,6 +167,7 @@ def main() -> int:
     budgets: dict[str, int] = tomllib.loads((ROOT / BUDGETS).read_text(encoding="utf-8"))
     print_lines(lines, budgets)
     over = list(check_budgets(lines, budgets))
+    over.extend(check_tests(ROOT / "tests", ROOT / "src" / "onewafer"))
     findings: list[TooLong] = []
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):

@@ -80,3 +80,15 @@ def test_packages_and_budgets_come_in_pairs(check_sizes, tmp_path, capsys):
         "graph: it has no budget; add `graph = 10` to tools/lines.toml",
         "mesh: there is no such package; delete its line in tools/lines.toml",
     ]
+
+
+def test_tests_without_a_subject_are_refused(check_sizes, tmp_path, capsys):
+    budgets = "onewafer = 10\ngraph = 10\ncerebras = 10\n"
+    for folder in ("graph", "grafs", "docs/pages"):
+        path = tmp_path / "tests" / folder / "test_one.py"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert packages(check_sizes, tmp_path, budgets) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "tests/grafs: there is no onewafer/grafs; move its tests to their subject"
+    )
