@@ -14,12 +14,16 @@ mark `alternate` makes every second one a slow test; `alternate(4)` leaves every
 
 Tests marked `long` begin first: at the end of a run, all other workers would wait for them.
 
+PyTorch writes a structured log of each graph that it traces, if a handler reads it. pytest adds one
+to every logger that does not propagate: a twentieth of the time of the tests of PyTorch.
+
 What is there before the first test stays to the end: a million objects of PyTorch and of pytest,
 which the garbage collector skips. Collecting took a twelfth of the time of all tests, and a fifth
 of that in which the tests were imported: meanwhile there is no garbage worth looking for.
 """
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -88,6 +92,8 @@ def thin_out(functions):
 
 
 def pytest_collection_finish():
+    if "torch" in sys.modules:  # it sets up its loggers when it is imported
+        logging.getLogger("torch.__trace").propagate = True
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
