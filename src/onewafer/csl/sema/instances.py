@@ -57,11 +57,11 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True)
 class _Pe:
-    """A PE to find an instance for, with the numbers of its params."""
+    """A PE to find an instance for."""
 
     tile: TileCode
     row: tuple[Number, ...]
-    """Behind them x and y."""
+    """The numbers of its params, then x and y."""
 
 
 def analyze_instances(session: Session, layout: LayoutContext) -> list[ir.InstanceIr]:
@@ -113,7 +113,7 @@ class _Shape:
     key: object
     numbers: tuple[Number, ...]
     tainted: tuple[tuple[int, Callable[[Sequence[Number]], Number]], ...]
-    """Positions of the numbers that differ between the PEs of one `@set_tile_code`."""
+    """Position and function of each number that differs between the PEs of one `@set_tile_code`."""
 
 
 def _shape_of(
@@ -177,7 +177,7 @@ def _split(session: Session, layout: LayoutContext, members: list[_Pe]) -> Itera
 def _splitting(
     analysis: _Analysis, earlier: list[Decision], remaining: Sequence[_Pe]
 ) -> list[Decision]:
-    """Return the decisions that keep the PEs of a group apart, one a place in the source."""
+    """Return the decisions that split a group, one per place in the source."""
     own = [
         decision
         for decision in analysis.instance.decisions.entries
@@ -190,7 +190,7 @@ def _splitting(
 
 
 class _Analysis:
-    """The analysis of one PE on behalf of all that agree with it."""
+    """The analysis of one PE, which stands for all PEs whose decisions come out the same."""
 
     def __init__(self, session: Session, pe: _Pe, varying: Sequence[bool]) -> None:
         session.restart_quota()
@@ -275,7 +275,7 @@ class _Analysis:
             fill_globals(instance)
 
     def _pointed(self, function: FunctionValue) -> ir.Function:
-        """Return a function that is called through pointers."""
+        """Return the IR of a function that is called through pointers."""
         span = function.declaration.name_span
         chain = ((span, "its address is taken"), *self.instance.reports.chain)
         return start_root(self.instance, function, chain, "the function")
@@ -331,7 +331,7 @@ class _Analysis:
             self.tasks.append(ir.TaskBinding(TaskKind.LOCAL, TEARDOWN_TASK, task))
 
     def _handlers(self, handlers: Mapping[Key, tuple[FunctionValue, Span]]) -> Handlers[Key]:
-        """Return handlers in order, as functions of the program."""
+        """Return handlers in order, each with its function as IR."""
         calls: Handlers[Key] = []
         for key, (handler, span) in sorted(handlers.items(), key=itemgetter(0)):
             with self._reporting(span):
@@ -383,7 +383,7 @@ class _Analysis:
                     layout.check_filter(pe.tile.x, pe.tile.y, color, span)
 
     def finish(self, pes: Sequence[_Pe], splits: Sequence[Decision]) -> Variant:
-        """Return the result for all PEs that agree; `splits` is what sets them apart."""
+        """Return the instance of `pes`; `splits` are the decisions that keep it from other PEs."""
         deciding = dict.fromkeys(path for split in splits for path in split.params)
         rows = [pe.row for pe in pes]
         return Variant(self._instance(pes, splits), tuple(deciding), self._columns, rows)
@@ -480,7 +480,7 @@ def _params(value: Value) -> tuple[tuple[str, str], ...]:
 
 
 def _show(decision: Decision, row: Sequence[Number]) -> str:
-    """Return how a decision comes out for a PE, as text."""
+    """Return the outcome of a decision for a PE, as text."""
     try:
         value = decision.evaluate(row)
     except (ArithmeticError, ValueError, struct.error):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Analyzer:
-    """One function (with its comptime arguments) on its way to IR."""
+    """The analysis of one function for given comptime arguments, and the IR emitted so far."""
 
     instance: Instance
     module: Module
@@ -57,12 +57,12 @@ class Analyzer:
     comptime_depth: int = 0
     """Positive inside of `comptime …`: calls are evaluated, not emitted."""
     jumps: list[JumpTarget] = field(default_factory=list[JumpTarget])
-    """Blocks and loops around, outermost first."""
+    """The enclosing blocks and loops that `break` and `continue` can name, outermost first."""
     has_errors: bool = False
 
     @property
     def session(self) -> Session:
-        """The analysis this belongs to."""
+        """The session of the module."""
         return self.module.session
 
     def report(self, fault: Fault) -> None:
@@ -87,10 +87,7 @@ class Analyzer:
         is_const: bool,
         alignment: int | None = None,
     ) -> Variable:
-        """Return a fresh local that lives in memory (a static frame: nothing is entered twice).
-
-        Its value is stored when the code runs, so a constant one has no known elements either.
-        """
+        """Return a new local in static memory (no reentrancy); code stores its first value."""
         name = f"{self.name}.{name}"
         return Variable(
             name, type_, Undefined(), span, is_const, alignment=alignment, is_local=True
@@ -105,8 +102,8 @@ class Analyzer:
     def open_block(self, *, goes_on: bool = False) -> None:
         """Begin a nested list of statements with its own scope.
 
-        `goes_on`: it continues the statements before it, since it is no loop and no jump leads into
-        it.
+        `goes_on`: it runs once, straight after the statements before it, so that the DSRs which
+        they loaded are still known in it.
         """
         self.dsrs.open_block(goes_on=goes_on)
         self.blocks.append([])
@@ -121,7 +118,7 @@ class Analyzer:
     # --- values ----------------------------------------------------------------------------------
 
     def load_variable(self, variable: Variable, span: Span) -> Value:
-        """Return the run-time value of a scalar variable; an array as itself."""
+        """Return the loaded value of a scalar variable; an array variable is returned unchanged."""
         if isinstance(variable.type, t.ArrayType):
             return variable
         if self.comptime_depth:
@@ -137,7 +134,7 @@ class Analyzer:
         return ir.Load(held, self.expression(address_of_variable(variable), span))
 
     def load(self, value: Value, span: Span) -> Value:
-        """Return the run-time value of a variable; of a struct one that still knows its address."""
+        """Return the loaded value of a variable; of a struct, its fields are loaded."""
         match value:
             case Variable():
                 return self.load_variable(value, span)
@@ -157,7 +154,7 @@ class Analyzer:
         return Struct(value.names, loaded, value.type, value.address)
 
     def anchored(self, address: Pointer | Runtime, span: Span) -> Pointer | Runtime:
-        """Return an address that is computed here, once."""
+        """Emit the computation of an address into a local, unless it is constant or in a local."""
         if isinstance(address, Pointer) or isinstance(address.expression, ir.ReadLocal):
             return address
         local = self.new_local("address", t.U16, is_const=True).local
@@ -247,7 +244,7 @@ class Analyzer:
         return self.module.session.half
 
     def ir_type(self, type_: t.Type, span: Span | None = None) -> ir.ValueType:
-        """Return how a run-time value of `type_` is held, or fail."""
+        """Return the IR type that holds run-time values of `type_`, or fail."""
         halves.refuse_other(type_, self.half, span)
         if type_ in t.DSDS:
             return ir.DSD
@@ -259,7 +256,7 @@ class Analyzer:
     def binary(
         self, opcode: Opcode, type_: t.Type, left: ir.Expression, right: ir.Expression
     ) -> ir.Binary:
-        """Return an IR operation in the type of a number."""
+        """Return an operation on two numbers of `type_` as IR, in the type of their register."""
         held = t.register_type(type_)
         assert held is not None
         return ir.Binary(opcode, held, left, right)

@@ -32,26 +32,26 @@ class ComptimeLocal:
 
     value: Value
     depth: int
-    """Blocks of statements around its declaration."""
+    """Number of blocks around its declaration."""
     variable: Variable | None = None
-    """The variable in memory with the value; None: its address is not needed."""
+    """The variable in memory that holds the value; None: nothing takes its address."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedNumber:
-    """A known scalar constant whose address is taken: reads have its value, pointers its place."""
+    """A known scalar constant that also lies in memory, because its address is taken."""
 
     value: Scalar
     variable: Variable
 
 
 Bound = Value | RuntimeLocal | ComptimeLocal | PlacedNumber
-"""The meaning of a name of a function; None in a scope: its declaration was wrong."""
+"""The meaning of a local name; None in a scope marks a name whose declaration failed."""
 
 
 @dataclass(slots=True, eq=False)
 class BoundNames:
-    """The names of a function at the statement that is being analysed."""
+    """The names visible at the statement of a function that is being analysed."""
 
     scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])
     """Innermost last."""

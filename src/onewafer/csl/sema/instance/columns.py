@@ -1,4 +1,4 @@
-"""Numbers of one instance that differ between its PEs: a column each, a row for every PE."""
+"""The numbers of an instance that differ between its PEs: a table with one row per PE."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that code and initial data ask for, and scalars as IR that refers to them."""
+    """The columns that code and initial data use, and the conversion of scalars to IR."""
 
     _known: dict[tuple[int, t.Type], tuple[ir.PerPe, Taint]] = field(
         default_factory=dict[tuple[int, t.Type], tuple[ir.PerPe, Taint]]
@@ -23,10 +23,10 @@ class Columns:
     _words: dict[int, tuple[Taint, Scalar, Scalar]] = field(
         default_factory=dict[int, tuple[Taint, Scalar, Scalar]]
     )
-    """The two words of a number of more than 32 bits, which have columns of their own."""
+    """A wide number, by `id` of its taint: its low and high word have a column each."""
 
     def __iter__(self) -> Iterator[tuple[Taint, t.Type]]:
-        """Yield what each column holds, by `PerPe.index`."""
+        """Yield the taint and the type of each column, in the order of `PerPe.index`."""
         for (_, type_), (_, taint) in self._known.items():
             yield taint, type_
 

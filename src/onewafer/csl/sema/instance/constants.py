@@ -1,4 +1,4 @@
-"""Numbers that are the same on all PEs, as IR: of a type of one word, or of two."""
+"""Integer constants of one word or two, the same on all PEs, as IR."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onewafer.image import ScalarType
 
 
 def constant(held: ir.NumberType, number: int) -> ir.Expression:
-    """Return the low bits of a number, as many as the type has."""
+    """Return a number as an IR constant, cut to the bits of its type."""
     if isinstance(held, ScalarType):
         return ir.Immediate(held, ir.canonical_word(number, held))
     low, high = number, number >> t.WORD_BITS

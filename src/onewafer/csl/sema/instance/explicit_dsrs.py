@@ -1,4 +1,4 @@
-"""The contents of explicit DSRs at a statement, as far as the loads before it tell."""
+"""The contents of explicit DSRs at a statement, as known from the loads before it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class _BlockLoads:
-    """Knowledge from the statements of a block so far."""
+    """The loads of DSRs in a block, up to the current statement."""
 
     goes_on: bool = False
-    """The block runs at most once, after the statements before it: their knowledge holds here."""
+    """True if the block runs at most once, after the statements before it: their loads hold."""
     states: dict[DsrKey, DsrState | None] = field(default_factory=dict["DsrKey", "DsrState | None"])
-    """None: it was loaded in a block inside of this one, or not."""
+    """The last load of each DSR; None: a nested block loads it, and may not have run."""
 
 
 @dataclass(slots=True, eq=False)
 class ExplicitDsrs:
-    """The explicit DSRs of a function, at the statement that is being analysed."""
+    """The loads of explicit DSRs in a function, up to the statement that is being analysed."""
 
     _blocks: list[_BlockLoads] = field(default_factory=lambda: [_BlockLoads()])
     """Innermost last."""
 
     def open_block(self, *, goes_on: bool) -> None:
-        """Begin a block; `goes_on`: it continues the statements before it."""
+        """Begin a block; `goes_on`: it runs at most once, after the statements before it."""
         self._blocks.append(_BlockLoads(goes_on))
 
     def close_block(self) -> None:
@@ -35,13 +35,13 @@ class ExplicitDsrs:
         self._blocks.pop()
 
     def note_load(self, key: DsrKey, state: DsrState) -> None:
-        """Remember what a DSR holds from here on."""
+        """Record that a DSR holds `state` from here on."""
         for block in self._blocks:
             block.states[key] = None
         self._blocks[-1].states[key] = state
 
     def last_load(self, key: DsrKey) -> DsrState | None:
-        """Return the DSD in a DSR here; None: it depends on code that ran before."""
+        """Return the load that set a DSR; None: code that ran before decides which one."""
         for block in reversed(self._blocks):
             if key in block.states:
                 return block.states[key]
@@ -50,6 +50,6 @@ class ExplicitDsrs:
         return None
 
     def forget_loads(self) -> None:
-        """Know nothing of DSRs any more: another function runs, which may load them."""
+        """Discard all known loads: a function is called, which may load the DSRs."""
         for block in self._blocks:
             block.states.clear()

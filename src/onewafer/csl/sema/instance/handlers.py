@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 Handlers = list[tuple[Key, ir.Function, "Span"]]
-"""Color, or (whether it is an output queue, number); function; and where it was set."""
+"""Color or (is an output queue, number); the function; the place that sets it as a handler."""
 
 _U16 = ScalarType.U16
 
 
 def handler_task(teardown: Handlers[int], empty_queues: Handlers[tuple[bool, int]]) -> ir.Function:
-    """Return the task; there is some handler."""
+    """Return the task that calls the handlers, of which there is at least one."""
     body: list[ir.Statement] = []
     words: dict[int, ir.Local] = {}
     for color, _, span in teardown:
@@ -51,7 +51,7 @@ def handler_task(teardown: Handlers[int], empty_queues: Handlers[tuple[bool, int
 def _read_once(
     body: list[ir.Statement], words: dict[int, ir.Local], name: str, address: int, span: Span
 ) -> None:
-    """Read a register before its first use."""
+    """Emit the load of a register into a local, unless `words` has it already."""
     if address not in words:
         words[address] = ir.Local(name, _U16)
         load = ir.Load(_U16, ir.Immediate(_U16, WORD_BYTES * address), is_volatile=True)
@@ -59,7 +59,7 @@ def _read_once(
 
 
 def _call_if(word: ir.Local, bit: int, function: ir.Function, span: Span) -> ir.Statement:
-    """Return a call of a function if a bit of a word is set."""
+    """Return `if ((word & 1 << bit) != 0) function();` as IR."""
     masked = ir.Binary(Opcode.AND, _U16, ir.ReadLocal(word), ir.Immediate(_U16, 1 << bit))
     is_set = ir.Binary(Opcode.NOT_EQUAL, _U16, masked, ir.Immediate(_U16, 0))
     return ir.If(is_set, (ir.Evaluate(ir.Call(function, ()), span),), (), span)

@@ -50,7 +50,7 @@ class _Data:
     span: Span
 
     def fill(self, offset: int, type_: t.Type, value: Value) -> None:
-        """Write a value."""
+        """Append the data of a value `offset` bytes into the global; zeros need none."""
         match value:
             case Array(array, elements):
                 step = t.num_bytes(array.element)

@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 
 
 _MAX_PARTS = 256
-"""Most parts of a variable that have symbols of their own."""
+"""Limit of the parts of one variable that get symbols of their own."""
 _NO_BASE = ir.Immediate(ScalarType.U16, 0)
 
 
 def _element_of(type_: t.Type) -> ScalarType | None:
-    """Return the part of a variable that a host reads; None: it is not numbers of one type."""
+    """Return the type in which the host reads a variable; None: its numbers have several types."""
     element = t.element(type_)
     match element:
         case t.PointerType():
@@ -74,7 +74,7 @@ def _is_wide(type_: t.Type) -> bool:
 
 
 def _parts_of(type_: t.Type) -> tuple[ir.Part, ...]:
-    """Return the fields of a variable of structs."""
+    """Return the parts of a variable of structs that get symbols of their own."""
     if not isinstance(t.element(type_), t.StructType):
         return ()
     return tuple(
@@ -84,7 +84,7 @@ def _parts_of(type_: t.Type) -> tuple[ir.Part, ...]:
 
 
 class Instance:
-    """The program of one instance, as far as it is known; which modules add to it, it knows not."""
+    """The program of one instance, to which its modules add; it does not know the modules."""
 
     def __init__(self, session: Session, reports: Reports) -> None:
         self.session = session
@@ -105,28 +105,26 @@ class Instance:
         self.exports: dict[str, tuple[Value, Span]] = {}
         self.colors = Colors()
         self.teardown_handlers: dict[int, tuple[FunctionValue, Span]] = {}
-        """The handlers that run when a color is torn down."""
+        """Color → the handler that runs when it is torn down."""
         self.empty_queue_handlers: dict[tuple[bool, int], tuple[FunctionValue, Span]] = {}
-        """The handlers that run when a queue has become empty, by (it is an output queue,
-        number)."""
+        """(Is an output queue, number) → the handler that runs when the queue has become empty."""
         self.reaches_registers = self.reaches_queues = self.unmasks_exceptions = False
-        """True if loads and stores may go to registers: of the router; queues; and exceptions."""
+        """True if loads and stores may address registers: any; of queues; of exceptions."""
         self.rotations: list[tuple[Rotation, Span]] = []
-        """Tasks that are replaced by another task once in a number of times."""
+        """Data tasks in whose place a control task starts once in a number of times."""
         self.control_tables = ControlTables()
         self.control_mask, self.exception_mask = 0, ALL_MASKED
-        """At first: what the entry of kept control wavelets is combined with; and which floating
-        point exceptions do not stop the program."""
+        """Initial registers: the control mask; the floating-point exceptions that are ignored."""
         self.fifos = Fifos()
         self.stored_results: dict[ir.Function, Variable] = {}
         """Function → the variable that holds the struct or array that it returns."""
         self.strings: dict[bytes, Variable] = {}
-        """Strings that lie in memory."""
+        """String → the constant in memory that holds it."""
         self.pointed: dict[t.Type, PointedFunctions] = {}
-        """By the type of the functions."""
+        """Function type → the functions of that type whose address is taken."""
         self.dsrs = ExplicitDsrs()
         self.late_bindings: list[Callable[[], None]] = []
-        """Tasks to bind where comptime blocks tell more about their ids."""
+        """Bindings of tasks whose ids depend on later comptime blocks."""
         self.requests: list[Callable[[], None]] = []
         """Requests of comptime blocks that need all tasks to be bound."""
         self.keep_alive: list[object] = []
@@ -165,7 +163,7 @@ class Instance:
         return variable.storage
 
     def string_address(self, string: bytes, span: Span) -> Pointer:
-        """Return where the bytes of a string lie in memory, a NUL behind them; equal ones once."""
+        """Return the address of a NUL-terminated string in memory; equal strings share it."""
         variable = self.strings.get(string)
         if variable is None:
             octets = [Scalar(t.U8, octet) for octet in string + b"\0"]
@@ -191,14 +189,14 @@ class Instance:
         return ir.Fifo(storage, push, pop, request.empty_action, request.full_action)
 
     def report_without_lengths(self, fifos: frozenset[int], finding: Diagnostic) -> None:
-        """Report what is true of an operation if none of its FIFOs has a length."""
+        """Report a finding; if there are `fifos`, do so at the end if none of them got a length."""
         if fifos:
             self.fifos.findings.append((fifos, finding))
         else:
             self.report(Fault(finding))
 
     def report_fifo_findings(self) -> None:
-        """Report what was kept back, now that all of the program is known."""
+        """Report the findings that `report_without_lengths` kept, where they turned out true."""
         for fifos, finding in self.fifos.findings:
             if self.fifos.with_length.isdisjoint(fifos):
                 self.report(Fault(finding))
@@ -216,7 +214,7 @@ class Instance:
         return ir.AddressOf(self.storage(pointer.variable), pointer.offset, array)
 
     def function_number(self, value: FunctionAddress) -> ir.Immediate:
-        """Return a function pointer as IR; the function may be called through it from now on."""
+        """Return a function pointer as IR: the number of the function among those of its type."""
         pointed = self.pointed.setdefault(value.type.pointee, PointedFunctions())
         if value.function not in pointed.functions:
             pointed.functions.append(value.function)
@@ -238,11 +236,11 @@ class Instance:
     # --- queues, tasks, channels -----------------------------------------------------------------
 
     def reach_queues(self) -> None:
-        """Let loads and stores go to the registers of queues."""
+        """Note that loads and stores may address the registers of queues."""
         self.reaches_registers = self.reaches_queues = True
 
     def check_queue(self, descriptor: DsdDescriptor, span: Span | None) -> None:
-        """Fail if a fabric DSD uses a queue that this architecture wants initialised first."""
+        """Warn if a DSD's queue is not initialised; fail if its color or queue is not allowed."""
         if not descriptor.kind.is_fabric:
             return
         if descriptor.color >= 0:
@@ -280,7 +278,7 @@ class Instance:
             )
 
     def _warn_uninitialized(self, message: str, span: Span | None) -> None:
-        """Say that a queue serves no color; only an operation on it would be an error."""
+        """Warn that a queue serves no color, which is an error once an operation uses it."""
         self.report(
             Fault(
                 Diagnostic(
@@ -305,7 +303,7 @@ class Instance:
         self.requests.clear()
 
     def drain(self) -> None:
-        """Analyse all functions that were asked for and those they ask for."""
+        """Analyse all pending function bodies, including those that they add."""
         while self.work:
             body = next((body for body in self.work if not body.waits()), self.work[0])
             self.work.remove(body)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class JumpTarget:
-    """A block or loop around the statement at hand that `break` or `continue` may name."""
+    """An enclosing block or loop that `break` or `continue` may name."""
 
     label: str | None
     is_loop: bool
@@ -25,11 +25,11 @@ class JumpTarget:
     is_discarded: bool = False
     """The value is not used."""
     num_blocks: int = 1
-    """In the code. Of a loop over a tuple: none, or two, of all rounds and of the round at hand."""
+    """Number of IR blocks; of an unrolled loop none, or two: for all rounds, and for this one."""
     type: t.Type | None = None
     """Type of the value; None: not known yet."""
     is_inferred: bool = False
-    """The type is the widest of those that are carried; else it was wanted."""
+    """The type is the widest of those of the `break` values; else the context gives it."""
     local: ir.Local | None = None
     """Holds the value; None: it has no value yet, is a struct, or is known at compile time."""
     variable: Variable | None = None
@@ -38,4 +38,4 @@ class JumpTarget:
     waiting: dict[int, tuple[ir.Statement, Value, Span]] = field(
         default_factory=dict[int, "tuple[ir.Statement, Value, Span]"]
     )
-    """Values of `break` before the type was known: the statements in their place, by id."""
+    """`break` values from before the type was known, by the id of the statement in their place."""

@@ -1,6 +1,6 @@
-"""Integers of widths that no register has: they lie in the next wider one, wrapped to their width.
+"""Integers narrower than a register: held in the next wider one, wrapped to their width.
 
-Those of 33 to 63 bits lie in two, as numbers of 64.
+Those of 33 to 63 bits are held in two registers, as numbers of 64 bits.
 
 A value in a register or in memory is always one of its type (sign- or zero-extended), so that
 comparisons, `/` of unsigned numbers, `%`, `>>` and bitwise operators are those of the register.
@@ -24,7 +24,7 @@ _UNSIGNED = {1: ScalarType.U8, 2: ScalarType.U16}
 
 
 def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
-    """Fail because no register holds a value of a type."""
+    """Fail because values of a type do not exist at run time."""
     match type_:
         case t.COMPTIME_INT | t.COMPTIME_FLOAT:
             advice = "give the number a type that exists there: `@as(f32, …)`"
@@ -45,7 +45,7 @@ def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
 
 
 def wrapped(type_: t.Type, value: ir.Expression) -> ir.Expression:
-    """Return what was computed in the register of a type, reduced modulo the width of the type."""
+    """Return a value computed in the register of a type, reduced modulo the width of the type."""
     base = type_.base if isinstance(type_, t.EnumType) else type_
     held = t.register_type(base)
     if not isinstance(base, t.IntegerType) or held is None or not t.is_narrow(base):
@@ -58,7 +58,7 @@ def wrapped(type_: t.Type, value: ir.Expression) -> ir.Expression:
 
 
 def reinterpreted(source: t.Type, target: t.Type, value: ir.Expression) -> ir.Expression:
-    """Return the bits of a value as one of another type of as many bits."""
+    """Return the bits of a value as a value of another type of the same width."""
     if source == target:
         return value
     held, wanted = t.register_type(source), t.register_type(target)

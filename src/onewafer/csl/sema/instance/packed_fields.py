@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 Path = tuple[str, ...]
-"""A field, of that a field, …"""
+"""Names of nested fields, outermost first."""
 
 
 class Converter(Protocol):
-    """Who converts run-time values."""
+    """Converts run-time values: the `Analyzer`, without an import of it."""
 
     def coerce(self, value: Value, type_: t.Type, span: Span, what: str = "") -> Value:
         """Return `value` as `type_` if the language converts it by itself, or fail."""
@@ -32,7 +32,7 @@ class Converter(Protocol):
 
 
 def compose(a: Converter, value: Struct, type_: t.PackedType, span: Span) -> Value:
-    """Return a struct as a packed one: its known part as a number, the rest inserted."""
+    """Pack a struct into a word: known fields as one constant, the others by run-time shifts."""
     packed.check_given(value, type_, span)
     result = Scalar(type_, 0)
     waiting: list[tuple[str, ir.Expression]] = []
@@ -61,7 +61,7 @@ def composed(a: Converter, value: Struct, type_: t.PackedType, span: Span) -> ir
 
 
 def read(value: Value, name: str, span: Span) -> Runtime:
-    """Return `value.name`, of a value that was loaded."""
+    """Return `value.name` of a packed value that only run time knows."""
     assert isinstance(value, Runtime)
     assert isinstance(value.type, t.PackedType)
     field, offset = packed.field_of(value.type, name, span)
@@ -69,7 +69,7 @@ def read(value: Value, name: str, span: Span) -> Runtime:
 
 
 def part_of(type_: t.PackedType, path: Path, span: Span) -> tuple[t.Type, int]:
-    """Return the type of a field of a field … and its lowest bit in the whole."""
+    """Return the type of the field at `path`, and its lowest bit in the whole."""
     part: t.Type = type_
     total = 0
     for name in path:
@@ -80,7 +80,7 @@ def part_of(type_: t.PackedType, path: Path, span: Span) -> tuple[t.Type, int]:
 
 
 def extract(type_: t.PackedType, word: ir.Expression, path: Path, span: Span) -> Runtime:
-    """Return a part of a word."""
+    """Return the field at `path` of a packed word."""
     part, offset = part_of(type_, path, span)
     return Runtime(part, _taken(_held(type_, span), word, part, offset, span))
 
@@ -92,7 +92,7 @@ def insert(
     value: ir.Expression,
     span: Span,
 ) -> ir.Expression:
-    """Return a word with another value of a part of it."""
+    """Return a packed word with the field at `path` replaced by `value`."""
     part, offset = part_of(type_, path, span)
     held, bits = _held(type_, span), t.field_bits(part)
     assert bits is not None
@@ -110,7 +110,7 @@ def _held(type_: t.Type, span: Span) -> ir.NumberType:
 
 
 def _placed(held: ir.NumberType, field: t.Type, offset: int, value: ir.Expression) -> ir.Expression:
-    """Return the word that has a field at its place, and zeros elsewhere."""
+    """Return a word that is zero but for the bits of a field, which begin at `offset`."""
     bits = t.unsigned_of(field)
     part = t.register_type(bits)
     assert part is not None
@@ -123,7 +123,7 @@ def _placed(held: ir.NumberType, field: t.Type, offset: int, value: ir.Expressio
 def _taken(
     held: ir.NumberType, word: ir.Expression, field: t.Type, offset: int, span: Span
 ) -> ir.Expression:
-    """Return a field of a word."""
+    """Return the field of a word that begins at bit `offset`, in the register of its own type."""
     bits = t.unsigned_of(field)
     part = _held(bits, span)
     low = _shifted(Opcode.SHR, held, word, offset)

@@ -1,7 +1,7 @@
 """Function bodies that wait for analysis, and the order in which they are analysed.
 
-The meaning of a body may depend on other bodies: on the exports of modules that they import, and on
-their loads of DSRs. Names tell this before the analysis.
+A body may depend on other bodies: on exports of modules that they import, and on their loads of
+DSRs. The names in a body show this before the analysis.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOADING: Final = ("load_to_dsr", "load_to_dsr_xdsr", "load_to_dsr_xdsr_sr")
 
 
 class _Unloaded(dict["ast.Statement", "tuple[ast.Name, ...]"]):
-    """Body → a use of each name that may be a DSR and that it does not load."""
+    """Body → one use of each possible DSR that it uses and does not load."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +40,7 @@ class PendingBody:
     _needs: list[Callable[[], bool]] | None = field(default=None, init=False)
 
     def waits(self) -> bool:
-        """Tell whether it names what another body may import or load yet."""
+        """Tell whether it uses an `extern` name or a DSR that another body has yet to provide."""
         if self._needs is None:
             self._needs = [*self._needed_exports(), *self._needed_loads()]
         try:
@@ -53,7 +53,7 @@ class PendingBody:
             yield partial(is_exported, self.module, declaration)
 
     def _needed_loads(self) -> Iterator[Callable[[], bool]]:
-        """Yield, for each DSR that the body uses and does not load, whether it was loaded."""
+        """Yield, for each DSR that the body uses and does not load, a test that it was loaded."""
         code = self.module.code
         known = code.kept(_Unloaded)
         if self.body not in known:  # PEs share the body
@@ -67,7 +67,7 @@ class PendingBody:
 
 
 def _unloaded(code: SourceCode, body: ast.Statement) -> Iterable[ast.Name]:
-    """Return a use of each name that may be a DSR and that a body does not load."""
+    """Return one use of each possible DSR that a body uses and does not load."""
     registers = {name for name, node in code.declarations.items() if _may_be_dsr(node)}
     if not registers:
         return ()

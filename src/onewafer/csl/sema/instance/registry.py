@@ -45,7 +45,7 @@ RuntimeHandler = Callable[[Site, "Analyzer", Sequence["Value"]], "Value"]
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """A builtin and what handles it."""
+    """A builtin: its argument counts, where it may be used, and its handlers."""
 
     name: str
     min_arguments: int
@@ -54,10 +54,10 @@ class Builtin:
     runtime: RuntimeHandler | None = None
     context: Where = Where.VALUE
     operands: frozenset[int] = frozenset()
-    """Arguments where a run-time variable stands for itself, not for its value."""
+    """Positions of arguments that take a run-time variable itself, not its value."""
     has_effect: bool = False
     is_recordable: bool = False
-    """True if its effect can be kept for later, see `grouping`."""
+    """True if a layout loop can record its effect and replay it, see `grouping`."""
     is_internal: bool = False
     """Only our own library modules may use it."""
 
@@ -107,7 +107,7 @@ def comptime_builtin(
     is_internal: bool = False,
     is_recordable: bool = False,
 ) -> Callable[[ComptimeHandler], ComptimeHandler]:
-    """Register what a builtin means while compiling."""
+    """Make the decorated function evaluate a builtin at compile time."""
 
     def register(handler: ComptimeHandler) -> ComptimeHandler:
         most = min_arguments if max_arguments is None else max_arguments
@@ -134,7 +134,7 @@ def runtime_builtin(
     operands: Sequence[int] = (),
     is_internal: bool = False,
 ) -> Callable[[RuntimeHandler], RuntimeHandler]:
-    """Register what a builtin means in run-time code."""
+    """Make the decorated function emit the run-time code of a builtin."""
 
     def register(handler: RuntimeHandler) -> RuntimeHandler:
         most = min_arguments if max_arguments is None else max_arguments

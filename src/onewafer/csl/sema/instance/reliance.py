@@ -1,4 +1,4 @@
-"""Properties that hold as far as is known, and the findings if one turns out not to hold."""
+"""Assumptions that later code may break, and the findings for when it does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Reliance:
-    """Something that is true unless a function that is analysed later says otherwise."""
+    """An assumption that holds unless a function that is analysed later breaks it."""
 
     is_broken: bool = False
     _complaints: list[Callable[[], None]] = field(
@@ -21,13 +21,13 @@ class Reliance:
     )
 
     def rely(self, fault: Fault, complain: Callable[[], None]) -> None:
-        """Fail if it no longer holds; if that is found later, `complain` then."""
+        """Fail if the assumption is broken; else call `complain` if it is broken later."""
         if self.is_broken:
             raise fault
         self._complaints.append(complain)
 
     def give_up(self) -> None:
-        """Report once, for all that relied on the property, that it does not hold."""
+        """Mark the assumption as broken, and call `complain` for each that relied on it."""
         self.is_broken = True
         for complain in self._complaints:
             complain()

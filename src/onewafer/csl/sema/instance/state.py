@@ -45,26 +45,26 @@ class Colors:
     streams: dict[int, tuple[ColorConfig, Span]] = field(
         default_factory=dict[int, "tuple[ColorConfig, Span]"]
     )
-    """Colors that the host sends or receives, and where the library said so."""
+    """Color that the host sends or receives → its route, and where the library set it."""
     filter_users: dict[int, Span] = field(default_factory=dict[int, "Span"])
-    """Colors whose filters the program names."""
+    """Color whose filter the program names → where it does."""
     commands: set[int] = field(default_factory=set[int])
-    """The color by which older programs let memcpy take commands of the host, if they name one."""
+    """The color of memcpy's host commands, if the program names one as older programs do."""
 
 
 @dataclass(slots=True)
 class ControlTables:
-    """Where the control tasks of each input queue begin."""
+    """The tables of control tasks, of which each input queue uses one."""
 
     span: Span | None = None
     """Where the program asks for a table of control tasks."""
     stride: int = 1
-    """Entries between the control tasks of a table id and those of the next one."""
+    """Number of entries per table."""
     ids: dict[int, int] = field(default_factory=dict[int, int])
-    """Table id by input queue; 0: none."""
+    """Input queue → table id; a queue that is absent has 0."""
 
     def offset(self, queue: int) -> int:
-        """Return from where the control tasks of an input queue are counted."""
+        """Return the id of the first control task in the table of an input queue."""
         return self.stride * self.ids.get(queue, 0)
 
 
@@ -85,24 +85,24 @@ class Fifos:
     """The FIFOs of a program."""
 
     requests: list[FifoRequest] = field(default_factory=list[FifoRequest])
-    """By number."""
+    """By number of the FIFO."""
     registers: dict[Dsr, tuple[int, Span]] = field(default_factory=dict["Dsr", "tuple[int, Span]"])
-    """Registers that FIFOs name: the number of the FIFO, and where."""
+    """Register that a FIFO names → number of the FIFO, and where it names it."""
     with_length: set[int] = field(default_factory=set[int])
     """Registers whose length the program sets."""
     findings: list[tuple[frozenset[int], Diagnostic]] = field(
         default_factory=list[tuple[frozenset[int], Diagnostic]]
     )
-    """Findings about operations that hold if none of their FIFOs has a length."""
+    """Findings that hold only if none of the FIFOs beside them has a length."""
 
 
 @dataclass(slots=True)
 class HeldDsd:
-    """The DSD that is meant by a DSR where the machine takes no register."""
+    """The DSD that stands for a DSR where the machine takes no register."""
 
     dsd: Dsd | Runtime | None = None
     is_one: Reliance = field(default_factory=Reliance)
-    """There is one such DSD, and it is known at compile time."""
+    """Holds while all loads are of one DSD that is known at compile time."""
 
 
 NO_IDS: Value = Struct((), ())
@@ -116,13 +116,13 @@ class DsrState:
     config: DsdConfig | None
     span: Span
     has_one_config: Reliance = field(default_factory=Reliance)
-    """All have the same settings, which operations take from here."""
+    """Holds while all loads have the same settings, which operations take from here."""
     is_always_async: Reliance = field(default_factory=Reliance)
-    """All say `.async = true`."""
+    """Holds while all loads say `.async = true`."""
     has_one_queue: Reliance = field(default_factory=Reliance)
-    """All DSDs of the fabric have one queue, from which operations take their microthread."""
+    """Holds while all fabric DSDs have one queue, from which operations take their microthread."""
     is_sometimes_memory: bool = False
-    """Some load is of no fabric DSD."""
+    """True if some load is not of a fabric DSD."""
     stepped: HeldDsd = field(default_factory=HeldDsd)
     """The DSD that `@map` iterates over, loaded with `.single_step`."""
     dropped: HeldDsd = field(default_factory=HeldDsd)
@@ -130,7 +130,7 @@ class DsrState:
     ut_id: Value | None = None
     """The microthread that it was loaded with."""
     ids: Value = NO_IDS
-    """The settings that only run time knows: ids in variables of the register."""
+    """Settings that only run time knows: ids, each in a variable that belongs to the register."""
 
     @property
     def is_of_fabric(self) -> bool:
@@ -155,14 +155,14 @@ class ExplicitDsrs:
     """The DSRs that a program names."""
 
     states: dict[DsrKey, DsrState] = field(default_factory=dict[DsrKey, DsrState])
-    """Knowledge about the DSRs that the program loads."""
+    """DSR → the known contents from all its loads so far."""
     never_async: defaultdict[DsrKey, Reliance] = field(
         default_factory=lambda: defaultdict[DsrKey, Reliance](Reliance)
     )
-    """No load says `.async = true`."""
+    """Holds while no load says `.async = true`."""
     loaded_ids: dict[tuple[t.Type, int, tuple[str, ...]], Variable] = field(
         default_factory=dict["tuple[t.Type, int, tuple[str, ...]]", Variable]
     )
-    """Ids of run time that they were loaded with, by kind, number and setting."""
+    """(Kind, number, setting) of a DSR → the variable with the run-time id it was loaded with."""
     loads: list[ir.LoadDsr] = field(default_factory=list[ir.LoadDsr])
-    """Loads of DSDs that are there from the start."""
+    """DSDs that registers hold when the program is loaded."""

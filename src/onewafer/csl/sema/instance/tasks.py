@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class Tasks:
-    """The tasks that are bound to ids, and how they begin."""
+    """The tasks that are bound to ids, and which of them start blocked or active."""
 
     def __init__(self, options: AnalysisOptions) -> None:
         self._options = options
         self.bindings: dict[tuple[TaskKind, int], Binding] = {}
         self.blocked: dict[int, None] = {}
-        """Channels that are blocked at first, and those that are not."""
+        """Channels that start blocked; `unblocked`: those that do not."""
         self.unblocked: dict[int, None] = {}
         self.active: dict[int, Span] = {}
-        """Local tasks that are active at first, and where it is said."""
+        """Local task that starts active → the place that says so."""
         self._of_function: dict[ast.Function, list[Binding]] = {}
 
     def bind(self, binding: Binding) -> None:
@@ -122,5 +122,5 @@ class Tasks:
 
 
 def id_number(value: Scalar, span: Span) -> int:
-    """Return the number of an id, which decides the program."""
+    """Return the number of an id, which has to be the same on all PEs of the instance."""
     return int(force(value, f"{value.type}", span))

@@ -55,7 +55,7 @@ def read_color_config(value: Value, span: Span) -> ColorConfig:
 
 
 def _routes(value: Value, span: Span) -> Mapping[str, Value]:
-    """Return the fields of `routes`; `.{}` leads from nowhere to nowhere."""
+    """Return the fields of `routes`; `.{}` has no directions."""
     if isinstance(value, Struct) and not value.fields:
         return dict.fromkeys(("rx", "tx"), Struct(None, ()))
     return read_fields(
@@ -76,7 +76,7 @@ def _is_number(value: Value) -> bool:
 
 
 def _sides(value: Value, what: str, span: Span) -> SwitchPosition:
-    """Return the directions of a number as `<directions>` makes it (SDK 2.10)."""
+    """Return the directions in a number that `<directions>` made (SDK 2.10)."""
     bits = conversions.forced_integer(value, span, what)
     if not 0 <= bits < 1 << 2 * _TRANSMIT_BITS:
         fail(
@@ -90,7 +90,7 @@ def _sides(value: Value, what: str, span: Span) -> SwitchPosition:
 
 
 def _swap_mask(routes: Mapping[str, Value], span: Span) -> int:
-    """Return the ports behind which the color is the other one of its pair."""
+    """Return a mask of the ports at which the color is swapped with the other one of its pair."""
     along_x = read_flag(routes, "color_swap_x", span)
     along_y = read_flag(routes, "color_swap_y", span)
     if along_x and along_y:
@@ -167,7 +167,7 @@ def _pop_mode(value: Value, span: Span) -> PopMode:
 
 
 def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition | None:
-    """Return the position that changes one side of the last one; None: it is not valid."""
+    """Return the last position with another `rx` or `tx`; None: `.invalid = true`."""
     if _is_number(value):
         return _numbered_position(value, last, span)
     fields = read_fields(value, "a switch position", span, known=("rx", "tx", "invalid"))
@@ -190,7 +190,7 @@ def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition 
 
 
 def _numbered_position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition | None:
-    """Return what the bits of a number change; 0 is no valid position."""
+    """Return the last position with the `rx` or `tx` of a number; None: the number is 0."""
     sides = _sides(value, "a switch position", span)
     if sides.rx and sides.tx:
         fail("type-mismatch", "a switch position changes either `rx` or `tx`, not both", span)
@@ -261,7 +261,7 @@ def _counter_filter(value: Value, span: Span) -> CounterFilter:
 
 
 def _sparse_filter(value: Value, span: Span) -> CounterFilter:
-    """Return a filter for one or two rounds; without `limit1` it holds nothing back."""
+    """Return a counter filter with up to two limits; without `limit1` it passes all wavelets."""
     fields = read_fields(value, "a sparse counter filter", span, known=("kind", *_SPARSE_FIELDS))
     has_limit = "limit1" in fields
     return CounterFilter(

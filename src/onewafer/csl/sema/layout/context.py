@@ -35,7 +35,7 @@ class TileCode:
     params: Value
     span: Span | None
     row: tuple[int, ...] = ()
-    """Sources of the tainted numbers in `params`; see `grouping`."""
+    """Loop iterations, from which the tainted numbers in `params` follow; see `grouping`."""
 
 
 class LayoutContext(Context):
@@ -51,7 +51,7 @@ class LayoutContext(Context):
         self.entry: TileCode | None = None
         """The file of the layout block, with its params."""
         self.runs_entry = False
-        """True if a PE runs it, too."""
+        """True if a PE runs the file of the layout block, too."""
         self.tiles: dict[tuple[int, int], TileCode | None] = {}
         self.exports: dict[str, Export] = {}
         self.export_spans: dict[str, Span] = {}
@@ -73,7 +73,7 @@ class LayoutContext(Context):
         return self._table
 
     def set_rectangle(self, width: int, height: int, span: Span | None) -> None:
-        """Fix the size of the program."""
+        """Set the size of the rectangle, once."""
         if self._table is not None:
             earlier = (Annotation(self._rectangle, "set here first"),) if self._rectangle else ()
             fail("duplicate-rectangle", "the rectangle is set twice", span, secondary=earlier)
@@ -132,7 +132,7 @@ class LayoutContext(Context):
             )
 
     def set_tile(self, x: int, y: int, tile: TileCode | None, span: Span) -> None:
-        """Say what PE (x, y) runs; None: nothing."""
+        """Assign code to PE (x, y), once; None: it has no code."""
         earlier = self._tile_spans.get((x, y))
         if earlier is not None:
             fail(
@@ -147,7 +147,7 @@ class LayoutContext(Context):
             self.runs_entry = True
 
     def set_own_tile(self, x: int, y: int, span: Span) -> None:
-        """Let PE (x, y) run the file of the layout block; nothing if that has no code for a PE."""
+        """Assign the layout block's file to PE (x, y); no code if it has no `comptime` block."""
         entry = self.entry
         assert entry is not None
         has_code = bool(self.session.source_code(entry.file).comptime_blocks)
@@ -214,7 +214,7 @@ class LayoutContext(Context):
             )
 
     def set_stream(self, x: int, y: int, color: int, config: ColorConfig, span: Span) -> None:
-        """Connect one color of one router with the host."""
+        """Connect one color of one router with the host; report it if the color has a route."""
         own = self.table.span_at(x, y, color)
         if own is None:
             self.set_color_config(x, y, color, config, span)
@@ -248,4 +248,4 @@ class LayoutContext(Context):
 
 
 NO_PARAMS: Value = Struct(None, ())
-"""The absence of params."""
+"""Params of a file that is given none."""
