@@ -1,4 +1,4 @@
-"""The face of semantic analysis: from files and options to the typed program."""
+"""The entry point of semantic analysis: from files and options to the typed program."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 _PYTHON_CALLS: Final = 6_000
-"""Depth of nested Python calls: a comptime call takes about twenty, and `MAX_CALL_DEPTH` nest."""
+"""Python's recursion limit: a comptime call takes about twenty, and `MAX_CALL_DEPTH` nest."""
 
 
 @contextmanager
 def _deep_recursion() -> Generator[None]:
-    """Raise Python's recursion limit for nested closures."""
+    """Raise Python's recursion limit to `_PYTHON_CALLS` for nested closures."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _PYTHON_CALLS))
     try:

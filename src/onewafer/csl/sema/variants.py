@@ -2,7 +2,7 @@
 
 In: the instances of a layout, each with the params of its PEs. Out: the same instances with names
 like `pe.csl (is_first=true)`. Only as many params are named as tell the instances of a file apart.
-One that differs among the PEs of an instance has its least and greatest value in the name, if the
+A param that differs among the PEs of an instance is named by its least and greatest value, if the
 name needs it.
 """
 
@@ -30,14 +30,14 @@ class Variant:
 
     instance: ir.InstanceIr
     deciding: tuple[str, ...]
-    """Paths of the params that its decisions read."""
+    """Paths of the params that decide between it and other instances."""
     columns: Mapping[str, tuple[int, t.Type]]
     """Path of a param → its place in the rows, and its type."""
     rows: Sequence[tuple[Number, ...]]
     """The params of its PEs."""
 
     def value(self, path: str) -> str:
-        """Return the value of a param on all PEs, or its range; empty: it has none that tells."""
+        """Return a param's value on all PEs, or its range as digits; else an empty string."""
         if path not in self.columns:
             return ""
         place, type_ = self.columns[path]
@@ -50,7 +50,7 @@ class Variant:
 
 
 def name_variants(variants: Sequence[Variant]) -> list[ir.InstanceIr]:
-    """Return instances with the names of their files, and of params where a file has several."""
+    """Return instances named by their files, and by params where a file has several."""
     of_path: dict[str, list[Variant]] = {}
     for variant in variants:
         of_path.setdefault(variant.instance.path, []).append(variant)
@@ -67,9 +67,9 @@ def name_variants(variants: Sequence[Variant]) -> list[ir.InstanceIr]:
 
 
 def _telling_params(variants: Sequence[Variant]) -> list[str]:
-    """Return params that tell variants apart: those of decisions, else those of structs.
+    """Return as few params as tell variants apart: of decisions, else `bool`s, else any.
 
-    Structs of another form make another variant, without a decision: truth values tell them first.
+    Structs of different forms make variants without a decision, hence the other params.
     """
     deciding = dict.fromkeys(path for variant in variants for path in variant.deciding)
     known = {path: type_ for one in variants for path, (_, type_) in one.columns.items()}

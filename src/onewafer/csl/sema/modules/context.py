@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 MAX_MODULES = 1_000
-"""Modules of the layout program, and of one instance."""
+"""Limit of the modules of the layout program, and of each instance."""
 
 
 class Context:
@@ -43,11 +43,11 @@ class Context:
         self._pending: list[tuple[Module, Chain]] = []
         self._prefixes: dict[str, int] = {}
         self._exported: dict[str, Span] = {}
-        """Where variables are exported, by symbol."""
+        """Symbol → the place that exports a variable under it."""
         self.modules: list[Module] = []
-        """All that have been made so far, in this order."""
+        """The modules made so far, in order."""
         self._library: dict[str, Module] = {}
-        """Modules that are there for what the language has, by path."""
+        """Path → library module that the language itself needs, not imported by the program."""
         self._num_modules = 0
 
     @property
@@ -64,19 +64,19 @@ class Context:
         return f"give it one where the module is imported: `.{{ .{name} = … }}`"
 
     def describe_param(self, module: Module, name: str) -> str:
-        """Return what to call the value of a param, as the command line gave it if it did."""
+        """Return a name for the value of a param in messages: its option, if one gave it."""
         given = self._given(module, name)
         return f"the value of param `{name}`" if given is None else f"the value of `{given}`"
 
     def explain_param(self, module: Module, name: str, type_: Type, fault: Fault) -> None:
-        """Let a value that does not fit its param be told in the words of the command line."""
+        """Rewrite the fault of a misfit value as advice on the option that gave the value."""
         given = self._given(module, name)
         found = fault.diagnostic
         if given is not None and found is not None:
             fault.diagnostic = replace(found, message=given.misfit(type_), help=given.advice(type_))
 
     def _given(self, module: Module, name: str) -> GivenParam | None:
-        """Return the option that gave a param of the entry its value, None: none did."""
+        """Return the option that gave a param of the entry file its value; None: none did."""
         options = self.session.options
         for option, given in (("params", options.params), ("colors", options.colors)):
             if self._is_entry(module) and name in given:
@@ -145,9 +145,9 @@ class Context:
         return bound
 
     def _name_of(self, importer: Module, path: str) -> str:
-        """Return the prefix of a module's symbols: the constant that it is the value of.
+        """Return the prefix of a module's symbols, numbered if it is taken.
 
-        Any other module has the name of its file. Names that are taken are numbered.
+        It is the name of the constant that holds the module, else the name of the file.
         """
         stem = posixpath.basename(path.strip("<>")).removesuffix(".csl")
         name = importer.qualify(importer.defining or stem)
@@ -157,8 +157,8 @@ class Context:
     def note_exported(self, module: Module, symbol: str, span: Span) -> None:
         """Note the symbol of an exported variable, or fail if another one has it.
 
-        Of a file that is imported twice the other one is its own. Of the library it is the imports
-        that a program can change.
+        A file that is imported twice clashes with itself. A clash in the library is reported where
+        the program imports it.
         """
         is_library = module.code.is_library
         chain = self.reports.chain
@@ -197,7 +197,7 @@ class Context:
                 return declaration.storage is ast.Storage.EXPORT
 
     def use_root(self, value: Value) -> None:
-        """Do what reading a root global entails; nothing for most values."""
+        """Act on the value of a root global; the layout program has nothing to do."""
 
     def run_pending(self) -> None:
         """Run the roots of all modules imported so far and of those they import."""

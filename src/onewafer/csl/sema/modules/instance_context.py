@@ -30,7 +30,7 @@ class InstanceContext(Context):
         return self.instance.has_read_program
 
     def is_root(self, declaration: ast.Variable) -> bool:
-        """Tell that also of a FIFO that may be used by the names of its registers."""
+        """Tell whether a global is analysed even if unused: so are FIFOs that name registers."""
         match declaration.initializer:
             case ast.BuiltinCall(
                 name="allocate_fifo", arguments=[_, ast.StructLiteral(fields=fields)]
@@ -42,7 +42,7 @@ class InstanceContext(Context):
                 return super().is_root(declaration)
 
     def use_root(self, value: Value) -> None:
-        """Keep exported variables."""
+        """Mark the global of an exported variable, which makes it part of the program."""
         match value:
             case Variable():
                 self.instance.storage(value).is_exported = True

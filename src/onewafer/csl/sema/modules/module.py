@@ -52,7 +52,7 @@ _PREDECLARED: Final[Mapping[str, Value]] = {
 
 
 class _Expressions(dict[ast.Expression, Evaluate]):
-    """The top-level expressions of a file, as far as they are compiled."""
+    """Compiled top-level expressions of a file."""
 
 
 class Owner(Program, Protocol):
@@ -65,11 +65,11 @@ class Owner(Program, Protocol):
         ...
 
     def describe_param(self, module: Module, name: str) -> str:
-        """Return what to call the value of a param, as the command line gave it if it did."""
+        """Return a name for the value of a param in messages: its option, if one gave it."""
         ...
 
     def explain_param(self, module: Module, name: str, type_: t.Type, fault: Fault) -> None:
-        """Let a value that does not fit its param be told in the words of the command line."""
+        """Rewrite the fault of a misfit value as advice on the option that gave the value."""
         ...
 
     def note_exported(self, module: Module, symbol: str, span: Span) -> None:
@@ -95,7 +95,7 @@ class ModuleInstance:
         self.name = name
         """Prefix of the symbols; empty for the entry of a program."""
         self.importer = importer
-        """Who imported it; None for the entry of a program."""
+        """The module that imported it; None for the entry of a program."""
         self._values: dict[str, Value] = {}
         self._variables: dict[str, Variable] = {}
         self._early: dict[str, Variable] = {}
@@ -108,7 +108,7 @@ class ModuleInstance:
 
     @property
     def memo_key(self) -> object:
-        """Equal for modules whose pure functions compute the same; the module itself if unsure."""
+        """A key that is equal for modules whose pure functions give equal results."""
         return self if self.context.has_read_program else self._key_by_params
 
     @cached_property
@@ -176,12 +176,12 @@ class ModuleInstance:
         return value.value
 
     def read(self, name: str, span: Span) -> Value:
-        """Return the value of a top-level name; a run-time variable as itself (`Variable`)."""
+        """Return the value of a top-level name; of a run-time variable, its `Variable`."""
         value = self._values.get(name)
         return value if value is not None else self._resolve(name, span)
 
     def read_pointee(self, name: str, span: Span) -> Value:
-        """Return what a pointer leads to: a name alone for a struct type that is being made."""
+        """Return the target of a pointer type; for a struct type being made, a stand-in by name."""
         node = _struct_of(self.code.declarations.get(name)) if name in self._active else None
         if node is None:
             return self.read(name, span)
@@ -255,16 +255,16 @@ class ModuleInstance:
                 return self._variable(declaration)
 
     def read_lvalue(self, name: str, span: Span) -> Value:
-        """Return what a top-level name stands for where an address in it is taken."""
+        """Return the value of a top-level name of which an address is taken."""
         early = self.early_lvalue(name)
         if early is None or not isinstance(early.type, t.StructType | t.ArrayType):
             return self.read(name, span)
         return whole(early, span)
 
     def early_lvalue(self, name: str) -> Variable | None:
-        """Return the variable of a name whose value is being found, and needs its address.
+        """Return the variable of a name whose own initial value takes its address.
 
-        None: the value has been found, or its type does not stand in front of it.
+        None: the value is known already, or its type is not written in the declaration.
         """
         declaration = self.code.declarations.get(name)
         if name not in self._active or not isinstance(declaration, ast.Variable):
@@ -331,7 +331,7 @@ class ModuleInstance:
         return variable
 
     def read_in_memory(self, declaration: ast.Variable, span: Span) -> Value:
-        """Return the value of a global; of an exported constant its place in memory."""
+        """Return the value of a global; of an exported constant, its variable in memory."""
         value = self.read(declaration.name, span)
         if declaration.storage is not ast.Storage.EXPORT or not declaration.is_const:
             return value
@@ -401,7 +401,7 @@ class ModuleInstance:
         return made if early is None else _become(early, made)
 
     def materialize(self, name: str, span: Span) -> Variable:
-        """Return the variable of a top-level name, giving a constant a place in memory."""
+        """Return the variable of a top-level name; a constant gets one."""
         value = self.read(name, span)
         if isinstance(value, Variable):
             return value
@@ -459,7 +459,7 @@ class ModuleInstance:
 
 
 def _parts(type_: t.Type) -> list[t.Type]:
-    """Return the types of the values in memory, arrays apart from structs."""
+    """Return the types in a variable: those of the fields of its structs, or its own."""
     element = t.element(type_)
     is_plain = not isinstance(element, t.StructType)
     return [type_] if is_plain else [part for _, part in t.leaves(element)]
@@ -470,7 +470,7 @@ def _has_size(type_: t.Type) -> bool:
 
 
 def _written_type(node: ast.Expression | None) -> ast.Expression | None:
-    """Return the type that an expression begins with; None: it begins with no type."""
+    """Return the type written in a literal such as `T{ … }`; None: it is another expression."""
     match node:
         case ast.TypedStruct(type=type_) | ast.ArrayLiteral(type=type_):
             return type_
@@ -479,14 +479,14 @@ def _written_type(node: ast.Expression | None) -> ast.Expression | None:
 
 
 def _become(early: Variable, made: Variable) -> Variable:
-    """Complete a variable that pointers already refer to."""
+    """Copy the fields of `made` into `early`, to which pointers already refer."""
     for field in fields(made):
         setattr(early, field.name, getattr(made, field.name))
     return early
 
 
 def _struct_of(declaration: ast.TopDeclaration | None) -> ast.StructType | None:
-    """Return the `struct { … }` whose type a declaration names; None: it is something else."""
+    """Return the `struct { … }` that a constant is declared as; None: it is something else."""
     match declaration:
         case ast.Variable(is_const=True, initializer=ast.StructType() as node):
             return node
@@ -495,7 +495,7 @@ def _struct_of(declaration: ast.TopDeclaration | None) -> ast.StructType | None:
 
 
 def _way_out(declaration: ast.TopDeclaration) -> str:
-    """Return what to write where a global depends on itself."""
+    """Return the advice for a global whose value depends on itself."""
     match declaration:
         case ast.Variable(name=name, initializer=ast.StructType()):
             return f"a struct refers to another of its type by a pointer, `*{name}`, or an index"
@@ -511,7 +511,7 @@ def _way_out(declaration: ast.TopDeclaration) -> str:
 
 
 def _check_known(value: Value, span: Span) -> None:
-    """Fail if a part of an initial value is what some variable holds at run time."""
+    """Fail if a part of an initial value is the content of a run-time variable."""
     match value:
         case Struct(_, parts) | Array(_, parts):
             # `@zeros` and `@constants` repeat one element as often as the array is long.

@@ -1,4 +1,4 @@
-"""Tensor access expressions: from `base + coefficients · induction variables` in syntax to terms.
+"""Tensor access expressions: affine index expressions, taken apart into terms.
 
 Shared by comptime and run-time evaluation: syntax is expanded to a sum of products here, each
 product naming at most one induction variable; the evaluators evaluate the constant factors.

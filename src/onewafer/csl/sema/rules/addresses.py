@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def address_of_global(module: Module, name: str, span: Span) -> Value:
-    """Return `&name` of a top-level declaration; a function is its own address."""
+    """Return `&name` of a top-level declaration; a function stands for its address."""
     early = module.early_lvalue(name)
     if early is not None:
         return address_of_variable(early)
@@ -70,7 +70,7 @@ def address_of_member(base: Value, name: str, span: Span) -> Value:
 def _address_in_packed(
     base: Variable, type_: t.PackedType, name: str, span: Span
 ) -> Pointer | Runtime:
-    """Return the address of a variant of an `extern union`; other fields may lie between bytes."""
+    """Return the address of a variant of an `extern union`; fail for any other packed field."""
     field, _ = packed.field_of(type_, name, span)
     if type_.qualifier == "packed":
         _no_address(type_, span)
@@ -133,7 +133,7 @@ def known_at(pointer: Value, span: Span) -> Value:
 
 
 def pointed_at(pointer: Value, span: Span) -> Value:
-    """Return `pointer.*` where a variable stands for itself: the variable."""
+    """Return `pointer.*` as an operand: the variable itself, or a known constant."""
     match pointer:
         case Pointer(t.PointerType(_, _, True)):
             return known_at(pointer, span)  # refuses it

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def how_to_vary(type_: t.Type) -> str:
-    """Return the advice for a variable of a type that only exists at compile time."""
+    """Return the advice for a variable whose type exists at compile time only."""
     if type_ is t.RANGE:
         return "keep its bounds in variables, and write `@range(T, start, stop, step)` in the `for`"
     if isinstance(type_, t.StructType):
@@ -23,7 +23,7 @@ def how_to_vary(type_: t.Type) -> str:
 
 
 def check_width_for_host(type_: t.Type, span: Span) -> None:
-    """Fail if an exported variable has integers that fill no bytes."""
+    """Fail if an exported variable has integers whose width is not a whole number of bytes."""
     if any(t.is_narrow(t.element(leaf)) for _, leaf in t.leaves(t.element(type_))):
         fail(
             "type-mismatch",
@@ -34,7 +34,7 @@ def check_width_for_host(type_: t.Type, span: Span) -> None:
 
 
 def alignment(value: Value, span: Span) -> int:
-    """Return the bytes of an `align(…)`, or fail."""
+    """Return the number of bytes in `align(…)`, or fail."""
     number = conversions.forced_integer(value, span, "alignment")
     if number < 1 or number & (number - 1):
         fail(
@@ -47,7 +47,7 @@ def alignment(value: Value, span: Span) -> int:
 
 
 def check_unlinked(declaration: ast.Variable) -> None:
-    """Fail if a local variable asks for what only globals have."""
+    """Fail if a local variable has an attribute that is for globals."""
     for name, node in (
         ("linksection", declaration.link_section),
         ("linkname", declaration.link_name),

@@ -1,4 +1,4 @@
-"""Choices: what `if` and `switch` ask of their values and arms."""
+"""Rules and faults of `if` and `switch`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def no_arm(value: Value, span: Span) -> NoReturn:
 
 
 def no_arm_for(value: str, span: Span) -> NoReturn:
-    """Fail because no arm of a `switch` that is a value is for one of run time."""
+    """Fail because a `switch` that gives a value has no arm for a possible run-time value."""
     fail(
         "missing-else",
         f"no arm of this `switch` covers {value}, for which it would have no value",
@@ -53,7 +53,7 @@ def no_arm_for(value: str, span: Span) -> NoReturn:
 
 
 def taken_value(value: Value, span: Span, first: Span) -> Fault:
-    """Return the warning that an arm of a `switch` is never taken for a value."""
+    """Return the warning that an earlier arm of a `switch` takes the same value."""
     finding = Diagnostic(
         "unreachable-arm",
         f"{show(value)} has an earlier arm, so this one is never taken for it",

@@ -1,4 +1,4 @@
-"""Arrays, enums and structs that a program makes, types and literals, for both evaluators."""
+"""Array, enum and struct types, and their literals, for both evaluators."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 MAX_ELEMENTS = 1 << 24
-"""Elements of one array, or fields of all its structs, at compile time.
+"""Limit of the elements of one array, or of the fields of all its structs, at compile time.
 
 It keeps a mistaken length from filling memory.
 """
 MAX_FIELDS = 1 << 12
-"""Fields of one struct, those of structs in it included: each is looked at apart."""
+"""Limit of the fields of one struct, those of nested structs included."""
 
 
 def check_distinct(fields: Sequence[ast.StructField]) -> None:
@@ -187,7 +187,7 @@ def array_literal(
     *,
     coerce: Callable[[Value, t.Type, Span, str], Value] = conversions.coerce,
 ) -> Array:
-    """Return `type{ elements }`; elements may be run-time values, if `coerce` takes them."""
+    """Return `type{ elements }`, each element converted by `coerce`."""
     assert isinstance(type_, t.ArrayType)
     if len(elements) != type_.num_elements:
         fail(

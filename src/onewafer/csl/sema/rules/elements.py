@@ -1,4 +1,4 @@
-"""Elements of arrays and tuples, and of what a pointer leads to."""
+"""Elements of arrays and tuples, and of the targets of pointers."""
 
 from __future__ import annotations
 

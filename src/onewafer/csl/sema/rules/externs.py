@@ -1,4 +1,4 @@
-"""`extern` declarations: what another module of the PE program exports under their symbol."""
+"""`extern` declarations, resolved to what another module of the PE program exports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Shared = ast.Variable | ast.Function
 
 
 def named_externs(module: Module, body: ast.Statement) -> Iterator[Shared]:
-    """Yield the `extern` declarations that a body names, by spelling."""
+    """Yield the `extern` declarations whose names occur in a body."""
     declared = {
         name: declaration
         for name, declaration in module.code.declarations.items()
@@ -33,12 +33,12 @@ def named_externs(module: Module, body: ast.Statement) -> Iterator[Shared]:
 
 
 def is_exported(module: Module, declaration: Shared) -> bool:
-    """Tell whether a module that is imported by now exports what a declaration names."""
+    """Tell whether a module imported so far exports the symbol of an `extern` declaration."""
     return bool(_exports(module, declaration))
 
 
 def find_variable(module: Module, declaration: ast.Variable) -> Value:
-    """Return the variable that an `extern` one names, or fail."""
+    """Return the exported variable that an `extern` declaration names, or fail."""
     if declaration.initializer is not None:
         fail(
             "type-mismatch",
@@ -68,7 +68,7 @@ def find_variable(module: Module, declaration: ast.Variable) -> Value:
 
 
 def find_function(module: Module, declaration: ast.Function) -> FunctionValue:
-    """Return the function that an `extern` one names, or fail."""
+    """Return the exported function that an `extern` declaration names, or fail."""
     _check_parameters(module, declaration)
     owner, exported = _exported_as(module, declaration)
     if not isinstance(exported, ast.Function):
@@ -80,7 +80,7 @@ def find_function(module: Module, declaration: ast.Function) -> FunctionValue:
 
 
 def _check_parameters(module: Module, declaration: ast.Function) -> None:
-    """Fail unless a function can be called without knowing more than its type."""
+    """Fail if an `extern` function has compile-time parameters or results."""
     wanted, half = module.function_type(declaration), module.session.half
     for parameter, type_ in zip(declaration.parameters, wanted.parameters, strict=True):
         if parameter.is_comptime or type_ is None or t.is_comptime_only(type_, half):
@@ -101,7 +101,7 @@ def _check_parameters(module: Module, declaration: ast.Function) -> None:
 
 
 def _exported_as(module: Module, declaration: Shared) -> tuple[Module, Shared]:
-    """Return what the program exports under the symbol of a declaration, and its module."""
+    """Return the one export under the symbol of a declaration, and its module, or fail."""
     symbol, span = module.external_name(declaration), declaration.name_span
     found = _exports(module, declaration)
     if len(found) == 1:
@@ -122,7 +122,7 @@ def _exported_as(module: Module, declaration: Shared) -> tuple[Module, Shared]:
 
 
 def _refuse_missing(module: Module, declaration: Shared, what: str) -> NoReturn:
-    """Fail because no module of the program exports what a declaration means."""
+    """Fail because no module of the program exports the symbol of a declaration."""
     symbol = module.external_name(declaration)
     private = [pair[1] for pair in _known_as(module, symbol) if pair[1] is not declaration]
     late = _late_imports(module)
@@ -146,7 +146,7 @@ def _refuse_missing(module: Module, declaration: Shared, what: str) -> NoReturn:
 
 
 def _late_imports(module: Module) -> list[Span]:
-    """Return the imports in functions of a file whose modules are no part of the program yet."""
+    """Return the imports in a file's functions that have not been carried out yet."""
     known = {owner.path for owner in module.context.modules}
     found: list[Span] = []
     for function in module.code.declarations.values():
@@ -163,13 +163,13 @@ def _late_imports(module: Module) -> list[Span]:
 
 
 def _exports(module: Module, declaration: Shared) -> list[tuple[Module, Shared]]:
-    """Return what the program exports under the symbol of a declaration."""
+    """Return all exports of the program under the symbol of a declaration."""
     known = _known_as(module, module.external_name(declaration))
     return [pair for pair in known if pair[1].storage is ast.Storage.EXPORT]
 
 
 def _known_as(module: Module, symbol: str) -> list[tuple[Module, Shared]]:
-    """Return the declarations of the program with a symbol, other than `extern` ones."""
+    """Return the declarations with a symbol in all modules, except `extern` ones."""
     return [
         (owner, declaration)
         for owner in module.context.modules
@@ -194,7 +194,7 @@ def _refuse_another(declaration: Shared, exported: Shared, found: str, wanted: s
 
 
 def _retyped(value: Value, type_: t.Type, span: Span) -> Value | None:
-    """Return a variable with the struct types of another module; None: their fields differ."""
+    """Return a variable seen as `type_`, a struct of another module; None: the fields differ."""
     if type_of(value) == type_:
         return value
     if not _is_alike(type_of(value), type_):
@@ -211,7 +211,7 @@ def _retyped(value: Value, type_: t.Type, span: Span) -> Value | None:
 
 
 def _is_alike(one: t.Type, other: t.Type) -> bool:
-    """Tell whether two types differ at most in the `struct` expression that made them."""
+    """Tell whether two types are equal but for the `struct` expressions that made them."""
     match one, other:
         case t.StructType(), t.StructType():
             is_same = (one.names, one.is_union) == (other.names, other.is_union)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_rank(dimensions: Sequence[int], rank: int, span: Span, what: str) -> None:
-    """Fail unless there is one index a dimension."""
+    """Fail unless there is one index per dimension."""
     if len(dimensions) != rank:
         fail(
             "type-mismatch",
@@ -57,7 +57,7 @@ def outside(index: Number, what: str, size: int) -> str:
 
 
 def plain(op: BinaryOperator, left: Value, right: Value, span: Span) -> Scalar:
-    """Compute on integers of any type as unbounded ones."""
+    """Compute `left op right` on integers of any type, without overflow."""
     a, b = (
         Scalar(t.COMPTIME_INT, v.value, v.taint)
         for v in (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def labelled(
     labels: list[tuple[str, bool]], label: str | None, span: Span, *, is_loop: bool
 ) -> Generator[None]:
-    """Make a label known inside of its block or loop."""
+    """Put a label in scope for its block or loop."""
     if label is None:
         yield
         return
@@ -34,7 +34,7 @@ def labelled(
 def check_label(
     label: str, labels: Sequence[tuple[str, bool]], span: Span, *, is_loop: bool
 ) -> None:
-    """Fail unless a jump to a label has somewhere to go."""
+    """Fail unless the label of a jump is in scope, and is a loop's if `is_loop`."""
     known = dict(labels)
     if label not in known:
         fail(

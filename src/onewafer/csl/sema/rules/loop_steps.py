@@ -25,7 +25,7 @@ ACCESS_FIELDS = ("base_address", "offset", "stride", "extent")
 def access_struct(
     base: Value, offset: Value, steps: Sequence[Value], extents: Sequence[Value]
 ) -> Struct:
-    """Return the value of a tensor access expression, its numbers of the types of DSD fields."""
+    """Return the value of a tensor access expression; its numbers get the types of DSD fields."""
     is_single = len(steps) == 1
     of_steps = tuple(_sized(step, *((t.I8, t.I16) if is_single else (t.I16,))) for step in steps)
     of_extents = tuple(_sized(extent, t.U16) for extent in extents)
@@ -34,7 +34,7 @@ def access_struct(
 
 
 def _sized(value: Value, *types: t.IntegerType) -> Value:
-    """Return a number of the first type that has it; what differs between PEs stays as it is."""
+    """Return a number in the first type that holds it; a tainted one stays as it is."""
     if not isinstance(value, Scalar) or value.taint or not t.is_integer(value.type):
         return value
     number = int(value.value)
@@ -42,7 +42,7 @@ def _sized(value: Value, *types: t.IntegerType) -> Value:
 
 
 def with_offset(access: Struct, offset: Value) -> Struct:
-    """Return `access` from another element on."""
+    """Return `access` with another `.offset`."""
     base, _, *loops = access.fields
     return access.with_fields((base, offset, *loops))
 

@@ -1,4 +1,4 @@
-"""Loops and calls: what they cannot go over, and cannot call."""
+"""Faults of loops and calls: ranges, and values that cannot be iterated or called."""
 
 from __future__ import annotations
 

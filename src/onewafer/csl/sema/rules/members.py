@@ -34,7 +34,7 @@ def expect_type(value: Value, span: Span) -> t.Type:
 
 
 def member(base: Value, name: str, span: Span) -> Value:
-    """Return `base.name`; a module's run-time variable is returned as itself."""
+    """Return `base.name`; of a module's run-time variable, its `Variable`."""
     match base:
         case Struct():
             value = base.get(name)
@@ -80,7 +80,7 @@ def _not_active(base: Struct, name: str, span: Span) -> NoReturn:
 
 
 def _way_to(name: str, type_: t.Type) -> str:
-    """Return what leads to a field that a value of a type does not have."""
+    """Return the advice for a field that a type lacks, if another expression has it."""
     match type_:
         case t.PointerType(t.PackedType(names) | t.StructType(names), _, False) if names:
             return f"the pointer leads to it: `p.*.{name}`" if name in names else ""
@@ -95,10 +95,10 @@ CHANGING_BUILTINS: Final = {
     "extent": "@set_dsd_length",
     "length": "@set_dsd_length",
 }
-"""Part of a DSD → the builtin that returns a DSD with another value of it."""
+"""Field of a DSD → the builtin that returns a DSD with another value of the field."""
 
 
 def _how_to_change(name: str) -> str:
-    """Return what to write where a part of a DSD is assigned to."""
+    """Return the advice for an assignment to a field of a DSD."""
     builtin = CHANGING_BUILTINS.get(name)
     return f"make another DSD of it: `{builtin}(dsd, …)`" if builtin else ""

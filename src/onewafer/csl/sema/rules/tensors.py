@@ -27,7 +27,7 @@ def tensor_access(
     count: int,
     span: Span,
 ) -> Struct:
-    """Combine the evaluated terms of every index to one row-major access, a struct."""
+    """Combine the terms of every index into the struct of one row-major access."""
     pointer = type_of(base)
     if not isinstance(pointer, t.PointerType):
         fail("type-mismatch", f"a value of type `{pointer}` cannot be indexed", span)

@@ -1,4 +1,4 @@
-"""The shared state of one analysis, and the numbers and ids that every stage asks it for."""
+"""The shared state of one analysis, with its numbers, options and checks of reserved ids."""
 
 from onewafer.csl.sema.session.session import (
     LIBRARIES,

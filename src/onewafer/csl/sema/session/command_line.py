@@ -1,4 +1,4 @@
-"""Mistakes in params of the command line, in the words of a command line."""
+"""Faults of params given on the command line, told as advice on its options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onewafer.terminal import cut
 
 @dataclass(frozen=True, slots=True)
 class GivenParam:
-    """One of `--params` or `--colors`, as it was written."""
+    """One value of `--params` or `--colors`, as written."""
 
     option: str
     name: str
@@ -25,7 +25,7 @@ class GivenParam:
         return str(GivenParam("params", self.name, written))
 
     def misfit(self, type_: t.Type) -> str:
-        """Return the mistake for a param of a type."""
+        """Return the message that the value does not fit a param of a type."""
         what = f"the value of `{self}`"
         if self.option == "colors":
             return f"{what} is a color, and the param is of type `{type_}`"

@@ -1,4 +1,4 @@
-"""The interfaces between stages of the analysis where an import would lead back to them."""
+"""Interfaces between stages of the analysis that would else import each other."""
 
 from __future__ import annotations
 

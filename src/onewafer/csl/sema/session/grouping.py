@@ -39,20 +39,20 @@ LEAST_ITERATIONS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class _Patience:
-    """When grouping must have paid off: after `num_groups`, with `num_members` each."""
+    """Grouping stops if the first `num_groups` have fewer than `least_members` on average."""
 
     num_groups: int
     least_members: int
 
     def is_over(self, num_groups: int, num_members: int) -> bool:
-        """Tell whether the groups have too few members together."""
+        """Tell whether there are too few members for that many groups."""
         return num_groups >= self.num_groups and num_members < self.least_members * num_groups
 
 
 _PATIENCE: Final = _Patience(16, 4)
 _LITTLE_PATIENCE: Final = _Patience(3, 16)
-"""For a loop inside another one: recording takes about 16 times as long as running it plainly,
-since results of functions are not remembered meanwhile."""
+"""For a loop with an inner loop that ran plainly: recording takes some 16 times as long as plain
+running, since results of functions are not remembered meanwhile."""
 
 
 class CannotGroup(Exception):  # noqa: N818 - no error: the loop is run in the other way
@@ -91,10 +91,10 @@ class LoopRecord:
 
 @dataclass(slots=True)
 class Group:
-    """Iterations of one loop that do the same."""
+    """Iterations of one loop with the same effects and decisions."""
 
     depth: int
-    """How many loops are around it: where its own number is in a row."""
+    """Number of enclosing loops, which is the index of its own iteration in a row."""
     steps: list[Effect | LoopRecord]
     decisions: list[Decision]
     """Its own decisions, without those of nested loops."""
@@ -115,7 +115,7 @@ class Group:
         return True
 
     def all_agree(self, prefix: Row, changed: int) -> bool:
-        """Tell whether all members agree for another iteration of a loop around this one."""
+        """Tell whether all members agree when loop `changed`, around this one, is at `prefix`."""
         mine = str(self.depth)
         relevant = [d for d in self.decisions if str(changed) in d.params]
         row = (*prefix, self.members[0])
@@ -155,11 +155,11 @@ class Recorder:
         self._row: Row = ()
         self._steps: list[Effect | LoopRecord] = []
         self._calls: list[tuple[Span, str]] = []
-        """Functions that the body is in, outermost first: a finding at replay names them."""
+        """The calls around the effect being recorded, outermost first, for findings at replay."""
         self.num_enclosing = 1
-        """Iterations that the loops being recorded have together."""
+        """Product of the iterations of the loops being recorded."""
         self.num_plain_loops = 0
-        """How often a loop inside was run plainly instead."""
+        """Number of inner loops that were run plainly instead."""
 
     @property
     def state(self) -> State:
@@ -175,7 +175,7 @@ class Recorder:
 
     @contextmanager
     def calling(self, span: Span, label: str) -> Generator[None]:
-        """Record a call of the body; `label` says at `span` that it is one."""
+        """Note a call in the body, of which findings say `label` at `span`."""
         self._calls.append((span, label))
         try:
             yield
@@ -187,12 +187,12 @@ class Recorder:
         self._steps.append(_called_from(self._calls[::-1], effect) if self._calls else effect)
 
     def taint(self, compute: Callable[[int], int]) -> Taint:
-        """Return the taint of a number that the innermost loop's iteration gives."""
+        """Return the taint of a number that follows from the innermost loop's iteration."""
         depth = len(self._row) - 1
         return Taint(lambda row: compute(int(row[depth])), (str(depth),), self._decisions)
 
     def record(self, num_iterations: int, body: Callable[[int], None]) -> LoopRecord:
-        """Record a loop; `body(number)` runs an iteration, whose values it may `taint`."""
+        """Record a loop; `body(number)` runs one iteration and taints values by its number."""
         loop = LoopRecord(num_iterations, group_of=[None] * num_iterations)
         remaining = list(range(num_iterations))
         self.num_enclosing *= num_iterations
@@ -230,7 +230,7 @@ class Recorder:
 
 
 def _called_from(locations: Sequence[tuple[Span, str]], effect: Effect) -> Effect:
-    """Return the effect with these locations in its faults, innermost first, as in a plain call."""
+    """Return the effect with these call locations, innermost first, added to its faults."""
 
     def carry_out(row: Row) -> None:
         try:
@@ -244,7 +244,7 @@ def _called_from(locations: Sequence[tuple[Span, str]], effect: Effect) -> Effec
 
 
 def evaluator(scalar: Scalar) -> Callable[[Sequence[Number]], Number]:
-    """Return how a number follows from a row."""
+    """Return the function from a row to the number of a scalar."""
     if scalar.taint is not None:
         return scalar.taint.evaluate
     number = scalar.value

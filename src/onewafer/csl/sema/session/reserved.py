@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_color(options: AnalysisOptions, color: int, span: Span | None) -> None:
-    """Fail if a color means "no color"."""
+    """Fail if a color is the number that stands for no color."""
     count = options.architecture.num_colors
     if color not in range(count):
         message = f"there is no color {color}: routers have colors 0 to {count - 1}"

@@ -23,7 +23,7 @@ Number = int | float
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Something that was decided by params that differ between PEs."""
+    """A decision of the analysis that read params which differ between PEs."""
 
     evaluate: Callable[[Sequence[Number]], Number]
     value: Number
@@ -38,7 +38,7 @@ class Decisions:
 
     entries: list[Decision] = field(default_factory=list["Decision"])
     _seen: dict[tuple[int, str], Taint] = field(default_factory=dict[tuple[int, str], "Taint"])
-    """The decisions, in order. They keep the taints alive, so that an id stays one taint's."""
+    """(`id` of the taint, reason) of each decision, in order → the taint, kept for its id."""
 
     def add(self, taint: Taint, value: Number, reason: str, span: Span | None) -> None:
         """Note that `taint` has to have this `value` at every PE of the instance."""
@@ -49,7 +49,7 @@ class Decisions:
 
     @property
     def mark(self) -> tuple[int, int]:
-        """How much was decided until now; give it to `forget_since` to go back."""
+        """The number of decisions so far, for `forget_since`."""
         return len(self.entries), len(self._seen)
 
     def forget_since(self, mark: tuple[int, int]) -> None:
@@ -62,7 +62,7 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taint:
-    """How a scalar follows from the params of a PE."""
+    """The function from the params of a PE to a scalar."""
 
     evaluate: Callable[[Sequence[Number]], Number]
     params: tuple[str, ...]
@@ -123,7 +123,7 @@ def merge_scalars(
 
 
 def force(value: Scalar, reason: str, span: Span | None) -> Number:
-    """Return the number of a scalar that decides what the program is."""
+    """Return a scalar's number and record that it has to be the same on all PEs of the instance."""
     if value.taint is not None:
         value.taint.decisions.add(value.taint, value.value, reason, span)
     return value.value

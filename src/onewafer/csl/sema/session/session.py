@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 Kept = TypeVar("Kept")
 
 STEPS_OF_ANY_PROGRAM = 1_000_000
-"""A few seconds: far more than tables and routes take, and soon enough if a loop never ends."""
+"""A few seconds of steps: far more than tables and routes take, few for an endless loop."""
 STEPS_OF_A_PE = 20
 """Steps that a layout may add for each PE of its rectangle: public layouts take less than four."""
 MAX_CALL_DEPTH = 256
-"""Comptime calls inside one another; Python's own stack bounds it, see `analysis`."""
+"""Depth of nested comptime calls; Python's own stack bounds it, see `analysis`."""
 
 
 class ParsedFiles(Protocol):
-    """Gives syntax trees, and texts that are no CSL, by path."""
+    """Reads files by path, as syntax trees or as plain text."""
 
     def get(self, path: str) -> ast.File | None:
         """Return the parsed file, the same object each time; None: there is no such file.
@@ -68,21 +68,21 @@ class AnalysisOptions:
     """Loop iterations and calls that comptime code may take; None: `STEPS_OF_ANY_PROGRAM` for the
     layout and for each tile program, and `STEPS_OF_A_PE` more for the layout of each PE."""
     max_unrolled: int | None = None
-    """Most rounds of a loop that is unrolled into the code of a PE; None: `MAX_UNROLLED`."""
+    """Limit of the rounds of a loop unrolled into run-time code; None: `MAX_UNROLLED`."""
     max_call_depth: int | None = None
-    """Comptime calls inside one another; None, or more than there may be: `MAX_CALL_DEPTH`."""
+    """Depth of nested comptime calls, at most and by default `MAX_CALL_DEPTH`."""
     half: ScalarType = ScalarType.F16
     """The 16-bit float that the program computes with at run time."""
 
 
 class StageMemory:
-    """The memory of the stages of the analysis, each in an object of a class of its own."""
+    """Storage in which each stage of the analysis keeps one object of a class of its own."""
 
     def __init__(self) -> None:
         self._kept: dict[type, object] = {}
 
     def kept(self, kind: type[Kept]) -> Kept:
-        """Return the object of a class that is kept here, at first a new one."""
+        """Return the kept object of a class; the first call makes it."""
         found = self._kept.get(kind)
         if found is None:
             found = self._kept[kind] = kind()
@@ -138,9 +138,9 @@ class Session(StageMemory):
         self.effects = 0
         """The number of side effects of comptime code; a call that adds none is pure."""
         self.recorder: Recorder | None = None
-        """Receives the effects of a layout loop that runs for many iterations at once."""
+        """Records the effects of a layout loop whose body runs once for many iterations."""
         self.module_keys: dict[object, int] = {}
-        """Numbers of modules that compute the same, see `Module.memo_key`."""
+        """Key of a module → its number in `Module.memo_key`."""
         self._sources: dict[ast.File, SourceCode] = {}
         self._found: dict[tuple[str, str], ast.File] = {}
         self._steps = 0
@@ -156,7 +156,7 @@ class Session(StageMemory):
 
     @contextmanager
     def frozen(self, *, is_frozen: bool = True) -> Generator[None]:
-        """Let comptime code compute only: it may not change the program.
+        """Forbid comptime code to change the program: it may only compute.
 
         A function that run-time code calls is executed at compile time if its result is known.
         Whether and how often the call itself runs is unknown then, so it cannot change anything.
@@ -175,13 +175,13 @@ class Session(StageMemory):
         return code
 
     def note_effect(self) -> None:
-        """Count an effect that takes place right now."""
+        """Count an effect on the program, which a layout loop that is recorded cannot have."""
         if self.recorder is not None:
             raise CannotGroup
         self.effects += 1
 
     def tick_many(self, num_steps: int) -> None:
-        """Count steps of a loop that runs for many iterations at once."""
+        """Count the steps of a layout loop that was recorded."""
         self._steps += num_steps
 
     def has_steps(self, num_steps: int) -> bool:
@@ -219,12 +219,12 @@ class Session(StageMemory):
         )
 
     def extend_quota(self, num_pes: int) -> None:
-        """Let the layout take the steps that a rectangle of this size may need."""
+        """Add the steps that the layout of a rectangle of `num_pes` may need."""
         if self.options.max_steps is None:
             self._quota += num_pes * STEPS_OF_A_PE
 
     def restart_quota(self) -> None:
-        """Begin to count for another tile program."""
+        """Restart the count of steps for another tile program."""
         if self.options.max_steps is None:
             self._steps, self._quota = 0, STEPS_OF_ANY_PROGRAM
 
@@ -245,7 +245,7 @@ class Session(StageMemory):
         _not_found(path, tried, span)
 
     def find_text(self, path: str, importer: str, span: Span | None) -> str:
-        """Return the text of a file that is no CSL, found as one that is, or fail."""
+        """Return the text of a file, found by the rules of imports, or fail."""
         candidates = self.candidates(path, importer)
         for candidate in candidates:
             num_findings = self.sink.num_findings
@@ -261,7 +261,7 @@ class Session(StageMemory):
             raise Fault(None)
 
     def candidates(self, path: str, importer: str) -> list[str]:
-        """Return where the file of an import may be, by what is looked at first."""
+        """Return the paths at which to look for an imported file, in order."""
         if path.startswith("<"):
             return [path]
         own, entry = posixpath.dirname(importer), posixpath.dirname(self.options.entry)

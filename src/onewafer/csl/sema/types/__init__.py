@@ -1,4 +1,4 @@
-"""Types: their kinds and names, the room and the parts of their values, questions about them."""
+"""Types: their kinds and names, the sizes and parts of their values, predicates."""
 
 from onewafer.csl.sema.types.kinds import (
     ArrayType,

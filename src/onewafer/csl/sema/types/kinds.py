@@ -67,7 +67,7 @@ class FloatType:
 
 @dataclass(frozen=True, slots=True)
 class SimpleType:
-    """A type that is its name."""
+    """A type that is told apart by its name alone."""
 
     name: str
 
@@ -95,9 +95,9 @@ class ArrayType:
 
 @dataclass(slots=True)
 class StructName:
-    """The name of a struct type for pointers in it, and from then on for all pointers to it.
+    """The name of a struct type that contains pointers to itself; pointers to it hold the name.
 
-    So types stay trees: what compares, hashes or prints one ends at the name.
+    So types stay trees: comparing, hashing or printing one ends at the name.
     """
 
     name: str = field(compare=False)
@@ -115,7 +115,7 @@ class StructName:
         return self.name
 
     def give_to(self, type_: StructType | PackedType) -> None:
-        """Let a type that was just made be the one of this name."""
+        """Set the type that the name stands for, once it is made."""
         self.type = type_
         object.__setattr__(type_, "name", self)
 
@@ -125,14 +125,14 @@ class PointerType:
     """`*pointee`, `*const pointee` or (is_many) `[*]pointee`."""
 
     written: Type
-    """The pointee; struct types that lead to themselves are names in it."""
+    """The pointee, in which a struct type that leads to itself is its `StructName`."""
     is_const: bool = False
     is_many: bool = False
 
     __match_args__ = ("pointee", "is_const", "is_many")
 
     def __post_init__(self) -> None:
-        """Put in the names."""
+        """Replace struct types that lead to themselves by their names."""
         object.__setattr__(self, "written", _with_names(self.written))
 
     @property
@@ -173,7 +173,7 @@ class EnumType:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Offsets of the fields of a struct."""
+    """Offsets of the fields of a struct, its size and alignment."""
 
     offsets: tuple[int, ...]
     num_bytes: int
@@ -193,7 +193,7 @@ class StructType:
     qualifier: str = ""
     """`packed` or `extern`."""
     name: StructName | None = field(default=None, init=False, repr=False, compare=False)
-    """The key by which pointers to it are compared, if it contains one; else None."""
+    """Its name, if it leads to itself by a pointer; pointers to it compare by the name."""
     known_layout: Layout | None = field(default=None, init=False, repr=False, compare=False)
     """The result of `layout_of`, kept."""
 
@@ -256,7 +256,7 @@ Type = (
 
 
 def _with_names(type_: Type) -> Type:
-    """Return what a pointer keeps of the type that it leads to."""
+    """Return a type with struct types that lead to themselves replaced by their names."""
     match type_:
         case StructType(name=name) | PackedType(name=name):
             return type_ if name is None else name
@@ -267,7 +267,7 @@ def _with_names(type_: Type) -> Type:
 
 
 def _without_names(type_: Type) -> Type:
-    """Return a pointer's target type with only the properties that the pointer keeps."""
+    """Undo `_with_names`."""
     match type_:
         case StructName(type=found):
             return type_ if found is None else found

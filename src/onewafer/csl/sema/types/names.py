@@ -80,7 +80,7 @@ COMPTIME_ONLY: Final = frozenset(
 )
 
 HALVES: Final = (F16, BF16, CB16)
-"""The 16-bit floats, one of which a program has at run time."""
+"""The 16-bit floats; a program uses one of them at run time."""
 
 PREDECLARED: Final[Mapping[str, Type]] = {
     str(t): t
@@ -93,7 +93,7 @@ PREDECLARED: Final[Mapping[str, Type]] = {
         *FIFO_DSRS,
     )
 }
-"""Type names that need no declaration."""
+"""Names of types that the language declares."""
 
 
 MAX_BITS: Final = (1 << 24) - 1

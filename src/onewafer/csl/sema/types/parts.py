@@ -23,7 +23,7 @@ def labels(type_: StructType) -> tuple[str, ...]:
 
 
 def leaves(type_: Type, start: int = 0) -> Iterator[tuple[int, Type]]:
-    """Yield byte offset and type of all that a value in memory consists of, structs taken apart.
+    """Yield byte offset and type of each part of a value in memory, structs taken apart.
 
     An array stays whole, also one of structs.
     """
@@ -36,7 +36,7 @@ def leaves(type_: Type, start: int = 0) -> Iterator[tuple[int, Type]]:
 
 
 def num_parts(type_: Type) -> int:
-    """Return how many values a value consists of, with all elements of arrays."""
+    """Return the number of scalars in a value, structs and arrays taken apart."""
     match type_:
         case ArrayType(_, element):
             return type_.num_elements * num_parts(element)

@@ -34,12 +34,12 @@ def is_integer(type_: Type) -> bool:
 
 
 def half_of(scalar: ScalarType) -> FloatType:
-    """Return the 16-bit float of a program from that of its instructions."""
+    """Return the CSL type of the 16-bit float that a program's instructions use."""
     return next(half for half in HALVES if scalar_type(half) is scalar)
 
 
 def other_half(type_: Type, half: FloatType) -> FloatType | None:
-    """Return a 16-bit float that is in `type_` and is not the one of the program, `half`."""
+    """Return a 16-bit float in `type_` other than `half`, the program's; None: there is none."""
     match type_:
         case FloatType():
             return type_ if type_ in HALVES and type_ != half else None
@@ -67,7 +67,7 @@ def is_comptime_only(type_: Type, half: FloatType) -> bool:
 
 
 def can_vary(type_: Type, half: FloatType) -> bool:
-    """Tell whether there are variables of `type_`: also of an anonymous struct, field by field."""
+    """Tell whether a variable can be of `type_`; an anonymous struct is judged by its fields."""
     match type_:
         case StructType(_, fields):
             return all(can_vary(field, half) for field in fields)

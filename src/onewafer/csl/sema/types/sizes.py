@@ -1,4 +1,4 @@
-"""The room that values take: in registers, in memory, in the integer behind a packed type."""
+"""The sizes of values: in registers, in memory, in the integer behind a packed type."""
 
 from __future__ import annotations
 
@@ -68,14 +68,11 @@ _SCALARS: Final[Mapping[Type, ScalarType]] = {
 _INTEGERS: Final = {
     (type_.bits // 8, type_.is_signed): _SCALARS[type_] for type_ in (I8, U8, I16, U16, I32, U32)
 }
-"""Bytes in memory, and whether it is signed → how such an integer sits in a register.
-
-The question is asked of every expression: its key is cheaper to make than a type is.
-"""
+"""(Bytes in memory, is signed) → register type of the integer; a key that is cheap to make."""
 
 
 def scalar_type(type_: Type) -> ScalarType | None:
-    """Return how a value of `type_` sits in one register; None: it does not."""
+    """Return the type of the one register that holds a value; None: it takes none, or several."""
     match type_:
         case IntegerType(bits, is_signed) if 0 < bits <= WORD_BITS:
             return _INTEGERS[num_bytes(type_), is_signed]
@@ -92,12 +89,12 @@ def scalar_type(type_: Type) -> ScalarType | None:
 
 
 def fits_wavelet(type_: Type) -> bool:
-    """Tell whether a task can take a value of a type out of a wavelet."""
+    """Tell whether a wavelet can carry a value of a type to a task."""
     return scalar_type(type_) is not None and not is_narrow(type_)
 
 
 def register_type(type_: Type) -> ir.NumberType | None:
-    """Return how a number sits in a register, or in two; None: it does in neither."""
+    """Return the type of the one register, or two, that hold a value; None: there are none."""
     match type_:
         case IntegerType(bits, is_signed) if WORD_BITS < bits <= MAX_RUN_TIME_BITS:
             return ir.WideType.I64 if is_signed else ir.WideType.U64
@@ -110,18 +107,18 @@ def register_type(type_: Type) -> ir.NumberType | None:
 
 
 def is_wide(type_: Type) -> bool:
-    """Tell whether a value at run time is two words."""
+    """Tell whether a run-time value takes two registers."""
     return isinstance(register_type(type_), ir.WideType)
 
 
 def host_type(type_: Type) -> ScalarType | None:
-    """Return the host's type of a number, words for more than 32 bits; None: it is no number."""
+    """Return the host's type of a number, or of the two words of a wide one; None: no number."""
     held = register_type(type_)
     return ScalarType.U32 if isinstance(held, ir.WideType) else held
 
 
 def is_narrow(type_: Type) -> bool:
-    """Tell whether a value at run time has bits of its register or memory to spare."""
+    """Tell whether a run-time value has fewer bits than its register or memory."""
     match type_:
         case IntegerType(bits):
             return bits != 8 * num_bytes(type_)
@@ -154,7 +151,7 @@ def num_bytes(type_: Type) -> int:
 
 
 def num_bits(type_: Type) -> int:
-    """Return the bits by which a value of a run-time type is told from others."""
+    """Return the significant bits of a run-time value."""
     match type_:
         case IntegerType(bits):
             return bits
@@ -167,7 +164,7 @@ def num_bits(type_: Type) -> int:
 
 
 def field_bits(type_: Type) -> int | None:
-    """Return the bits that a field of a packed type takes; None: it cannot be one."""
+    """Return the bits of a type as a field of a packed type; None: it cannot be one."""
     match type_:
         case IntegerType() | FloatType() | EnumType() | PackedType():
             return num_bits(type_)
@@ -178,7 +175,7 @@ def field_bits(type_: Type) -> int | None:
 
 
 def unsigned_of(type_: Type) -> IntegerType:
-    """Return the bits of a value as a field, as an unsigned integer."""
+    """Return the unsigned integer type with as many bits as a packed field of `type_`."""
     bits = field_bits(type_)
     assert bits is not None
     return IntegerType(bits, is_signed=False)
@@ -200,8 +197,8 @@ def alignment(type_: Type) -> int:
 def field_offset(type_: StructType, index: int) -> int:
     """Return the bytes from the start of a struct to a field.
 
-    Fields lie in their order, each at the next address of its alignment, as in C; variants of a
-    plain `union` too, one behind the other, so that a copy of all of them is a copy of each.
+    Fields are laid out in order, each at the next aligned address, as in C; so are the variants of
+    a plain `union`, whose copy is therefore a copy of each variant.
     """
     return layout_of(type_).offsets[index]
 
@@ -233,7 +230,7 @@ def _aligned(address: int, alignment: int) -> int:
 
 
 def packed_bits(type_: PackedType) -> int:
-    """Return the width of the integer behind a packed type; of an `extern union` whole bytes."""
+    """Return the width of the integer behind a packed type; an `extern union` has whole bytes."""
     if type_.qualifier == "extern":
         return max((8 * num_bytes(field) for field in type_.fields), default=0)
     widths = [field_bits(field) or 0 for field in type_.fields]
@@ -246,5 +243,5 @@ def backing(type_: PackedType) -> IntegerType:
 
 
 def lowest_bit(type_: PackedType, index: int) -> int:
-    """Return where a field of a packed type begins."""
+    """Return the lowest bit of a field of a packed type."""
     return 0 if type_.is_union else sum(field_bits(f) or 0 for f in type_.fields[:index])
