@@ -40,11 +40,7 @@ _AT_HOME: Final = {
     "WANDB_PROJECT": "onewafer",
 }
 """Variables of the clients, which those of the user override."""
-_NOTHING_OF_THIS_PROCESS: Final = {
-    "disable_git": True,
-    "x_disable_stats": True,
-    "x_save_requirements": False,
-}
+_NOTHING_OF_THIS_PROCESS: Final = {"x_disable_stats": True, "x_save_requirements": False}
 
 
 def export_runs(runs: Iterable[RecordedRun], tracker: Tracker) -> str:
@@ -80,24 +76,26 @@ def _to_mlflow(mlflow: Any, runs: list[RecordedRun], said: dict[str, str]) -> st
     known = client.get_experiment_by_name(name)
     experiment = client.create_experiment(name) if known is None else known.experiment_id
     for run in runs:
-        tag, began = _id(run), _began(run)
+        tag = _id(run)
+        began = round(1000 * datetime.fromisoformat(run.started).timestamp()) if run.started else 0
         if client.search_runs([experiment], f"tags.`onewafer.run` = '{tag}'", max_results=1):
             continue
         tags = {"onewafer.run": tag, "mlflow.source.name": run.script}
-        made = client.create_run(experiment, round(1000 * began), tags, Path(run.file).stem)
+        made = client.create_run(experiment, began, tags, Path(run.file).stem)
         params, metrics = _figures(run)
         client.log_batch(
             made.info.run_id,
-            [mlflow.entities.Metric(*one, round(1000 * began), 0) for one in metrics.items()],
+            [mlflow.entities.Metric(*one, began, 0) for one in metrics.items()],
             [mlflow.entities.Param(key, str(value)) for key, value in params.items()],
         )
         status = "FAILED" if run.ending else "FINISHED"  # a recording has no time of its end
-        client.set_terminated(made.info.run_id, status, round(1000 * began))
+        client.set_terminated(made.info.run_id, status, began)
     return f"MLflow has {count_of(len(runs), 'run')} in experiment {name}, {where}"
 
 
 def _to_wandb(wandb: Any, runs: list[RecordedRun], said: dict[str, str]) -> str:  # noqa: ANN401
-    settings = wandb.Settings(console="off", silent=True, **_NOTHING_OF_THIS_PROCESS)
+    quiet = {"console": "off", "disable_git": True, "silent": True}
+    settings = wandb.Settings(**quiet, **_NOTHING_OF_THIS_PROCESS)
     for run in runs:
         params, metrics = _figures(run)
         name = Path(run.file).stem
@@ -112,11 +110,6 @@ def _to_wandb(wandb: Any, runs: list[RecordedRun], said: dict[str, str]) -> str:
 def _id(run: RecordedRun) -> str:
     """Return an id of a run that is the same in every export."""
     return digest(f"{Path(run.file).name} {run.script} {run.started} {run.cycles}")[:16]
-
-
-def _began(run: RecordedRun) -> float:
-    """Return when a run began, in seconds since 1970; 0: not known."""
-    return datetime.fromisoformat(run.started).timestamp() if run.started else 0.0
 
 
 def _figures(run: RecordedRun) -> tuple[dict[str, Any], dict[str, float]]:

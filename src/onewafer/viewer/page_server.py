@@ -33,15 +33,6 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_END = 1
 
 
-def _never_new() -> int:
-    """Return the version of parts that do not change."""
-    return 0
-
-
-def _never() -> bool:
-    return False
-
-
 def serve_page(
     parts: Parts,
     *,
@@ -106,8 +97,8 @@ def require_server() -> None:
 
 def make_app(
     parts: Parts,
-    look: Callable[[], int] = _never_new,
-    is_ending: Callable[[], bool] = _never,
+    look: Callable[[], int] = int,  # always 0: parts that do not change
+    is_ending: Callable[[], bool] = bool,
     *,
     page: str = RUN_PAGE,
 ) -> Any:  # noqa: ANN401  # a Starlette, if it is installed

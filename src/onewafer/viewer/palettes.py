@@ -56,7 +56,8 @@ def palette_of(unit: Unit, parts: Sequence[str]) -> Palette:
     """Return the palette of a map; `parts` are the model's parts."""
     match unit:
         case Unit.PROGRAM:
-            return program_palette()
+            numbers = (_PROGRAMS[i % len(_PROGRAMS)] for i in range(255))  # without order
+            return _with_absent(np.array([*numbers], np.uint8))
         case Unit.PART:
             return part_palette(parts)
         case _:
@@ -66,11 +67,6 @@ def palette_of(unit: Unit, parts: Sequence[str]) -> Palette:
 def value_palette() -> Palette:
     """Return the palette of ordered values."""
     return _through(_VIRIDIS)
-
-
-def program_palette() -> Palette:
-    """Return the palette of numbers without order: ten colors, repeated."""
-    return _with_absent(np.array([_PROGRAMS[i % len(_PROGRAMS)] for i in range(255)], np.uint8))
 
 
 def part_palette(parts: Sequence[str]) -> Palette:
