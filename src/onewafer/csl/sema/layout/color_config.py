@@ -140,8 +140,8 @@ def _switches(
         known=("pos1", "pos2", "pos3", "current_switch_pos", "ring_mode", "pop_mode"),
     )
     positions: list[SwitchPosition | None] = [first]
-    # Each changes one side of the one before it: public programs first stop handing wavelets to
-    # the ramp, and then let it send.
+    # Each changes one side of the one before it: public programs first take the ramp out of `tx`,
+    # and then make it the `rx`.
     last = first
     for number in (1, 2, 3):
         name = f"pos{number}"

@@ -300,7 +300,7 @@ class ModuleInstance:
             return value
         type_ = self.evaluate_type(declaration.type)
         if type_ is t.COLOR and isinstance(value, Void) and declaration.default is not None:
-            # SDK 1.0 had a color for what is absent; modules of that time have it as the default.
+            # `{}` stands for no color, for which modules of SDK 1.0 have a color as the default.
             value = self.evaluate(declaration.default)
         what = self.context.describe_param(self, declaration.name)
         try:
@@ -360,7 +360,7 @@ class ModuleInstance:
         return value
 
     def _make_variable(self, declaration: ast.Variable, type_: t.Type, initial: Value) -> Variable:
-        # An empty DSD may be copied: whoever uses it reads or writes at an address of nothing.
+        # An undefined DSD is zeros, which may be copied; using it accesses address 0.
         has_dsd = any(part in t.DSDS for part in _parts(type_))
         is_undefined = isinstance(initial, Undefined) and not has_dsd
         if isinstance(initial, Undefined):

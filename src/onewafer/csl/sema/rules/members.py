@@ -27,7 +27,7 @@ def expect_type(value: Value, span: Span) -> t.Type:
     """Return the type that a type expression gave, or fail."""
     if type(value) is TypeValue:
         return value.type
-    # The type of a function is made of those of its parameters, one of which may be asked for here.
+    # `type_of` a function evaluates its parameters' types, one of which this may be.
     is_function = isinstance(value, FunctionValue)
     what = "a function" if is_function else f"a value of type `{type_of(value)}`"
     fail("type-mismatch", f"a type is expected here, this is {what}", span)

@@ -24,6 +24,6 @@ MODULES: Final = (
     statements,
     type_expressions,
 )
-"""The modules that register what the kinds of nodes become."""
+"""The modules that register rules for kinds of nodes, see `dispatch`."""
 
 __all__ = ["CONTROL_TASK", "MODULES", "start_root"]

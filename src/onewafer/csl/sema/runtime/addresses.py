@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def address_of(a: Analyzer, node: ast.Expression) -> Value:
-    """Return `&node`: a pointer, or a function as itself."""
+    """Return `&node`: a pointer; a function stands for its address."""
     match node:
         case ast.Name(name=name, span=span):
             bound = a.names.find(name)
@@ -88,7 +88,7 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
 def _address_in_tuple(
     a: Analyzer, container: Struct, indices: Sequence[ast.Expression], span: Span
 ) -> Value:
-    """Return `&t[k]` of a tuple that is a variable, or fail."""
+    """Return `&t[k]` of a tuple in memory, or fail."""
     numbers = [evaluate_comptime(a, index) for index in indices]
     rules.element(container, numbers, span)  # refuses what is outside
     (number,) = numbers
@@ -96,7 +96,7 @@ def _address_in_tuple(
 
 
 def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
-    """Give a known local value a place in memory; a `comptime var` has one for each value."""
+    """Put a known local value into memory; a `comptime var` gets a variable for each value."""
     type_ = type_of(value)
     if not t.can_vary(type_, a.half) or not is_comptime(value):
         rules.no_address(span)
@@ -161,7 +161,7 @@ def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
 
 
 def _has_address(a: Analyzer, node: ast.Expression) -> bool:
-    """Tell whether a known array has an address, or is part of a value that gets one as a whole."""
+    """Tell whether `address_of` a known array works: it, or the struct around it, is in memory."""
     match node:
         case ast.Member(base=base) | ast.Index(base=base):
             return _has_address(a, base)
@@ -178,7 +178,7 @@ def _has_address(a: Analyzer, node: ast.Expression) -> bool:
 
 
 def expect_pointer(value: Value, span: Span) -> Pointer | Runtime:
-    """Return a pointer value, or fail."""
+    """Return a value that is a pointer with a known target type, or fail."""
     match value:
         case Pointer(type_) | Runtime(t.PointerType() as type_):
             if type_.pointee is t.ANYOPAQUE:
@@ -204,7 +204,7 @@ def dereferenced(value: Value, span: Span) -> Pointer | Runtime:
 def index_value(
     a: Analyzer, value: Value, span: Span, held: ScalarType = ScalarType.U16
 ) -> ir.Expression:
-    """Return an index of any integer type as 16-bit IR."""
+    """Return an index of any integer type as IR in the 16-bit type `held`."""
     type_ = type_of(value)
     if not t.is_integer(type_):
         fail("type-mismatch", f"an index is an integer, this is of type `{type_}`", span)
@@ -220,7 +220,7 @@ def index_value(
 def element_pointer(
     a: Analyzer, base: Value, indices: Sequence[Value], span: Span
 ) -> Pointer | Runtime:
-    """Return the address of an element; known parts stay known."""
+    """Return the address of an element; known indices are folded into its offset."""
     pointer = expect_pointer(base, span)
     type_ = pointer.type
     assert isinstance(type_, t.PointerType)
@@ -274,7 +274,7 @@ def _scale(a: Analyzer, index: ir.Expression, scale: int) -> ir.Expression:
 
 
 def load(a: Analyzer, pointer: Value, span: Span) -> Value:
-    """Return `pointer.*`; an array is what lies there."""
+    """Return `pointer.*`; an array or a struct is returned by its place, unread."""
     address = dereferenced(pointer, span)
     type_ = address.type
     assert isinstance(type_, t.PointerType)
@@ -299,7 +299,7 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
 
 @evaluates(ast.Index)
 def _load_element(a: Analyzer, node: ast.Index) -> Value:
-    """Return `base[indices]`; known elements of known arrays fold."""
+    """Return `base[indices]`; known elements of known arrays are folded."""
     base, span = node.base, node.span
     container = operand(a, base)
     if not isinstance(container, Array | Struct):
@@ -318,7 +318,7 @@ def _load_element(a: Analyzer, node: ast.Index) -> Value:
 
 
 def load_at(a: Analyzer, base: Value, indices: Sequence[Value], span: Span) -> Value:
-    """Return an element of a pointer's target; known elements of known arrays fold."""
+    """Return an element of a pointer's target; known elements of constants are folded."""
     known = all(isinstance(i, Scalar) and i.taint is None for i in indices)
     pointer = element_pointer(a, base, indices, span)
     if known and isinstance(pointer, Pointer) and pointer.variable.is_const:
@@ -329,7 +329,7 @@ def load_at(a: Analyzer, base: Value, indices: Sequence[Value], span: Span) -> V
 
 
 def lvalue_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runtime:
-    """Return what an assignment writes to: a register local or an address, or fail."""
+    """Return the target of an assignment, a register local or an address, or fail."""
     match node:
         case ast.Name(name=name, span=span):
             bound = a.names.find(name)
@@ -362,7 +362,7 @@ def lvalue_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Run
 
 
 def _is_value(a: Analyzer, node: ast.Expression) -> bool:
-    """Tell whether something is a part of a local struct that is in no memory."""
+    """Tell whether an expression is a part of a local struct that is not in memory."""
     while isinstance(node, ast.Member):
         node = node.base
     match a.names.find(node.name) if isinstance(node, ast.Name) else None:

@@ -1,6 +1,6 @@
 """Assignments: to locals, to memory, and to fields of packed values.
 
-Where a field of a packed value is assigned to, the other bits of the word stay as they are.
+An assignment to a field of a packed value keeps the other bits of the word.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _assign_whole(a: Analyzer, node: ast.Assign) -> None:
 
 
 def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
-    """Return the value that an assignment stores; `old` is the lvalue's, for a compound one."""
+    """Return the value to store; `old` is the target's value, for a compound assignment."""
     mark = order.here(a)
     value = evaluate_as(a, node.value, None if node.operator in _SHIFTS else type_)
     if node.operator is not None and old is not None:
@@ -74,7 +74,7 @@ def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) 
 
 
 def _evaluated_once(a: Analyzer, lvalue: Pointer | Runtime, node: ast.Assign) -> Pointer | Runtime:
-    """Return the lvalue of `p op= v` so that reading and writing it mean the same address."""
+    """Return the target of `p op= v` with its address computed once, if that has effects."""
     if isinstance(lvalue, Pointer):
         return lvalue
     return Runtime(lvalue.type, steady(a, lvalue.expression, node.span))
@@ -84,7 +84,7 @@ def _evaluated_once(a: Analyzer, lvalue: Pointer | Runtime, node: ast.Assign) ->
 
 
 def _packed_target(a: Analyzer, node: ast.Expression) -> tuple[ast.Expression, Path] | None:
-    """Return the packed value that is assigned to a part of, and the names of the fields in it."""
+    """Return the packed value of which a field is assigned to, and the path of the field."""
     names: list[str] = []
     while isinstance(node, ast.Member) and _is_packed(a, node.base):
         names.append(node.name)
@@ -93,7 +93,7 @@ def _packed_target(a: Analyzer, node: ast.Expression) -> tuple[ast.Expression, P
 
 
 def _is_packed(a: Analyzer, node: ast.Expression) -> bool:
-    """Tell whether an expression has a packed type; code that the question emits is discarded."""
+    """Tell whether an expression has a packed type, discarding the code that it emits."""
     a.open_block()
     try:
         value = operand(a, node)
@@ -109,7 +109,7 @@ def _is_packed(a: Analyzer, node: ast.Expression) -> bool:
 
 
 def _assign_part(a: Analyzer, node: ast.Assign, whole: ast.Expression, path: Path) -> None:
-    """Assign to the part at `path` of `whole`."""
+    """Assign to the field at `path` of a packed value."""
     lvalue, span = lvalue_of(a, whole), node.target.span
     if not isinstance(lvalue, RuntimeLocal):
         lvalue = _evaluated_once(a, lvalue, node)
@@ -136,7 +136,7 @@ def _assign_part(a: Analyzer, node: ast.Assign, whole: ast.Expression, path: Pat
 
 
 def _word(a: Analyzer, lvalue: RuntimeLocal | Pointer | Runtime, node: ast.Assign) -> ir.Expression:
-    """Return what an lvalue holds now."""
+    """Return the current value of a target as IR."""
     if isinstance(lvalue, RuntimeLocal):
         return ir.ReadLocal(lvalue.local)
     return a.expression(load(a, lvalue, node.target.span), node.target.span)

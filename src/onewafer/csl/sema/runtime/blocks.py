@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def jump_target(a: Analyzer, target: JumpTarget, span: Span) -> Generator[None]:
-    """Let jumps inside go to `target`."""
+    """Make `target` a target of the jumps inside of the context."""
     names = [(jump.label, jump.is_loop) for jump in a.jumps if jump.label is not None]
     with labelled(names, target.label, span, is_loop=target.is_loop):
         a.jumps.append(target)
@@ -51,7 +51,7 @@ def jump_target(a: Analyzer, target: JumpTarget, span: Span) -> Generator[None]:
 @analyzes(ast.Continue)
 def _continue(a: Analyzer, node: ast.Continue) -> bool:
     levels, target = _find(a, node)
-    # A round of a loop over a tuple is a block.
+    # A round of an unrolled loop is a block, which `continue` leaves.
     is_unrolled = target.num_blocks > 1
     a.emit(ir.Break(levels) if is_unrolled else ir.Continue(levels))
     return False
@@ -80,7 +80,7 @@ def _find(a: Analyzer, node: ast.Break | ast.Continue) -> tuple[int, JumpTarget]
 
 
 def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
-    """Keep the value of a `break` for the block that it goes to."""
+    """Check a `break` value against the block's type and store it for the block."""
     if target.is_discarded:
         order.discard(a, value, span)
         return
@@ -121,12 +121,12 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
 
 
 def _gives_way(narrow: t.Type, wide: t.Type) -> bool:
-    """Tell whether the type of earlier `break` values is widened to that of the current one."""
+    """Tell whether the type of earlier `break` values widens to that of the current one."""
     return conversions.widens(narrow, wide) or conversions.pointer_converts(narrow, wide)
 
 
 def _wait(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
-    """Let a value be kept here, once the type of the block is known."""
+    """Emit a placeholder for the store of a value, until the type of the block is known."""
     labelled = ir.Labelled((), span)
     target.waiting[id(labelled)] = labelled, value, span
     a.emit(labelled)
@@ -154,7 +154,7 @@ def _block(a: Analyzer, node: ast.Block) -> bool:
 
 
 def _has_value(block: ast.Block) -> bool:
-    """Tell whether a block with a label has a value, though it stands as a statement."""
+    """Tell whether a `break` gives a value to a labelled block that is a statement."""
     return any(
         isinstance(node, ast.Break) and node.label == block.label and node.value is not None
         for node in tree.nodes(block)
@@ -198,7 +198,7 @@ def _block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) -
 
 
 def _held(a: Analyzer, target: JumpTarget, span: Span) -> Value:
-    """Return what the jumps to a block have left."""
+    """Return the value that the jumps to a block have stored."""
     if target.variable is not None:
         return a.load(whole(target.variable, span), span)
     assert target.local is not None
@@ -213,7 +213,7 @@ def _is_number(value: Value) -> bool:
 def _settled(
     a: Analyzer, target: JumpTarget, body: tuple[ir.Statement, ...]
 ) -> tuple[ir.Statement, ...]:
-    """Return a block that keeps what was carried before its type was known."""
+    """Return a block with the placeholders of `_wait` replaced by stores in its type."""
     settled: dict[int, tuple[ir.Statement, ...]] = dict.fromkeys(target.waiting, ())
     if target.type is not None and target.variable is None:
         if target.local is None:
@@ -246,14 +246,14 @@ def _is_break(statement: ir.Statement) -> bool:
 def _only_value(
     a: Analyzer, target: JumpTarget, body: tuple[ir.Statement, ...], span: Span
 ) -> Value:
-    """Return the value of a block that ends in its only `break`; it may be known at comptime."""
+    """Emit a block that ends in its only `break` and return the value, which may be known."""
     ((value, _),) = target.values
     is_known = not isinstance(value, Runtime | Variable) and target.variable is None
     kept = body[:-1]
     if target.local is not None and is_known:
         kept = kept[:-1]
     if jumps_out(kept):
-        # The jumps have counted this block.
+        # Their levels include this block.
         a.emit(ir.Labelled(kept, span))
     else:
         for statement in kept:

@@ -21,13 +21,12 @@ _ASSERTION: Final = "comptime-assert"
 def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
     """Analyse statements in order; a mistake in one does not stop the others.
 
-    After a failed assertion, only further assertions are reported, since the remaining statements
-    need not hold. Statements after an `if` or `switch` that is known to leave are not analysed, so
-    that functions whose comptime arguments count down come to an end: `if (n == 0) return; f(n -
-    1);`.
+    After a failed assertion, only further assertions are reported. Statements after an `if` or
+    `switch` whose branch is chosen at compile time and leaves are not analysed, so that functions
+    whose comptime arguments count down come to an end: `if (n == 0) return; f(n - 1);`.
 
     Returns:
-        Whether there was such a statement.
+        True if such a statement left the block.
     """
     is_refuted = False
     for statement in statements:
@@ -71,7 +70,7 @@ def nested(
 
 
 def parts_of(statement: ast.Statement) -> Sequence[ast.Statement]:
-    """Return the statements of a branch, a block or one that stands for itself."""
+    """Return the statements of a block without a label; of any other statement, itself."""
     match statement:
         case ast.Block(statements=statements, label=None):
             return statements
@@ -80,11 +79,7 @@ def parts_of(statement: ast.Statement) -> Sequence[ast.Statement]:
 
 
 def analyze_in_scope(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
-    """Analyse statements into the current list, names in a scope of their own.
-
-    Returns:
-        What `analyze_block` does.
-    """
+    """Analyse statements as `analyze_block` does, their names in a scope of their own."""
     a.names.open()
     leaves = analyze_block(a, statements)
     a.names.close()

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 CONTROL_TASK = "a control task"
-"""Calls that are being analysed."""
+"""Name of a control task for `start_root` and its messages."""
 MAX_FUNCTIONS = 2_000
-"""Specialised functions of one instance; no PE has memory for that many."""
+"""Limit of the specialised functions of one instance; no PE has memory for that many."""
 
 
 @evaluates(ast.Call)
@@ -78,7 +78,7 @@ def _call(a: Analyzer, node: ast.Call) -> Value:
 
 
 def _callee(a: Analyzer, node: ast.Expression) -> Value:
-    """Return what is called; `p.*` is the function at an address, which is called through it."""
+    """Return the called value; of `p.*`, the function pointer `p`."""
     if not isinstance(node, ast.Dereference):
         return operand(a, node)
     pointer = a.load(operand(a, node.base), node.base.span)
@@ -95,7 +95,7 @@ def call_value(
     spans: Sequence[Span],
     span: Span,
 ) -> Value:
-    """Call a known function; at compile time if its result exists only there."""
+    """Call a known function: at compile time where the result can or must be known there."""
     check_call(function.declaration, len(arguments), span)
     other = None if a.comptime_depth else halves.of_library_function(function)
     if other is not None:
@@ -127,14 +127,14 @@ def call_value(
 
 
 def _is_better_known(function: FunctionValue) -> bool:
-    """Tell whether a result is wanted at compile time if it can be had there."""
+    """Tell whether a call is tried at compile time: of `inline` functions, structs, arrays, ids."""
     result = function.module.function_type(function.declaration).result
     is_inline = function.declaration.storage is ast.Storage.INLINE
     return is_inline or isinstance(result, t.StructType | t.ArrayType) or result in t.IDS
 
 
 def _known_result(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value | None:
-    """Return what a function gives for known arguments; None: only run time knows."""
+    """Return the result of a function for known arguments; None: it fails at compile time."""
     try:
         with function.module.session.frozen():
             return call_function(function, arguments, span)
@@ -154,7 +154,7 @@ def _is_comptime_call(function: FunctionValue, arguments: Sequence[Value], span:
 
 
 def _result_for(function: FunctionValue, arguments: Sequence[Value], span: Span) -> t.Type:
-    """Return the type that depends on the arguments; `anytype`: that of a number, or a mistake."""
+    """Return the result type for these arguments; `anytype` if it is numeric or faulty."""
     try:
         type_ = result_type(function, arguments, span)
     except Fault:
@@ -173,7 +173,7 @@ def specialize(
     spans: Sequence[Span],
     span: Span,
 ) -> tuple[ir.Function, tuple[ir.Expression, ...], t.Type]:
-    """Return the function for these arguments, the arguments to pass, and the result type."""
+    """Return the IR function for these arguments, those that are passed, and the result type."""
     instance, declaration = a.instance, function.declaration
     chain = ((span, f"`{declaration.name}` is called here"), *a.chain)
     callee = analyzer_of(instance, function, chain)
@@ -206,13 +206,13 @@ def specialize(
 
 
 class _Addressed(dict["ast.Function", frozenset[str]]):
-    """The names whose address a function of a file takes."""
+    """Function → the names whose address it takes."""
 
 
 def analyzer_of(
     instance: Instance, function: FunctionValue, chain: tuple[tuple[Span, str], ...]
 ) -> Analyzer:
-    """Return a fresh analyzer for a function; `chain` says who wants it."""
+    """Return a new analyzer for a function; `chain` is the calls that led to it."""
     module, declaration = function.module, function.declaration
     known = module.code.kept(_Addressed)
     addressed = known.get(declaration)
@@ -230,7 +230,7 @@ def bind_argument(
     *,
     is_inline: bool = False,
 ) -> tuple[Value | RuntimeLocal, object]:
-    """Return what a parameter stands for in the callee, and its part of the key."""
+    """Return the value or local of a parameter in the callee, and its part of the key."""
     what = f"the argument `{parameter.name}`"
     type_ = evaluate_type(callee, parameter.type) if parameter.type is not None else t.ANYTYPE
     value = argument if type_ is t.ANYTYPE else a.coerce(argument, type_, span, what)
@@ -257,7 +257,7 @@ def bind_argument(
 def start(
     callee: Analyzer, declaration: ast.Function, parameters: Sequence[RuntimeLocal]
 ) -> ir.Function:
-    """Make the IR function of an analyzer and queue the analysis of its body."""
+    """Make the callee's IR function and queue the analysis of its body."""
     instance = callee.instance
     result = None
     is_stored = isinstance(callee.result, t.StructType | t.ArrayType)
@@ -321,7 +321,7 @@ def _analyze_body(
 
 
 def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
-    """Give parameters whose address is taken an address."""
+    """Copy parameters whose address is taken to memory."""
     for parameter in parameters:
         name = parameter.name
         if name in a.addressed and a.names.scopes[-1].get(name) is parameter:
@@ -333,7 +333,7 @@ def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
 
 
 def _spill_structs(a: Analyzer, declaration: ast.Function) -> None:
-    """Give parameters of struct types whose address is taken an address."""
+    """Copy struct parameters whose address is taken to memory."""
     for parameter in declaration.parameters:
         name, bound = parameter.name, a.names.scopes[-1].get(parameter.name)
         if not isinstance(bound, Struct) or bound.address is not None:
@@ -351,7 +351,7 @@ def start_root(
     chain: tuple[tuple[Span, str], ...],
     what: str,
 ) -> ir.Function:
-    """Return the function of a task or of a function that the host launches."""
+    """Return the IR function of a task, a handler or a function for the host or a pointer."""
     declaration = function.declaration
     callee = analyzer_of(instance, function, chain)
     parameters: list[RuntimeLocal] = []
@@ -428,7 +428,7 @@ def _call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
 
 
 def _waits(a: Analyzer, site: Site, arguments: Sequence[Value]) -> bool:
-    """Tell whether a builtin means something at run time, although its arguments are known."""
+    """Tell whether a builtin is left to run time, although its arguments are known."""
     match site.name, arguments:
         case "bitcast", (TypeValue(t.PointerType()), _):
             return True
@@ -443,7 +443,7 @@ def _waits(a: Analyzer, site: Site, arguments: Sequence[Value]) -> bool:
 def _arguments(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Value]:
     if builtin.runtime is not None:
         return _evaluated(a, node, builtin)
-    # It has no form for run time: calls in its arguments are made while compiling, too.
+    # A builtin without run-time code needs known arguments: calls in them are made here, too.
     a.comptime_depth += 1
     try:
         return _evaluated(a, node, builtin)
@@ -469,7 +469,7 @@ def _evaluated(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Val
 
 
 def _pointee(a: Analyzer, node: ast.Dereference) -> Value:
-    """Return an argument `p.*`; an array behind a pointer as one, though it is an lvalue."""
+    """Return an argument `p.*`; an array behind a run-time pointer has the type of the array."""
     value = _operand(a, node)
     pointer = type_of(_operand(a, node.base))
     match pointer:
@@ -482,7 +482,7 @@ def _pointee(a: Analyzer, node: ast.Dereference) -> Value:
 
 
 def _operand(a: Analyzer, node: ast.Expression) -> Value:
-    """Return an argument that need not be known even in comptime code (`@type_of(x)`)."""
+    """Return an argument that may be unknown even in comptime code (`@type_of(x)`)."""
     a.comptime_depth, outer = 0, a.comptime_depth
     try:
         return operand(a, node)
@@ -502,7 +502,7 @@ def _require_known(
 
 
 def addressed_names(node: ast.Statement) -> set[str]:
-    """Return the names whose address a statement takes, by spelling."""
+    """Return the names in a statement to which `&` is applied, as a whole or in part."""
     found: set[str] = set()
     for inner in tree.nodes(node):
         match inner:
@@ -524,7 +524,7 @@ def _collect_root(node: ast.Expression, found: set[str]) -> None:
 
 
 def _check_wavelet(name: str, type_: t.Type, span: Span, *, is_control: bool) -> None:
-    """Fail unless a task can take a value of a type out of a wavelet."""
+    """Fail unless a wavelet can carry the type of a task's parameter."""
     if t.fits_wavelet(type_):
         return
     match type_:

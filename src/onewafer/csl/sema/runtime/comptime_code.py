@@ -1,7 +1,7 @@
 """Run-time code that is executed at compile time: `comptime var`, and blocks that loop.
 
-They are executed by the closures of comptime functions. The names around them have their known
-values; a run-time local is an unknown value.
+They are executed by the closures of comptime functions, in which known names have their values
+and run-time locals are unknown values.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def is_change(a: Analyzer, node: ast.Assign) -> bool:
 
 
 def is_loop_or_change(block: ast.Block) -> bool:
-    """Tell whether a block needs variables that change while compiling."""
+    """Tell whether a block has loops, assignments or variables, and has to be executed."""
     return any(
         isinstance(node, ast.Assign | ast.While | ast.For)
         or (isinstance(node, ast.Variable) and not node.is_const)
@@ -61,7 +61,7 @@ def is_loop_or_change(block: ast.Block) -> bool:
 
 
 def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
-    """Run statements while compiling; they may change the comptime variables around them."""
+    """Execute statements at compile time; they may change the comptime variables around them."""
     scope, frame = Scope(), Frame(a.module, 0)
     variables: list[tuple[ComptimeLocal, int]] = []
     for names in a.names.scopes:

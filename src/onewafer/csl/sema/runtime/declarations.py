@@ -84,7 +84,7 @@ def _runtime_variable(a: Analyzer, node: ast.Variable) -> None:
 
 
 def _has_address(a: Analyzer, node: ast.Variable, value: Value) -> bool:
-    """Tell whether a constant struct that only run time knows has to lie in memory."""
+    """Tell whether a constant run-time struct has to lie in memory."""
     if (
         not isinstance(value, Struct)
         or is_comptime(value)

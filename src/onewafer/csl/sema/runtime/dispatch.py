@@ -1,7 +1,7 @@
-"""Which value or code a node becomes: each kind of node has one rule, registered where it stands.
+"""The dispatch of syntax nodes: each kind of node has one rule, registered by a decorator.
 
-The files of this package reach one another's rules by the functions of this one. So they need not
-import one another: calls, blocks and expressions contain each other in CSL, not in Python.
+The files of this package call each other's rules through this one, and so need not import one
+another, although calls, blocks and expressions contain each other in CSL.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _Rule = TypeVar("_Rule")
 _Node = TypeVar("_Node", bound=ast.Expression | ast.Statement)
 
 EXPRESSIONS: Final[dict[type, Callable[[Analyzer, Any], Value]]] = {}
-"""Rules of the kinds of expressions, but of choices."""
+"""Kind of expression → its rule, except for choices."""
 CHOICES: Final[dict[type, Callable[[Analyzer, Any, t.Type | None], Value]]] = {}
-"""Rules of expressions of which a branch is the value: they know the type that it will get."""
+"""Kind of expression with branches → its rule, which gets the type wanted for the value."""
 STATEMENTS: Final[dict[type, Callable[[Analyzer, Any], bool]]] = {}
-"""Rules of all kinds of statements."""
+"""Kind of statement → its rule."""
 
 
 def evaluates(
     *kinds: type[_Node],
 ) -> Callable[[Callable[[Analyzer, _Node], Value]], Callable[[Analyzer, _Node], Value]]:
-    """Make the decorated function the rule of kinds of expressions: what `operand` returns."""
+    """Make the decorated function the rule by which `operand` evaluates kinds of expressions."""
     return lambda rule: _registered(EXPRESSIONS, kinds, rule)
 
 
@@ -43,14 +43,14 @@ def evaluates_choice(
     [Callable[[Analyzer, _Node, t.Type | None], Value]],
     Callable[[Analyzer, _Node, t.Type | None], Value],
 ]:
-    """Make the decorated function the rule of a kind of choice: what `evaluate_as` returns."""
+    """Make the decorated function the rule by which `evaluate_as` evaluates a kind of choice."""
     return lambda rule: _registered(CHOICES, (kind,), rule)
 
 
 def analyzes(
     *kinds: type[_Node],
 ) -> Callable[[Callable[[Analyzer, _Node], bool]], Callable[[Analyzer, _Node], bool]]:
-    """Make the decorated function the rule of kinds of statements: what `analyze` does."""
+    """Make the decorated function the rule by which `analyze` handles kinds of statements."""
     return lambda rule: _registered(STATEMENTS, kinds, rule)
 
 
@@ -62,12 +62,12 @@ def _registered(table: dict[type, Any], kinds: tuple[type, ...], rule: _Rule) ->
 
 
 def evaluate(a: Analyzer, node: ast.Expression) -> Value:
-    """Return the value of an expression; array variables are given as themselves."""
+    """Return the value of an expression, loaded from memory unless it is an array."""
     return a.load(operand(a, node), node.span)
 
 
 def operand(a: Analyzer, node: ast.Expression) -> Value:
-    """Return the value of an expression; any variable in memory is given as itself."""
+    """Return the value of an expression; a variable in memory is returned unloaded."""
     rule = EXPRESSIONS.get(type(node))
     if rule is None:
         return constant(CHOICES[type(node)](a, node, None), node.span)
@@ -98,5 +98,5 @@ def evaluate_type(a: Analyzer, node: ast.Expression) -> t.Type:
 
 
 def analyze(a: Analyzer, node: ast.Statement) -> bool:
-    """Analyse one statement; tell whether a branch of it was chosen while compiling."""
+    """Analyse one statement; return True if one of its branches was chosen at compile time."""
     return STATEMENTS[type(node)](a, node)

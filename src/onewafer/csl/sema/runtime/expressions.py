@@ -1,4 +1,4 @@
-"""Expressions of run-time code: what is known folds, the rest becomes IR."""
+"""Expressions of run-time code: known operands are folded, others become IR."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ _SWAPPED: Final = frozenset((_B.GREATER, _B.GREATER_EQUAL))
 _LEAVING: Final = frozenset((_B.ADD, _B.SUBTRACT, _B.MULTIPLY, _B.DIVIDE, _B.SHIFT_LEFT))
 """Operators whose result can overflow a narrow integer type."""
 _MOST_LISTED_BITS: Final = 8
-"""Most bits of integers whose values a `switch` may list completely."""
+"""Widest integers of which a `switch` without `else` may list all values."""
 
 
 @evaluates(ast.IntegerLiteral)
@@ -210,7 +210,7 @@ def binary_values(
 
 
 def _logical(a: Analyzer, node: ast.Binary) -> Value:
-    """`and` and `or`: a known left side that decides leaves the right side unread."""
+    """Return `left and right` or `left or right`; the right side is skipped if the left decides."""
     decides = node.operator is _B.OR
     left = _condition(a, node.left)
     if not isinstance(left, Runtime):
@@ -300,7 +300,7 @@ def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
 
 
 _Branch = tuple[tuple[ir.Statement, ...], Value]
-"""A value that is needed only sometimes, and the statements before it (blocks that are values)."""
+"""The statements and the value of one branch of a choice."""
 
 
 def _branch(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> _Branch:
@@ -315,7 +315,7 @@ def _branch(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> _Branch:
 def _choose(
     a: Analyzer, test: ir.Expression, then: _Branch, otherwise: _Branch, span: Span
 ) -> Value:
-    """Return a choice between two values; what comes before a value runs only if it is taken."""
+    """Return the value of a choice; the statements of a branch run only if it is taken."""
     (first, then_value), (second, other_value) = then, otherwise
     type_ = _joined_type(then_value, other_value, span)
     if isinstance(type_, t.StructType | t.ArrayType) and t.can_vary(type_, a.half):
@@ -341,7 +341,7 @@ def _choose_address(
     branches: tuple[_Branch, _Branch],
     span: Span,
 ) -> Value:
-    """Return a struct or an array in memory in which one of two was stored."""
+    """Return a struct or array variable in which the branch that is taken stores its value."""
     variable = a.new_variable("choice", type_, span, is_const=False)
     address = address_of_variable(variable)
 
@@ -357,7 +357,7 @@ def _choose_address(
 
 
 def select(a: Analyzer, test: ir.Expression, then: Value, otherwise: Value, span: Span) -> Value:
-    """Return a choice between two values that is made at run time."""
+    """Return a run-time choice between two values as a `Select`."""
     type_ = _joined_type(then, otherwise, span)
     first, second = a.sized(then, type_, span), a.sized(otherwise, type_, span)
     held: ir.ValueType = ir.DSD if type_ in t.DSDS else t.register_type(type_) or ScalarType.U16
@@ -414,7 +414,7 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
 
 
 def _check_all_values(a: Analyzer, node: ast.SwitchExpression, type_: t.Type) -> None:
-    """Fail if a choice without `else` has no arm for some value: it would take the last one."""
+    """Fail if a `switch` without `else` lacks an arm for a value of the type."""
     patterns = [evaluate_comptime(a, one) for arm in node.arms for one in arm.patterns]
     given = {pattern.value for pattern in patterns if isinstance(pattern, Scalar)}
     match type_:
@@ -435,7 +435,7 @@ def _check_all_values(a: Analyzer, node: ast.SwitchExpression, type_: t.Type) ->
 def choose_arm(
     a: Analyzer, value: Value, arms: Sequence[Sequence[ast.Expression]], span: Span
 ) -> int | None:
-    """Return the number of the arm that a known value takes (`else` last); None: none fits."""
+    """Return the index of the arm that a known value takes (`else` last); None: none fits."""
     if isinstance(value, Scalar):
         value = Scalar(value.type, force(value, "switch", span))
     default = None
@@ -452,7 +452,7 @@ def choose_arm(
 def arm_tests(
     a: Analyzer, value: Runtime, arms: Sequence[Sequence[ast.Expression]]
 ) -> list[ir.Expression]:
-    """Return the IR of `value` being what each arm is for, of all but `else`."""
+    """Return, for each arm except `else`, the IR of the test whether `value` takes it."""
     taken: dict[Number, Span] = {}
     return [_is_one_of(a, value, patterns, taken) for patterns in arms if patterns]
 
@@ -460,7 +460,7 @@ def arm_tests(
 def _is_one_of(
     a: Analyzer, value: Runtime, patterns: Sequence[ast.Expression], taken: dict[Number, Span]
 ) -> ir.Expression:
-    """Return the IR of `value` being one of the patterns; `taken` are those of arms before."""
+    """Return the IR of the test for an arm's patterns; `taken` has those of earlier arms."""
     tests: list[ir.Expression] = []
     for pattern in patterns:
         known = evaluate_comptime(a, pattern)

@@ -1,9 +1,9 @@
 """Function pointers at run time: numbers of the functions whose address a program takes.
 
-All functions of a PE are known, so a call through a pointer is a call of a function made for its
-type, which compares the number with those of the functions of this type, one after the other. Its
-body is written at the end, when all of them are known. Structs and arrays are passed by address,
-and a struct or array that is the result is returned by address: it is copied before another call.
+A call through a pointer calls a dispatcher, made for its function type, which compares the number
+with those of the functions of this type, one after the other. Its body is written at the end, when
+all of them are known. Structs and arrays are passed and returned by address; the caller copies a
+result at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def is_pointer(type_: t.Type) -> bool:
-    """Tell whether a value of a type is called through an address."""
+    """Tell whether a type is a pointer to a function."""
     match type_:
         case t.PointerType(t.FunctionType()):
             return True
@@ -73,12 +73,12 @@ def call(
 
 
 def _settled(a: Analyzer, value: Value, span: Span) -> Value:
-    """Return an argument that the copies of others leave as it is."""
+    """Return an argument that is computed before other arguments are copied."""
     return order.settled(a, "argument", a.load(value, span), span)
 
 
 def _passed(a: Analyzer, value: Value, wanted: t.Type | None, span: Span) -> ir.Expression:
-    """Return the part of an argument that is passed."""
+    """Return an argument in the parameter's type as IR: its value, or the address of a copy."""
     if wanted is None:
         conversions.mismatch(value, t.ANYTYPE, span)
     if not passing.by_address(wanted):
@@ -88,7 +88,7 @@ def _passed(a: Analyzer, value: Value, wanted: t.Type | None, span: Span) -> ir.
 
 
 def _ir_type(a: Analyzer, type_: t.Type, span: Span) -> ir.ValueType:
-    """Return how a parameter or a result goes through a call."""
+    """Return the IR type of a parameter or result; `u16` if it is passed by address."""
     return ScalarType.U16 if passing.by_address(type_) else a.ir_type(type_, span)
 
 
@@ -107,7 +107,7 @@ def _dispatcher(a: Analyzer, type_: t.FunctionType, span: Span) -> ir.Function:
 
 
 def finish(instance: Instance, start: Start) -> bool:
-    """Write the bodies of calls through pointers; true: this asked for more functions."""
+    """Write the bodies of all dispatchers; return True if this added functions to analyse."""
     count = len(instance.functions)
     for type_, pointed in list(instance.pointed.items()):
         targets = [start(function) for function in pointed.functions]

@@ -1,4 +1,4 @@
-"""Where statements lead: whether their end is reached, and which jumps leave them."""
+"""Control flow of emitted statements: reachable ends, and jumps that leave."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def ends_elsewhere(statements: Sequence[ir.Statement]) -> bool:
-    """Tell whether the end of these statements is never reached."""
+    """Tell whether control never reaches the end of these statements."""
     for statement in statements:
         match statement:
             case ir.Return() | ir.Break() | ir.Continue():
@@ -29,7 +29,7 @@ def ends_elsewhere(statements: Sequence[ir.Statement]) -> bool:
 
 
 def _is_left(body: Iterable[ir.Statement]) -> bool:
-    """Tell whether a `break` leaves the loop or block of this body."""
+    """Tell whether a `break` leaves exactly the loop or block of this body."""
     return any(isinstance(jump, ir.Break) and not away for jump, away in walk.jumps(body))
 
 

@@ -1,8 +1,8 @@
 """Evaluation from left to right: an operand keeps the value it had before later operands.
 
-A run-time value is an expression that stands where the value is used, while what a later operand
-emits (a block, a choice between blocks, a call that gives a struct) stands before. An expression
-that these statements disturb is therefore kept in a local in front of them; all others stay.
+A run-time value is an expression, evaluated where it is used; statements that a later operand emits
+(a block, a choice between blocks, a call that returns a struct) run earlier. An expression that
+these statements change is therefore computed into a local before them; all others stay.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def in_order(
     a: Analyzer, nodes: Sequence[ast.Expression], evaluate: Evaluate | None = None
 ) -> list[Value]:
-    """Return the values of expressions, each as it is before the next one is evaluated."""
+    """Evaluate expressions in order; return each value as it is before the next is evaluated."""
     evaluate = evaluate or dispatch.evaluate
     values: list[Value] = []
     marks: list[int] = []
@@ -48,19 +48,19 @@ def in_order(
         marks.append(here(a))
     if not marks or marks[0] == marks[-1]:
         return values
-    # From the last one on, so that what is put in leaves the earlier marks right.
+    # Backwards, so that inserted statements leave the earlier marks valid.
     for i in reversed(range(len(values))):
         values[i] = before(a, marks[i], values[i], nodes[i].span)
     return values
 
 
 def here(a: Analyzer) -> int:
-    """Return a mark of the current position in the emitted code, for `before`."""
+    """Return the current position in the emitted code, for `before`."""
     return len(a.blocks[-1])
 
 
 def before(a: Analyzer, mark: int, value: Value, span: Span) -> Value:
-    """Return `value` as it was at `mark`, whatever the statements emitted since then change."""
+    """Return `value` as it was at `mark`, kept in a local if later statements change it."""
     emitted = a.blocks[-1][mark:]
     if not emitted:
         return value
@@ -74,26 +74,26 @@ def before(a: Analyzer, mark: int, value: Value, span: Span) -> Value:
 
 
 def settled(a: Analyzer, name: str, value: Value, span: Span) -> Value:
-    """Return a value whose every run-time part is computed here, not where it is used."""
+    """Emit the computation of all run-time parts of a value into locals and return the value."""
     return _Keeper(a, span, None).keep(name, value)
 
 
 def called(a: Analyzer, name: str, value: Value, span: Span) -> Value:
-    """Return a value of which parts may be dropped; its calls have been emitted."""
+    """Return a value of which parts may be left unused; calls in it are emitted here."""
     return settled(a, name, value, span) if _has_effect(value) else value
 
 
 def stored(
     a: Analyzer, name: str, value: Value, type_: t.ArrayType | t.StructType, span: Span
 ) -> Variable:
-    """Return a variable that an array or a struct is copied to here."""
+    """Copy an array or a struct into a new variable and return it."""
     copy = a.new_variable(name, type_, span, is_const=True)
     stores.store_value(a, Pointer(t.PointerType(type_), copy), type_, value, span)
     return copy
 
 
 def discard(a: Analyzer, value: Value, span: Span) -> None:
-    """Emit the calls that a value takes."""
+    """Emit the calls in a value that is not used."""
     match value:
         case Runtime(_, ir.Call() as call):
             a.emit(ir.Evaluate(call, span))
@@ -114,9 +114,9 @@ def _has_effect(value: Value) -> bool:
 
 
 def apart(a: Analyzer, value: Value, type_: t.Type, span: Span) -> Value:
-    """Return a new value of an lvalue in a form that does not change while it is stored there.
+    """Return a value to be stored part by part in a target that it may read itself.
 
-    The value may read the lvalue itself, so each part is computed before the first is stored.
+    Its parts are then computed before the first one is stored.
     """
     match value:
         case Array(_, [one]) if not isinstance(one, Struct):
@@ -140,22 +140,22 @@ def _depends_on_memory(value: Value) -> bool:
 def ahead(
     a: Analyzer, first: ir.Expression, second: ir.Expression, type_: t.Type, span: Span
 ) -> ir.Expression:
-    """Return `first` in a form that may be evaluated after `second`, though it is written ahead."""
+    """Return `first` for evaluation after `second`, kept in a local unless they commute."""
     return first if walk.commute(first, second) else once(a, "operand", first, type_, span)
 
 
 @dataclass(frozen=True, slots=True)
 class _Effects:
-    """Statements disturb expressions that they overtake."""
+    """The effects of statements on expressions that are evaluated after them."""
 
     locals: frozenset[ir.Local]
     """Locals that they set."""
     write_memory: bool
     meet_calls: bool
-    """They do or read what a call could have done."""
+    """They have or see effects that a call could have, so that calls may not move past them."""
 
     def disturb(self, expression: ir.Expression) -> bool:
-        """Tell whether an expression has another value, or effect, behind the statements."""
+        """Tell whether an expression has another value or effect after the statements."""
         for node in walk.expressions(expression):
             match node:
                 case ir.ReadLocal(local=local) if local in self.locals:
@@ -196,14 +196,14 @@ def _effects(emitted: Sequence[ir.Statement]) -> _Effects:
 
 @dataclass(frozen=True, slots=True)
 class _Keeper:
-    """Keeps the parts of values in locals: those that `effects` disturb, or all."""
+    """Copies the parts of values that `effects` change, or all parts, to locals."""
 
     a: Analyzer
     span: Span
     effects: _Effects | None
 
     def keep(self, name: str, value: Value) -> Value:
-        """Return a value that later statements leave as it is."""
+        """Return a value that later statements do not change."""
         match value:
             case Runtime(type_, expression):
                 return self._runtime(name, value) if self._is_kept(type_, expression) else value
@@ -231,7 +231,7 @@ class _Keeper:
                 return value
 
     def _is_overwritten(self, variable: Variable) -> bool:
-        """Tell whether a variable has another value later, or may not be found any more."""
+        """Tell whether the statements may change a variable or the address of it."""
         if self.effects is None or self.effects.write_memory:
             return True
         at = variable.at
@@ -247,7 +247,7 @@ class _Keeper:
         return Runtime(value.type, kept, value.descriptor)
 
     def _elements(self, name: str, elements: Sequence[Value]) -> list[Value]:
-        """Keep the elements of an array; one that it holds many times is computed once."""
+        """Keep the elements of an array; an element that is repeated is computed once."""
         kept: dict[int, Value] = {}
         for element in elements:
             if id(element) not in kept:

@@ -1,7 +1,7 @@
 """Structs and arrays that only run time knows, as arguments of functions.
 
-The fields of a struct are arguments of their own. Of an array the address is passed, of a copy that
-nothing changes while the function runs; through a function pointer, of a struct too.
+The fields of a struct are passed as separate arguments. An array is passed by the address of a
+copy, which nothing changes while the function runs; through a function pointer, so is a struct.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def is_run_time(argument: Value) -> TypeGuard[Struct | Variable | Array]:
 
 
 def has_array(argument: Value) -> bool:
-    """Tell whether an argument is or has an array that only run time knows."""
+    """Tell whether an argument is or contains an array that only run time knows."""
     if isinstance(argument, Struct):
         return any(map(has_array, argument.fields))
     return _is_array(argument)
@@ -66,7 +66,7 @@ def in_type_of(
     argument: Struct | Variable | Array,
     span: Span,
 ) -> Struct | Variable | Array:
-    """Return a struct or an array in the type of the parameter that takes it, or fail."""
+    """Return a struct or array argument in the type of its parameter, or fail."""
     type_ = evaluate_type(callee, parameter.type) if parameter.type is not None else t.ANYTYPE
     value: Value = argument
     if type_ not in (t.ANYTYPE, t.COMPTIME_STRUCT, type_of(argument)):
@@ -85,7 +85,7 @@ def by_address(type_: t.Type | None) -> TypeGuard[t.StructType | t.ArrayType]:
 def copied(
     a: Analyzer, name: str, value: Value, type_: t.StructType | t.ArrayType, span: Span
 ) -> ir.Expression:
-    """Return the address of a copy of a struct or an array, or of one that is known."""
+    """Return the address of a copy of a struct or array; of a known one, of a constant."""
     if is_comptime(value) and not isinstance(value, Variable):
         variable = Variable(f"{a.name}.{name}", type_, value, span, is_const=True)
     else:
@@ -96,7 +96,7 @@ def copied(
 def behind_address(
     callee: Analyzer, name: str, type_: t.StructType | t.ArrayType, span: Span
 ) -> tuple[Struct | Variable, RuntimeLocal]:
-    """Return the value of a parameter that is passed by address, and the local with the address."""
+    """Return the value of a parameter passed by address, and the local with the address."""
     pointer = t.PointerType(type_, is_const=True)
     local = callee.new_local(name, pointer, is_const=True)
     at = Runtime(pointer, ir.ReadLocal(local.local))
@@ -107,7 +107,7 @@ def behind_address(
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Passes the parts of a struct or of an array."""
+    """Passes the parts of a run-time struct or array to a function."""
 
     caller: Analyzer
     callee: Analyzer
@@ -116,7 +116,7 @@ class Parts:
     passed: list[ir.Expression]
 
     def bind(self, name: str, value: Struct | Variable | Array) -> tuple[Value, object]:
-        """Return what a value is in the callee, and its part of the key of the function."""
+        """Pass a value; return it as the callee sees it, and its part of the function's key."""
         if not isinstance(value, Struct):
             return self._array(name, value)
         labels = value.names if value.names is not None else range(len(value.fields))
@@ -144,7 +144,7 @@ class Parts:
         return inside, ("run time", field.type, field.descriptor)
 
     def _array(self, name: str, value: Variable | Array) -> tuple[Value, object]:
-        """Pass the address of an array that nothing else changes."""
+        """Pass the address of an array, which nothing changes during the call."""
         type_ = value.type
         assert isinstance(type_, t.ArrayType)
         if isinstance(value, Array):

@@ -1,7 +1,7 @@
-"""Loops over ranges: how a counter goes from start to stop, and ends there.
+"""Loops over ranges: the start, the test and the step of the counter.
 
-A counter wraps as every number of its type does, so one that would step past the end of the type
-needs another test than whether it is beyond `stop`.
+A counter wraps around as any number of its type, so one that would step past the end of the type
+cannot be compared with `stop` alone.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class CountedLoop:
 
     counter: RuntimeLocal
     test: ir.Expression
-    """True if there is another round."""
+    """The condition of another round."""
     steps: tuple[ir.Statement, ...]
-    """After each round."""
+    """The statements after each round."""
 
 
 def count(a: Analyzer, name: str, loop: Range, span: Span) -> CountedLoop:
-    """Start a counter `name` and return how it goes on."""
+    """Emit the start of a counter and return the loop's test and steps."""
     type_ = t.I16 if loop.type is t.COMPTIME_INT else loop.type
     if not isinstance(loop.step, Scalar):
         fail("not-comptime", "the step of a range has to be known at compile time", span)
@@ -71,14 +71,14 @@ def count(a: Analyzer, name: str, loop: Range, span: Span) -> CountedLoop:
 
 
 def _amount(a: Analyzer, type_: t.Type, step: int, span: Span) -> ir.Expression:
-    """Return what a round adds or takes away; -128 of an `i8` takes away the bits of 128."""
+    """Return the absolute step in the counter's type, modulo its width: 128 for -128 in `i8`."""
     if isinstance(type_, t.IntegerType) and step == type_.minimum:
         return a.sized(Scalar(type_, type_.wrap(-step)), type_, span)
     return a.sized(Scalar(t.COMPTIME_INT, abs(step)), type_, span)
 
 
 def _may_wrap(loop: Range, type_: t.Type, step: int, span: Span) -> bool:
-    """Tell whether a counter may step past the end of its type, from before a stop near to it."""
+    """Tell whether the last step before `stop` may take the counter past the end of its type."""
     assert isinstance(type_, t.IntegerType)
     if abs(step) == 1 or _known_end(loop, step) is not None:
         return False
@@ -100,9 +100,9 @@ def _not_beyond(
     amount: ir.Expression,
     following: ir.Expression,
 ) -> ir.Expression:
-    """Return the next value of the counter; `stop` where it would step past it, or past its type.
+    """Return the next value of the counter, or `stop` if the step would reach or pass it.
 
-    `bounds` are the lower and the upper one of counter and stop, and the stop.
+    `bounds` are the counter and the stop in ascending order, then the stop again.
     """
     lower, upper, stop = bounds
     assert isinstance(type_, t.IntegerType)
@@ -115,7 +115,7 @@ def _not_beyond(
 
 
 def _unsigned(amount: ir.Expression, type_: t.IntegerType) -> ir.Expression:
-    """Return the bits of an amount as a number that is compared with unsigned ones."""
+    """Return an amount as a number of the unsigned type `type_`."""
     match amount:
         case ir.Immediate(per_pe=None, word=word):
             held = t.register_type(type_)
@@ -128,7 +128,7 @@ def _unsigned(amount: ir.Expression, type_: t.IntegerType) -> ir.Expression:
 def _rounds_left(
     a: Analyzer, loop: Range, step: int, steps: list[ir.Statement], span: Span
 ) -> ir.Expression:
-    """Return the test of a loop whose counter ends where it began: rounds are counted instead."""
+    """Emit a count of rounds for a loop whose counter ends where it began; return its test."""
     assert isinstance(loop.start, Scalar)
     assert isinstance(loop.stop, Scalar)
     count = _num_rounds(int(loop.start.value), int(loop.stop.value), step)
@@ -142,12 +142,12 @@ def _rounds_left(
 
 
 def _num_rounds(start: int, stop: int, step: int) -> int:
-    """Return `len(range(start, stop, step))`, which Python does not tell of long ranges."""
+    """Return `len(range(start, stop, step))`, which Python refuses for long ranges."""
     return max(-((start - stop) // step), 0)
 
 
 def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
-    """Return the value of the counter after its last round, if it has wrapped around by then."""
+    """Return the counter after the last round if it has wrapped around; None: it has not."""
     end = _known_end(loop, step)
     if end is None or not isinstance(type_, t.IntegerType):
         return None
@@ -156,7 +156,7 @@ def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
 
 
 def _known_end(loop: Range, step: int) -> int | None:
-    """Return the value of the counter after its last round, if it never wrapped."""
+    """Return the counter after the last round without wrapping; None: it is not known."""
     match loop:
         case Range(_, Scalar(value=start, taint=None), Scalar(value=stop, taint=None)):
             return int(start) + _num_rounds(int(start), int(stop), step) * step

@@ -122,7 +122,7 @@ def _while(a: Analyzer, node: ast.While) -> bool:
 def _repeated_condition(
     a: Analyzer, node: ast.While
 ) -> tuple[bool | ir.Expression, tuple[ir.Statement, ...]]:
-    """Return the condition of a loop, and what to do before it in every round."""
+    """Return the condition of a loop, and the statements before it in every round."""
     a.open_block()
     try:
         with jump_target(a, JumpTarget(None, is_loop=False), node.condition.span):
@@ -162,7 +162,7 @@ def _for(a: Analyzer, node: ast.For) -> bool:
 
 
 def _settled_parts(a: Analyzer, node: ast.For, iterable: Array | Struct) -> Sequence[Value]:
-    """Return the iterated value as it is before the first round."""
+    """Return the parts of the iterated value as they are before the first round."""
     match order.settled(a, node.element.name, iterable, node.iterable.span):
         case Array(_, parts) | Struct(_, parts):
             return parts

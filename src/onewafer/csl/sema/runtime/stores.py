@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 UNROLLED_ELEMENTS = 8
-"""Array initialisers up to this length become single stores, uniform longer ones a loop."""
+"""Uniform array initialisers longer than this become a loop, all others single stores."""
 
 
 def check_stored(a: Analyzer, type_: t.Type, span: Span) -> None:
-    """Fail unless a variable has parts, which all exist in memory."""
+    """Fail unless a variable has a size and all its parts exist at run time."""
     if isinstance(type_, t.StructType) and not t.num_bytes(type_):
         fail(
             "type-mismatch",
@@ -117,14 +117,14 @@ def copy_array(
 
 
 def _behind(a: Analyzer, start: Runtime, offset: ir.Expression) -> Runtime:
-    """Return an address some bytes behind another one."""
+    """Return the address `offset` bytes behind `start`."""
     return Runtime(start.type, a.binary(Opcode.ADD, t.U16, start.expression, offset))
 
 
 def _loop_elements(
     a: Analyzer, count: int, step: int, span: Span, body: Callable[[ir.Expression], None]
 ) -> None:
-    """Emit a loop over the byte offsets of an array's elements."""
+    """Emit a loop over the byte offsets of an array's elements; `body` emits one round."""
     offset = a.new_local("offset", t.U16, is_const=False).local
     read = ir.ReadLocal(offset)
     a.emit(ir.SetLocal(offset, ir.Immediate(ScalarType.U16, 0), span))
@@ -159,7 +159,7 @@ def copy_struct(
     type_: t.StructType,
     span: Span,
 ) -> None:
-    """Copy a struct to another address, or to where it is: two structs of a type overlap wholly."""
+    """Copy a struct to another address; two structs of a type are the same or do not overlap."""
     for offset, leaf in t.leaves(type_):
         to, from_ = (moved(address, offset, leaf, is_const=False) for address in (target, source))
         if isinstance(leaf, t.ArrayType):
@@ -172,7 +172,7 @@ def copy_struct(
 
 
 def is_copy(value: Value, type_: t.Type) -> bool:
-    """Tell whether a value is what lies at another address."""
+    """Tell whether a value is a struct of type `type_` in memory."""
     match value:
         case Struct(address=address) if address is not None:
             return value.type == type_
@@ -183,7 +183,7 @@ def is_copy(value: Value, type_: t.Type) -> bool:
 def address_and_offset(
     a: Analyzer, address: Pointer | Runtime, span: Span
 ) -> tuple[ir.Expression, int]:
-    """Return an address as a load or store has it."""
+    """Return an address as the base and the constant offset of a load or store."""
     match address:
         case Runtime(_, ir.Binary(Opcode.ADD, _, base, ir.Immediate(_, offset, None))) if (
             offset >= 0

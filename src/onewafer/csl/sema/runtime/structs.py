@@ -1,8 +1,7 @@
 """Structs at run time: variables of struct types; structs and arrays as results of functions.
 
-A variable lies in memory, and its fields are variables in it. A result lies in memory between the
-return and the caller: functions are not reentrant, so each has one such variable; the caller takes
-the fields out at once.
+A variable lies in memory, and its fields are variables in it. A function returns a struct or array
+in a variable of its own, since functions are not reentrant; the caller copies it out at once.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def is_overlaid(value: Struct) -> bool:
 
 
 def readable(a: Analyzer, name: str, value: Struct, span: Span) -> Struct:
-    """Return a value whose `extern union`s can be read by any variant."""
+    """Return a value whose `extern union`s lie in memory, to be read by any variant."""
     type_ = value.type
     if not isinstance(type_, t.StructType) or value.address is not None or not is_overlaid(value):
         return value
@@ -57,7 +56,7 @@ def readable(a: Analyzer, name: str, value: Struct, span: Span) -> Struct:
 
 
 def store_result(a: Analyzer, value: Value, type_: t.StructType | t.ArrayType, span: Span) -> None:
-    """Store what a function returns, or fail if it is not of this type."""
+    """Store the result of a function in the type `type_`, or fail."""
     assert a.stored_result is not None
     what = "the result"
     coerced = order.apart(a, a.coerce(value, type_, span, what), type_, span)
@@ -74,7 +73,7 @@ def load_result(a: Analyzer, variable: Variable, span: Span) -> Struct | Variabl
 
 
 def _as_value(value: Struct) -> Struct:
-    """Return a struct that is no variable: an anonymous one has the type of its fields."""
+    """Return a struct without its address; an anonymous one loses its type, too."""
     fields = tuple(_as_value(f) if isinstance(f, Struct) else f for f in value.fields)
     is_named = value.type is not None and value.type.origin is not None
     return Struct(value.names, fields, value.type if is_named else None)

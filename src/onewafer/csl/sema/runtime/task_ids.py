@@ -1,7 +1,7 @@
-"""Ids that only run time knows: each kind has few, so they are compared one by one.
+"""Run-time ids of tasks, channels and microthreads.
 
-Tasks, channels and microthreads are numbers in instructions, so that an instruction stands there
-for each id that may be meant.
+Instructions hold such ids as constants, so the id is compared with each one that it may be, and
+each has an instruction of its own.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _WANTED: Final = {
     ("on_control", "unblock"): BLOCKED_IDS,
     ("ut_id",): (t.UT_ID,),
 }
-"""By place in the settings of an operation: the types of ids that only run time may know."""
+"""Path of a setting of an operation → the types of run-time ids that it takes."""
 Path = tuple[str, ...]
 
 _MOST_VARIANTS: Final = 64
-"""Most variants of one operation, for all ids that it may mean."""
+"""Limit of the variants of one operation, for all ids that it may mean."""
 
 
 def to_one_of(
     a: Analyzer, value: Runtime, user: str, span: Span, effect: Callable[[int], Statements]
 ) -> Statements:
-    """Return statements that act on a run-time id; `user` received the id."""
+    """Return statements that run `effect` for a run-time id; messages name `user`."""
     number = ir.Local("task", ScalarType.U16)
     message = _complaint(value.type, user)
     chain = _chain(_candidates(a, value.type, span), number, message, span, effect)
@@ -52,7 +52,7 @@ def to_one_of(
 def with_known_ids(
     a: Analyzer, settings: Value, user: str, span: Span, make: Callable[[Value], Statements]
 ) -> Statements:
-    """Return the statements that `make` gives for the settings, for each id that may be meant."""
+    """Return `make(settings)` for each combination of the run-time ids in the settings."""
     unknown = unknown_ids(settings)
     numbers = {path: ir.Local("id", ScalarType.U16) for path in unknown}
     choices = {path: _candidates(a, value.type, span) for path, value in unknown.items()}
@@ -74,7 +74,7 @@ def with_known_ids(
 
 
 def unknown_ids(settings: Value) -> dict[Path, Runtime]:
-    """Return the ids of settings that only run time knows, by place."""
+    """Return the run-time ids in settings, by path."""
     found: dict[Path, Runtime] = {}
     for path, types in _WANTED.items():
         value: Value | None = settings
@@ -86,7 +86,7 @@ def unknown_ids(settings: Value) -> dict[Path, Runtime]:
 
 
 def with_id(settings: Value, path: Path, value: Value | None) -> Value:
-    """Return settings with another value at a place; None: with none."""
+    """Return settings with another value at a path; None removes it."""
     name, *inner = path
     items = dict(settings.items()) if isinstance(settings, Struct) and settings.names else {}
     if inner:
@@ -106,7 +106,7 @@ def _chain(
     span: Span,
     effect: Callable[[int], Statements],
 ) -> Statements:
-    """Return the comparisons of an id with all candidates; another one stops the simulation."""
+    """Return statements that compare an id with all candidates, and stop the simulation else."""
     chain: Statements = (ir.Trap(ir.Immediate(ScalarType.BOOL, 0), complaint, span),)
     for candidate in reversed(candidates):
         known = ir.Immediate(ScalarType.U16, candidate)
@@ -121,7 +121,7 @@ def _complaint(type_: t.Type, user: str) -> str:
 
 
 def _check_variants(counts: Sequence[int], span: Span) -> None:
-    """Fail if an operation would stand in a program too often."""
+    """Fail if an operation would have too many variants."""
     total = 1
     for count in counts:
         total *= count
@@ -138,7 +138,7 @@ def _check_variants(counts: Sequence[int], span: Span) -> None:
 
 
 def _candidates(a: Analyzer, type_: t.Type, span: Span) -> Sequence[int]:
-    """Return the ids of a type that mean something in the program."""
+    """Return the ids of a type that exist in the program, or fail if there are none."""
     instance = a.instance
     match type_:
         case t.LOCAL_TASK_ID:

@@ -1,4 +1,4 @@
-"""Values that are computed once, into a local, for uses of them later on."""
+"""Values that are computed once, into a local."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def once(a: Analyzer, name: str, value: ir.Expression, type_: t.Type, span: Span) -> ir.Expression:
-    """Compute a value here, for uses of it later on."""
+    """Emit the computation of a value into a new local and return the read of the local."""
     local = a.new_local(name, type_, is_const=True).local
     a.emit(ir.SetLocal(local, value, span))
     return ir.ReadLocal(local)
 
 
 def steady(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
-    """Return an address in a form that may be computed several times: no call is in it."""
+    """Return an address that may be evaluated repeatedly: in a local if it has a call."""
     return once(a, "address", address, t.U16, span) if walk.has_effect(address) else address

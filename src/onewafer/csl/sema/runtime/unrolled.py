@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 MAX_UNROLLED = 1 << 16
-"""Rounds without `--max-inlined-iterations`: the code of more hardly fits into a PE."""
+"""Default of `--max-inlined-iterations`: the code of more rounds hardly fits into a PE."""
 
 
 def unroll(a: Analyzer, node: ast.For, elements: Iterable[Value]) -> None:
-    """Analyse the body once for each element; `elements` may emit what makes the next one.
+    """Analyse the body once for each element; `elements` may emit code for the next one.
 
-    If anything in it jumps, each round is a block, and so are all together. What stands behind a
-    round that always leaves the loop is not looked at.
+    If the body has a `break` or `continue`, each round is a block, and so is the loop. Rounds after
+    one that always leaves the loop are not analysed.
     """
     jumps = any(isinstance(inner, ast.Break | ast.Continue) for inner in tree.nodes(node.body))
     target = JumpTarget(node.label, is_loop=True, num_blocks=2 if jumps else 0)
@@ -69,7 +69,7 @@ def _check_limits(a: Analyzer, node: ast.For, num_rounds: int) -> None:
 
 @contextmanager
 def _block(a: Analyzer, span: Span, *, is_one: bool) -> Generator[None]:
-    """Put what is emitted into a block that a jump can leave, if it is to be one."""
+    """Put the emitted statements into a block that a jump can leave, if `is_one`."""
     if not is_one:
         yield
         return
@@ -111,7 +111,7 @@ def elements_in_memory(
 
 
 def _position(dimensions: tuple[int, ...], number: int) -> list[int]:
-    """Return the indices of an element that lies that many elements behind the first."""
+    """Return the indices of the element with this row-major number."""
     position: list[int] = []
     for size in reversed(dimensions):
         number, index = divmod(number, size)

@@ -1,7 +1,7 @@
-"""Integers of more than 32 bits: which operations are inline code, and which are calls.
+"""Operations on integers of more than 32 bits: inline code or calls.
 
-Sums, bits, comparisons, shifts by known counts and conversions between integers are IR on pairs of
-words. For all else there is a function in `<language/wide>`, which a program has once it uses it.
+Sums, bitwise operators, comparisons, shifts by known counts and conversions between integers are IR
+on pairs of words. All others are calls of functions of the library module `<language/wide>`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _CALLED: Final = {
     Opcode.SHL: ("shift_left", "shift_left"),
     Opcode.SHR: ("shift_right", "shift_right_signed"),
 }
-"""The functions for unsigned and for signed numbers."""
+"""Operation → the functions for unsigned and for signed numbers."""
 _SIGNED: Final = frozenset(("divide_signed", "remainder_signed", "shift_right_signed"))
 
 
 def binary(a: Analyzer, operation: ir.Binary, span: Span) -> ir.Expression:
-    """Return an operation on wide integers, or a replacement for those that IR lacks.
+    """Return an operation on wide integers, with a call in place of those that IR lacks.
 
-    A shift has a count of at most 32 bits.
+    The count of a shift has at most 32 bits.
     """
     match operation:
         case ir.Binary(opcode=Opcode.SHL | Opcode.SHR, right=ir.Immediate(per_pe=None)):
@@ -50,7 +50,7 @@ def binary(a: Analyzer, operation: ir.Binary, span: Span) -> ir.Expression:
 
 
 def shift_count(a: Analyzer, value: Value, span: Span) -> ir.Expression:
-    """Return the shift count, in at most 32 bits."""
+    """Return the count of a wide shift as IR of at most 32 bits."""
     type_ = type_of(value)
     if type_ is t.COMPTIME_INT:
         return a.sized(value, t.U16, span)
@@ -62,14 +62,14 @@ def shift_count(a: Analyzer, value: Value, span: Span) -> ir.Expression:
 
 
 def _counted(count: float) -> int:
-    """Return a known shift count as unsigned: a negative one is a large one."""
+    """Return a known shift count; a negative or large one becomes `_LARGEST_COUNT`."""
     return int(count) if 0 <= count < _LARGEST_COUNT else _LARGEST_COUNT
 
 
 def converted(
     a: Analyzer, held: ir.NumberType, target: ir.NumberType, value: ir.Expression, span: Span
 ) -> ir.Expression:
-    """Return a number as `@as` makes one of another type of it."""
+    """Return `@as` of a number from the register type `held` to `target`."""
     if held is target:
         return value
     match held, target:
@@ -118,7 +118,7 @@ def _product(a: Analyzer, product: ir.Binary, span: Span) -> ir.Expression:
 
 
 def _power_of_two(operation: ir.Binary) -> ir.Expression | None:
-    """Return quotient or remainder by a known power of two as a shift or mask, if it is one."""
+    """Return an unsigned division by a known power of two as a shift or mask; else None."""
     number, held = known(operation.right), operation.type
     if number is None or number.bit_count() != 1 or held.is_signed:
         return None
@@ -128,12 +128,12 @@ def _power_of_two(operation: ir.Binary) -> ir.Expression | None:
 
 
 def _exponent(power: int) -> ir.Immediate:
-    """Return by how much to shift for a power of two."""
+    """Return the logarithm of a power of two as a shift count."""
     return ir.Immediate(ScalarType.U16, power.bit_length() - 1)
 
 
 def _word(expression: ir.Expression) -> ir.Expression | None:
-    """Return the word that a wide integer is the extension of; None: of none without a sign."""
+    """Return the unsigned word that was extended to a wide integer; None: there is none."""
     match expression:
         case ir.Convert(source=ScalarType() as source, operand=operand):
             return None if source.is_signed else operand

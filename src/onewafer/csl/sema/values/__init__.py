@@ -1,4 +1,4 @@
-"""Values: numbers and what decides with them, all other kinds, and what is asked of any."""
+"""Values: numbers with their taints and decisions, all other kinds, conversions, predicates."""
 
 from onewafer.csl.sema.session.scalars import (
     FALSE,

@@ -71,14 +71,14 @@ def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "
 
 
 def wider(a: t.Type, b: t.Type) -> t.Type | None:
-    """Return the type of two to which the other widens; None: neither does."""
+    """Return the wider of two types if the other widens to it; None: neither does."""
     if widens(a, b):
         return b
     return a if widens(b, a) else None
 
 
 def widens(source: t.Type, target: t.Type) -> bool:
-    """Tell whether all numbers of a sized type are numbers of another, wider one."""
+    """Tell whether a sized numeric type converts to another without loss."""
     match source, target:
         case t.IntegerType(), t.IntegerType():
             keeps_sign = source.is_signed == target.is_signed or not source.is_signed
@@ -104,7 +104,7 @@ def fit(value: Scalar, type_: t.IntegerType, span: Span | None, what: str = "") 
 
 
 def decide(value: Scalar, holds: Callable[[Number], bool], reason: str, span: Span | None) -> bool:
-    """Return whether a number has a property, which decides for whom the program is analysed."""
+    """Return `holds` of a number and record that all PEs of the instance have to agree on it."""
     answer, taint = holds(value.value), value.taint
     if taint is not None:
         f = taint.evaluate
@@ -114,7 +114,7 @@ def decide(value: Scalar, holds: Callable[[Number], bool], reason: str, span: Sp
 
 
 _BY_NUMBER: Final = "if their numbers agree: `@as(T, @get_int(…))`"
-"""How a value of one enum becomes one of another, `T`."""
+"""Advice for converting a value of one enum type to another, `T`."""
 
 
 def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> NoReturn:
@@ -142,7 +142,7 @@ def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> 
 
 
 def _pointer_advice(source: t.PointerType, type_: t.PointerType) -> str:
-    """Return how to come to a pointer of another type."""
+    """Return the advice for converting a pointer to another type."""
     constant = t.PointerType(type_.pointee, is_const=True, is_many=type_.is_many)
     if source.is_const and not type_.is_const and _points_like(source, constant):
         return f"it leads to something constant: declare that with `var`, or take a `{constant}`"
@@ -199,7 +199,7 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
 
 
 def function_address(value: FunctionValue, span: Span | None) -> FunctionAddress:
-    """Return the address of a function, or fail if it has none."""
+    """Return the address of a function, or fail if it cannot be called through a pointer."""
     declaration = value.declaration
     if declaration.storage is Storage.INLINE or declaration.is_task:
         what = "a task" if declaration.is_task else "an `inline` function"
@@ -259,7 +259,7 @@ def to_struct(
 
 
 def _to_packed(value: Struct, type_: t.PackedType, span: Span | None) -> Scalar | Struct:
-    """Return an anonymous struct of known fields as the integer behind a packed one, or fail."""
+    """Return an anonymous struct of known fields as a packed one, or fail."""
     packed.check_given(value, type_, span)
     fields: dict[str, Value] = {}
     for name, field in value.items():
@@ -279,7 +279,7 @@ def _to_union(
     convert: Callable[[Value, t.Type], Value],
     span: Span | None,
 ) -> Struct:
-    """Return a union whose active variant is the one field that is given, or fail."""
+    """Return a union in which the one field that is given is active, or fail."""
     names, given = type_.names or (), value.names or ()
     if len(given) != 1:
         fail(
@@ -296,10 +296,10 @@ def _to_union(
 
 
 def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
-    """Tell whether a pointer converts by itself.
+    """Tell whether a pointer type converts implicitly.
 
-    `*[n]T` → `[*]T`, `*T` → `*const T`, `*T` → `*[1]T`, and any to `*anyopaque`; never a pointer to
-    a constant to a pointer that may change it.
+    `*[n]T` → `[*]T`, `*T` → `*const T`, `*T` → `*[1]T`, and any to `*anyopaque`; a pointer never
+    loses its `const`.
     """
     if source.is_const and not target.is_const:
         return False
@@ -363,7 +363,7 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
 
 
 def _check_finite(value: Scalar, span: Span) -> None:
-    """Fail if a number is infinite or none: no integer stands for it."""
+    """Fail if a number to be converted to an integer is infinite or NaN."""
 
     def is_finite(number: Number) -> bool:
         return isinstance(number, int) or math.isfinite(number)
@@ -396,7 +396,7 @@ def check_convertible(source: t.Type, target: t.Type, span: Span) -> None:
 
 
 def _truncate(value: float, type_: t.IntegerType) -> int:
-    """Convert toward zero and keep the low bits, as CONVERT does; NaN and infinities give 0."""
+    """Round toward zero and keep the low bits, as CONVERT does; NaN and infinities give 0."""
     return type_.wrap(math.trunc(value)) if math.isfinite(value) else 0
 
 
@@ -444,5 +444,5 @@ def integer(value: Value, span: Span, what: str) -> Scalar:
 
 
 def forced_integer(value: Value, span: Span, what: str) -> int:
-    """Return an integer that decides what the program is."""
+    """Return an integer that has to be the same on all PEs of the instance, see `force`."""
     return int(force(integer(value, span, what), what, span))

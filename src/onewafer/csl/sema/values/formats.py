@@ -30,14 +30,14 @@ def to_float(type_: t.FloatType, value: Number) -> float:
     if isinstance(value, float):
         return round_float(type_, value)
     spare = max(abs(value).bit_length() - _DOUBLE_BITS, 0)
-    # Rounded to odd, a double leads to the same number of fewer bits as all of the integer does.
+    # Rounded to odd, so that the double then rounds to the same float as the exact integer.
     kept = abs(value) >> spare
     kept |= kept << spare != abs(value)
     return round_float(type_, to_double(kept << spare if value >= 0 else -kept << spare))
 
 
 def to_double(value: Number) -> float:
-    """Return a comptime number as a `comptime_float`; what is too large is infinite."""
+    """Return a comptime number as a `comptime_float`, infinite if it is too large."""
     try:
         return float(value)
     except OverflowError:
@@ -45,7 +45,7 @@ def to_double(value: Number) -> float:
 
 
 def quiet(value: float) -> float:
-    """Return the machine's one NaN for any: which one a host computes depends on the host."""
+    """Return the machine's one NaN for any NaN: hosts differ in the NaNs that they compute."""
     return math.nan if math.isnan(value) else value
 
 
@@ -74,7 +74,7 @@ def _cerebras_bits(value: float) -> int:
         return sign | _CEREBRAS_SPECIAL << 9 | (1 << 8 if math.isnan(value) else 0)
     exponent = max(math.frexp(value)[1] - 1 + _CEREBRAS_BIAS, 1) if value else 1
     mantissa = int(math.ldexp(abs(value), 9 + _CEREBRAS_BIAS - exponent))
-    # The leading one of a normal number is the lowest bit of its exponent, one too many.
+    # The leading one of the mantissa adds one to the exponent, hence the `- 1`.
     return sign | (exponent - 1 << 9) + mantissa
 
 
@@ -91,9 +91,9 @@ def _cerebras_value(bits: int) -> float:
 _DOUBLE_BITS: Final = 53
 _CEREBRAS_BITS: Final = 10
 _CEREBRAS_BIAS: Final = 42
-"""From the bits of 6.0 in the SDK's documentation; the rest is as in IEEE 754 (decided here)."""
+"""From the bits of 6.0 in the SDK's documentation; decided here: the rest is as in IEEE 754."""
 _CEREBRAS_SPECIAL: Final = 63
-"""Exponent of infinities and NaN."""
+"""Exponent field of infinities and NaN."""
 _LEAST_CEREBRAS_EXPONENT: Final = 1 - 9 - _CEREBRAS_BIAS
 
 _BRAIN_BITS: Final = 8

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def refuse_other(type_: t.Type, half: t.FloatType, span: Span | None) -> None:
-    """Fail if values of a type that run time has hold another 16-bit float than the program's."""
+    """Fail if a run-time type contains another 16-bit float than the program's."""
     other = t.other_half(type_, half)
     if other is None:
         return
@@ -28,7 +28,7 @@ def refuse_other(type_: t.Type, half: t.FloatType, span: Span | None) -> None:
 
 
 def of_library_function(function: FunctionValue) -> t.FloatType | None:
-    """Return the 16-bit float that a library function is for, if it is not the program's."""
+    """Return a 16-bit float in a library function's type other than the program's, if any."""
     if not function.module.code.is_library:
         return None
     type_, half = function.module.function_type(function.declaration), function.module.session.half

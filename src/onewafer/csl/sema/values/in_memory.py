@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def address_of_variable(variable: Variable) -> Pointer:
-    """Return `&variable` of one whose address the linker knows."""
+    """Return `&variable` of a variable whose address the linker knows."""
     address = pointer_to(variable)
     assert isinstance(address, Pointer)
     return address
@@ -31,7 +31,7 @@ def pointer_to(variable: Variable) -> Pointer | Runtime:
 def moved(
     address: Pointer | Runtime, offset: int, type_: t.Type, *, is_const: bool
 ) -> Pointer | Runtime:
-    """Return the address of a part `offset` bytes behind an address."""
+    """Return the address of a part of type `type_` that begins `offset` bytes behind an address."""
     pointer = t.PointerType(type_, is_const)
     match address:
         case Pointer(_, variable, start):
@@ -58,25 +58,25 @@ def address_of_field(base: Struct, index: int, span: Span) -> Pointer | Runtime:
 
 
 def struct_at(address: Pointer | Runtime, span: Span) -> Struct:
-    """Return the struct that lies at an address: its fields are variables, or known."""
+    """Return the struct at an address; its fields are variables there, or known values."""
     known: Value = Undefined()
     if isinstance(address, Pointer):
         whole = address.variable
-        # The DSDs in a variable, as in one of a DSD itself, stay of the kind that they are first.
+        # The DSDs in a struct variable keep the kind of their first values, as DSD variables do.
         if whole.is_const or isinstance(whole.type, t.StructType):
             known = known_part(address)
     return _struct_at(address, 0, address.type, known, span)
 
 
 def whole(variable: Variable, span: Span) -> Struct | Variable:
-    """Return a variable as an operand: an array itself, of a struct what lies there."""
+    """Return a variable as an operand: a struct with its fields, any other as itself."""
     if isinstance(variable.type, t.StructType):
         return struct_at(address_of_variable(variable), span)
     return variable
 
 
 def constant(value: Value, span: Span) -> Value:
-    """Return the value of an expression that is no lvalue: nothing is assigned to parts of it."""
+    """Return a value with any struct in memory made constant: its parts cannot be assigned to."""
     match value:
         case Struct(_, _, t.StructType() as type_, Pointer() | Runtime() as address):
             return struct_at(moved(address, 0, type_, is_const=True), span)
@@ -111,7 +111,7 @@ def _struct_at(
 
 
 def known_part(pointer: Pointer) -> Value:
-    """Return the initial value of what a pointer leads to, `Undefined` if there is none."""
+    """Return the initial value of a pointer's target; `Undefined` if it has none."""
     variable = pointer.variable
     return _part(variable.initial, variable.type, pointer.offset, pointer.type.pointee)
 

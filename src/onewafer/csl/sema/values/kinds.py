@@ -3,9 +3,8 @@
     Value := Scalar | Text | TypeValue | Void | Undefined | Struct | Array | FunctionValue
            | FunctionAddress | ModuleValue | Pointer | Variable | Range | Dsd | Dsr | Runtime
 
-Functions and modules are values, and a module gives values to names: each is described by the
-other. `Module` and `Program` are what values, and those who evaluate, know of a module and of what
-it is part of; `modules` makes them.
+Functions and modules are values, and a module gives values to names. `Module` and `Program` are the
+interfaces of a module and its program for values and evaluators; `modules` implements them.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Text:
     """A comptime_string: bytes, which mostly are UTF-8."""
 
     value: str
-    """The bytes decoded; those that are no UTF-8 are surrogates (PEP 383)."""
+    """The bytes decoded as UTF-8, invalid ones as surrogates (PEP 383)."""
 
     @classmethod
     def of(cls, octets: bytes) -> Text:
@@ -50,7 +49,7 @@ class Text:
 
     @property
     def shown(self) -> str:
-        r"""As text that can be printed: bytes that are no UTF-8 are `\xff`, say."""
+        r"""Printable text, with invalid UTF-8 bytes as escapes such as `\xff`."""
         return self.octets.decode("utf-8", "backslashreplace")
 
 
@@ -81,7 +80,7 @@ class Struct:
     names: tuple[str, ...] | None
     fields: tuple[Value, ...]
     type: t.StructType | t.PackedType | None = None
-    """None: it is anonymous, and no variable; its type follows from the fields."""
+    """None: an anonymous struct, not in memory; its type follows from the fields."""
     address: Pointer | Runtime | None = None
     """The address of a struct in memory; None: it is a value only."""
 
@@ -119,7 +118,7 @@ class FunctionValue:
     module: Module
     declaration: ast.Function
     is_extern: bool = field(default=False, compare=False)
-    """Named by an `extern` declaration: called at run time only, and the same function."""
+    """True if an `extern` declaration names it: it is then called at run time only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +148,17 @@ class Variable:
     is_exported: bool = False
     alignment: int | None = None
     storage: ir.Global | None = None
-    """Filled when something reachable uses the variable."""
+    """Its global, made when reachable code uses the variable."""
     is_undefined: bool = False
-    """Declared without a value; `initial` is zeros all the same."""
+    """True if it is declared without a value; `initial` is then zeros."""
     section: str = ""
     """Its `linksection`."""
     is_local: bool = False
-    """Declared in a function, or made for one."""
+    """True if it is declared in a function, or made for one."""
     at: Pointer | Runtime | None = None
-    """Its address if it is part of a struct; None: it lies on its own."""
+    """The address of the whole of which it is a part; None: it has its own memory."""
     offset: int = 0
-    """Bytes from there."""
+    """Bytes from `at` to the variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,7 @@ class Pointer:
     variable: Variable
     offset: int = 0
     array: tuple[int, int] | None = None
-    """Offset and bytes of the array whose elements are counted from here; None: `reach` says."""
+    """Offset and bytes of the array into which it points; None: see `reach`."""
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -203,12 +202,12 @@ class Dsd:
     stride: Scalar
     span: Span | None = None
     takes_index: bool = False
-    """MEM: made with `.wavelet_index_offset`, so that `.index` of an operation moves its start."""
+    """True for a memory DSD with `.wavelet_index_offset`: `.index` of an operation moves it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dsr:
-    """A data structure register, or one of those beside them (`xdsr`, `sr`)."""
+    """A data structure register, or an `xdsr` or `sr`."""
 
     type: t.SimpleType
     index: int
@@ -221,7 +220,7 @@ class Runtime:
     type: t.Type
     expression: ir.Expression
     descriptor: DsdDescriptor | None = None
-    """DSDs: kind, color and queue, where they are known."""
+    """Of a DSD: its kind, color and queue, where they are known."""
 
 
 Value = (
@@ -269,7 +268,7 @@ class Module(Protocol):
 
     @property
     def memo_key(self) -> object:
-        """Equal for modules whose pure functions compute the same; the module itself if unsure."""
+        """A key that is equal for modules whose pure functions give equal results."""
         ...
 
     @property
@@ -278,27 +277,27 @@ class Module(Protocol):
         ...
 
     def read(self, name: str, span: Span) -> Value:
-        """Return the value of a top-level name; a run-time variable as itself (`Variable`)."""
+        """Return the value of a top-level name; of a run-time variable, its `Variable`."""
         ...
 
     def read_pointee(self, name: str, span: Span) -> Value:
-        """Return what a pointer leads to: a name alone for a struct type that is being made."""
+        """Return the target of a pointer type; for a struct type being made, a stand-in by name."""
         ...
 
     def read_lvalue(self, name: str, span: Span) -> Value:
-        """Return what a top-level name stands for where an address in it is taken."""
+        """Return the value of a top-level name of which an address is taken."""
         ...
 
     def early_lvalue(self, name: str) -> Variable | None:
-        """Return the variable of a name whose value is being found, and needs its address."""
+        """Return the variable of a name whose own initial value takes its address."""
         ...
 
     def read_in_memory(self, declaration: ast.Variable, span: Span) -> Value:
-        """Return the value of a global; of an exported constant its place in memory."""
+        """Return the value of a global; of an exported constant, its variable in memory."""
         ...
 
     def materialize(self, name: str, span: Span) -> Variable:
-        """Return the variable of a top-level name, giving a constant a place in memory."""
+        """Return the variable of a top-level name; a constant gets one."""
         ...
 
     def evaluate_type(self, node: ast.Expression) -> t.Type:
@@ -328,7 +327,7 @@ class Program(Protocol):
     kind: Where
     is_layout: bool
     modules: list[Module]
-    """All that have been made so far, in this order."""
+    """The modules made so far, in order."""
 
     @property
     def has_read_program(self) -> bool:

@@ -1,8 +1,8 @@
 """Operators on comptime values; their typing rules hold at run time, too.
 
-Sized integers are exact and wrap, `comptime_int` is unbounded, `f16`/`f32` round to nearest even
-after every operation (computed in double, which is wide enough to make that single rounding
-right), `comptime_float` is a double. Tainted operands give tainted results.
+Sized integers wrap, `comptime_int` is unbounded, `f16`/`f32` round to nearest even after every
+operation (computed in double, which is wide enough for one correct rounding), `comptime_float` is a
+double. Tainted operands give tainted results.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ BITWISE: Final = frozenset((_B.BIT_AND, _B.BIT_OR, _B.BIT_XOR))
 _RING: Final = frozenset((_B.ADD, _B.SUBTRACT, _B.MULTIPLY))
 """Operators that cannot fail on integers."""
 MAX_COMPTIME_SHIFT: Final = 4096
-"""Bits; keeps a mistaken shift from filling memory."""
+"""Limit of a shift count, which keeps a mistaken shift from filling memory."""
 MAX_COMPTIME_BITS: Final = 8192
-"""Bits of a `comptime_int`; keeps a value that grows in a loop from filling memory."""
+"""Limit of the bits of a `comptime_int`, which keeps a growing value from filling memory."""
 _COMPTIME_LIMIT: Final = 1 << MAX_COMPTIME_BITS
 
 
@@ -264,7 +264,7 @@ def _checked_integer(op: BinaryOperator, right: Scalar, span: Span) -> Callable[
 
 
 def check_divisor(op: BinaryOperator, type_: t.Type, right: Value, span: Span) -> None:
-    """Fail if integers, or numbers without a size, are divided by a known zero."""
+    """Fail if integers or `comptime_float`s are divided by a known zero."""
     is_exact = t.is_integer(type_) or type_ is t.COMPTIME_FLOAT
     is_division = op in (_B.DIVIDE, _B.REMAINDER) and is_exact
     if is_division and isinstance(right, Scalar) and right.value == 0:

@@ -1,8 +1,8 @@
 """Packed structs, and unions whose fields share their bits, as known numbers.
 
 A value is the integer behind it (`types.PackedType`): a field is some of its bits, the first field
-of a struct the lowest ones. One with an address in it, which the linker makes a number, is a
-`Struct` of its fields. What only run time knows is in `runtime.packed_fields`.
+of a struct the lowest ones. A value with an address, which only the linker knows, is a `Struct` of
+its fields. Run-time values are in `instance.packed_fields`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _QUALIFIERS = ("packed", "extern")
 def make_type(
     node: ast.StructType, types: Sequence[t.Type], spans: Sequence[Span]
 ) -> t.PackedType | None:
-    """Return the type of a `packed struct`, `packed union` or `extern union`; None: no integer.
+    """Return the type of a `packed struct`, `packed union` or `extern union`.
 
-    An `extern union` with an array or a struct as a variant is not an integer: it lies in memory. A
-    packed struct with more bits than two registers is an ordinary struct.
+    None: it is no integer but an ordinary struct in memory, namely an `extern union` with an array
+    or a struct as a variant, or a packed struct with more bits than two registers.
     """
     if node.qualifier == "packed":
         for type_, span in zip(types, spans, strict=True):
@@ -55,7 +55,7 @@ def _has_bits(type_: t.Type) -> bool:
 
 
 def _check_field(type_: t.Type, span: Span) -> None:
-    """Fail unless a field of a packed type has a number of bits."""
+    """Fail unless a type can be a field of a packed type."""
     match type_:
         case t.StructType(qualifier="packed"):
             return  # a large one
@@ -71,7 +71,7 @@ def _check_field(type_: t.Type, span: Span) -> None:
 
 
 def _check_variant(union: t.PackedType, type_: t.Type, span: Span) -> None:
-    """Fail unless a variant of a packed union is all bits of it."""
+    """Fail unless a variant can share the bits of a packed or `extern` union."""
     bits = t.field_bits(type_)
     if bits is None:
         fail(
@@ -130,7 +130,7 @@ def read(value: Scalar, name: str, span: Span) -> Scalar:
 
 
 def with_field(value: Scalar, name: str, field: Value, span: Span) -> Scalar | Struct:
-    """Return a known value with another field, which is of the type of the field."""
+    """Return a known value with a field replaced; `field` has the type of the field."""
     type_ = value.type
     assert isinstance(type_, t.PackedType)
     if isinstance(field, Scalar) or type_.is_union:
@@ -140,7 +140,7 @@ def with_field(value: Scalar, name: str, field: Value, span: Span) -> Scalar | S
 
 
 def split(value: Struct) -> tuple[Scalar, list[tuple[int, Value]]]:
-    """Return the numbers in a known value as one, and the addresses by their lowest bit."""
+    """Return a known value's numbers as one integer, and its addresses with their lowest bits."""
     type_ = value.type
     assert isinstance(type_, t.PackedType)
     word, addresses = Scalar(type_, 0), list[tuple[int, "Value"]]()
@@ -157,7 +157,7 @@ def split(value: Struct) -> tuple[Scalar, list[tuple[int, Value]]]:
 
 
 def write(value: Scalar, name: str, field: Value, span: Span | None) -> Scalar:
-    """Return a known number with another field, which is of the type of the field."""
+    """Return a known integer with a field replaced; fail if the field is an address."""
     assert isinstance(value.type, t.PackedType)
     index = value.type.names.index(name)
     offset, bits = t.lowest_bit(value.type, index), t.field_bits(value.type.fields[index])

@@ -1,4 +1,4 @@
-"""Predicates of values of any kind: type, whether it is known, a key, a text."""
+"""Functions of values of any kind: type, whether it is known, a key, a text."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def type_of(value: Value) -> t.Type:
 
 
 def is_comptime(value: Value) -> bool:
-    """Tell whether nothing of `value` has to wait for run time."""
+    """Tell whether all of `value` is known at compile time."""
     match value:
         case Runtime():
             return False
@@ -78,7 +78,7 @@ def is_comptime(value: Value) -> bool:
 
 
 def force_all(value: Value, reason: str, span: Span | None) -> Value:
-    """Force every scalar inside `value` and return it without taint."""
+    """Force every scalar in `value` to be the same on all PEs and return it without taint."""
     match value:
         case Scalar(type_, _, taint):
             return value if taint is None else Scalar(type_, force(value, reason, span))
@@ -91,7 +91,7 @@ def force_all(value: Value, reason: str, span: Span | None) -> Value:
 
 
 def force_arrays(value: Value, reason: str, span: Span | None) -> Value:
-    """Force every scalar inside of arrays in `value`; those in structs may stay tainted."""
+    """Force every scalar in arrays of `value`; scalars in structs may stay tainted."""
     match value:
         case Struct(_, fields):
             return value.with_fields(tuple(force_arrays(f, reason, span) for f in fields))
@@ -102,7 +102,7 @@ def force_arrays(value: Value, reason: str, span: Span | None) -> Value:
 
 
 def truth(value: Value, span: Span, reason: str = "condition") -> bool:
-    """Return a comptime condition's truth value, which decides the branch."""
+    """Return a comptime condition's truth value, forced to be the same on all PEs."""
     if type(value) is Scalar and value.type is t.BOOL:
         return bool(value.value) if value.taint is None else bool(force(value, reason, span))
     if isinstance(value, Variable | Runtime) and value.type is t.BOOL:
@@ -133,10 +133,10 @@ def not_comptime(value: Value, span: Span | None) -> NoReturn:
 
 
 def key_of(value: Value) -> object:
-    """Return a hashable stand-in: equal keys, same value (taint is ignored)."""
+    """Return a hashable key, equal for equal values (taint is ignored)."""
     match value:
         case Scalar(type_, number):
-            # Numbers of other bits than these may be equal, or, NaN, unequal to themselves.
+            # By bits: 0.0 equals -0.0, and NaN does not equal itself.
             bits = struct.pack("<d", number) if isinstance(number, float) else number
             return (type_, type(number), bits)
         case Struct(names, fields):
@@ -178,7 +178,7 @@ def is_plain(value: Value) -> bool:
 
 
 def show(value: Value) -> str:
-    """Return a short text of a value for messages."""
+    """Return a value as short text for messages."""
     match value:
         case Scalar(type_, number):
             match type_:

@@ -24,7 +24,7 @@ def read_fields(
     required: Sequence[str] = (),
     unsupported: Sequence[str] = (),
 ) -> Mapping[str, Value]:
-    """Return the fields of a configuration struct, or fail if some are unknown or missing."""
+    """Return the fields of a configuration struct, or fail if one is unknown or missing."""
     match value:
         case Struct(names, fields) if names is not None:
             found = dict(zip(names, fields, strict=True))
@@ -109,7 +109,7 @@ _PRIORITIES: Final = ("low", "medium", "high")
 
 
 def read_priority(fields: Mapping[str, Value], span: Span) -> int:
-    """Return the rank that `.priority` asks for, from 0; absent: the lowest."""
+    """Return the rank in `.priority`, from 0; the lowest if it is absent."""
     if "priority" not in fields:
         return 0
     chosen = read_choice(fields["priority"], "`priority`", _PRIORITIES, span)

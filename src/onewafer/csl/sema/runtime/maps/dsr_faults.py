@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def refuse_circular(value: Value, span: Span, *, settings: str = "") -> None:
-    """Fail if an operand is a circular buffer; `settings` end the load that the message shows."""
+    """Fail if an operand is a circular buffer; the advice shows a load with `settings`."""
     if type_of(value) is t.CIRCBUF_DSD:
         fail(
             "type-mismatch",
@@ -38,10 +38,10 @@ def varied_load(
     label: str = "one of them",
     user: str = "the operation, or write `.{ .async = true }` as its last argument",
 ) -> Fault:
-    """Return the fault of a `user` of a DSR that is loaded with different things elsewhere.
+    """Return the fault of using a DSR whose loads differ in what `user` needs to know.
 
-    `what` names the difference between the loads, `label` the property of the load in `state`; by
-    default it is whether operations are asynchronous.
+    `what` names the difference between the loads (by default `.async`), `label` the property of
+    the load in `state`.
     """
     return Fault(
         Diagnostic(
@@ -55,7 +55,7 @@ def varied_load(
 
 
 def complaint(a: Analyzer, fault: Fault) -> Callable[[], None]:
-    """Return what reports a fault later, with the locations that led here."""
+    """Return a function that reports a fault later, with the calls that led here."""
     chain = a.chain
 
     def complain() -> None:

@@ -1,8 +1,8 @@
-"""`@map` and `@dfilt` over DSRs: which DSD is meant by a register.
+"""`@map` and `@dfilt` over DSRs: the DSD that a register stands for.
 
-The machine's loop walks through DSDs, not registers, and what drops data is said by the DSD; so the
-DSD that a register holds has to be known: by a load before in the block of the builtin (or around
-it), or because all loads of the program are of one DSD. Each user begins where the DSD does.
+The machine's loop takes DSDs, not registers, and only a DSD can say that it drops data; so the DSD
+in a register has to be known: from a load before the builtin, in its block or around it, or because
+all loads of the program are of one DSD. Each use begins at the start of the DSD.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def kept(a: Analyzer, dsd: Dsd | Runtime, span: Span) -> Dsd | Runtime:
-    """Return a DSD in a form that keeps its present value."""
+    """Return a DSD, kept in a local if it is a run-time value."""
     if isinstance(dsd, Dsd):
         return dsd
     local = a.new_local("loaded", dsd.type, is_const=True).local
@@ -33,7 +33,7 @@ def kept(a: Analyzer, dsd: Dsd | Runtime, span: Span) -> Dsd | Runtime:
 
 
 def note(known: HeldDsd, dsd: Dsd | Runtime | None) -> None:
-    """Add one load of a DSR to what is known of all its loads."""
+    """Update what is known of all loads of a DSR with one more load."""
     if dsd is None:
         return
     if isinstance(dsd, Dsd) and (known.dsd is None or key_of(known.dsd) == key_of(dsd)):

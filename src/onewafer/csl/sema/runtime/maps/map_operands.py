@@ -1,8 +1,8 @@
-"""Operands of `@map` through which the machine's own loop cannot walk: not mem1d.
+"""Operands of `@map` that the machine's own loop cannot iterate over: all but mem1d.
 
-The loop counts the rounds, and walks through mem1d operands. For these others each round has
-statements: an operation of one wavelet, or a load or store at an address that goes on from loop to
-loop of the mem4d_dsd.
+The loop counts the rounds, and steps through mem1d operands. Any other operand needs statements in
+each round: an operation on one wavelet, or a load or store at an address that follows the nested
+loops of the mem4d_dsd.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOVES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An operand or the result of the function in one round."""
+    """One element of an operand, or the function's result, in a round."""
 
     local: ir.Local
     type: t.Type
@@ -47,19 +47,19 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """How rounds get, or put, the elements of an operand."""
+    """The statements by which rounds read or write the elements of an operand."""
 
     rounds: int
-    """How many elements there are."""
+    """Number of elements."""
     is_output: bool
     move: tuple[ir.Statement, ...]
-    """Reads the element, before the body of the function; writes it, behind the body."""
+    """Reads the element before the function's body, or writes it after the body."""
     step: tuple[ir.Statement, ...] = ()
-    """Behind all that."""
+    """Moves on to the next element, at the end of a round."""
 
 
 def walk(a: Analyzer, value: Value, element: Element, span: Span) -> Walk | None:
-    """Return how to iterate over an operand, or None; emit the preparation."""
+    """Emit the start of the iteration over an operand and return it; None: the loop does it."""
     if not isinstance(value, Dsd) or element.scalar not in _MOVES:
         return None
     match value.type, element.is_output:
@@ -72,7 +72,7 @@ def walk(a: Analyzer, value: Value, element: Element, span: Span) -> Walk | None
 
 
 def rounds_only(a: Analyzer, rounds: int, span: Span) -> ir.MapStream:
-    """Return an input of `rounds` elements whose values are not used."""
+    """Return a mem1d input of `rounds` unused elements, which counts the rounds."""
     variable = a.new_variable("rounds", t.U16, span, is_const=False)
     base = address_of_variable(variable)
     dsd = Dsd(
@@ -132,7 +132,7 @@ def _go_on(
     steps: Sequence[int],
     span: Span,
 ) -> tuple[ir.Statement, ...]:
-    """Return the step to the next element; counters and extents are those of the inner loops."""
+    """Return the move to the next element; counters, extents and steps go from inner to outer."""
     moved = ir.SetLocal(address, _plus(address, steps[0]), span)
     if not counters:
         return (moved,)

@@ -1,7 +1,7 @@
 """`@map(function, inputs…, output)`: a loop over DSD elements with the function's body inside.
 
-The body of the function stands in the loop itself, unless it returns in its middle; then it is
-called. The machine walks through mem1d DSDs; the other operands are in `map_operands`.
+The body of the function is inlined into the loop, unless it returns in its middle; then it is
+called. The machine steps through mem1d DSDs; the other operands are in `map_operands`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _USAGE: Final = "write `@map(function, inputs…, output)`; the output only if t
 
 @dataclass(frozen=True, slots=True)
 class _Argument:
-    """One argument of the function, as written."""
+    """One argument of `@map` and its place."""
 
     value: Value
     span: Span
@@ -61,7 +61,7 @@ class _Argument:
 
 @dataclass(slots=True)
 class _Map:
-    """A map while it is analysed."""
+    """The analysis of one `@map`."""
 
     caller: Analyzer
     callee: Analyzer
@@ -69,13 +69,13 @@ class _Map:
     span: Span
     inputs: list[ir.MapStream] = field(default_factory=list["ir.MapStream"])
     walks: list[Walk] = field(default_factory=list["Walk"])
-    """Iterations over the inputs, then over the output."""
+    """Iterations over operands that are not mem1d: inputs, then the output."""
     parameters: list[RuntimeLocal] = field(default_factory=list["RuntimeLocal"])
     passed: list[Value] = field(default_factory=list["Value"])
-    """The arguments of a call in the loop."""
+    """The arguments, for a call of the function in the loop."""
 
     def bind(self, parameter: ast.Parameter, argument: _Argument) -> None:
-        """Let a parameter stand for an element, or for the same value in every round."""
+        """Bind a parameter to an element of a DSD, or to the same value in every round."""
         callee, span = self.callee, argument.span
         if _is_stream(argument.value):
             local = self._element(parameter)
@@ -104,7 +104,7 @@ class _Map:
     def _copy(
         self, parameter: ast.Parameter, value: Struct | Variable | Array, span: Span
     ) -> Value:
-        """Return a struct or an array that stays the same in every round."""
+        """Return a copy of a struct or an array, made before the loop."""
         caller, name = self.caller, parameter.name
         typed = passing.in_type_of(caller, self.callee, parameter, value, span)
         if isinstance(typed, Struct) and name not in self.callee.addressed:
@@ -121,7 +121,7 @@ class _Map:
     def stream(
         self, argument: _Argument, local: ir.Local, type_: t.Type, *, is_output: bool
     ) -> ir.MapStream | None:
-        """Return a DSD whose elements go through `local`; None: the rounds walk through it."""
+        """Return the stream of a mem1d DSD through `local`; None: it became one of `walks`."""
         value, span = argument.value, argument.span
         scalar = t.scalar_type(type_)
         if scalar is None:
@@ -144,7 +144,7 @@ class _Map:
         return ir.MapStream(self.caller.expression(value, span), local, scalar)
 
     def _check_size(self, argument: _Argument, type_: t.Type) -> None:
-        """Warn of an array whose elements have another size than what the function takes."""
+        """Warn of an array whose elements have another size than the function's type."""
         value = argument.value
         if not isinstance(value, Dsd) or value.base is None:
             return
@@ -171,7 +171,7 @@ class _Map:
         written: tuple[ir.Statement, ...],
         output: ir.MapStream | None,
     ) -> None:
-        """Emit the loop; `written` stands behind the body of the function."""
+        """Emit the loop; `written` follows the body of the function."""
         reads = [s for walk in self.walks if not walk.is_output for s in walk.move]
         writes = [s for walk in self.walks if walk.is_output for s in walk.move]
         steps = [s for walk in self.walks for s in walk.step]
@@ -183,7 +183,7 @@ class _Map:
         self.caller.emit(ir.Map(tuple(inputs), output, whole, self.span))
 
     def body(self, result: ir.Local | None, spans: Sequence[Span]) -> tuple[ir.Statement, ...]:
-        """Return one round; it leaves the function's value in `result`."""
+        """Return the statements of one round, which set `result` to the function's value."""
         caller, callee = self.caller, self.callee
         statements = self.function.declaration.body.statements
         returned = _only_return(statements)
@@ -265,7 +265,7 @@ def _check_takes_elements(parameter: ast.Parameter, span: Span) -> None:
 
 
 def _resolved(a: Analyzer, argument: _Argument, *, is_output: bool) -> _Argument:
-    """Return an argument with the DSD that a DSR holds in place of the DSR."""
+    """Return an argument with a DSR replaced by the DSD that it holds."""
     value, span = argument.value, argument.span
     refuse_circular(value, span, settings=", .{ .single_step = true }")
     if not isinstance(value, Dsr):
@@ -278,7 +278,7 @@ def _is_stream(value: Value) -> bool:
 
 
 def _refuse(value: Value, span: Span, *, is_output: bool) -> NoReturn:
-    """Fail because of a DSD through which no loop can walk."""
+    """Fail because `@map` cannot iterate over a DSD of this kind."""
     kind = type_of(value)
     if kind is t.FIFO:
         advice = "move its elements to memory first"
@@ -295,7 +295,7 @@ def _refuse(value: Value, span: Span, *, is_output: bool) -> NoReturn:
 
 
 def _destination(a: Analyzer, argument: _Argument, type_: t.Type) -> ir.Expression:
-    """Return the address of a scalar that takes each result; it is computed once."""
+    """Return the address of the scalar that gets each result, computed before the loop."""
     value, span = argument.value, argument.span
     pointer = type_of(value)
     if not isinstance(value, Pointer | Runtime) or not isinstance(pointer, t.PointerType):
@@ -321,7 +321,7 @@ def _destination(a: Analyzer, argument: _Argument, type_: t.Type) -> ir.Expressi
 
 
 def _only_return(statements: Sequence[ast.Statement]) -> ast.Return | None:
-    """Return the return at the end of a body if there is no other."""
+    """Return the `return` at the end of a body; None: there is none, or another one."""
     match statements:
         case [*others, ast.Return() as last] if not _has_return(others):
             return last
