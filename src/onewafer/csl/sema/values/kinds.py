@@ -220,7 +220,7 @@ class Runtime:
     type: t.Type
     expression: ir.Expression
     descriptor: DsdDescriptor | None = None
-    """Of a DSD: its kind, color and queue, where they are known."""
+    """The kind, color and queue of a DSD, where they are known."""
 
 
 Value = (
