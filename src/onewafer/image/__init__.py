@@ -1,4 +1,4 @@
-"""Contract 1, compiler → simulator: what a compiled wafer program is."""
+"""Contract 1, compiler → simulator: the contents of a compiled wafer program."""
 
 from onewafer.image.files import ImageBytes, decode_image, encode_image, load, save
 from onewafer.image.instruction import (

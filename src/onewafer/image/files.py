@@ -160,7 +160,7 @@ class _Writer:
             case np.ndarray():
                 return {"array": self._keep(cast("NDArray[Any]", value))}
             case SourceLocation():
-                # Many instructions have one place, and all of them together are most of an image.
+                # Many instructions share a location, and locations are most of an image.
                 known = self.places.get(value)
                 if known is None:
                     known = self.places[value] = self._encode_structure(value)
@@ -174,7 +174,7 @@ class _Writer:
         encoded: dict[str, object] = {"type": type(value).__name__}
         for name in _field_names(cast("type[Any]", type(value))):
             part = getattr(value, name)
-            # Most are numbers and strings, which need no look at what they are.
+            # Most values are numbers and strings, which need no further checks.
             encoded[name] = part if type(part) in _PLAIN else self.encode(part)
         return encoded
 
@@ -206,7 +206,7 @@ def load(folder: Path) -> WaferImage:
 
 
 def decode_image(structure: bytes, arrays: bytes, folder: Path) -> WaferImage:
-    """Return the image of two files; `folder` is where errors say they are."""
+    """Return the image in two files; errors name `folder` as their place."""
     header, _, body = structure.decode("utf-8", errors="replace").partition("\n")
     body = body.removesuffix("\n")
     checksum = _read_header(header, folder / STRUCTURE_FILE)

@@ -56,12 +56,11 @@ SYNCHRONOUS = -1
 IN_MAP = 1
 """A bit of `aux`: a synchronous DSD instruction is part of a map loop."""
 RESULT_SHIFT = 1
-"""`aux` above this bit: the register that gets the result of a synchronous DSD instruction (M116);
-0: none does."""
+"""`aux >> RESULT_SHIFT`: register for the result of a synchronous DSD instruction (M116); 0: none."""
 SAVES_ADDRESS = 1 << 31
-"""In word 1 of a DSR: an operation leaves the register behind the elements that it used."""
+"""Bit of word 1 of a DSR: an operation advances the register past the elements that it used."""
 DSD_NUMBER_MASK = 0x7FFF
-"""The bits in the high half of word 1 that are the index of the descriptor."""
+"""Bits of the descriptor's index in the high half of word 1."""
 IMMEDIATE_BYTES = 2
 """Bytes that an operand in the instruction itself adds to its size."""
 RETURN_STACK_DEPTH = 32
@@ -88,16 +87,16 @@ class CostClass(IntEnum):
     CONTROL = 13
     """activate, block, unblock, coordinates, timestamps."""
     MAP_STEP = 14
-    """The way from one element of a map loop to the next."""
+    """The step from one element of a map loop to the next."""
     LOAD_WORD = 15
     """A load of 32 bits."""
     STORE_WORD = 16
     """A store of 32 bits."""
     END_TASK = 17
     FLOAT_WAIT = 18
-    """A float instruction whose operand the instruction just before gives."""
+    """A float instruction whose operand is the result of the instruction just before."""
     FLAG_WAIT = 19
-    """A conditional branch whose flag the instruction just before gives."""
+    """A conditional branch whose flag is the result of the instruction just before."""
     DSR_WAIT_0 = 20
     """A DSD operation one of whose DSRs the instruction just before loads."""
     DSR_WAIT_1 = 21
@@ -258,7 +257,7 @@ CONDITIONAL_OPCODES = frozenset(
         *(_O.ACTIVATE, _O.BLOCK, _O.UNBLOCK, _O.UNBLOCK_COMMAND_STREAM),
     )
 )
-"""Instructions that may have a condition: their time does not depend on what they do."""
+"""Instructions that may have a condition: those whose time does not depend on their effect."""
 
 
 def condition_of(opcode: int, rc: int) -> int:
@@ -267,7 +266,7 @@ def condition_of(opcode: int, rc: int) -> int:
 
 
 def has_immediate(opcode: int, *, rb: int, imm: int, aux: int) -> bool:
-    """Tell whether the second operand of an instruction, or what it stores, is in itself."""
+    """Tell whether an instruction holds its second operand, or the value it stores, as a constant."""
     if rb:
         return False
     return bool(aux) if opcode == Opcode.STORE else bool(imm) and opcode in IMMEDIATE_OPCODES
@@ -339,7 +338,7 @@ def decode_operand(encoded: int) -> tuple[OperandMode, int]:
 
 
 class ChannelKind(IntEnum):
-    """The kinds of tasks that BLOCK and UNBLOCK name."""
+    """The kinds of channels that BLOCK and UNBLOCK name."""
 
     LOCAL_TASK = 0
     COLOR = 1
@@ -347,7 +346,7 @@ class ChannelKind(IntEnum):
     INPUT_QUEUE = 2
     """WSE-3 data channel."""
     MICROTHREAD = 3
-    """WSE-3: its operations wait (M146)."""
+    """WSE-3: operations of a microthread wait (M146)."""
 
 
 def channel(kind: ChannelKind, number: int) -> int:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Breaches = Iterator[str]
 _WORD_BITS = 32
 _SHORT_BITS = 16
-"""Bits of an operand in the instruction itself."""
+"""Width of a constant operand in an instruction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Row:
 
     @property
     def place(self) -> str:
-        """How to name it in a message."""
+        """Its name in messages."""
         return f"{_name_instruction(self.pc, self.location)} ({self.opcode.name})"
 
 
@@ -82,7 +82,7 @@ _BRANCHES = frozenset(
     )
 )
 _UPDATES_RA = frozenset((Opcode.MAP_READ, Opcode.MAP_WRITE, Opcode.MAP_STEP))
-"""They write the register `ra` as well."""
+"""Instructions that also write the register `ra`."""
 _TERMINATORS = frozenset((Opcode.END_TASK, Opcode.JUMP, Opcode.RETURN))
 _ENCODED_FIELDS = {
     Opcode.DSR_LOAD: frozenset(("rd",)),
@@ -139,7 +139,7 @@ _OPERAND_MODES = {
     "rb": frozenset((OperandMode.DSR_SRC0, OperandMode.DSR_SRC1, OperandMode.REGISTER)),
     "rc": frozenset((OperandMode.REGISTER,)),
 }
-"""How each operand of a DSD instruction may be named when it is present."""
+"""Field of a DSD instruction → the modes that its operand may have."""
 _OPERAND_NAMES = {"rd": "dest", "ra": "src0", "rb": "src1", "rc": "scalar"}
 
 
@@ -186,7 +186,7 @@ def _types(subject: Subject) -> Breaches:
 
 
 def _halves(subject: Subject) -> Breaches:
-    """Yield where a 16-bit float is not the one of the program (M148)."""
+    """Yield instructions and symbols with another 16-bit float than the program's (M148)."""
     program = subject.program
     if not program.half.is_half:
         yield f"{program.half.name} is no 16-bit float"
@@ -307,7 +307,7 @@ def _immediates(subject: Subject) -> Breaches:
 
 
 def _operand_breaches(row: Row, field: str) -> Breaches:
-    """Yield what is wrong with an operand in the instruction itself."""
+    """Yield the breaches of a constant operand in an instruction."""
     value, is_known = row.fields[field], 0 <= row.kind < _NUM_TYPES
     if value and row.fields["rb"]:
         yield f"{row.place}: rb names register {row.fields['rb']}, and {field} holds {value}"
@@ -405,7 +405,7 @@ def _aux_breaches(row: Row, num_registers: int) -> Breaches:
 
 
 def name_task(task: Task) -> str:
-    """Return the words for a task in a message."""
+    """Return the name of a task for messages."""
     return f"{task.kind.name.lower()} task '{task.name}' ({task.task_id})"
 
 
@@ -439,7 +439,7 @@ def is_channel(encoded: int, architecture: Architecture) -> bool:
 
 
 Rule = tuple[str, Callable[[Subject], Iterable[str]]]
-"""Its name, and what finds the breaches."""
+"""The name of a rule, and the function that finds its breaches."""
 
 INSTRUCTION_RULES: tuple[Rule, ...] = (
     ("opcodes exist", _opcodes),

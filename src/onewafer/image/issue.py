@@ -1,7 +1,7 @@
-"""Costs of instructions on the main thread, as far as the code alone tells (M20, M21, M30).
+"""Costs of instructions on the main thread, as far as they follow from the code (M20, M21, M30).
 
-An instruction that needs what the one just before it gives waits for it. Such a wait is counted
-with the instruction before: it is paid on the way from one to the other, not by who jumps there.
+An instruction that needs the result of the one just before it waits. The wait is counted with the
+earlier instruction, since an instruction that is reached by a jump does not pay it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onewafer.image.program import TileProgram
 
 _DSR_WAITS = (CostClass.DSR_WAIT_0, CostClass.DSR_WAIT_1, CostClass.DSR_WAIT_2)
-"""By instructions between the load of a DSR and the operation that uses it."""
+"""The wait of an operation, by the number of instructions since the load of its DSR."""
 _DSR_LOADS = (Opcode.DSR_LOAD, Opcode.DSR_LOAD_CONSTANT)
 _BRANCHES = (Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO)
 _ARITHMETIC = range(Opcode.ADD, Opcode.CONVERT + 1)
@@ -27,7 +27,7 @@ _NOT_THROUGH = (
     *(Opcode.END_TASK, Opcode.JUMP, Opcode.CALL, Opcode.RETURN, Opcode.DSD),
     *(Opcode.MAP_BEGIN, Opcode.MAP_STEP, *_BRANCHES),
 )
-"""Instructions after which nothing waits: each takes its time, or the next one is another."""
+"""Instructions after which nothing waits: they take long, or control goes elsewhere."""
 _TARGETED = (
     *(Opcode.JUMP, Opcode.CALL, Opcode.MAP_BEGIN, Opcode.MAP_STEP),
     *_BRANCHES,
@@ -35,7 +35,7 @@ _TARGETED = (
 
 
 def cost_classes(program: TileProgram) -> list[tuple[CostClass, ...]]:
-    """Return, for each instruction, its cost class and those of the waits behind it."""
+    """Return, for each instruction, its cost class and those of the waits after it."""
     rows: list[list[int]] = program.code.tolist()
     entries = entry_points(program, rows)
     classes = [[cost_class(Opcode(row[Field.OPCODE]), row[Field.TYPE])] for row in rows]
@@ -49,10 +49,9 @@ def cost_classes(program: TileProgram) -> list[tuple[CostClass, ...]]:
 
 
 def issue_cycles(program: TileProgram, timing: Timing) -> list[int]:
-    """Return, for each instruction, the cycles to the issue of the one behind it.
+    """Return, for each instruction, the cycles until the next one is issued.
 
-    Of a conditional branch they are those of one that is not taken; a synchronous operation takes
-    its own time.
+    A conditional branch counts as not taken; the time of a synchronous operation is not included.
     """
     cycles = timing.instruction_cycles
     special = {
@@ -68,14 +67,14 @@ def issue_cycles(program: TileProgram, timing: Timing) -> list[int]:
 
 
 def entry_points(program: TileProgram, rows: Sequence[Sequence[int]]) -> set[int]:
-    """Return where control may come from elsewhere."""
+    """Return the program counters that jumps, calls and tasks may enter."""
     targets = {row[Field.IMM] for row in rows if row[Field.OPCODE] in _TARGETED}
     functions = {s.address for s in program.symbols if s.kind is SymbolKind.FUNCTION}
     return targets | functions | {task.entry for task in program.tasks}
 
 
 def _wait(rows: Sequence[Sequence[int]], pc: int, entries: set[int]) -> CostClass | None:
-    """Return for what an instruction waits that comes from the one before it; None: for nothing."""
+    """Return the wait of an instruction for the result of the one before it; None: no wait."""
     row, before = rows[pc], rows[pc - 1]
     opcode = Opcode(row[Field.OPCODE])
     if opcode is Opcode.DSD:
@@ -93,7 +92,7 @@ _BINARY = frozenset(_ARITHMETIC) - {Opcode.NEG, Opcode.NOT, Opcode.CONVERT}
 
 
 def _dsr_wait(rows: Sequence[Sequence[int]], pc: int, entries: set[int]) -> CostClass | None:
-    """Return the wait of an operation for a DSR that an instruction shortly before it loads."""
+    """Return the wait of an operation for a DSR that was loaded shortly before; None: no wait."""
     used = rows[pc][Field.RD : Field.RC]
     for wait, place in zip(_DSR_WAITS, range(pc - 1, -1, -1), strict=False):
         row = rows[place]

@@ -90,7 +90,7 @@ def listing(program: TileProgram) -> str:
 
 
 def listing_tables(program: TileProgram) -> str:
-    """Return the part of the listing that is not code: memory, symbols, tasks, queues, ….
+    """Return the tables of the listing: memory, symbols, tasks, queues, ….
 
     Tables without an entry are left out.
     """

@@ -55,9 +55,9 @@ class DsdDescriptor:
     has_index: bool = False
     """FABOUT: the base address of its value is the high half of each wavelet (M46)."""
     clears: int = -1
-    """FABOUT: source, 0 or 1, whose memory is zeros when an operation is over (M47); −1: none."""
+    """FABOUT: source, 0 or 1, whose memory an operation zeroes at its end (M47); −1: none."""
     keeps_control: bool = False
-    """FABIN, FABOUT: control wavelets go through memory as marked words (M48)."""
+    """FABIN, FABOUT: control wavelets are kept in memory as marked words (M48)."""
     advances_switch: bool = False
     """FABOUT: the last wavelet of an operation turns the switch of the sender (M49)."""
     drops_data: bool = False
@@ -95,10 +95,10 @@ class DsdConfig:
 
 
 class FifoAction(IntEnum):
-    """The action of an operation where a FIFO has no element for it, or no place (M115)."""
+    """The action of an operation on an empty or a full FIFO (M115)."""
 
     TEST_OR_SUSPEND = 0
-    """End, and say so, if it is synchronous; else wait."""
+    """A synchronous operation ends and reports it; an asynchronous one waits."""
     TERMINATE = 1
     SUSPEND = 2
     FAULT = 3
@@ -112,9 +112,9 @@ class FifoBuffer:
     address: int
     num_bytes: int
     activate_push: int = NO_TASK
-    """Local task id to activate by the element after an operation found the FIFO empty (M113)."""
+    """Local task id to activate by the first push after an operation met an empty FIFO (M113)."""
     activate_pop: int = NO_TASK
-    """Local task id to activate by the place after an operation found the FIFO full."""
+    """Local task id to activate by the first pop after an operation met a full FIFO."""
     empty_action: FifoAction = FifoAction.TEST_OR_SUSPEND
     full_action: FifoAction = FifoAction.TEST_OR_SUSPEND
 
@@ -155,9 +155,9 @@ class Rotation:
     alternate: int
     """Entry (id) of the control task."""
     limit: int
-    """So often the data task starts before the other one does."""
+    """Number of starts of the data task before the control task starts."""
     initial: int = 0
-    """Starts that count as done when the program is loaded."""
+    """Number of starts that are counted when the program is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class QueueBinding:
     color: int
     is_input: bool
     control_offset: int = 0
-    """The base from which entries of control wavelets that come through the queue count (M145)."""
+    """Number added to the entries of control wavelets that come through the queue (M145)."""
 
 
 class SymbolKind(IntEnum):
@@ -193,9 +193,9 @@ class Symbol:
     """FUNCTION: where a launch puts its scalar arguments."""
     argument_types: tuple[ScalarType, ...] = ()
     is_undefined: bool = False
-    """VARIABLE: declared without a value: the data in its place have no meaning."""
+    """VARIABLE: declared without a value, so that its initial data mean nothing."""
     is_wide: bool = False
-    """VARIABLE: each two of `element` are one number for the program."""
+    """VARIABLE: each number of the program is two of `element`."""
 
 
 REGISTER_BYTES = 4
@@ -282,13 +282,10 @@ class TileProgram:
     """Host-visible name → symbol name."""
     patches: tuple[Patch, ...] = ()
     addressed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-    """`[num_instructions]`: number of the symbol whose address is in the immediate, −1: none.
-    Empty: unknown, as in programs that are written by hand."""
+    """`[num_instructions]`: number of the symbol whose address is the immediate, −1: none. Empty in
+    programs that are written by hand."""
     reaches_registers: bool = False
-    """Loads and stores may go to the registers of the router.
-
-    That is M131 in `docs/explanation/machine.md`.
-    """
+    """True if loads and stores may address registers of the router (M131)."""
     reaches_queues: bool = False
     """True if it writes to the registers of its queues (M134)."""
     pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
@@ -296,12 +293,12 @@ class TileProgram:
     rotations: tuple[Rotation, ...] = ()
     """At most as many as the machine has counters for."""
     control_mask: int = 0
-    """The value that the entry of kept control wavelets is combined with at first (M143)."""
+    """Initial mask that is combined with the entry of kept control wavelets (M143)."""
     unmasks_exceptions: bool = False
-    """Floating point exceptions may stop it: those not in the mask, which stores set (M147)."""
+    """True if floating-point exceptions outside of the mask stop the program (M147)."""
     exception_mask: int = ALL_MASKED
-    """Bits of the exceptions that do not stop it at first."""
+    """Initial mask of the exceptions that do not stop the program."""
     loaded_dsrs: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
-    """`[n, 3]`: DSRs that hold something from the start: `operand()`, and the words of a DSR."""
+    """`[n, 3]`: DSRs that are loaded at the start: `operand()`, and the two words of the DSR."""
     half: ScalarType = ScalarType.F16
-    """The 16-bit float of the program: what DSD operations on `f16` compute with (M148)."""
+    """The 16-bit float of the program, in which DSD operations on `f16` compute (M148)."""

@@ -297,7 +297,7 @@ def _argument_problems(
 
 
 def _reserved(subject: Subject) -> Breaches:
-    """With memcpy, some ids are the runtime's."""
+    """Yield uses of ids that memcpy reserves for the runtime."""
     if not subject.uses_memcpy:
         return
     architecture, program = subject.architecture, subject.program

@@ -6,25 +6,25 @@ what they hold, and which addresses public programs of the SDK have.
 
 WORD_BYTES = 2
 ROUTER_WORDS = 0x7F20
-"""Seven times 32 words, by color: routes, switch positions, their second sides; and of its filter
-the counter, the limit, the maximum and how many pass."""
+"""Seven tables of 32 words, by color: routes, switch positions, their second sides; the filter's
+counter, limit, maximum, and number that passes."""
 TORN_DOWN_WORDS = 0x7F38
-"""Two words, behind the routes of the colors: which were torn down, `COLORS_OF_A_WORD` in each."""
+"""Two words, behind the routes: bits of the colors torn down, `COLORS_OF_A_WORD` in each."""
 COLORS_OF_A_WORD = 16
 CONTROL_MASK_WORD = 0x7F3A
-"""Behind them: what the entry of kept control wavelets is combined with."""
+"""The mask that is combined with the entry of kept control wavelets."""
 EXCEPTIONS_WORD = 0x7F3B
-"""The exceptions that do not stop the program."""
+"""The mask of the exceptions that do not stop the program."""
 ALL_MASKED = 0xFFFF
-"""There: none does."""
+"""Value of `EXCEPTIONS_WORD` with which no exception stops the program."""
 MASKABLE = 0xFF
-"""Its bits that say which do not; the others are ones."""
+"""The bits of `EXCEPTIONS_WORD` that stand for exceptions; the others are ones."""
 OUTPUT_QUEUE_WORDS = 0x7B80
 INPUT_QUEUE_WORDS = 0x7B90
-"""A word a queue: the color that it serves."""
+"""A word per input queue: the color that it serves."""
 FLUSHED_WORDS = 0x7BA0
-"""Queues that became empty after a request to tell: input queues, then output queues."""
+"""Bits of the queues that became empty after a request: input queues, then output queues."""
 ASKED_WORDS = 0x7BA2
-"""Queues that are requested to tell when they are empty, in the same order."""
+"""Bits of the queues for which this is requested, in the same order."""
 STATUS_WORDS = 0x7BA4
-"""Queues that are empty, and queues that are full, in the same order."""
+"""Bits of the queues that are empty, and of those that are full, in the same order."""

@@ -19,7 +19,7 @@ _HEAD: Final = ("PE", "color", "routes", "switch")
 
 
 def route_table(image: WaferImage) -> str:
-    """Return who sends which color where: PEs row by row, the colors of each by number.
+    """Return the routes of every color as text: PEs row by row, the colors of each by number.
 
     Coordinates are the program's. Positions of a switch are separated by `|`; the last column names
     the first one if it is not position 0, ring mode, when commands are popped, and teardown.

@@ -53,7 +53,7 @@ def _find_image_breaches(
     misshapen = misshapen or [
         ("configuration indices are in range", breach) for breach in _config_indices(image)
     ]
-    if misshapen:  # the other rules look up what the tables name
+    if misshapen:  # the other rules index the tables
         yield from misshapen
         return
     for name, check in IMAGE_RULES:
@@ -150,7 +150,7 @@ def _config_problems(config: ColorConfig) -> Iterator[str]:
 
 
 def _swaps(image: WaferImage, architecture: Architecture) -> Iterator[str]:
-    """Yield where colors are swapped on a machine that cannot do that, or one of two is."""
+    """Yield swapped colors on a machine that cannot swap, and pairs with one color swapped."""
     if architecture.has_color_swap:
         yield from _half_swapped(image)
         return
@@ -161,7 +161,7 @@ def _swaps(image: WaferImage, architecture: Architecture) -> Iterator[str]:
 
 
 def _half_swapped(image: WaferImage) -> Iterator[str]:
-    """Yield pairs where one color would take the wavelets of both, which is not simulated."""
+    """Yield pairs whose colors are not swapped alike, which is not simulated."""
     masks = np.array([*(config.swap_mask for config in image.color_configs), 0])
     found = masks[image.config_of_color]
     is_known = image.config_of_color >= 0
@@ -232,7 +232,7 @@ def _exports(image: WaferImage, architecture: Architecture) -> Iterator[str]:
 
 
 def _export_problems(export: Export, placed: list[TileProgram]) -> Iterator[str]:
-    """Yield what is missing: a function starts on every PE, a variable is read where it is."""
+    """Yield programs that lack an export: all must have a function, some a variable."""
     owners = [program for program in placed if export.name in program.exports]
     if export.kind is SymbolKind.FUNCTION or not owners:
         for program in placed:

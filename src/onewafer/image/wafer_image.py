@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 FIRST_SYMBOL_ID = NUM_COLORS
-"""Number of the first exported name for host and program; smaller ones are colors."""
+"""Id of the first exported name; smaller ids are colors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class WaferImage:
     program_of_pe: NDArray[np.int16]
     """`[height, width]`; −1: no code."""
     color_configs: tuple[ColorConfig, ...]
-    """Interned."""
+    """The distinct configurations."""
     config_of_color: NDArray[np.int16]
     """`[height, width, 24]` → `color_configs`; −1: the router does not know the color."""
     exports: tuple[Export, ...] = ()
@@ -62,7 +62,7 @@ class WaferImage:
 
     @property
     def pair_swaps(self) -> NDArray[np.uint8]:
-        """`[height, width, colors]`: ports whose wavelets of a color come in as the other color.
+        """`[height, width, colors]`: mask of the ports at which a color comes in as the other one.
 
         A router swaps both colors of a pair if either is configured so.
         """
