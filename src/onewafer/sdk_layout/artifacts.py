@@ -23,15 +23,15 @@ PARAMETERS_FILE = "out.json"
 
 @dataclass(frozen=True, slots=True)
 class SdkCompileArtifacts:
-    """The folder of a compiled layout; a path, as far as functions that take one are concerned."""
+    """The folder of a compiled layout; functions that take a path take it."""
 
     artifacts_path: str
 
     def __post_init__(self) -> None:
-        """Refuse what names no folder.
+        """Check the path.
 
         Raises:
-            HostError: it does not.
+            HostError: it does not name a folder.
         """
         try:
             object.__setattr__(self, "artifacts_path", os.fspath(self.artifacts_path))
@@ -47,7 +47,7 @@ class SdkCompileArtifacts:
 
 
 def layout_path(out_prefix: str) -> str:
-    """Return where the CSL of a layout is written.
+    """Return the path of the CSL file of a layout.
 
     Raises:
         HostError: the folder cannot be one.
@@ -101,7 +101,7 @@ def _cannot_write(path: str | Path, error: OSError) -> HostError:
 
 
 def stream_ports(plan: FabricPlan) -> list[StreamPort]:
-    """Return where the host meets each stream."""
+    """Return the PE and color of each stream at the host."""
     ports: list[StreamPort] = []
     for routed in plan.routed:
         if routed.io_pe is not None:

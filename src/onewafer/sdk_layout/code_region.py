@@ -47,9 +47,9 @@ class PortHandle:
     edge: Edge
     is_input: bool
     positions: Positions
-    """With 0 for the outer side."""
+    """The switch positions, with 0 for the outer side."""
     size: int
-    """Wavelets that pass in one use, over all lanes."""
+    """Wavelets of one transfer, over all lanes."""
 
     @property
     def strip(self) -> Rectangle:
@@ -79,7 +79,7 @@ class SymbolBlocks:
 class CodeRegion:
     """`width` × `height` PEs that run `source`. Made by `SdkLayout.create_code_region`.
 
-    Coordinates are relative to the region. What is said last about a PE counts.
+    Coordinates are relative to the region. The last call about a PE counts.
     """
 
     def __init__(self, source: str, name: str, width: int, height: int) -> None:
@@ -95,7 +95,7 @@ class CodeRegion:
 
     @property
     def rectangle(self) -> Rectangle:
-        """The PEs of the fabric that it takes."""
+        """The PEs of the region, in fabric coordinates."""
         x, y = self.place_of or (0, 0)
         return Rectangle(x, y, self.extent.width, self.extent.height)
 
@@ -104,10 +104,10 @@ class CodeRegion:
         return f"region '{self.name}'"
 
     def check_source(self) -> None:
-        """Refuse a CSL file that is not there.
+        """Check that the CSL file exists.
 
         Raises:
-            HostError: it is not.
+            HostError: it does not.
         """
         if not Path(self.source).is_file():
             raise HostError(
@@ -326,7 +326,7 @@ class CodeRegion:
         return port
 
     def _refuse_second_port_on_pe(self, port: PortHandle, where: str) -> None:
-        """Refuse a port where another port of its color is: a color has one route at a PE."""
+        """Refuse a second port of one color at a PE, where a color has one route."""
         for other in self.ports:
             strip = other.strip
             shared = [pe for pe in port.strip.pes() if strip.contains(*pe)]
@@ -406,7 +406,7 @@ def _check_place(given: object, kind: type, where: str, form: str) -> None:
 
 
 def _to_param(value: object, where: str) -> ParamValue:
-    """Return what CSL has a literal for."""
+    """Return a Python value for which CSL has a literal, or fail."""
     # NumPy's scalars are not Python's.
     scalar = cast("object", value.item()) if isinstance(value, np.generic) else value  # pyright: ignore[reportUnknownMemberType]
     match scalar:

@@ -22,7 +22,7 @@ class Color:
     region: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no router has."""
+        """Refuse a value that no router has."""
         if not str(self.name).isidentifier():
             raise HostError(
                 f"Color({self.name!r}): the name of a color is that of a CSL param, an identifier "

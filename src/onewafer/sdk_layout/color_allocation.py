@@ -1,4 +1,4 @@
-"""Physical values of nets: no two that meet at a PE have the same.
+"""Physical values of nets: nets that meet at a PE get different ones.
 
 In: nets with all their PEs. Out: a value for each. The net whose choices are fewest goes first
 (DSATUR: Brélaz, Communications of the ACM 22, 1979) and takes the lowest value that is free: low
@@ -46,7 +46,7 @@ def allocate_colors(nets: Sequence[Net], architecture: Architecture) -> list[int
 class _Allocation:
     nets: Sequence[Net]
     meeting: Sequence[set[int]]
-    """For each net, those that it shares a PE with."""
+    """For each net, the nets that it shares a PE with."""
     architecture: Architecture
     values: dict[int, int]
     """Net → value, so far."""

@@ -1,7 +1,7 @@
 """A plan as CSL: the `layout` block that a person would have written.
 
-In: a plan. Out: text, which the compiler takes as any other. Rectangles of equal PEs become loops,
-so that the text grows with the kinds of PEs and not with their number.
+In: a plan. Out: CSL text. Rectangles of equal PEs become loops, so that the text grows with the
+kinds of PEs and not with their number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def write_layout(plan: FabricPlan, path: str, integer_params: Mapping[str, frozenset[str]]) -> str:
     """Return the CSL of a plan, for a file at `path`: sources are named relative to it.
 
-    `integer_params` has the params of each source that take the number of a color.
+    `integer_params` has, by source, the params that take a color as a number.
     """
     lines = [
         "// Written by SdkLayout.compile.",
@@ -49,7 +49,7 @@ def write_layout(plan: FabricPlan, path: str, integer_params: Mapping[str, froze
 
 
 def _relative(source: str, path: str) -> str:
-    """Return how a file at `path` names a source file."""
+    """Return the path of a source file relative to a file at `path`."""
     return source if posixpath.isabs(source) else posixpath.relpath(source, posixpath.dirname(path))
 
 
@@ -172,7 +172,7 @@ def _shifted(rectangle: Rectangle, place: Rectangle) -> Rectangle:
 
 
 def _for_each(pes: Rectangle, statement: str) -> str:
-    """Return a statement about PE (x, y) for all PEs of a rectangle."""
+    """Return the loops that run a statement about PE (x, y) for all PEs of a rectangle."""
     x_loop, y_loop = _loop("x", pes.x, pes.width), _loop("y", pes.y, pes.height)
     x_text = "x" if x_loop else str(pes.x)
     y_text = "y" if y_loop else str(pes.y)

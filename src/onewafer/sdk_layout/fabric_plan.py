@@ -1,6 +1,6 @@
-"""The whole layout, decided: where regions lie, what routes and colors they got.
+"""The plan of the whole layout: the places of regions, their routes and colors.
 
-In: what the program said. Out: a `FabricPlan`, from which the CSL layout is written.
+In: regions, links and streams. Out: a `FabricPlan`, from which the CSL layout is written.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FabricPlan:
     routed: tuple[RoutedLink, ...]
     loc_streams: tuple[PlacedLocStream, ...]
     values: dict[str, int]
-    """Physical values by the global names of colors."""
+    """Global name of a color → its physical value."""
 
     def value(self, color: Color) -> int:
         """Return the physical value of a color."""
@@ -53,7 +53,7 @@ def make_plan(
     """Place, route and color a layout.
 
     Raises:
-        HostError: it cannot be done as the program says; the message says what would help.
+        HostError: the layout is impossible; the message says what would help.
     """
     if not regions:
         raise HostError("the layout has no code region: call create_code_region first")
@@ -86,7 +86,7 @@ def _check_connected(regions: Sequence[CodeRegion], links: Sequence[Link]) -> No
 def _route(
     regions: Sequence[CodeRegion], links: Sequence[Link], architecture: Architecture
 ) -> tuple[list[Net], list[RoutedLink]]:
-    """Route on as small a fabric as goes: first with one free column, then with room for lanes."""
+    """Route on a small fabric: first with one free column, then with room for lanes."""
     corners = [corner(region.rectangle) for region in regions]
     corners += [(x + 1, y + 1) for x, y in (link.io_pe for link in links if link.io_pe)]
     right, bottom = max(x for x, _ in corners), max(y for _, y in corners)

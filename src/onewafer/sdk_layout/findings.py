@@ -1,4 +1,4 @@
-"""Findings of the compiler, with help for a host script, which has no layout block to change."""
+"""Compiler findings about a layout, with advice for the host script that made it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _HELP = {
     "a list of positions, or use a second color",
 }
 _USUAL = frozenset({"route-without-sender"})
-"""The ports of a region that is painted as a whole, at its rim."""
+"""Codes that are left out: usual at the rim of a region whose PEs are all painted alike."""
 
 
 def for_script(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Return the findings that say something about a layout, with help for who wrote the script."""
+    """Return the findings about a layout, with advice for the author of the script."""
     return [
         replace(finding, help=_HELP.get(finding.code, finding.help))
         for finding in findings

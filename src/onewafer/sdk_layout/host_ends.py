@@ -1,4 +1,4 @@
-"""The ends of streams on the fabric: the host is there, and no program."""
+"""The ends of streams on the fabric: PEs without a program where the host is connected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def mark_host_ends(image: WaferImage, plan: FabricPlan) -> WaferImage:
-    """Return the image with the host at the PEs where streams begin and end."""
+    """Return the image with the host connected at the PEs where streams begin and end."""
     configs, numbers = list(image.color_configs), image.config_of_color.copy()
     for port in stream_ports(plan):
         config = configs[int(numbers[port.y, port.x, port.color])]

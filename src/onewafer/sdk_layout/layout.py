@@ -1,4 +1,4 @@
-"""`SdkLayout`: what a host script builds a program with, from regions to artifacts."""
+"""`SdkLayout`: the interface by which a host script builds a program."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FP16TYPE(IntEnum):
 
 
 class SdkLayout:
-    """Code regions, their connections and their streams; `compile` makes a program from them."""
+    """Code regions, their connections and their streams, which `compile` turns into a program."""
 
     @also_named(target="platform", fabric_file="platform")
     def __init__(
@@ -82,7 +82,7 @@ class SdkLayout:
         return region
 
     def connect(self, tx: PortHandle, rx: PortHandle) -> None:
-        """Let all that leaves `tx` arrive at `rx`, PE by PE; `compile` finds the routes.
+        """Connect the output port `tx` with the input port `rx`, PE by PE; `compile` finds routes.
 
         Raises:
             HostError: wrong directions, different sizes, or a port that is connected already.
@@ -115,8 +115,8 @@ class SdkLayout:
     def create_input_stream_from_loc(self, loc: IntVector, color: Color, prefix: str = "") -> str:
         """Let the host send to a color of a PE that a region has painted; return the name.
 
-        What the color is painted to take from outside comes from the host. `loc` is a place on the
-        fabric.
+        The wavelets that the color takes from outside the region come from the host. `loc` is a PE
+        in fabric coordinates.
 
         Raises:
             HostError: there is a stream of this name; pass a `prefix`.
@@ -126,7 +126,7 @@ class SdkLayout:
     def create_output_stream_from_loc(self, loc: IntVector, color: Color, prefix: str = "") -> str:
         """Let the host receive from a color of a PE that a region has painted; return the name.
 
-        What the color is painted to send outside goes to the host.
+        The wavelets that the color sends outside of the region go to the host.
 
         Raises:
             HostError: as `create_input_stream_from_loc`.
@@ -202,7 +202,7 @@ class SdkLayout:
         for region in self._regions:
             region.check_source()
         plan = make_plan(self._regions, self._links, self._architecture, self._loc_streams)
-        # Findings of the compiler show lines of the layout: it is there whatever they say.
+        # Compiler findings show lines of the layout, so its file is written first.
         integers = {r.source: integer_params(DiskFiles(), r.source) for r in self._regions}
         write_text(path, write_layout(plan, path, integers))
         image = self._compile(path, tuple(libs), half)

@@ -1,4 +1,4 @@
-"""Links: they carry data between ports, or between a port and the host."""
+"""Links, which carry data between two ports, or between a port and the host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Link:
     rx: PortHandle | None
     """The receiver; None: the host."""
     io_pe: tuple[int, int] | None = None
-    """STREAM: where the host is to be met; None: the router chooses."""
+    """STREAM: the PE at which the host is connected; None: the router chooses."""
 
     @property
     def ports(self) -> tuple[PortHandle, ...]:

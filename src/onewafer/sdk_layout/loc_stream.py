@@ -1,8 +1,7 @@
-"""Streams that meet the host at a PE of a region whose color the program painted itself.
+"""Streams of a color that the program painted itself, connected with the host at a PE of a region.
 
 On a real system such a PE lies at the rim, and the painted color leads over the rim to the host.
-Here the host is at the PE instead: the outer side of the painted color connects the router to the
-host.
+Here the outer side of the painted color is replaced by a connection of the PE with the host.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class LocStream:
 
 @dataclass(frozen=True, slots=True)
 class PlacedLocStream:
-    """A stream, and how the router treats its color now."""
+    """A stream, and the switch positions of its color with the host in place of the outer side."""
 
     stream: LocStream
     positions: Positions
@@ -50,7 +49,7 @@ class PlacedLocStream:
 def place_loc_streams(
     streams: Sequence[LocStream], regions: Sequence[CodeRegion]
 ) -> tuple[PlacedLocStream, ...]:
-    """Return the streams with the host instead of the outside.
+    """Return the streams with the outer side of their colors replaced by the host.
 
     Raises:
         HostError: the color is not painted there, or not towards the outside.
@@ -59,7 +58,7 @@ def place_loc_streams(
 
 
 def _painted(stream: LocStream, regions: Sequence[CodeRegion]) -> Positions:
-    """Return how the program painted the color."""
+    """Return the switch positions that the program painted."""
     x, y = stream.pe
     region = next((r for r in regions if r.rectangle.contains(x, y)), None)
     if region is None:

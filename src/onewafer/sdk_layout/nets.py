@@ -1,4 +1,4 @@
-"""Colors that must be one: a wavelet keeps its color from port to port.
+"""Nets: colors that must have one value, since a wavelet keeps its color from port to port.
 
 In: regions and links. Out: nets, each a set of colors that links join, with the PEs that they
 take. Unknown here: paths and physical values.
@@ -29,10 +29,10 @@ class Net:
     """Colors that get one physical value."""
 
     colors: dict[str, Color]
-    """By global name."""
+    """Global name → color."""
     links: list[Link]
     pes: NDArray[np.bool_]
-    """`[y, x]`: the PEs that use the net's value, those of its paths once it is routed."""
+    """`[y, x]`: the PEs that use the net's value, including its paths once it is routed."""
     has_switches: bool = False
     """True if a PE has more than one switch position for it."""
 
@@ -110,7 +110,7 @@ def _claims(region: CodeRegion) -> Iterator[tuple[Color, NDArray[np.bool_], bool
 
 
 def _join(nets: dict[str, Net], link: Link) -> Net:
-    """Make the colors of a link's ports one net."""
+    """Join the nets of a link's ports into one and return it."""
     first, *others = (nets[port.color.get_global_name()] for port in link.ports)
     for second in others:
         if second is first:

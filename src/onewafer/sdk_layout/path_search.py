@@ -1,9 +1,9 @@
-"""Paths of one color between ports: rectilinear, without a PE that two of them share.
+"""Paths of one color between ports: rectilinear, and disjoint.
 
 In: the ends of each path, PEs that no path may enter, and what each other PE costs. Out: one path
 for each, or a PE that several paths need. Each path is a cheapest one (A*, Hart, Nilsson and
-Raphael 1968); where two want one PE, both search again while the PE becomes dearer for both, until
-they agree (negotiated congestion: McMurchie and Ebeling, PathFinder, 1995).
+Raphael 1968); where two use one PE, both are searched anew at a higher price of the PE, until none
+is shared (negotiated congestion: McMurchie and Ebeling, PathFinder, 1995).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ HOP_COST = 10
 """The unit of other costs: a path takes a detour of n hops to save n times this."""
 _TURN_COST = 2
 _OTHER_SIDE_COST = 3 * HOP_COST
-"""For leaving a port by another side than its region's."""
+"""Cost of leaving a port by another side than that of its region."""
 _FIRST_PRICE = 2 * HOP_COST
 """The price of a PE for the second path that uses it; doubles with each round."""
 _MAX_PRICE = 1_000 * HOP_COST
 _PATIENCE = 6
-"""Rounds without fewer PEs in dispute, after which there is taken to be no agreement."""
+"""Rounds without fewer shared PEs, after which the search is given up."""
 _MAX_STEPS = 5_000_000
-"""Steps of all searches for one color, beyond one that looks everywhere: about ten seconds."""
+"""Limit of the steps of all searches for one color, beyond one full search: about ten seconds."""
 _Arrival = tuple[Pe, Direction]
 """A PE and the direction of the hop that led there, because a turn costs; RAMP at the start."""
 _LINKS = (Direction.EAST, Direction.WEST, Direction.SOUTH, Direction.NORTH)
@@ -53,7 +53,7 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A path that is wanted: to `end`, or to any PE of `goals`."""
+    """A request for a path to `end`, or to any PE of `goals`."""
 
     start: Terminal
     end: Terminal | None
@@ -66,7 +66,7 @@ class NoPathError(Exception):
     def __init__(self, request: int, conflict: Pe | None) -> None:
         super().__init__(request, conflict)
         self.request = request
-        """Its number."""
+        """The index of the request."""
         self.conflict = conflict
         """A PE that two paths need; None: the request has no path at all."""
 
@@ -76,8 +76,8 @@ def find_paths(
 ) -> list[Path]:
     """Return a path for each request; paths share no PE, except for common ends.
 
-    `is_blocked` and `costs` are `[y, x]`: where no path may pass (ends are exempt), and what a PE
-    costs beside the hop into it.
+    `is_blocked` and `costs` are `[y, x]`: PEs that no path may cross (ends are exempt), and the
+    cost of a PE besides the hop into it.
 
     Raises:
         NoPathError: a path does not exist, or none that leaves room for the others was found.
@@ -110,9 +110,9 @@ class _Negotiation:
         self._requests = requests
         self._is_blocked = is_blocked
         self._costs = costs.copy()
-        """Costs of PEs in all rounds."""
+        """Costs of PEs, which grow with each round in which they are shared."""
         self._prices = costs.copy()
-        """Costs of PEs in this round, with the prices of PEs that have paths."""
+        """Costs of PEs in this round, including the price of each path that uses them."""
         self._users = np.zeros(costs.shape, np.int64)
         self._price = _FIRST_PRICE
         self._effort = _Effort(_MAX_STEPS + len(_LINKS) * costs.size)
@@ -128,7 +128,7 @@ class _Negotiation:
         return int(x), int(y)
 
     def search_again(self, number: int) -> None:
-        """Give a request a cheapest path at the prices of this round."""
+        """Replace the path of a request by a cheapest one at the prices of this round."""
         request = self._requests[number]
         self._count(self._inner(number), -1)
         path = _cheapest(request, self._is_blocked, self._prices, self._effort)
@@ -151,7 +151,7 @@ class _Negotiation:
         ]
 
     def _inner(self, number: int) -> Path:
-        """Return the PEs that no other path may use: a chosen end is one, given ends are not."""
+        """Return the PEs of a path that no other may use: all but the ends that are given."""
         path = self.paths[number]
         return path[1:] if self._requests[number].end is None else path[1:-1]
 
@@ -163,20 +163,20 @@ class _Negotiation:
 
 @dataclass(slots=True)
 class _Effort:
-    """Steps that all searches together may still take."""
+    """The remaining steps of all searches together."""
 
     num_steps: int
 
     @property
     def is_spent(self) -> bool:
-        """True if none are left."""
+        """True if no step is left."""
         return self.num_steps <= 0
 
 
 def _cheapest(
     request: Request, is_blocked: NDArray[np.bool_], costs: NDArray[np.int64], effort: _Effort
 ) -> Path | None:
-    """Return a cheapest path, the same one for the same arguments; None: no path exists."""
+    """Return a cheapest path (deterministic); None: no path exists, or no step is left."""
     first: _Arrival = (request.start.pe, Direction.RAMP)
     best: dict[_Arrival, int] = {first: 0}
     previous: dict[_Arrival, _Arrival] = {}
@@ -207,7 +207,7 @@ def _steps(
     is_blocked: NDArray[np.bool_],
     costs: NDArray[np.int64],
 ) -> Iterator[tuple[Pe, Direction, int]]:
-    """Yield the neighbours that a path may go on to, with the cost."""
+    """Yield the neighbours to which a path may continue, with direction and cost."""
     height, width = is_blocked.shape
     start, end = request.start, request.end
     for direction in _LINKS:
@@ -237,7 +237,7 @@ def _is_goal(request: Request, pe: Pe) -> bool:
 
 
 def _remaining(request: Request, pe: Pe) -> int:
-    """Return a lower bound of the cost from a PE on; goals may be anywhere."""
+    """Return a lower bound of the cost from a PE to the end; 0 for a request with goals."""
     if request.end is None:
         return 0
     x, y = request.end.pe

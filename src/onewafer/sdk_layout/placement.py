@@ -1,4 +1,4 @@
-"""The placement of regions: on the fabric, and not on one another."""
+"""The placement of regions: checks that they lie on the fabric and do not overlap."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def check_placement(regions: Sequence[CodeRegion], architecture: Architecture) -> None:
-    """Refuse regions that leave the fabric or overlap.
+    """Check the places of regions.
 
     Raises:
-        HostError: one does.
+        HostError: one leaves the fabric, or two overlap.
     """
     for region in regions:
         right, bottom = corner(region.rectangle)

@@ -1,4 +1,4 @@
-"""One value a PE of a region: dense, so that a region may be a whole wafer."""
+"""Tables of one value per PE of a region: dense arrays, so that a region may be a whole wafer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RegionTable(Generic[_Value]):
     _numbers: dict[tuple[type, _Value], int] = field(
         default_factory=dict["tuple[type, _Value]", int]
     )
-    """By type too: `True` is not 1."""
+    """(Type, value) → index: `True` is not 1."""
 
     @classmethod
     def empty(cls, width: int, height: int) -> RegionTable[_Value]:
@@ -95,6 +95,6 @@ def cover(mask: NDArray[np.bool_]) -> Iterator[Rectangle]:
 
 
 def _runs(row: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the stretches `[first, end)` of a row that are set."""
+    """Return the intervals `[first, end)` of a row that are set."""
     changes = np.flatnonzero(np.diff(row.astype(np.int8), prepend=0, append=0))
     return [(int(a), int(b)) for a, b in changes.reshape(-1, 2)]

@@ -1,4 +1,4 @@
-"""Routes for all links: which PEs each lane crosses, and where the host meets streams.
+"""Routes of all links: the PEs of each lane, and the PEs where streams meet the host.
 
 In: regions and nets. Out: `RoutedLink`s; the nets' PEs grow by the paths. Nets are routed one
 after the other, in the order of the program: they may share PEs and links, because each color has
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from onewafer.sdk_layout.routing import Positions
 
 _CODE_COST = 3 * HOP_COST
-"""For crossing a PE of a region: its program may want the links."""
+"""Cost of crossing a PE of a region, whose program may need the links."""
 _CROWD_COST = 2
-"""For each color that a PE has already."""
+"""Cost of a PE for each color that it has already."""
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 
 
@@ -54,7 +54,7 @@ class RoutedLink:
                 yield pe, self._positions(came, goes)
 
     def _positions(self, came: Direction | None, goes: Direction | None) -> Positions:
-        """Return how a PE treats the color that enters and leaves by these sides; None: an end."""
+        """Return the switch positions of a PE between two sides of a lane; None: the lane's end."""
         if came is None and self.link.tx is not None and goes is not None:
             return tuple(replace(p, tx=1 << goes) for p in self.link.tx.positions)
         if goes is None and self.link.rx is not None and came is not None:
@@ -91,9 +91,9 @@ def route_nets(
 class _Router:
     is_code: NDArray[np.bool_]
     crowd: NDArray[np.int64]
-    """Colors at each PE so far."""
+    """Number of colors at each PE so far."""
     io_pes: set[Pe]
-    """PEs at which the host is met already."""
+    """PEs at which a stream meets the host already."""
 
     def route(self, net: Net) -> list[RoutedLink]:
         """Find the paths of one net, and add them to its PEs."""
@@ -131,7 +131,7 @@ class _Router:
         return [Request(terminal, None, self._goals(link))]
 
     def _goals(self, link: Link) -> frozenset[Pe]:
-        """Return the PEs where the host may meet a stream: free ones, at the west or east rim."""
+        """Return the free PEs where a stream may meet the host: at the west or east rim, if any."""
         if link.io_pe is not None:
             self._check_io_pe(link, link.io_pe)
             return frozenset((link.io_pe,))

@@ -1,4 +1,4 @@
-"""How a router treats a color, as SDK programs write it."""
+"""Routes and switch positions of colors, as host scripts of the SDK write them."""
 
 from __future__ import annotations
 
@@ -82,21 +82,21 @@ class RoutingPosition:
         self._output: list[Route] = []
 
     def set_input(self, routes: Sequence[Route]) -> Self:
-        """Let the color come from these sides only."""
+        """Set the sides from which the color comes."""
         self._input = _checked(routes, "set_input")
         return self
 
     def set_output(self, routes: Sequence[Route]) -> Self:
-        """Let the color go to these sides only."""
+        """Set the sides to which the color goes."""
         self._output = _checked(routes, "set_output")
         return self
 
     def add_input(self, route: Route) -> Self:
-        """Let the color come from one more side."""
+        """Add a side from which the color comes."""
         return self.set_input([*self._input, route])
 
     def add_output(self, route: Route) -> Self:
-        """Let the color go to one more side."""
+        """Add a side to which the color goes."""
         return self.set_output([*self._output, route])
 
     def get_input(self) -> list[Route]:
@@ -123,7 +123,7 @@ class EdgeRouteInfo:
 
 
 def get_edge_routing(edge: Edge, routes: Sequence[RoutingPosition]) -> EdgeRouteInfo:
-    """Return what `CodeRegion.paint_all` takes to treat a side differently.
+    """Return switch positions along one side, for `edge_routes` of `CodeRegion.paint_all`.
 
     Raises:
         HostError: the positions are incomplete.
@@ -227,7 +227,7 @@ def _checked(routes: Sequence[Route], call: str) -> list[Route]:
 
 
 def is_list_of(kind: type, given: Sequence[object]) -> bool:
-    """Tell whether a script passed a list, and not one item or another kind of items."""
+    """Tell whether a script passed a list of items of one kind."""
     return not isinstance(given, kind) and all(isinstance(item, kind) for item in given)
 
 

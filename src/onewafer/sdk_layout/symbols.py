@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from onewafer.sdk_layout.code_region import CodeRegion, SymbolBlocks
 
 _CARRIER = {2: (ScalarType.U16, "u2"), 4: (ScalarType.I32, "i4")}
-"""By bytes of an element, what carries its bits in a patch."""
+"""Bytes of an element → the scalar type that carries its bits in a patch."""
 
 
 def set_symbols(image: WaferImage, regions: Sequence[CodeRegion]) -> WaferImage:
-    """Return the image with the values of `set_symbol_all` in it.
+    """Return the image with patches for the values of `set_symbol_all`.
 
     Raises:
         HostError: a PE has no such variable, or one of another type or size.
@@ -62,7 +62,7 @@ def _program_of_its_own(
     number: int,
     here: NDArray[np.bool_],
 ) -> int:
-    """Return the tile program that the PEs `here` run and no others: a copy if there are others."""
+    """Return the index of a tile program that only the PEs `here` run, copied if others run it."""
     runs_it = program_of_pe == number
     is_here = here[runs_it]
     if is_here.all():
@@ -75,7 +75,7 @@ def _program_of_its_own(
 
 
 def _for_pes(program: TileProgram, mask: NDArray[np.bool_]) -> TileProgram:
-    """Return a program as some of its PEs run it."""
+    """Return a program with its patches cut down to some of its PEs."""
     patches = tuple(replace(patch, values=patch.values[mask]) for patch in program.patches)
     return replace(program, patches=patches)
 
@@ -83,7 +83,7 @@ def _for_pes(program: TileProgram, mask: NDArray[np.bool_]) -> TileProgram:
 def _patches(
     program: TileProgram, region: CodeRegion, data: SymbolBlocks, pes: NDArray[np.intp]
 ) -> list[Patch]:
-    """Return the patches of one variable; `pes` are (y, x) in the region, one row a PE."""
+    """Return the patches of one variable; `pes` are (y, x) in the region, one row per PE."""
     variable = _variable(program, region, data)
     size = data.blocks.dtype.itemsize
     carrier, dtype = _CARRIER[size]
@@ -96,7 +96,7 @@ def _patches(
 
 
 def _variable(program: TileProgram, region: CodeRegion, data: SymbolBlocks) -> Symbol:
-    """Return the variable that a block is for."""
+    """Return the symbol of the variable that blocks are for, or fail."""
     where = f"set_symbol_all({data.name!r}, …) of {region}"
     variables = {s.name: s for s in program.symbols if s.kind is SymbolKind.VARIABLE}
     variable = variables.get(data.name)
