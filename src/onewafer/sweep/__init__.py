@@ -1,8 +1,8 @@
-"""Studies: many points of a comparison, a CSL program or a script, and what came out of them.
+"""Studies: many points of a comparison, a CSL program or a script, and their outcomes.
 
-In: a study, a TOML file with inputs, axes, filters and objectives. Out: a row a point, in Parquet.
-A point is known by all that decides its outcome, so nothing is computed twice, and neither the
-executor nor the number of workers shows in the rows.
+In: a study, a TOML file with inputs, axes, filters and objectives. Out: one row per point, in
+Parquet. A point's key is a digest of all that decides its outcome, so nothing is computed twice,
+and neither the executor nor the number of workers changes the rows.
 """
 
 from onewafer.sweep.executors import Executor, InProcess, Processes, RayCluster, choose_workers

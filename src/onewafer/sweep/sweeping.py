@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.sweep.subjects.subject import Task
 
     Report = Callable[[int, int], None]
-    """Gets how many of the points to compute are done, and how many there are."""
+    """Called with the number of points done and the number of points to compute."""
 
 _LEAST_BATCHES = 8
 """Batches for each worker, so that all end at about the same time."""
@@ -52,10 +52,10 @@ def sweep(
     is_fresh: bool = False,
     report: Report,
 ) -> Summary:
-    """Compute the points of a study that are not known, and write all rows.
+    """Compute the points of a study without an outcome, and write all rows.
 
-    `choose` gets the number of points to compute and returns who computes them. What is known
-    stays, however the sweep ends: with an error or a Ctrl-C it writes what there is.
+    `choose` gets the number of points to compute and returns an executor. Outcomes are kept however
+    the sweep ends: on an error or Ctrl-C it writes those that there are.
 
     Raises ConfigurationError for a study that has no points.
     """
@@ -97,7 +97,7 @@ def _compute(
 
 
 def _batches(tasks: list[tuple[str, Task]], *, most: int) -> Iterator[Batch]:
-    """Yield tasks of one group after another, in batches that are not too long to wait for."""
+    """Yield the tasks in batches, group by group, small enough for all workers to have some."""
     longest = max(1, min(most, len(tasks) // _LEAST_BATCHES))
     by_group = sorted(tasks, key=lambda one: one[1].group)
     for _, of_group in groupby(by_group, key=lambda one: one[1].group):

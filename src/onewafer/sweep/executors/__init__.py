@@ -1,7 +1,7 @@
 """Executors, which compute points: this process, several of this computer, or a Ray cluster.
 
-An executor gets batches of tasks and yields their outcomes in any order. Which one it is, and how
-many workers it has, changes no outcome.
+An executor gets batches of tasks and yields their outcomes in any order. Outcomes depend neither on
+the executor nor on its number of workers.
 """
 
 from onewafer.sweep.executors.batch import Batch, Executor, InProcess, run_batch

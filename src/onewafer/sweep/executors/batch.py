@@ -25,7 +25,7 @@ class Batch:
     tasks: tuple[Task, ...]
 
     def halves(self) -> tuple[Batch, ...]:
-        """Return it in two parts; itself if it has one task."""
+        """Return the two halves of the batch; itself if it has one task."""
         middle = len(self.keys) // 2
         if not middle:
             return (self,)
@@ -41,7 +41,7 @@ MOST_ENDS = 2
 
 @dataclass(slots=True)
 class Survivors:
-    """Batches whose workers died: they are tried again in halves, down to single tasks."""
+    """Retries of batches whose workers died: in halves, down to single tasks."""
 
     remedy: str
     """The remedy for a task that ends its workers."""

@@ -32,13 +32,13 @@ _CLIENT = "ray://"
 _SECONDS_TO_CONNECT = 3.0
 _SECONDS_TO_ANSWER = 20.0
 _MOST_CHARACTERS = 300
-"""Characters that are shown of what Ray says."""
+"""Limit of the characters of Ray's messages that are shown."""
 _RETRIES = 3
 """How often Ray runs a task again whose worker died."""
 _WAITING_EACH = 2
 """Tasks that wait in the cluster for each of its cores."""
 _STORE_BYTES = 100_000_000
-"""Memory of a local cluster for what tasks return, which is little."""
+"""Object store of a local cluster, for the results of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class RayCluster(Executor):
                         yield from outcomes
 
     def _check_nodes(self, ray: Any) -> None:  # noqa: ANN401  # Ray has few types
-        """Refuse a cluster whose tasks would wait for ever, or answer as another onewafer."""
+        """Refuse a cluster without memory for a task, or with another version of onewafer."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         most = max((node.get("memory", 0.0) for node in nodes), default=0.0)
         if most < self.memory_bytes:
@@ -168,7 +168,7 @@ def _check_address(address: str) -> None:
 
 
 def _health(address: str) -> str | None:
-    """Return what Ray's own check finds wrong with an address; None: nothing."""
+    """Return the error of Ray's own health check of an address; None: it is healthy."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
         done = subprocess.run(  # noqa: S603  # Ray's own command

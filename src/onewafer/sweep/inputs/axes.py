@@ -1,4 +1,4 @@
-"""Axes of a study: a list of values, or a range that is cut into some.
+"""Axes of a study: a list of values, or a range.
 
 axis  := [value, …] | range
 range := { from = number, to = number [, count = number] [, scale = "log" | "linear"] }

@@ -43,11 +43,11 @@ class Expression:
 
     text: str
     names: frozenset[str]
-    """The names that it asks for."""
+    """The names in it."""
     root: ast.expr
 
     def holds(self, values: Mapping[str, object]) -> bool:
-        """Tell whether it is true of some values; one that is missing makes it false.
+        """Tell whether the condition holds for values by name; a missing one makes it false.
 
         Raises ConfigurationError if it cannot be worked out, as a text times a text.
         """
@@ -63,7 +63,7 @@ class Expression:
 def parse(text: str, *, where: str) -> Expression:
     """Return an expression.
 
-    Raises ConfigurationError that says what it may not have.
+    Raises ConfigurationError for syntax that an expression may not have.
     """
     if len(text) > _MOST_CHARACTERS:
         raise ConfigurationError(
@@ -87,7 +87,7 @@ def check_names(expression: Expression, names: Collection[str], *, where: str) -
 
 
 def _check(node: ast.expr) -> list[str]:
-    """Return the names of an expression; raise ValueError for a part that it may not have."""
+    """Return the names of an expression; raise ValueError for syntax that is not allowed."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str()):
             return []
@@ -110,7 +110,7 @@ def _check(node: ast.expr) -> list[str]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """Return a name with points, `params.n`."""
+    """Return a dotted name, `params.n`."""
     match node:
         case ast.Name(id=name):
             return name

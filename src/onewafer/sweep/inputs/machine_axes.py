@@ -1,4 +1,4 @@
-"""Numbers of the machine that a study may set: an architect's words, or fields of the machine.
+"""Numbers of the machine that a study may set: the names below, or fields of the machine.
 
     pes             PEs of the wafer that programs can use: a number, or "WxH"
     sram            bytes of SRAM a PE
@@ -87,15 +87,15 @@ def parse_machine_axis(name: str, value: object) -> Plain:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A machine of the catalog with what a point changes."""
+    """The changes of a point to a machine of the catalog."""
 
     changes: str
-    """As in the name of an architecture, without the machine."""
+    """The changes as in the name of an architecture, without the machine."""
     clock_hertz: float | None
 
 
 def variant_of(machine: str, inputs: Mapping[str, Plain], *, profile: str) -> Variant:
-    """Return what the inputs of a point change in a machine of the catalog.
+    """Return the changes of a point's inputs to a machine of the catalog.
 
     Raises ConfigurationError for two inputs that set one number, and for numbers that no machine
     has.
@@ -164,7 +164,7 @@ def _sides(value: Plain, usual: Architecture) -> tuple[int, int]:
 
 
 def machine_numbers(machine: str, changes: str, *, profile: str) -> dict[str, Plain]:
-    """Return what filters can ask about the machine of a point."""
+    """Return the numbers of a point's machine that filters can use, by name."""
     found = load_architecture(f"{machine}:{changes}" if changes else machine, profile=profile)
     timing = found.timing
     width = found.fabric_width - found.margin_west - found.margin_east
@@ -180,7 +180,7 @@ def machine_numbers(machine: str, changes: str, *, profile: str) -> dict[str, Pl
 
 
 def check_fabric(machine: str, changes: str, *, profile: str) -> None:
-    """Raise ConfigurationError for a machine that equations know, and the simulator does not."""
+    """Raise ConfigurationError for a machine that only the closed forms support."""
     timing = load_architecture(
         f"{machine}:{changes}" if changes else machine, profile=profile
     ).timing

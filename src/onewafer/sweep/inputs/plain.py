@@ -81,7 +81,7 @@ def as_bytes(name: str, value: object) -> int:
 
 
 class Unit(StrEnum):
-    """The unit of a column, which its name says."""
+    """The unit of a column, as its name tells."""
 
     NONE = ""
     SECONDS = "s"

@@ -1,4 +1,4 @@
-"""Which points of its axes a study takes: all of them, some in order, or some by chance.
+"""Samplings of the points of a study: all of them, some in order, or some by chance.
 
     grid    every value of every axis with every value of the others, the last axis fastest
     list    the first value of every axis, then the second of every axis, …
@@ -6,7 +6,7 @@
     latin   `count` points, so that each of `count` equal parts of every axis has one of them
             (Latin hypercube: McKay, Beckman, Conover, Technometrics 21, 1979)
 
-Chance is a sequence of numbers that `seed` decides, the same on every computer.
+Random numbers follow from `seed`, the same on every computer.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Sample:
                 yield from zip(*columns, strict=True)
 
     def _column(self, axis: Axis, place: int) -> list[Plain]:
-        """Return the values of an axis, one of each part, in an order by chance."""
+        """Return one random value from each part of an axis, in random order."""
         chance = Random(f"{self.seed} {place}")  # noqa: S311  # no secret
         parts = sorted(range(self.count), key=lambda _: chance.random())
         return [axis.at((part + chance.random()) / self.count) for part in parts]

@@ -33,7 +33,7 @@ def is_study(path: Path) -> bool:
 
 
 class FollowedStudy:
-    """The points of a study as they come; `Parts` of a page."""
+    """The points of a study as they are computed: the `Parts` of a page."""
 
     def __init__(self, path: Path) -> None:
         """Take a study by its TOML file, which may have no results yet, or by its folder.

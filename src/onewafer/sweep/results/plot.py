@@ -55,7 +55,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """The wishes of the user; None: chosen by what differs."""
+    """The options of a picture; None: chosen from the inputs that differ."""
 
     form: Form | None = None
     x: str | None = None
@@ -93,13 +93,13 @@ def _check_names(results: Results, drawing: Drawing) -> None:
 
 
 def _inputs(results: Results, *wanted: str | None) -> list[str]:
-    """Return inputs for the places of a picture: those wanted, then those that differ."""
+    """Return the inputs for the axes of a picture: those asked for, then those that differ."""
     free = [name for name in varying_inputs(results.rows, results.header) if name not in wanted]
     return [name or (free.pop(0) if free else results.header.axes[0]) for name in wanted]
 
 
 def _figure(results: Results, wanted: str | None, place: int = 0) -> str:
-    """Return the figure that is wanted, or an objective, or the first figure that is there."""
+    """Return the figure asked for, or an objective, or the first figure with values."""
     if wanted is not None:
         return wanted
     objectives = [name for name, _ in results.header.objectives]
@@ -145,7 +145,7 @@ def _number(row: Row | None, figure: str) -> float:
 
 
 def _write_cells(axes: Any, cells: Sequence[Sequence[Row | None]], figure: str) -> None:  # noqa: ANN401  # Matplotlib's
-    """Write the figure of each cell into it, or why there is none."""
+    """Write into each cell its figure, or the reason why there is none."""
     known = [row[figure] for line in cells for row in line if row and row[figure] is not None]
     middle = (min(known) + max(known)) / 2 if known else 0.0
     for down, line in enumerate(cells):
@@ -224,7 +224,7 @@ def _series(
 
 
 def _draw_series(axes: Any, series: Sequence[_Series]) -> None:  # noqa: ANN401  # Matplotlib's
-    """Draw lines so that each is seen: where some cover each other, their dashes take turns."""
+    """Draw lines; where some cover each other, their dashes alternate."""
     top = max(y for one in series for y in one.points.values())
     near = _NEAR * (abs(top) or 1.0)
     for number, one in enumerate(series):
@@ -316,7 +316,7 @@ def _are_numbers(values: Sequence[object]) -> bool:
 
 
 def _scale(axes: Any, values: Sequence[Any], name: str) -> None:  # noqa: ANN401  # Matplotlib's
-    """Give the x axis a tick at each value that was asked, as far as their labels have room.
+    """Give the x axis a tick at each value of the input, as far as the labels have room.
 
     It is logarithmic if its numbers are far apart.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Row = Mapping[str, Any]
 
 _LISTS = ("breakdown", "notes")
-"""Columns that do not fit into a cell."""
+"""Columns with lists, which do not fit into a table."""
 _USUAL_FIGURES = 3
 """Figures that a table shows where the study has no objectives."""
 

@@ -1,4 +1,4 @@
-"""Rows of a study's results: one a point, with its inputs, its outcome and the version.
+"""Rows of a study's results: one per point, with its inputs, its outcome and the version.
 
     id, the inputs (axes first), status, reason, the figures, breakdown, notes, version
 
@@ -70,7 +70,7 @@ class Header:
 
     @classmethod
     def from_json(cls, text: str, *, origin: str) -> Header:
-        """Return what a file says; raise ConfigurationError if it is no study's."""
+        """Return the header in a file's metadata; raise ConfigurationError if there is none."""
         try:
             said = json.loads(text)
             is_known = said["format"] == _FORMAT
@@ -117,7 +117,7 @@ def write_rows(study: Study, answered: Iterable[tuple[Point, Outcome]], header: 
 
 
 def read_header(schema: Any, *, origin: str) -> Header:  # noqa: ANN401  # pyarrow has no types
-    """Return what a file says about its study; raise ConfigurationError if it is no study's."""
+    """Return the header of a file of results; raise ConfigurationError if it has none."""
     metadata = cast("dict[bytes, bytes]", schema.metadata or {})
     return Header.from_json(metadata.get(_ABOUT, b"{}").decode(), origin=origin)
 

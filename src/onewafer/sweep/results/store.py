@@ -1,8 +1,8 @@
-"""The store of a study's outcomes: a folder beside it, whose files are whole at all times.
+"""The store of a study's outcomes: a folder beside it, whose files are never half-written.
 
     points.parquet   the points of the study, in its order
-    earlier.parquet  outcomes of points that the study had before, by their keys
-    running.jsonl    outcomes since the last of the two was written, a line each, with the inputs
+    earlier.parquet  outcomes of points that the study no longer has, by their keys
+    running.jsonl    outcomes since these files were written, a line each, with the inputs
 
 A run writes the Parquet files at its beginning, appends to `running.jsonl`, and writes them anew
 at its end, however it ends. If it is killed, the next one finds the lines. A page that follows a
@@ -43,7 +43,7 @@ def folder_of(study: Path) -> Path:
 
 @dataclass(slots=True)
 class Store:
-    """The outcomes that are known, by the keys of their points."""
+    """The known outcomes, by the keys of their points."""
 
     folder: Path
     lines: IO[str]
@@ -78,7 +78,7 @@ class Store:
 def open_store(folder: Path, *, is_fresh: bool) -> Generator[Store]:
     """Yield the store of a folder, which no other sweep has open; `is_fresh` forgets what it has.
 
-    Raises ConfigurationError if another sweep works there, or files there are no study's.
+    Raises ConfigurationError if another sweep works there, or files there are not a study's.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def open_store(folder: Path, *, is_fresh: bool) -> Generator[Store]:
 
 
 def read_table(path: Path) -> tuple[Any, Header]:
-    """Return the table of a file of results, and what it says about the study.
+    """Return the table and the header of a file of results.
 
     Raises ConfigurationError for a file that is none.
     """
@@ -130,7 +130,7 @@ def _read_earlier(path: Path) -> Mapping[str, Outcome]:
 
 
 def _read_lines(lines: IO[str]) -> Mapping[str, Outcome]:
-    """Return the outcomes of whole lines; the last one may have been cut by the end of a run."""
+    """Return the outcomes of whole lines; the last line may be cut off."""
     lines.seek(0)
     found: dict[str, Outcome] = {}
     for line in lines:
@@ -161,5 +161,5 @@ def _write(table: Any, path: Path) -> None:  # noqa: ANN401  # pyarrow has no ty
 
 
 def is_final(outcome: Outcome) -> bool:
-    """Tell whether an outcome stays: what failed is tried again."""
+    """Tell whether an outcome is kept; a failed point is tried again."""
     return outcome.status is not Status.FAILED

@@ -1,1 +1,1 @@
-"""Studies: what a file says, its points, and the packages that both need."""
+"""Studies: the file of a study, its points, and the packages that both need."""

@@ -1,7 +1,7 @@
-"""The points of a study: their inputs, what they are known by, and their work.
+"""The points of a study: their inputs, keys and tasks.
 
-A point is known by the digest of all that decides its outcome: its task, and this onewafer. So two
-studies that ask the same thing get the same answer, and a study that changed asks what is new.
+The key of a point is a digest of all that decides its outcome: its task, and this onewafer. So two
+studies share equal points, and a study that has changed computes only new points.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Point:
     """A point of a study."""
 
     key: str
-    """The digest that it is known by."""
+    """The digest of all that decides the outcome."""
     inputs: Mapping[str, Plain]
     work: Task | Outcome
     """The task that computes the point, or the outcome of a point that has none."""
@@ -52,7 +52,7 @@ def version() -> str:
 def points_of(study: Study) -> tuple[Point, ...]:
     """Return the points of a study in its order, each once.
 
-    Raises ConfigurationError if there are none, or if none of them can be asked at all.
+    Raises ConfigurationError if there are none, or if none of them is possible.
     """
     found: dict[str, Point] = {}
     reasons: list[str] = []

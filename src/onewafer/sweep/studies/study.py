@@ -1,4 +1,4 @@
-"""A study: a TOML file that says what its points do, where they lie, and what is wanted.
+"""A study: a TOML file with the subject, the axes and the objectives of its points.
 
 title = "…"                          a line for tables and pictures
 about = "…"                          anything else about it
@@ -41,14 +41,14 @@ _MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A figure that should be small, or large."""
+    """A figure to be minimized or maximized."""
 
     figure: str
     is_largest_best: bool
 
     @property
     def text(self) -> str:
-        """As a study writes it."""
+        """The objective as a study writes it: `min` or `max`."""
         return "max" if self.is_largest_best else "min"
 
 
@@ -76,7 +76,7 @@ class Study:
 def read_study(path: Path) -> Study:
     """Read a study.
 
-    Raises ConfigurationError for a file that cannot be read or says something that no study can.
+    Raises ConfigurationError for a file that cannot be read or is not a valid study.
     """
     try:
         check_file(path, most_bytes=_MOST_BYTES)

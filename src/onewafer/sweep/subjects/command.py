@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from onewafer.sweep.subjects.subject import Share
 
 _MOST_CHARACTERS = 600
-"""Characters that are kept of what a command says at its end."""
+"""Number of characters kept from the end of a command's output."""
 
 
 def run_command(name: str, arguments: Sequence[str], *, folder: Path, share: Share) -> None:
-    """Run one of the commands of onewafer in a folder; what it prints goes nowhere.
+    """Run one of the commands of onewafer in a folder; its output is discarded.
 
-    Raises OnewaferError with the end of what it said, if it fails.
+    Raises OnewaferError with the end of its output, if it fails.
     """
     program = f"from onewafer.cli.commands import {name}; {name}()"
     environment = environment_with(

@@ -1,4 +1,4 @@
-"""`[compare]`: each point is one job of one model on one system, by equations."""
+"""`[compare]`: each point is one job of one model on one system, in closed form."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ _LIMITS = (
     "memory_bytes",
     "io_bytes_per_second",
 )
-"""Changes of the machine that change no program and no cycle count."""
+"""Changes of the machine that affect neither programs nor cycle counts."""
 _ASKED = ("need", "weight_bytes")
-"""Facts that filters may ask about a point beside its inputs and its machine."""
+"""Values that filters may use besides a point's inputs and its machine."""
 _MOST_KEPT = 3
-"""Groups of points whose programs are kept: neighbours come one after the other."""
+"""Groups of points whose programs a worker keeps; points of one group are adjacent."""
 _FIGURES = (
     *(Figure(quantity.name) for quantity in QUANTITIES),
     Figure("seconds"),
@@ -130,7 +130,7 @@ class Compared(Subject):
             options=_those_in(_OPTIONS, inputs),
             variant=usual if machine is None else variant_of(machine, inputs, profile=profile),
         )
-        task.question()  # refuses what means nothing
+        task.question()  # refuses an invalid one
         return task
 
 
@@ -147,7 +147,7 @@ class ComparedTask(Task):
 
     @property
     def group(self) -> str:
-        """The inputs that a point's programs depend on: all but the wafer's size and its I/O."""
+        """The inputs that decide the point's programs: all but the wafer's size and its I/O."""
         changes = self.variant.changes.split(",")
         timing = [change for change in changes if change.partition("=")[0] not in _LIMITS]
         options = [one for one in self.options if one[0] in ("density", _WAFER_PRECISION)]
@@ -166,7 +166,7 @@ class ComparedTask(Task):
         }
 
     def question(self) -> Question:
-        """Return the question that the point asks; raise ConfigurationError if it means nothing."""
+        """Return the point's question for `compare`; raise ConfigurationError if it is invalid."""
         return question(
             JobOptions(job=self.job, **dict(self.numbers)),  # pyright: ignore[reportArgumentType]  # parsed
             MappingOptions(clock=self.variant.clock_hertz, **dict(self.options)),  # pyright: ignore[reportArgumentType]  # parsed
@@ -192,7 +192,7 @@ def _programs(group: str) -> Programs:
 
 @lru_cache(maxsize=_MOST_KEPT)
 def _model(name: str) -> perf.Model:
-    """Return a model that a worker keeps; its programs know it by its identity."""
+    """Return a model, one object per worker, since its programs are kept by its identity."""
     return describe_catalogued(name)
 
 
@@ -233,7 +233,7 @@ def _memory_figures(refusal: perf.Refusal) -> dict[str, float | str | None]:
 def _memory(inputs: Mapping[str, Plain], machine: Mapping[str, object]) -> dict[str, object]:
     """Return the bytes of all weights, and the bytes that each PE needs of weights and caches.
 
-    They are dealt out evenly, without code or buffers: a wafer with less SRAM cannot do it.
+    Both are shared out evenly, without code or buffers: a lower bound of the SRAM needed.
     """
     model = _model(str(inputs["model"]))
     precision = Precision(str(inputs.get(_WAFER_PRECISION, _FP16)))

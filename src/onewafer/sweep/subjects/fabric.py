@@ -30,7 +30,7 @@ class FabricMachine:
     arch: str
     profile: str
     clock_hertz: float | None
-    """None: the machine's."""
+    """None: the machine's own clock."""
 
 
 def fabric_machine(inputs: Mapping[str, Plain]) -> FabricMachine:
@@ -42,10 +42,10 @@ def fabric_machine(inputs: Mapping[str, Plain]) -> FabricMachine:
 
 
 class OnFabric(Subject):
-    """A kind of study whose points are simulated, and have inputs that the user names."""
+    """A subject whose points are simulated, and have inputs that the user names."""
 
     free_inputs: ClassVar[str]
-    """Prefix of their names, as `params.`; the rest is for the user's own code."""
+    """Prefix of the names of the user's own inputs, such as `params.`."""
 
     def prefixes(self) -> Collection[str]:
         """Return the prefixes of further inputs: the user's own, the machine's tables."""
@@ -63,7 +63,7 @@ class OnFabric(Subject):
         return found if variant.clock_hertz is None else found | {"clock": variant.clock_hertz}
 
     def taken(self, inputs: Mapping[str, Plain]) -> tuple[tuple[str, Plain], ...]:
-        """Return the user's own inputs of a point, by the names that the user's code knows."""
+        """Return the user's own inputs of a point, by their names without the prefix."""
         return tuple(
             (name.removeprefix(self.free_inputs), value)
             for name, value in inputs.items()

@@ -1,4 +1,4 @@
-"""Files that a study names: their digests are a part of what a point is known by."""
+"""Files that a study names: their digests are a part of a point's key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.files.digests import digest
 
 _MOST_FILES = 2_000
-"""The most files beside a program: with more, the folder is not that of one program."""
+"""Limit of the files beside a program: a folder with more is not that of one program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class Sources:
     _digests: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
     def digest(self, name: str, pattern: str, *, called: str) -> str:
-        """Return the digest of a file, or a folder, and of those in it that a pattern names.
+        """Return the digest of a file or folder and of the files beside or in it that match.
 
-        A program imports what lies beside it, so a change there is another program. Names count,
-        places do not.
+        A program may import files beside it, so a change of them makes another program. The digest
+        depends on names and contents, not on the place of the folder.
 
         Raises ConfigurationError if there is no such file.
         """

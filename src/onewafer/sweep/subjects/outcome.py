@@ -15,9 +15,9 @@ class Status(StrEnum):
 
     ANSWERED = "answered"
     REFUSED = "refused"
-    """The machine cannot do it: an answer, too."""
+    """The machine cannot do it, which is an answer."""
     FAILED = "failed"
-    """It has no answer, and will be tried again by the next run."""
+    """An error; the next run tries the point again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Item:
     name: str
     seconds: float
     limit: str = ""
-    """The cause of this part's time, where that is known."""
+    """The cause of this part's time, where it is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
     def to_mapping(self) -> dict[str, object]:
-        """Return it as JSON has it."""
+        """Return the outcome as a JSON object."""
         return {
             "status": self.status.value,
             "reason": self.reason,
@@ -55,7 +55,7 @@ class Outcome:
 
     @classmethod
     def from_mapping(cls, written: Mapping[str, object]) -> Outcome:
-        """Return what `to_mapping` wrote."""
+        """Return the outcome that `to_mapping` wrote."""
         items = cast("list[dict[str, object]]", written["breakdown"])
         return cls(
             status=Status(str(written["status"])),

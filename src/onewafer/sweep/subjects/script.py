@@ -93,7 +93,7 @@ class ScriptTask(Task):
     options: tuple[tuple[str, Plain], ...]
     flags: tuple[tuple[str, Plain], ...]
     source: str
-    """The digest of the script and of what lies beside it."""
+    """The digest of the script and of the files beside it."""
 
     def describe(self) -> Mapping[str, object]:
         return {
@@ -127,7 +127,7 @@ class ScriptTask(Task):
 
 
 def _as_flag(name: str, value: Plain) -> tuple[str, ...]:
-    """Return a flag as a script takes it: `--width 8`, or `--fast` alone for true.
+    """Return a command-line flag: `--width 8`, or `--fast` alone for true.
 
     >>> _as_flag("width", 8), _as_flag("fast", True), _as_flag("fast", False)
     (('--width', '8'), ('--fast',), ())

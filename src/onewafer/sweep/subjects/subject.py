@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number or a text of every answer."""
+    """A number or a text in every outcome."""
 
     name: str
     """Its column, with its unit."""
@@ -26,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The resources that a worker may take of its computer."""
+    """The resources of its computer that a worker may use."""
 
     memory_bytes: int | None = None
     """For a simulation; None: what is available."""
@@ -55,11 +55,11 @@ class Subject(Protocol):
     """A kind of study."""
 
     figures: ClassVar[tuple[Figure, ...]]
-    """The columns of an answer."""
+    """The figures of an outcome."""
     least_memory: ClassVar[int]
-    """Bytes that a worker takes, unless the user says more."""
+    """Memory of a worker in bytes, unless the user asks for more."""
     most_together: ClassVar[int] = 1
-    """Points that a worker gets at a time."""
+    """Limit of the points in a batch for a worker."""
 
     def names(self) -> Collection[str]:
         """Return the inputs that a point may set."""
