@@ -10,12 +10,14 @@ import textwrap
 
 import pytest
 
+import onewafer.pytorch
 from onewafer import __version__
 from onewafer.cli import run as command
 from onewafer.cli.csl import cslc
 from onewafer.cli.main import execute
-from onewafer.errors import RecordingError
+from onewafer.errors import InternalError, RecordingError
 from onewafer.execution import launch_files
+from onewafer.pytorch.report import building, summary
 
 SCRIPT = """
     import sys
@@ -421,3 +423,37 @@ def test_a_run_without_simulation_has_no_recording(script, tmp_path, capsys):
     assert execute(["run", *options, script]) == RecordingError.exit_code
     assert "nothing was simulated, so there is no recording" in capsys.readouterr().err
     assert not file.exists()
+
+
+FAILING = {
+    "values": (building, "report_causes"),
+    "words": (summary, "describe_share"),
+    "JSON": (onewafer.pytorch, "to_json"),
+}
+"""Stages of making a report → where the error of ours is."""
+
+
+def fail(*_args, **_options):
+    """Fail as code of ours does with an error that was not foreseen."""
+    return list[int]()[17]
+
+
+@pytest.mark.parametrize("stage", FAILING)
+def test_a_report_that_fails_leaves_the_script_its_result(
+    script, tmp_path, capsys, monkeypatch, stage
+):
+    monkeypatch.setenv("ONEWAFER_RAISE_OWN_ERRORS", "0")
+    monkeypatch.setenv("ONEWAFER_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(*FAILING[stage], fail)
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT) + "sys.exit(3)\n")
+    options = ["--fidelity", "fabric", "--rectangle", "1x1"]
+
+    assert execute(["run", *options, script]) == 3
+
+    out, err = capsys.readouterr()
+    assert out == "script []\n(2, 3)\n"
+    (kept,) = (tmp_path / "errors").iterdir()
+    assert "onewafer: the report could not be made: a bug of onewafer, please report it (" in err
+    assert f"kept in {kept})" in err
+    monkeypatch.setenv("ONEWAFER_RAISE_OWN_ERRORS", "1")
+    assert execute(["run", *options, script]) == InternalError.exit_code

@@ -28,9 +28,14 @@ from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.report import work
 from onewafer.pytorch.resident_model import ResidentModel
+from onewafer.pytorch.training import repeats
 from onewafer.pytorch.training.calls import TrainingCall
+from onewafer.pytorch.training.copies import Copies
 from onewafer.pytorch.training.following import Following
+from onewafer.pytorch.training.known import KnownModule, LossSignature, OptimizerSignature
+from onewafer.pytorch.training.live import LivePass
 from onewafer.pytorch.training.modules import TrainedModule
+from onewafer.pytorch.training.retained import RetainedGradients
 from onewafer.pytorch.training.steps import Part
 
 
@@ -207,6 +212,57 @@ def test_training_goes_on_behind_an_error_of_ours(monkeypatch, stage, good_steps
     assert here_losses == losses
     assert all(map(torch.equal, here_parameters, parameters))
     assert work_of(here) or good_steps, "only a step that is known need not come to it"
+
+
+KNOWN = {
+    "beginning": (KnownModule, "find"),
+    "call": (repeats, "version_of"),
+    "loss": (LossSignature, "is_same"),
+    "loss taken": (repeats, "target_of"),
+    "backward": (LivePass, "leads_only_to"),
+    "gradients": (LivePass, "given_now"),
+    "clipping": (RetainedGradients, "is_whole"),
+    "clipped": (RetainedGradients, "note"),
+    "step": (OptimizerSignature, "is_same"),
+    "stepped": (Copies, "take_some"),
+    "account": (ResidentProgram, "repeat_all"),
+}
+"""Stages of a step that is known."""
+
+
+@pytest.mark.parametrize("stage", KNOWN)
+def test_known_steps_go_on_behind_an_error_of_ours(monkeypatch, stage):
+    torch.manual_seed(0)
+    first = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    x, y, here = torch.randn(4, 6), torch.tensor([0, 1, 2, 1]), wafer()
+
+    def train(model, before_step):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        losses = []
+        for number in range(8):
+            before_step(number)
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(x), y)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            optimizer.step()
+            losses.append(loss.item())
+        return losses, [parameter.detach().clone() for parameter in model.parameters()]
+
+    def break_later(number):
+        if number == 5:
+            assert here.training.repeats.num_repeated, "steps are known by now"
+            monkeypatch.setattr(*KNOWN[stage], fail)
+
+    losses, parameters = train(copy.deepcopy(first), lambda _: None)
+    with intercept_calls(here):
+        here_losses, here_parameters = train(copy.deepcopy(first), break_later)
+    report = here.report(is_over=True)
+
+    assert here_losses == losses
+    assert all(map(torch.equal, here_parameters, parameters))
+    assert work_of(here)
+    assert any(cause.reason.startswith("a bug of onewafer") for cause in report.host)
 
 
 def test_an_error_in_what_is_looked_up_for_the_report_costs_no_report(monkeypatch, folder):

@@ -75,6 +75,10 @@ class Wafer(Shown):
             ended=self._ended, is_over=self._is_over, looks_further=True, against=against
         )
 
+    def explain_failed_report(self, error: Exception) -> str:
+        """Return what to tell of an error of ours while a report was made; raise any other."""
+        return self._session.own_errors.explain_failed_report(error)
+
     def finish_recordings(self) -> tuple[Path, ...]:
         """Write what `ONEWAFER_RECORD` asks for, once; return the files: one for each program."""
         recordings = self._session.recordings

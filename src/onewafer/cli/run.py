@@ -143,19 +143,24 @@ def _run(
         sys.stdout.flush()
     if os.getpid() != process_id:  # a child that the script forked
         raise typer.Exit(result.exit_code)
-    recordings = wafer.finish_recordings()
-    report, refusal = wafer.report, None
-    if output.against:
-        try:
-            report = wafer.report_against(output.against)
-        except OnewaferError as error:  # the report itself is shown nevertheless
-            refusal = error
+    try:
+        recordings = wafer.finish_recordings()
+        report, refusal = wafer.report, None
+        if output.against:
+            try:
+                report = wafer.report_against(output.against)
+            except OnewaferError as error:  # the report itself is shown nevertheless
+                refusal = error
+        shown, text = render(report, is_verbose=output.is_verbose), to_json(report)
+    except Exception as error:  # noqa: BLE001  # it raises what is none of ours
+        typer.echo(f"onewafer: {wafer.explain_failed_report(error)}", err=True)
+        raise (result.error or typer.Exit(result.exit_code)) from None
     try:
         if output.json_file is not None:
-            write_output(output.json_file, to_json(report))
+            write_output(output.json_file, text)
     finally:  # a full disk takes the file, not what was printed
         if not output.is_quiet:
-            console.print(render(report, is_verbose=output.is_verbose))
+            console.print(shown)
         if output.explains_placement:
             console.print(render_placement(report.programs))
     if result.error is not None:

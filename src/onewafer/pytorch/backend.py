@@ -104,11 +104,17 @@ class _Registry:
         self._counting.close()
         if self._own is None or not self._own.ledger.num_calls:
             return
-        report = self._own.report(looks_further=True)
+        try:
+            report = self._own.report(looks_further=True)
+            shown = render(report)
+        except Exception as error:  # noqa: BLE001  # it raises what is none of ours
+            text = self._own.own_errors.explain_failed_report(error)
+            print(f"onewafer: {text}", file=sys.stderr)  # noqa: T201  # at the end of the script
+            return
         for path in sorted(self._json_files):
             write_json(report, path)
         if self._prints:
-            PlainConsole(file=sys.stderr).print(render(report))
+            PlainConsole(file=sys.stderr).print(shown)
 
 
 _REGISTRY = _Registry()

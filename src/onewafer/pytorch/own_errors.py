@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import onewafer
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
 from onewafer.execution import Fidelity
+from onewafer.pytorch.host_calls import is_own_error
 from onewafer.settings import Settings, cache_folder
 
 if TYPE_CHECKING:
@@ -35,11 +36,8 @@ class OwnErrors:
     """The errors of ours that a session has met."""
 
     def __init__(self, options: WaferOptions) -> None:
-        self._raises = (
-            options.strict
-            or options.fidelity is Fidelity.FABRIC
-            or Settings.from_environment().raises_own_errors
-        )
+        self._raises = options.strict or Settings.from_environment().raises_own_errors
+        self._has_values_of_host = options.fidelity is not Fidelity.FABRIC
         self.counts: Counter[str] = Counter()
         """Name of an error and its line in our sources → calls that the host made because of it."""
 
@@ -49,7 +47,23 @@ class OwnErrors:
         Raises:
             InternalError: the user wants to see it.
         """
-        if self._raises:
+        return UnsupportedOperationError(
+            self._reason_of(error, raises=not self._has_values_of_host)
+        )
+
+    def explain_failed_report(self, error: Exception) -> str:
+        """Return what to tell of an error of ours while a report was made; raise any other.
+
+        Raises:
+            InternalError: the user wants to see it.
+        """
+        if isinstance(error, OSError) or not is_own_error(error):
+            raise error
+        return f"the report could not be made: {self._reason_of(error)}"
+
+    def _reason_of(self, error: Exception, *, raises: bool = False) -> str:
+        """Count an error and keep its report; return the reason that names it."""
+        if self._raises or raises:
             if isinstance(error, OnewaferError):
                 raise error
             raise InternalError(f"{type(error).__name__}: {error}") from error
@@ -57,7 +71,7 @@ class OwnErrors:
         self.counts[place] += 1
         file = _keep(error, place)
         kept = "" if file is None else f", kept in {file}"
-        return UnsupportedOperationError(f"{A_BUG}, please report it ({place}{kept})")
+        return f"{A_BUG}, please report it ({place}{kept})"
 
 
 def _place_of(error: Exception) -> str:

@@ -142,7 +142,7 @@ class Session:
         self._parts, self._trained_parts = Parts(), Parts()
         self._attempts = Attempts()
         self._this_thread = _ThisThread()
-        self._own_errors = OwnErrors(options)
+        self.own_errors = OwnErrors(options)
         self._left: weakref.WeakKeyDictionary[
             torch.nn.Module, dict[CallSignature | None, UnsupportedOperationError]
         ] = weakref.WeakKeyDictionary()
@@ -165,7 +165,7 @@ class Session:
             self.ledger.host,
             self._working,
             self._calls_on_host,
-            self._own_errors.refuse,
+            self.own_errors.refuse,
             leaves_values_to_host=options.fidelity is not Fidelity.FABRIC,
         )
         """The losses, backward passes and steps of training loops."""
@@ -211,7 +211,7 @@ class Session:
                 self.ledger,
                 ended=ended,
                 is_over=is_over,
-                refuse=self._own_errors.refuse if looks_further else None,
+                refuse=self.own_errors.refuse if looks_further else None,
                 against=against,
             )
 
@@ -389,7 +389,7 @@ class Session:
 
         Programs of the module are forgotten, since their state is unknown.
         """
-        refusal = self._own_errors.refuse(error)
+        refusal = self.own_errors.refuse(error)
         for known in (self._programs, self._program_of, self._trained, self._calls):
             known.pop(module, None)
         self._generation.forget(module)
@@ -402,7 +402,7 @@ class Session:
 
     def _leave_answered(self, module: torch.nn.Module, error: Exception, flop: int) -> None:
         """Count a call that the host had answered when there was an error of ours as the host's."""
-        refusal = self._own_errors.refuse(error)
+        refusal = self.own_errors.refuse(error)
         self._left.setdefault(module, {})[None] = refusal
         work = self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal.refusal)
         work.flop += flop

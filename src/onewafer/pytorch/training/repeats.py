@@ -15,7 +15,8 @@ from __future__ import annotations
 import threading
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 import torch
 from torch.utils import _pytree as pytree
@@ -66,6 +67,9 @@ _OTHERWISE = Refusal(
 )
 _IN_HOOK = Refusal("a hook of the script trained the module during its own backward pass")
 
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
 
 class Follower(Protocol):
     """Follows steps one by one, or a repeated one from where it leaves the known way."""
@@ -84,13 +88,39 @@ class Follower(Protocol):
     ) -> None:
         """Go on after a backward pass that was not followed; `flop` is the host's work in it."""
 
+    def end(self, error: Exception) -> None:
+        """End the training on the wafer because of an error of ours; raise any other."""
+        ...
+
+
+def _or(
+    otherwise: object,
+) -> Callable[[Callable[_Given, _Found]], Callable[_Given, _Found]]:
+    """Let a method of `Repeats`, which runs no code of the script, survive an error of ours.
+
+    The training on the wafer then ends, and the method returns `otherwise`.
+    """
+
+    def decorate(method: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
+        @wraps(method)
+        def call(*args: _Given.args, **options: _Given.kwargs) -> _Found:
+            try:
+                return method(*args, **options)
+            except Exception as error:  # noqa: BLE001  # `end` raises what is none of ours
+                cast("Repeats", args[0]).follower.end(error)
+                return cast("Any", otherwise)
+
+        return call
+
+    return decorate
+
 
 class Repeats:
     """The passes and steps of a session that are known."""
 
     def __init__(self, host: HostLedger, follower: Follower) -> None:
         """Take the ledger of the host's work, and the follower of steps."""
-        self._host, self._follower = host, follower
+        self._host, self.follower = host, follower
         self.known: weakref.WeakKeyDictionary[torch.nn.Module, KnownModule] = (
             weakref.WeakKeyDictionary()
         )
@@ -117,6 +147,7 @@ class Repeats:
 
     # --- passes ----------------------------------------------------------------------------------
 
+    @_or(None)
     def find(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> KnownCall | None:
@@ -125,7 +156,7 @@ class Repeats:
         if owner is None or threading.get_ident() != self._thread:
             return None
         known = owner.find(module, args, kwargs)
-        if known is None or known.version != self._follower.optimizers.version or are_observed():
+        if known is None or known.version != self.follower.optimizers.version or are_observed():
             return None
         self._end_pass()
         retained = self._retained.get(known.program)
@@ -140,7 +171,7 @@ class Repeats:
 
         Those of passes that were followed are retained from now on.
         """
-        program, places = known.program, self._follower.places
+        program, places = known.program, self.follower.places
         if retained is None and program.rows_since_step:
             retained = RetainedGradients.of_places(owner, program, known.cuts, places)
             if retained is not None:
@@ -153,7 +184,7 @@ class Repeats:
         self, found: KnownCall, compute: Compute, call: tuple[torch.nn.Module, Args, Kwargs]
     ) -> object:
         """Return the result of a call; `compute` is `nn.Module.__call__`."""
-        (owner, known), (module, args, kwargs) = found, call
+        (_, known), (module, args, kwargs) = found, call
         state = torch.default_generator.get_state() if known.capture.drawn else None
         # The graph is known, and the wafer takes no other tensors; a module's code may make some.
         before, first_node = flop.pause(is_dense=known.computation is not None), next_node()
@@ -164,13 +195,28 @@ class Repeats:
                 result = known.computation(module, args, kwargs)
         finally:
             flop.go_on(before)
+        if not self._begin(found, (args, kwargs), result, state, first_node):
+            self._host.add_flop(known.capture.flop)
+        return result
+
+    @_or(False)  # noqa: FBT003  # what the method returns
+    def _begin(
+        self,
+        found: KnownCall,
+        arguments: tuple[Args, Kwargs],
+        result: object,
+        state: torch.Tensor | None,
+        first_node: int,
+    ) -> bool:
+        """Recognise a pass that a call with this result begins."""
+        owner, known = found
         leaves = [result] if isinstance(result, torch.Tensor) else pytree.tree_leaves(result)
         results: dict[str, weakref.ref[torch.Tensor]] = {}
         for name, leaf in zip(known.names, cast("list[torch.Tensor]", leaves), strict=True):
             if name is not None:
                 results[name] = weakref.ref(leaf)
         self._work.flop = 0
-        live = LivePass(owner, known, (args, kwargs), state, results, self._work)
+        live = LivePass(owner, known, arguments, state, results, self._work)
         live.first_node = first_node
         seeded = live.seeded()
         assert seeded is not None, "guards have seen what the result is"  # invariant
@@ -181,7 +227,7 @@ class Repeats:
         self._live = live
         self.version += 1
         self._host.expect_backward(live.work)
-        return result
+        return True
 
     def note_hook(self) -> None:
         """Note that a script has registered a hook of a tensor."""
@@ -192,6 +238,7 @@ class Repeats:
         """Tell whether a tensor is a result of a pass that is being repeated."""
         return self._live is not None and self._live.has_result(tensor)
 
+    @_or(False)  # noqa: FBT003  # as above
     def takes_loss(self, module: torch.nn.Module, args: Args) -> bool:
         """Tell whether a call of a module without parameters takes the loss of a known pass."""
         live = self._live
@@ -214,22 +261,40 @@ class Repeats:
         the first argument of the `call`, or the tensor that it is a view of.
         """
         live, (args, options) = self._live, call
+        is_taken = self._takes(kind, whole, call)
+        if is_taken is None:
+            return None
+        value = on_host(*args, **options)
+        if live is not None and is_taken:
+            self._note_loss(live, call, value)
+        return value
+
+    @_or(None)
+    def _takes(
+        self, kind: str, whole: torch.Tensor, call: tuple[tuple[Any, ...], Mapping[str, Any]]
+    ) -> bool | None:
+        """Tell whether a loss is that of a known pass; None: it has to be followed."""
+        live, (args, options) = self._live, call
         if live is None or not live.has_result(whole):
             return None
         signature = live.known.signature
         is_next = live.stage is Stage.CALLED and torch.is_grad_enabled() and not live.work.flop
         is_part = options.get("reduction") == "none" or not live.known.trained.takes_losses
         if is_next and signature is None and is_part:
-            return on_host(*args, **options)  # the gradient of the result will be given
+            return False  # the gradient of the result will be given
         is_known = is_next and signature is not None and signature.is_same(kind, args, options)
         if not is_known or live.seeded() is not whole or version_of(whole) != live.version:
-            self.settle()
+            self._settle()
             return None
-        value = on_host(*args, **options)
-        live.target, live.origin = target_of(args, options), value.grad_fn
+        return True
+
+    @_or(None)
+    def _note_loss(
+        self, live: LivePass, call: tuple[tuple[Any, ...], Mapping[str, Any]], value: torch.Tensor
+    ) -> None:
+        live.target, live.origin = target_of(*call), value.grad_fn
         live.value = value.detach()
         live.stage = Stage.COMPARED
-        return value
 
     @property
     def has_loss(self) -> bool:
@@ -242,13 +307,7 @@ class Repeats:
         `original` is `Tensor.backward`.
         """
         live = self._live
-        if live is None:
-            return False
-        stage = live.stage
-        if stage is not Stage.DIFFERENTIATED and not live.work.flop:
-            live.note_before(self._retained.get(live.known.program))
-        is_next = live.is_next_to_go_back and not live.work.flop
-        if not is_next or not live.leads_only_to(tensor):
+        if live is None or not self._is_next_to_go_back(live, tensor):
             return False
         # It is known: nothing else leads to the tensor. Hooks of scripts, of which those of nodes
         # cannot be seen, may compute anything.
@@ -263,12 +322,23 @@ class Repeats:
         if self._live is not live:  # code of a hook had it followed, with a backward pass to come
             self._host.add_backward(live.known.flop, _IN_HOOK)
             return True
+        self._note_gone_back(live)
+        return True
+
+    @_or(False)  # noqa: FBT003  # as above
+    def _is_next_to_go_back(self, live: LivePass, tensor: torch.Tensor) -> bool:
+        """Tell whether a backward pass from a tensor is that of a known pass."""
+        if live.stage is not Stage.DIFFERENTIATED and not live.work.flop:
+            live.note_before(self._retained.get(live.known.program))
+        return live.is_next_to_go_back and not live.work.flop and live.leads_only_to(tensor)
+
+    @_or(None)
+    def _note_gone_back(self, live: LivePass) -> None:
         live.work.flop = live.known.flop
         if not live.has_hooks:
             given = live.given_now()
             if given is not None:
                 self._count_pass(live, given)
-        return True
 
     def _end_pass(self) -> None:
         """Count the pass that is recognised, if it is over; else let it be followed from here."""
@@ -277,7 +347,7 @@ class Repeats:
             return
         given = live.given()
         if given is None:
-            self.settle()
+            self._settle()
         else:
             self._count_pass(live, given)
 
@@ -316,6 +386,7 @@ class Repeats:
             if owner.has(program):
                 owner.note(program)
 
+    @_or(False)  # noqa: FBT003  # as above
     def clip(self, name: str, parameters: Sequence[torch.Tensor]) -> bool:
         """Tell whether gradients are clipped as before; else it has to be followed."""
         self._end_pass()
@@ -329,9 +400,10 @@ class Repeats:
             if deed is not None and all(retained.is_whole() for retained in found):
                 self._clipped = deed, found
                 return True
-        self.settle()
+        self._settle()
         return False
 
+    @_or(None)
     def note_clipped(self) -> None:
         """Note that gradients have been clipped."""
         clipped, self._clipped = self._clipped, None
@@ -341,6 +413,7 @@ class Repeats:
             retained.note()
         self._note(deed)
 
+    @_or(False)  # noqa: FBT003  # as above
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Tell whether an optimizer takes a known step; else it has to be followed."""
         self._end_pass()
@@ -351,7 +424,7 @@ class Repeats:
                 if self._is_next(known) and known.optimizer.is_same(optimizer):
                     self._stepped = known
                     return True
-        self.settle()
+        self._settle()
         return False
 
     def _is_next(self, known: KnownStep) -> bool:
@@ -366,6 +439,7 @@ class Repeats:
             return found[0].has(known.parameters, known.ids)
         return all(any(retained.gradients.has(p) for retained in found) for p in known.parameters)
 
+    @_or(None)
     def note_step(self) -> None:
         """Note that the step has been taken."""
         known, self._stepped = self._stepped, None
@@ -394,8 +468,20 @@ class Repeats:
 
     # --- accounting ------------------------------------------------------------------------------
 
+    def give_up(self) -> int:
+        """Forget passes; return the FLOP of one that is not over, which the host has computed."""
+        live, self._live = self._live, None
+        self._host.expect_backward(None)
+        self._retained.clear()
+        self.known.clear()
+        return live.known.capture.flop + live.work.flop if live is not None else 0
+
+    @_or(None)
     def settle(self) -> None:
         """Account for all that was repeated, and let a pass that is not over be followed."""
+        self._settle()
+
+    def _settle(self) -> None:
         self.version += 1
         live = self._live
         if live is not None and live.given() is not None:
@@ -417,7 +503,7 @@ class Repeats:
                         for name, array in cut.arrays(retained.owner.copies.of(parameter)).items()
                     }
                 )
-            retained.settle(self._follower.places)
+            retained.settle(self.follower.places)
         self._retained.clear()
         live, self._live = self._live, None
         if live is not None:
@@ -439,7 +525,7 @@ class Repeats:
                 known.program.note_rows(known.rows)
             for parameter, cut in known.cuts.items():
                 gradient = parameter.grad if live.owns(parameter) else None
-                self._follower.places.note(parameter, known.program, cut, gradient)
+                self.follower.places.note(parameter, known.program, cut, gradient)
         else:
             excess = done
             owner.is_over = True  # a backward pass of this call will be the host's
@@ -459,17 +545,17 @@ class Repeats:
         of_result = torch.zeros(live.shape)  # for its cycles any will do
         seeded = known.names[known.seeded]
         gradients = [of_result if name == seeded else None for name in call.places]
-        self._follower.resume_backward(call, gradients, adds=live.adds, flop=known.flop)
+        self.follower.resume_backward(call, gradients, adds=live.adds, flop=known.flop)
 
     def _resume(self, live: LivePass) -> TrainingCall:
         """Let the call of a pass be followed, and its loss, if it has come so far."""
         call, taken = self._bind(live), live.known.taken
         found = {name: tensor() for name, tensor in live.results.items()}
         there = {name: tensor for name, tensor in found.items() if tensor is not None}
-        self._follower.resume(call, there)
+        self.follower.resume(call, there)
         if taken is not None and live.target is not None:
             shown = torch.tensor(torch.nan) if live.value is None else live.value
-            self._follower.resume_loss(call, replace(taken, target=live.target), shown)
+            self.follower.resume_loss(call, replace(taken, target=live.target), shown)
         return call
 
     def _bind(self, live: LivePass) -> TrainingCall:

@@ -184,7 +184,7 @@ class Training(Launcher, Follower):
             if value is not None:
                 self.num_losses += self.repeats.has_loss
                 return value
-        taken = self._find_loss(kind, on_host, args, options)
+        taken = None if self.is_broken else self._find_loss(kind, on_host, args, options)
         if taken is None:
             return on_host(*args, **options)
         source = args[0] if taken.source is None else taken.source
@@ -440,11 +440,17 @@ class Training(Launcher, Follower):
         """Note something that was done; an error of ours in it ends the training on the wafer."""
         try:
             note()
-        except Exception as error:
-            if not is_own_error(error):
-                raise
+        except Exception as error:  # noqa: BLE001  # it raises what is none of ours
+            self.end(error)
+
+    def end(self, error: Exception) -> None:
+        """End the training on the wafer because of an error of ours; raise any other."""
+        if not is_own_error(error):
+            raise error
+        flop = self.repeats.give_up()
+        if self._broken is None:
             self._broken = self._refuse(error)
-            self._count("training", self._broken)
+            self._count("training", self._broken).flop += flop
 
     def note_call(
         self,
