@@ -85,6 +85,7 @@ def training(gradients):
         pytest.param(training(pictures(4)), id="pictures"),
     ],
 )
+@pytest.mark.alternate(3)
 def test_it_is_the_fastest_of_the_whole_grid(place_on):
     record, fastest = fastest_of(place_on)
     grid = fewest_cycles(place_on, record.architecture)

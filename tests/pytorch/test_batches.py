@@ -87,6 +87,7 @@ def test_launches_have_rows_of_all_sequences():
     ]
 
 
+@pytest.mark.slow
 def test_fewer_sequences_have_room_in_a_program_for_more():
     model = build("llama")
     expected = generate(model, padded(4, 3))

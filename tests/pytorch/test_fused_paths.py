@@ -43,7 +43,7 @@ REFUSED = ("float padding", "both")
 
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("masks", MASKS)
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 @pytest.mark.filterwarnings(
     "ignore:enable_nested_tensor is True", "ignore:The PyTorch API of nested"
 )
@@ -66,6 +66,7 @@ def test_an_evaluation_of_a_stock_encoder_is_on_the_wafer(masks, norm_first):
 
 @pytest.mark.parametrize(("batch_first", "nested"), [(False, True), (False, False), (True, False)])
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+@pytest.mark.alternate(3)
 def test_encoders_that_have_no_fused_path_are_as_they_were(batch_first, nested):
     net, x, here = encoder(batch_first=batch_first, nested=nested), torch.randn(2, 2, 8), session()
     with torch.no_grad():

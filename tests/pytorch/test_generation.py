@@ -275,6 +275,7 @@ def test_changed_parameters_are_sent_and_the_sequence_begins_anew():
     torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_replaced_parameter_makes_a_new_program():
     model = build("llama")
     wafer = Wafer(model)

@@ -137,6 +137,7 @@ def test_an_error_of_the_script_is_the_scripts():
 
 
 @pytest.mark.parametrize("place", [(ResidentModel, "update"), (ResidentModel, "_count_call")])
+@pytest.mark.alternate
 def test_text_goes_on_behind_an_error_of_ours(monkeypatch, place):
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -180,7 +181,7 @@ TRAINING = {
 
 @pytest.mark.parametrize("stage", TRAINING)
 @pytest.mark.parametrize("good_steps", [0, 2])
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_training_goes_on_behind_an_error_of_ours(monkeypatch, stage, good_steps):
     torch.manual_seed(0)
     first = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))

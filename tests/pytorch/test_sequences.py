@@ -283,6 +283,7 @@ def test_context_and_rows_of_a_launch_are_options():
     assert record.launches == 2 + 3  # the prompt has 6 tokens
 
 
+@pytest.mark.slow
 def test_language_model_that_does_not_fit_runs_on_the_host():
     model, wafer = build("llama"), session(rectangle=(1, 1))
     expected = model.generate(IDS, **GREEDY)

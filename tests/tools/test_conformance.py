@@ -454,6 +454,7 @@ def test_the_page_shows_programs_that_were_not_optimised(tmp_path):
     assert cells == [["7", "1,234"], ["7", r"FAIL: no a \| b"], ["7", "–"]]
 
 
+@pytest.mark.slow
 def test_programs_run_a_second_time_without_optimisations(checkout, tmp_path):
     """By the option of `cslc`, or without a `cslc`, in the layout that the script makes."""
     says = "print(CompileOptions(entry='', architecture=None).optimizes)"

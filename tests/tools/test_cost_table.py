@@ -35,6 +35,7 @@ def named(tool, name):
     return next(cost for cost in tool.PROGRAMS if cost.name == name)
 
 
+@pytest.mark.slow
 def test_the_page_has_the_closed_forms_of_today(tool):
     page = tool.PATH.read_text(encoding="utf-8")
     programs = [named(tool, name) for name in ("Llama", "BERT")]

@@ -72,6 +72,7 @@ def bytes_asked_for(kind, folder, document):
 
 
 @pytest.mark.parametrize("name", file_kinds.KINDS)
+@pytest.mark.alternate(3)
 def test_no_number_of_a_file_asks_for_memory(name, tmp_path):
     kind = file_kinds.KINDS[name]
     document = kind.make(tmp_path)

@@ -633,6 +633,7 @@ def test_the_scrubber_moves_both_runs(browser, sampled, tmp_path):
                 np.testing.assert_array_equal(middles(pixels(browser, number), 4, 3), expected)
 
 
+@pytest.mark.slow
 def test_the_page_follows_a_run_until_it_is_over(browser, tmp_path):
     path = record_grid(tmp_path / "run.parquet", 2, 2, is_over=False)
     with viewing(path) as url:

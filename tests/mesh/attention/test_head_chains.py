@@ -58,6 +58,7 @@ TURNS = [
 
 
 @pytest.mark.parametrize(("middle", "section", "architecture", "dtype"), TURNS)
+@pytest.mark.alternate(4)
 def test_chains_end_where_a_head_is_next_to_the_middle(middle, section, architecture, dtype):
     """In front of the middle, around it, behind it; PE 8 along the axis has no head."""
     machine = ARCHITECTURES[architecture]

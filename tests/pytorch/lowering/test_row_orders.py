@@ -125,6 +125,7 @@ def train(name: str, options: WaferOptions | None):
     "name",
     [n if n == "encoder_padded" else pytest.param(n, marks=pytest.mark.slow) for n in MODULES],
 )
+@pytest.mark.slow
 def test_they_train_on_the_fabric(name):
     plain, _ = train(name, None)
     found, session = train(name, WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(2, 2)))

@@ -112,6 +112,7 @@ def test_gradients_stay_on_the_wafer_between_passes(make, fidelity):
 
 @pytest.mark.parametrize("between", BETWEEN)
 @pytest.mark.parametrize("fidelity", FIDELITIES)
+@pytest.mark.alternate(3)
 def test_gradients_that_something_else_has_changed_are_sent(between, fidelity):
     program = run(fidelity, perceptron, between)
     if fidelity is Fidelity.FABRIC or between is not edited_between:  # the host's are not compared

@@ -82,7 +82,7 @@ def check(
 
 @pytest.mark.parametrize("take_loss", [inside, outside])
 @pytest.mark.parametrize("fidelity", [Fidelity.MODEL, Fidelity.FABRIC])
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_parts_of_a_batch_are_launched_one_after_the_other(take_loss, fidelity):
     expected, found, report = run(fidelity, take_loss)
     check(expected, found, is_exact=fidelity is Fidelity.MODEL)
@@ -96,6 +96,7 @@ def test_parts_of_a_batch_are_launched_one_after_the_other(take_loss, fidelity):
     assert program.step.samples == pytest.approx(11)
 
 
+@pytest.mark.slow
 def test_a_norm_of_a_batch_that_does_not_fit_is_the_host_s():
     expected, found, report = run(Fidelity.MODEL, outside, is_normalised=True)
     check(expected, found, is_exact=True)

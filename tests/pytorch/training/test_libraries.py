@@ -163,6 +163,7 @@ def test_qwen3_trains_with_norms_that_heads_share():
 
 @pytest.mark.alternate
 @pytest.mark.parametrize("kind", ["GPT2", "Llama"])
+@pytest.mark.slow
 def test_decoders_classify_by_the_last_token_that_is_no_padding(kind):
     """Which token that is, changes from call to call; all are of one program."""
     transformers = pytest.importorskip("transformers")

@@ -76,6 +76,7 @@ def count(program) -> dict[Phase, int]:
 
 @pytest.mark.parametrize("fidelity", [Fidelity.MODEL, Fidelity.FABRIC])
 @pytest.mark.parametrize("loss", [mixed, distilled, bounded])
+@pytest.mark.alternate
 def test_one_program_has_all_steps_but_the_first_loss(loss, fidelity):
     plain, _ = train(loss)
     found, report = train(loss, WaferOptions(fidelity=fidelity, rectangle=(2, 1)))

@@ -42,6 +42,7 @@ def train(*, is_tied: bool) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("is_tied", [False, True])
+@pytest.mark.alternate
 def test_padding_has_the_gradient_of_plain_python(is_tied):
     session = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(2, 2)))
     expected = train(is_tied=is_tied)
