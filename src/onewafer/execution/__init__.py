@@ -1,6 +1,6 @@
-"""Run mesh programs on a simulated wafer, for whoever asks: a script, a server, a training loop.
+"""Run mesh programs on a simulated wafer, for a script, a server or a training loop.
 
-In: graphs and arrays, never tensors of torch. Out: values, and what launches cost.
+In: graphs and arrays, never tensors of torch. Out: values, and the costs of launches.
 
     loader = Loader(WaferOptions(rectangle=(2, 2)))
     placed = place(graph, loader.architecture, loader.options)

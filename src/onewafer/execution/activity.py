@@ -18,7 +18,7 @@ class PeMemory:
     """Bytes of SRAM on the fullest PE, and which PE that is."""
 
     x: int | None
-    """None, as y: nothing was compiled, and the closed form is the same for all PEs."""
+    """None (also y): nothing was compiled; the closed form is the same for all PEs."""
     y: int | None
     code_bytes: int
     """Instructions and the memcpy runtime."""
@@ -28,19 +28,19 @@ class PeMemory:
     cache_bytes: int
     """Keys and values that stay from launch to launch."""
     buffer_bytes: int
-    """Everything else: partial sums, schedule table, frames."""
+    """All other memory: partial sums, schedule table, frames."""
     training_bytes: int = 0
-    """Gradients, and what an optimizer keeps of each parameter."""
+    """Gradients, and the optimizer's state of each parameter."""
     kept_bytes: int = 0
     """Inputs of the layers that a backward pass computes again."""
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """The sum of all parts."""
         return sum(num_bytes for _, num_bytes in self.parts())
 
     def parts(self) -> tuple[tuple[str, int], ...]:
-        """Return each part that it has with its bytes."""
+        """Return the parts that are not empty, with their bytes."""
         parts = (
             ("code", self.code_bytes),
             ("weights", self.weight_bytes),
@@ -59,14 +59,14 @@ class Activity:
 
     cycles: int = 0
     observed_cycles: int = 0
-    """Cycles of launches whose other counts are known: of all but those in closed form."""
+    """Cycles of the launches whose other counts are known: all but those in closed form."""
     wavelet_hops: int = 0
     busy_pe_cycles: int = 0
     """Main thread and data path cycles over all PEs, of each PE at most `cycles`."""
     link_wavelets: int = 0
     """Wavelets over links between PEs of the program."""
     spent: Mapping[Purpose, Spent] = field(default_factory=dict["Purpose", "Spent"])
-    """The purposes of the cycles, measured; empty if they were not sampled."""
+    """Measured cycles by purpose; empty if they were not sampled."""
 
     def __add__(self, other: Activity) -> Activity:
         """Return the sum of both."""

@@ -34,7 +34,7 @@ class Agreement:
     distance: float | None = None
     """The largest distance from the host, as a share of its largest element; None: unknown."""
     beyond_bound: int = 0
-    """Launches with an element farther from the host's than rounding explains: likewise."""
+    """Launches with an element farther from the host's than rounding explains: also a defect."""
 
     def __add__(self, other: Agreement) -> Agreement:
         """Return the comparisons of both."""
@@ -53,7 +53,7 @@ def are_finite(outputs: Arrays, rows: Mapping[str, int]) -> bool:
 
 
 def has_same_bits(fabric: Arrays, reader: Arrays, rows: Mapping[str, int]) -> bool:
-    """Tell whether the rows of a launch are the same, NaNs in being NaN."""
+    """Tell whether the rows of a launch have the same bits, except that any NaNs are equal."""
     return all(
         _is_same(array[: rows.get(name)], reader[name][: rows.get(name)])
         for name, array in fabric.items()
@@ -69,8 +69,8 @@ def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
 def distance_from_host(fabric: Arrays, host: Arrays) -> float | None:
     """Return the largest distance as a share of the largest element.
 
-    Host rows may be fewer than the launch's, and NaN where an element is unknown. Integers are not
-    compared: the index of one of two almost equal elements says nothing of how close they are.
+    The host's rows may be fewer than the launch's, with NaN for unknown elements. Integers are not
+    compared: the distance between indices of two almost equal elements means nothing.
     """
     distances = [distance for distance, largest in _distances(fabric, host) if largest > 0]
     return max(distances, default=None)
@@ -94,7 +94,7 @@ def is_beyond_bound(
 ) -> bool:
     """Tell whether an element is farther from the host's than rounding explains.
 
-    False also where no bound is known: for operations that `error_bound` has no rule for.
+    False also where no bound is known: where `error_bound` has no rule for an operation.
     """
     try:
         bounds = error_bound(program, inputs, parameters)

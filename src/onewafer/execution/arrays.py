@@ -1,4 +1,4 @@
-"""Arrays: whether their bits have changed, and their elements in another format."""
+"""Arrays: comparison of their bits, and conversion to another format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Arrays = Mapping[str, NDArray[Any]]
 """Arrays by the names of tensors."""
 
 _BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
-"""Bytes of a number → integers of as many, which are equal where all bits are."""
+"""Bytes of a number → the integer type of that size, for comparing bits."""
 
 
 def is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
@@ -32,6 +32,6 @@ def is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
 
 
 def convert(array: NDArray[Any], dtype: DataType) -> NDArray[Any]:
-    """Return the elements in another format; beyond its range they become infinities."""
+    """Return the elements in another format, infinite where they are beyond its range."""
     with np.errstate(over="ignore"):
         return array.astype(numpy_dtype(dtype))

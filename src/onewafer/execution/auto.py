@@ -1,9 +1,9 @@
-"""Fidelity `auto`: the host computes values, the fabric tells the cycles of a few launches.
+"""Fidelity `auto`: the host computes values, and a few launches are simulated for their cycles.
 
-In: the launches of a program, one after the other, and a budget of PE-cycles. Out: which of them
-are simulated, and what all of them cost (`LaunchTimes`). A simulated launch begins with what the
-program would remember by then: the NumPy reader makes the launches before it again, and its
-blocks of keys and values are put on the wafer.
+In: the launches of a program, one after the other, and a budget of PE-cycles. Out: the launches
+that are simulated, and the costs of all (`LaunchTimes`). A simulated launch begins with the state
+that the program would have by then: the NumPy reader repeats the launches before it, and its blocks
+of keys and values are written to the wafer.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class Meter:
     pe_cycles: int = 0
     """Cycles times PEs of the rectangle."""
     programs: int = 0
-    """Programs that were compiled for it."""
+    """Programs that were compiled for simulation."""
 
 
 _PE_CYCLES_OF_PROGRAM = 50_000_000
-"""PE-cycles that a run may simulate for each program that it may compile; this takes as long."""
+"""PE-cycles of budget per compiled program: compiling takes as long as simulating these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class AutoExecutor:
     simulation: Simulation
     budget: Budget
     host_stores: DataType
-    """The type of the host's results, which decides whether a bound holds."""
+    """The type of the host's results, which decides whether an error bound applies."""
     times: LaunchTimes = field(init=False)
     figures: Figures = field(init=False)
     leaves_values_to_host = True
@@ -112,10 +112,10 @@ class AutoExecutor:
     _too_long: list[Launch] = field(default_factory=list["Launch"])
     """Launches that took more cycles than the limits allow."""
     _file: LaunchFile | None = None
-    """None: earlier runs have not been asked yet."""
+    """Launches that earlier runs simulated; None: not read yet."""
     _fabric: FabricExecutor | None = None
     _reader: MeshEvaluator | None = None
-    """None: parameters have changed since."""
+    """The NumPy reader; None: to be made anew, since parameters have changed."""
     _has_pass: bool = False
     """True if all launches since the last one of the first entry were simulated."""
 
@@ -127,11 +127,11 @@ class AutoExecutor:
         self._repeated = RepeatedLaunches(self.program)
 
     def expect(self, launch: Launch | None = None) -> int:
-        """Return the cycles of a launch, as well as they are known by now."""
+        """Return the cycles of a launch by the best estimate so far."""
         return self.times.expect(launch)
 
     def send(self, parameters: Arrays) -> None:
-        """Take parameters; they come to the simulated wafer with the next simulated launch."""
+        """Keep parameters, which the next simulated launch writes to the simulated wafer."""
         self._parameters |= parameters
         self._unsent |= parameters
         self._reader = None
@@ -169,7 +169,7 @@ class AutoExecutor:
         return Launched(launch, {}, self.times.activity(launch), origin)
 
     def _has_what_is_read(self, launch: Launch | None) -> bool:
-        """Tell whether a launch finds on the simulated wafer what the launches before it left."""
+        """Tell whether the simulated wafer has the state that the launches before this one left."""
         return launch is None or launch.entry == self.program.entries[0] or self._has_pass
 
     def repeat(self, launch: Launch) -> Launched | None:
@@ -195,7 +195,7 @@ class AutoExecutor:
         self.figures = count_traffic(self.figures, self.program, inputs, outputs)
 
     def find(self, launch: Launch | None) -> Origin:
-        """Return where the cycles of a launch come from; SIMULATED: it has to be simulated."""
+        """Return the origin of a launch's cycles; SIMULATED: it has to be simulated."""
         if not self.times.is_due(launch):
             return Origin.DERIVED
         if self._take_known(launch):
@@ -205,7 +205,7 @@ class AutoExecutor:
         return self._without_simulation(launch)
 
     def _compile(self, watch: Watch) -> FabricExecutor | None:
-        """Return the compiled program; None: it cannot be simulated."""
+        """Compile the program, once, and return it; None: it cannot be simulated."""
         if self._fabric is not None:
             return self._fabric
         try:
@@ -251,7 +251,7 @@ class AutoExecutor:
         found = SimulatedLaunch(activity, agreement)
         self._take(launch, found)
         if are_finite(outputs, rows):
-            # What is not finite is simulated again by the next run, which then says so, too.
+            # A launch with values that are not finite is not kept: the next run warns again.
             self._keep(where, found)
         return Launched(launch, outputs, activity, Origin.SIMULATED)
 
@@ -260,9 +260,9 @@ class AutoExecutor:
         return self.program.width * self.program.height
 
     def _take_known(self, launch: Launch | None) -> bool:
-        """Take a launch that an earlier run simulated, if there was one.
+        """Use the result of an earlier run that simulated this launch, if there is one.
 
-        A run that is recorded simulates it again: a recording shows what was simulated.
+        A run that is recorded simulates it again, since a recording shows the simulation.
         """
         if self._file is None and not self._is_refused:
             try:
@@ -307,7 +307,7 @@ class AutoExecutor:
         return False
 
     def _may_compile(self, pe_cycles: int) -> bool:
-        """Tell whether the budget has room for the program, too; note why if it has not."""
+        """Tell whether the budget allows compiling the program; note why if it does not."""
         budget = self.budget
         if self._fabric is not None or budget.for_next_program <= budget.limit:
             return True
@@ -323,14 +323,14 @@ class AutoExecutor:
         self.figures = replace(self.figures, not_simulated=first)
 
     def _is_too_long(self, launch: Launch) -> bool:
-        """Tell whether a launch of no more rows, with no more positions, took too many cycles."""
+        """Tell whether a launch with as few rows and positions, or fewer, took too many cycles."""
         return any(
             known.num_rows <= launch.num_rows and known.positions <= launch.positions
             for known in self._too_long
         )
 
     def _break_off(self, fabric: FabricExecutor, launch: Launch) -> None:
-        """Note a launch that took more cycles than the limits allow, and begin afresh."""
+        """Note a launch that took more cycles than the limits allow, and reset the wafer."""
         most = self.simulation.limits.max_cycles
         assert most is not None, "nothing else breaks a launch off"  # invariant
         self._too_long.append(launch)

@@ -1,8 +1,8 @@
-"""The CSL of programs as files, so that people read it and `cslc` compiles it.
+"""The CSL of programs as files, for people to read and `cslc` to compile.
 
-In: emitted programs and the folder that a user named. Out: a folder for each program in it, whole
-from the moment that it has its name. Programs that are there already stay as they are: a further
-one of the same name gets a number.
+In: emitted programs and the folder that a user named. Out: a folder for each program in it, which
+is complete when it gets its name. Programs that are there already stay as they are: another one of
+the same name gets a number.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _HEADER = """\
 
 """
 _MOST_LETTERS = 50
-"""Letters of a folder's name; a class may have a longer one than a file system takes."""
+"""Limit of the letters of a folder's name; names of classes may be too long for file systems."""
 _IS_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-"""The errors of the system where another file or folder already has the name."""
+"""System errors for a name that another file or folder has."""
 
 
 def check_csl_folder(folder: Path, *, is_new: bool = False) -> None:
     """Raise ConfigurationError if programs cannot be written to a folder.
 
-    It need not be there, the one around it must be. `is_new`: nothing may be in it, so that no
-    program in it is of another run.
+    Its parent must exist. `is_new`: the folder must be empty or absent, so that no program in it is
+    of another run.
     """
     if folder.exists() and not folder.is_dir():
         raise _refusal(folder, "that is a file; name a folder")
@@ -57,7 +57,7 @@ def write_csl(emitted: EmittedProgram, folder: Path, *, name: str, what: str, ar
     """Write a program to a folder of its own inside `folder`, and return it.
 
     `what` is its name for people, `arch` the machine that it was emitted for. Raises
-    ConfigurationError if it cannot be written; then nothing of it is left.
+    ConfigurationError if it cannot be written; then no part of it is left.
     """
     params = ",".join(f"{param}:{value}" for param, value in emitted.params.items())
     header = _HEADER.format(what=visible(what), arch=arch, entry=emitted.entry, params=params)
@@ -77,7 +77,7 @@ def write_csl(emitted: EmittedProgram, folder: Path, *, name: str, what: str, ar
 
 
 def _rename(partial: Path, wanted: Path) -> Path:
-    """Give a folder the wanted name, or the first one with a number that is free."""
+    """Rename a folder to the wanted name, or to the first free one with a number."""
     for number in count(1):
         named = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         try:

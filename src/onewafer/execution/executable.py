@@ -1,6 +1,6 @@
-"""Executors that give values: a simulated wafer, or the closed form and a host's values.
+"""Executors that return values: a simulated wafer, or the closed form and a host's values.
 
-In: a verified mesh program. Out: what its launches give and what they cost.
+In: a verified mesh program. Out: the outputs and costs of its launches.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Simulation:
     engine: str = DEFAULT_ENGINE
     limits: RunLimits = NO_LIMITS
     recordings: Recordings | None = None
-    """Where what they do is recorded; None: nowhere."""
+    """The recordings of simulations; None: nothing is recorded."""
 
 
 _PLAIN_SIMULATION = Simulation()
@@ -76,7 +76,7 @@ def build_executor(
     fidelity: Fidelity,
     simulation: Simulation = _PLAIN_SIMULATION,
 ) -> Executor:
-    """Return an executor that gives values; for `fabric` this compiles the program."""
+    """Return an executor that returns values; for `fabric` this compiles the program."""
     if fidelity is Fidelity.FABRIC:
         return FabricExecutor(program, architecture, simulation)
     return ModelExecutor(program, architecture)
@@ -94,7 +94,7 @@ class FabricExecutor:
         self.program = program
         self._estimator = Estimator(program, architecture)
         self._last_cycles: dict[tuple[str, bool, tuple[int, ...]], int] = {}
-        """Entry and rows of the slots of a launch → cycles of the last such one."""
+        """Entry and slots' rows of a launch → cycles of the last such launch."""
         self._emitted = emit(program, architecture)
         options = CompileOptions(
             entry=self._emitted.entry,
@@ -114,7 +114,7 @@ class FabricExecutor:
         self._device = self._load()
         self._sampler = PurposeSampler(program, self.image, self._emitted.position)
         self._multiplied: dict[str, NDArray[np.floating[Any]]] = {}
-        """Parameters that are sent as products of several, as they were given last."""
+        """Last values of the parameters of which only products are sent."""
 
     def _load(self) -> Device:
         simulation = self._simulation
@@ -129,11 +129,11 @@ class FabricExecutor:
         return device
 
     def restart(self) -> None:
-        """Begin with a fresh wafer: a launch was broken off, and all parameters are to be sent."""
+        """Reset the wafer after a launch was broken off; all parameters have to be sent again."""
         self._device = self._load()
 
     def expect(self, launch: Launch | None = None) -> int:
-        """Return the cycles of the last launch of so many rows, or else the closed form."""
+        """Return the cycles of the last launch with as many rows, or else the closed form."""
         shape = _shape(launch or self.program.whole_launch())
         if shape not in self._last_cycles:
             self._last_cycles[shape] = self._estimator.estimate(launch).cycles
@@ -167,9 +167,9 @@ class FabricExecutor:
         """Do nothing: they are on the wafer."""
 
     def put_kept(self, blocks: NDArray[Any]) -> None:
-        """Write what every PE keeps from launch to launch, `[height, width, elements]`.
+        """Write the state that PEs keep from launch to launch, `[height, width, elements]`.
 
-        A launch that was interrupted goes on to its end first: it would write its own.
+        A launch that was interrupted is finished first, since it would overwrite the state.
         """
         self._device.settle()
         machine = self._device.machine
@@ -206,7 +206,7 @@ class FabricExecutor:
     def simulate(
         self, inputs: Arrays, launch: Launch | None, observer: RunObserver | None
     ) -> tuple[Arrays, Activity]:
-        """Return the outputs of a launch and what happened."""
+        """Return the outputs and the activity of a launch."""
         where = launch or self.program.whole_launch()
         self.program.check(where)
         for name, array in inputs.items():
@@ -240,7 +240,7 @@ class FabricExecutor:
             self._device.write(placement.symbol, blocks[rows, : copy.width], group)
 
     def _read(self, placement: EmittedPlacement) -> NDArray[np.floating[Any]]:
-        """Fetch every block once; what stays on the wafer is only looked at."""
+        """Fetch every block once; tensors that stay on the wafer are read without cost."""
         copy, num_elements = placement.first_copy, placement.num_elements
         is_copied = not placement.placement.is_resident
         read = self._device.read if is_copied else self._device.look
@@ -261,9 +261,9 @@ class FabricExecutor:
 class ModelExecutor:
     """The program in closed form: cycles by the estimate, values as a host computes them.
 
-    Operations are computed in f32, each as a whole, and their results rounded to the program's
-    type; the order of sums is the host's, so that values agree with `fabric` within its rounding.
-    Those of a program that trains are left to the host.
+    Each operation is computed in f32 and its result rounded to the program's type; sums are in the
+    host's order, so that values agree with `fabric` within rounding. The values of a program that
+    trains are left to the host.
     """
 
     times = None
@@ -275,10 +275,10 @@ class ModelExecutor:
         self._estimator = Estimator(program, architecture)
         self._repeated = RepeatedLaunches(program)
         self._cycles: dict[Launch | None, int] = {}
-        """Cycles of the launches that have been asked for."""
+        """Cycles of the launches so far."""
         self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
         self._evaluation: HostEvaluation | None = None
-        """None: parameters have come since the last run."""
+        """The evaluation of the graph; None: parameters have changed since the last run."""
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return the cycles of a launch in closed form."""
@@ -343,7 +343,7 @@ def _shape(launch: Launch) -> tuple[str, bool, tuple[int, ...]]:
 
 
 def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:
-    """Return the memory of the PE that uses most; the first one in reading order if several do."""
+    """Return the memory of the PE that uses most (the first in reading order)."""
     totals = np.array([sum(s.num_bytes for s in p.sections) for p in image.programs])
     per_pe = np.where(image.program_of_pe >= 0, totals[image.program_of_pe], -1)
     y, x = (int(i) for i in np.unravel_index(np.argmax(per_pe), per_pe.shape))
@@ -379,7 +379,7 @@ def _section_bytes(tile: TileProgram, kind: SectionKind) -> int:
 
 
 def _difference(before: Statistics, after: Statistics, cycles: int) -> Activity:
-    """Return what a launch of so many cycles did; a PE was idle before it, too."""
+    """Return the activity of a launch from the counters before and after it."""
     works = [found.main_thread_cycles + found.data_path_cycles for found in (before, after)]
     return Activity(
         cycles=cycles,

@@ -1,6 +1,6 @@
-"""The face of all executors: a mesh program that is ready to run, and what is known of it.
+"""The interface of all executors: a mesh program that is ready to run, and its known figures.
 
-In: arrays, and where in a sequence their rows are. Out: arrays, and what the launch cost.
+In: arrays, and the places of their rows in sequences. Out: arrays, and the cost of the launch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NotSimulated:
     needed_budget: int | None = None
     """The budget that would simulate it; None: the budget is not the reason."""
     may_be_cheaper: bool = True
-    """True if fewer PEs or a narrower format would do, too."""
+    """True if fewer PEs or a narrower format would help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Figures:
     agreement: Agreement = field(default_factory=Agreement)
     """Agreement of simulated launches with other evaluations, if the host computes the values."""
     not_simulated: NotSimulated | None = None
-    """Why a launch was not simulated that should have been."""
+    """The reason why a launch that should have been simulated was not."""
 
     def moved(self, bytes_in: int, bytes_out: int) -> Figures:
         """Return the figures with more bytes."""
@@ -66,9 +66,9 @@ class Launched:
     launch: Launch | None
     """None: one of all rows."""
     outputs: Arrays
-    """The results that the wafer computed; empty: it was left to the host."""
+    """The results that the wafer computed; empty: they are left to the host."""
     activity: Activity
-    """As far as it was known when the launch was made."""
+    """The activity as known when the launch was made."""
     origin: Origin
     """Where the cycles come from."""
 
@@ -134,7 +134,7 @@ class Executor(Protocol):
 
 
 def read_outputs(program: MeshProgram, launch: Launch) -> list[str]:
-    """Return the outputs of a launch that come to the host: all but what stays on the wafer."""
+    """Return the outputs of a launch that are sent to the host: those that do not stay there."""
     outputs = program.with_role(Role.OUTPUT, launch.entry)
     return [output.name for output in outputs if not output.is_resident]
 
@@ -149,7 +149,7 @@ def count_traffic(
 
 @dataclass(slots=True)
 class RepeatedLaunches:
-    """Launches of a program that trains, whose values the host has: what each of them costs."""
+    """Costs of repeated launches of a training program whose values the host computes."""
 
     program: MeshProgram
     _moved: dict[Launch, tuple[int, int]] = field(default_factory=dict["Launch", "tuple[int, int]"])

@@ -1,4 +1,4 @@
-"""Infinities and NaNs that the wafer gives and the host would not: where they come from.
+"""The origin of infinities and NaNs that only the wafer's results have.
 
 In: the launches of a program. Out: a sentence, the first time that this happens.
 """
@@ -35,13 +35,13 @@ class NonFiniteWarning(UserWarning):
 
 @dataclass(slots=True)
 class FinitenessCheck:
-    """Checks the outputs of a program; looks at most once for the origin of an infinity or NaN."""
+    """Checks the outputs of a program; searches once for the origin of an infinity or NaN."""
 
     program: MeshProgram
     host_stores: DataType
     """The type of the host's results: the module's own, whatever the wafer stores."""
     tell: Callable[[str], None]
-    """Gets the sentence."""
+    """Called with the sentence."""
     is_over: bool = False
     _parameters: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     _sequences: SequenceRows = field(init=False)
@@ -60,7 +60,7 @@ class FinitenessCheck:
     def look(self, inputs: Arrays, launch: Launch | None, outputs: Arrays) -> None:
         """Tell the origin of the first infinity or NaN of a launch that only the wafer has.
 
-        It gets all launches, those without outputs too.
+        To be called for all launches, also those without outputs.
         """
         if self.is_over:
             return

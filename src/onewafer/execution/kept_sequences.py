@@ -1,8 +1,8 @@
 """Several sequences of tokens in one program: rows of any of them in a launch.
 
-In: new tokens of some sequences, or the sequences that there are to be. Out: what the program gives
-behind their last tokens. A sequence has a number; its tokens follow those that it has. What
-computes and what a launch costs is the resident program's.
+In: new tokens of some sequences, or the wanted sequences. Out: the program's outputs at their last
+tokens. A sequence has a number; new tokens are appended to those that it has. Computation and costs
+of launches are the resident program's.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ if TYPE_CHECKING:
 
 
 _Place = tuple[int, int]
-"""A token, and the row of tables of positions that it takes."""
+"""A token, and its row of position tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class WantedSequence:
-    """A sequence as it is to be, and the outputs that are asked for."""
+    """A wanted sequence, and the number of outputs wanted of it."""
 
     tokens: Sequence[int]
     count: int
-    """How many outputs, those behind the last tokens."""
+    """Number of outputs: those at the last tokens."""
     host: NDArray[Any] | None = None
-    """The host's outputs behind the last tokens, of a program that leaves the values to it."""
+    """The host's outputs at the last tokens, for a program that leaves the values to the host."""
     table_rows: Sequence[int] | None = None
-    """The row of tables of positions that each token takes; None: those of their positions."""
+    """The row of position tables for each token; None: that of its position."""
 
     @property
     def places(self) -> list[_Place]:
-        """The tokens on which its keys and values depend, one after the other."""
+        """The tokens with their rows of position tables, on which keys and values depend."""
         rows = range(len(self.tokens)) if self.table_rows is None else self.table_rows
         return [*zip(self.tokens, rows, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Extended:
-    """The work that it took to make the wanted sequences."""
+    """The work and the outputs of making the wanted sequences."""
 
     launches: tuple[Launched, ...]
     launched: tuple[int, ...]
-    """Tokens of each sequence that the launches had; the others were there."""
+    """Tokens of each sequence that were launched; the wafer had the others."""
     outputs: tuple[NDArray[Any], ...] | None
     """The outputs of each sequence, a row for each; None: they are left to the host."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A sequence that is wanted, in one of the program's."""
+    """A wanted sequence, assigned to a sequence of the program."""
 
     wanted: WantedSequence
     places: list[_Place]
@@ -96,7 +96,7 @@ class KeptSequences:
     """
 
     def __init__(self, program: ResidentProgram) -> None:
-        """Take a program, whose parameters are its owner's to keep."""
+        """Take a program, on which the owner keeps the parameters."""
         self.program = program
         mesh = program.record.program
         self._input, self._output = mesh.graph.inputs[0], mesh.graph.outputs[0]
@@ -116,7 +116,7 @@ class KeptSequences:
         return [token for token, _ in self._kept[sequence]]
 
     def count_known(self, sequence: int, tokens: Sequence[int]) -> int:
-        """Return how many tokens a sequence has of those that others begin with."""
+        """Return how many of these tokens, from the first on, a sequence has."""
         return _count_common(self._kept[sequence], WantedSequence(tokens, 0).places)
 
     def free(self, sequence: int, *, keep: int = 0) -> None:
@@ -126,7 +126,7 @@ class KeptSequences:
     def launch(
         self, tokens: Mapping[int, Sequence[int]]
     ) -> tuple[dict[int, NDArray[Any]], Launched]:
-        """Append tokens to some sequences; return the output behind each of them, and the launch.
+        """Append tokens to some sequences; return the output at the end of each, and the launch.
 
         The program gives a row for each sequence. Raises HostError for more tokens than a launch,
         or a sequence, has room for; then nothing has changed.
@@ -143,10 +143,10 @@ class KeptSequences:
         return {sequence: rows[index] for index, sequence in enumerate(tokens)}, launched
 
     def extend(self, wanted: Sequence[WantedSequence]) -> Extended:
-        """Make the kept sequences those that are wanted; if there are too many, the last ones stay.
+        """Make the wanted sequences; if there are too many for the program, the last ones stay.
 
-        Each goes on from the kept one that begins as it does. Tokens that this one lacks are
-        launched, those that another one has too: keys and values do not move between sequences.
+        Each continues the kept sequence with most of its first tokens. The missing tokens are
+        launched, even if another sequence has them: keys and values are not copied.
         """
         with self.program.alone():
             parts = [
@@ -161,7 +161,7 @@ class KeptSequences:
         )
 
     def _extend_together(self, wanted: Sequence[WantedSequence]) -> Extended:
-        """Make the wanted sequences, each in a place of its own."""
+        """Make wanted sequences for each of which the program has a sequence."""
         placed = self._place(wanted)
         runs = [one.cut(sequence) for sequence, one in placed.items()]
         made = [self._launch_part(placed, launch) for launch in fill_launches(runs, self.most_rows)]
@@ -171,9 +171,9 @@ class KeptSequences:
         return Extended(tuple(made), launched, outputs)
 
     def _place(self, wanted: Sequence[WantedSequence]) -> dict[int, _Placed]:
-        """Return a kept sequence for each that is wanted, in their order.
+        """Assign a kept sequence to each wanted one, in their order.
 
-        Those that have most in common come together first, else those of the same number.
+        Pairs with the longest common beginning come first, then those of the same number.
         """
         places = [one.places for one in wanted]
         known = [[_count_common(kept, of) for kept in self._kept] for of in places]
@@ -193,7 +193,7 @@ class KeptSequences:
         return placed
 
     def _launch_part(self, placed: Mapping[int, _Placed], launch: Launch) -> Launched:
-        """Make a launch of tokens of sequences that are wanted."""
+        """Launch tokens of wanted sequences."""
         places: list[list[_Place]] = []
         for slot in launch.slots:
             del self._kept[slot.sequence][slot.position :]
@@ -218,7 +218,7 @@ class KeptSequences:
         *,
         host: Callable[[], Arrays] | None = None,
     ) -> Launched:
-        """Make a launch with the tokens of each slot, and note them."""
+        """Launch the tokens of each slot, and add them to the kept sequences."""
         self.program.record.program.check(launch)
         ids = np.zeros((self.most_rows, 1), np.int32)
         ids[: launch.num_rows, 0] = [token for part in places for token, _ in part]

@@ -1,8 +1,8 @@
 """Files of simulated launches, so that later runs do not simulate them again.
 
-In: the text of a program and the machine. Out: what its launches did when the same sources of ours
-simulated the same image on the same machine. Files are JSON. One that is damaged counts as none;
-one that cannot be written is not missed.
+In: the text of a program and the machine. Out: the results of its launches as simulated by the same
+version of our sources, image and machine. Files are JSON. A damaged file is ignored, and so is the
+failure to write one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SOURCES = (
     "simulator/**/*.py",
     "execution/sampling.py",
 )
-"""Our source files that decide the image, its simulation, and the values for comparison."""
+"""The source files that affect the image, its simulation, and the values for comparison."""
 _LARGEST_FILE_BYTES = 1 << 24
 
 
@@ -55,7 +55,7 @@ class SimulatedLaunch:
 
 @dataclass(frozen=True, slots=True)
 class ImageFigures:
-    """The facts that are known of a program once it has been compiled."""
+    """Figures of a compiled program."""
 
     memory: PeMemory
     num_tile_programs: int
@@ -72,7 +72,7 @@ class LaunchFile:
 
     @classmethod
     def of(cls, emitted: EmittedProgram, architecture: Architecture) -> LaunchFile:
-        """Return what earlier runs know of a program."""
+        """Return the launches of a program that earlier runs simulated."""
         key = json.dumps(
             [
                 __version__,
@@ -103,7 +103,7 @@ class LaunchFile:
 
 
 def read_launches(path: Path) -> LaunchFile | None:
-    """Return what a file holds; None: there is none, or it is damaged."""
+    """Return the contents of a file; None: there is none, or it is damaged."""
     try:
         if path.stat().st_size > _LARGEST_FILE_BYTES:
             return None

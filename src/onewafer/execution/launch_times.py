@@ -38,20 +38,19 @@ class _Simulated:
     """A simulated launch of a shape."""
 
     end: int
-    """Positions of all its sequences together, after the launch."""
+    """Sum of the positions of its sequences after the launch."""
     ratio: float
     """Simulated cycles over the closed form."""
     activity: Activity
 
 
 _Shape = tuple[str, bool, int, int]
-"""An entry, whether it is an evaluation, how many rows it is launched for, and of how many
-sequences they are."""
+"""Entry, whether it is an evaluation, number of rows, number of sequences."""
 
 
 @dataclass(slots=True)
 class LaunchTimes:
-    """The launches of one program: those that were simulated, and what the others take."""
+    """The times of one program's launches: simulated ones, and estimates of the others."""
 
     program: MeshProgram
     architecture: Architecture
@@ -64,7 +63,7 @@ class LaunchTimes:
     _activities: dict[Launch | None, Activity] = field(
         init=False, default_factory=dict["Launch | None", Activity]
     )
-    """Activities of launches that were asked for since the last one was simulated."""
+    """Activities derived since the last simulated launch."""
 
     def __post_init__(self) -> None:
         """Prepare the closed form."""
@@ -78,9 +77,9 @@ class LaunchTimes:
         return self._closed_form[where]
 
     def is_due(self, launch: Launch | None) -> bool:
-        """Tell whether a launch is the first of its shape, or the positions have doubled since.
+        """Tell whether a launch is to be simulated: the first of its shape, or positions doubled.
 
-        A simulated launch by whose end there are n positions stands for those with less than 2n.
+        A simulated launch that ends at n positions stands for those that end at n to 2n - 1.
         """
         shape, end = self._shape(launch)
         return not any(
@@ -88,7 +87,7 @@ class LaunchTimes:
         )
 
     def add(self, launch: Launch | None, activity: Activity) -> None:
-        """Note what a simulated launch did."""
+        """Add the activity of a simulated launch."""
         shape, end = self._shape(launch)
         self._activities.clear()
         found = _Simulated(end, activity.cycles / self.closed_form(launch), activity)
@@ -100,11 +99,11 @@ class LaunchTimes:
         return self._shape(launch)[0] in self._simulated
 
     def expect(self, launch: Launch | None) -> int:
-        """Return the cycles of a launch, as well as they are known by now."""
+        """Return the cycles of a launch by the best estimate so far."""
         return self.activity(launch).cycles
 
     def activity(self, launch: Launch | None) -> Activity:
-        """Return what a launch did; only its cycles, in closed form, if its shape is unknown."""
+        """Return the activity of a launch; if its shape is unknown, only cycles in closed form."""
         if launch not in self._activities:
             self._activities[launch] = self._derive(launch)
         return self._activities[launch]
@@ -127,14 +126,14 @@ class LaunchTimes:
         return tuple(known.ratio for shape in [*self._simulated.values()] for known in shape)
 
     def _shape(self, launch: Launch | None) -> tuple[_Shape, int]:
-        """Return the shape of a launch and the positions by its end."""
+        """Return the shape of a launch and the sum of its positions at the end."""
         where = launch or self.program.whole_launch()
         shape = where.entry, where.is_evaluation, where.num_rows, len(where.slots)
         return shape, where.positions
 
 
 def _around(known: list[_Simulated], end: int) -> tuple[tuple[float, _Simulated], ...]:
-    """Return the simulated launches at both sides of a position, with their weights."""
+    """Return the simulated launches around a position, with weights for interpolation."""
     at = bisect_right(known, end, key=lambda simulated: simulated.end)
     if at in (0, len(known)):
         return ((1.0, known[min(at, len(known) - 1)]),)

@@ -1,4 +1,4 @@
-"""Placed programs, loaded for a fidelity and entered in the ledger."""
+"""Loading of placed programs for a fidelity, with a record in the ledger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A program that is to be loaded, and why."""
+    """A program to be loaded, and the reason."""
 
     placed: Placed
     name: str
@@ -67,7 +67,7 @@ class Loader:
     ledger: ProgramLedger = field(default_factory=ProgramLedger)
     observer: Observer | None = None
     warn: Callable[[str], None] = _warn
-    """Gets warnings about a program's values."""
+    """Called with warnings about a program's values."""
 
     @property
     def architecture(self) -> Architecture:

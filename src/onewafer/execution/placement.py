@@ -5,8 +5,8 @@ rectangles that were considered. A sample is a row, or the map whose places are 
 power of two, so that few programs serve many batch sizes; more than the largest bucket take several
 launches.
 
-The rectangle decides how everything lies: the first tensor lies along x, and what the operations
-ask of the others follows from that (`mesh.orientation`). To exchange the axes, exchange the sides.
+The rectangle decides the layout of tensors: the first tensor lies along x, and the axes of all
+others follow from the operations (`mesh.orientation`). To exchange the axes, exchange the sides.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""
 MOST_USUAL_PES = _USUAL_SIDES[-1] ** 2
-"""PEs of the largest of them, which are not exceeded where the model has room."""
+"""PEs of the largest of them, which is exceeded only if the model does not fit."""
 _MOST_SIMULATED_PES = 128 * 128
-"""PEs of the largest rectangle that is simulated unasked: a launch takes minutes."""
+"""PEs of the largest rectangle simulated by default: a launch takes minutes."""
 
 
 def choose_bucket(rows: int, max_batch: int) -> int:
@@ -96,7 +96,7 @@ class Candidate:
     """Cycles of a launch of all rows, in closed form, of each entry if there are several; None:
     refused."""
     refusal: str | None
-    """Why it cannot be used; None: it can."""
+    """The reason why it cannot be used; None: it can."""
     sample_groups: int = 1
     """Groups of rows of PEs, each with its part of the samples."""
 
@@ -109,7 +109,7 @@ class Placed:
     candidates: tuple[Candidate, ...]
     """In the order in which they were considered, the chosen one among them."""
     is_pinned: bool
-    """True if the user chose."""
+    """True if the user chose the rectangle."""
     refused_rows: tuple[int, ...] = ()
     """Larger buckets that did not fit."""
 
@@ -145,8 +145,8 @@ def place_sequence(
 ) -> Placed:
     """Return the mesh program of a graph whose rows are tokens, in the fastest rectangle.
 
-    They are those of one sequence, or of some of several `sequences`. `context` is how many
-    positions the keys and values of each have room for. Raises what `place` does.
+    They are tokens of one sequence, or of any of several `sequences`. `context` is the number of
+    positions reserved for keys and values of each. Raises the errors of `place`.
     """
     return _place_bucket(graph, architecture, options, context=context, sequences=sequences)
 
@@ -156,7 +156,7 @@ class Trained:
     """The purpose of a training program, besides the gradients of its graph."""
 
     num_model: int
-    """Operations of the graph that are the model; those after it, up to the gradients, its loss."""
+    """Number of the graph's operations that are the model; the loss follows, then the gradients."""
     updates: tuple[Update, ...] = ()
     """The steps of optimizers."""
     context: int | None = None
@@ -168,10 +168,10 @@ def place_training(
 ) -> Placed:
     """Return the program that trains with all rows of a graph at once, in the fastest rectangle.
 
-    Where no program fits that keeps all that the backward pass reads, layers of a sequence are
-    computed again for it. The samples of pictures, and those of a model that joins them, as a norm
-    over a batch does, are on one group of PEs or on several, whatever takes fewest cycles. Raises
-    what `place` does, and UnsupportedOperationError for an operation that cannot be trained.
+    If no program fits that keeps all that the backward pass reads, it recomputes layers of a
+    sequence. The samples of pictures, and of a model that joins samples, as a norm over a batch
+    does, are on one group of PEs or on several, whichever takes fewest cycles. Raises the errors of
+    `place`, and UnsupportedOperationError for an operation that cannot be trained.
     """
     own = gradients, trained.num_model
     cuts = [partial(_cut_training, trained, architecture, own)]
@@ -190,10 +190,10 @@ def place_training(
 def refuse_outside_of_groups(
     gradients: Gradients, trained: Trained, architecture: Architecture, options: WaferOptions
 ) -> TooLargeError | None:
-    """Return the error of a program that has room in groups of samples where options let none be.
+    """Return an error that tells which groups of samples would fit a program that options refuse.
 
-    None: it has room in no groups, or they are not what it needs fewest PEs in. The search takes as
-    long as that for the program; the error of `place_training`, which is quick, is of one group.
+    None: no groups fit, or one group takes fewest PEs. The search takes as long as that for a
+    program; the error of `place_training`, which is quick, considers one group only.
     """
     graph, pinned = gradients.graph, options.rectangle
     samples = samples_of_groups(graph, trained.num_model)
@@ -229,7 +229,7 @@ def _cut_training(
     rectangle: tuple[int, int],
     sample_groups: int,
 ) -> MeshProgram:
-    """Return the program of gradients, `of` a graph with so many operations of a model."""
+    """Return the training program of `of`: gradients, and the number of the model's operations."""
     (gradients, num_model), (width, height) = of, rectangle
     return shard_training(
         gradients,
@@ -244,10 +244,10 @@ def _cut_training(
 
 
 def samples_of_groups(graph: Graph, num_model: int) -> int:
-    """Return how many samples groups of PEs may have parts of; 1: one group has all.
+    """Return the number of samples that groups of PEs may share; 1: one group has all.
 
-    Activations of pictures, and of what joins samples, are larger than parameters, which each group
-    has a copy of. Rows of features are not: they take launches of parts where they do not fit.
+    Groups pay where activations are larger than parameters, of which each group has a copy: for
+    pictures and models that join samples. Rows of features that do not fit take several launches.
     """
     joins = any(operation.joins_rows for operation in graph.operations[:num_model])
     has_groups = not graph.is_sequence and (graph.has_feature_maps or joins)
@@ -255,7 +255,7 @@ def samples_of_groups(graph: Graph, num_model: int) -> int:
 
 
 class _Cut(Protocol):
-    """A rectangle, and how many groups of samples it has → a program on it."""
+    """A function from a rectangle and its number of sample groups to a program on it."""
 
     def __call__(self, rectangle: tuple[int, int], sample_groups: int) -> MeshProgram:
         """Return the program."""
@@ -309,8 +309,8 @@ def _find(
 ) -> Placed | None:
     """Return the program where it fits; None: nowhere, or only where it is not simulated.
 
-    That is the fastest choice of the smallest number of PEs on which there is one with room. Groups
-    of PEs may have parts of so many samples.
+    It is the fastest of the choices with the smallest number of PEs of which any fits. `samples`
+    may be shared by groups of PEs.
     """
     counts = [1 << power for power in range(1, samples.bit_length())]
     counts = [count for count in counts if samples % count == 0]
@@ -336,7 +336,7 @@ def _find(
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A rectangle, and how many groups of samples it has."""
+    """A rectangle, and its number of sample groups."""
 
     rectangle: tuple[int, int]
     sample_groups: int = 1
@@ -348,9 +348,9 @@ def _fastest(
     architecture: Architecture,
     considered: list[Candidate] | None = None,
 ) -> Placed | None:
-    """Return the fastest of some choices, on the fewest PEs; None: none has room.
+    """Return the fastest of some choices, among equals that on the fewest PEs; None: none fits.
 
-    What was considered before them is a part of what is returned, and they are noted there.
+    The choices are appended to `considered`, which becomes the result's candidates.
     """
     considered = [] if considered is None else considered
     best: tuple[tuple[int, int], MeshProgram] | None = None
@@ -366,7 +366,7 @@ def _fastest(
 def _find_beyond(
     cut: _Cut, architecture: Architecture, considered: list[Candidate]
 ) -> Placed | None:
-    """Return the program on the smallest rectangle that fits, beyond those that were considered."""
+    """Return the program on the smallest rectangle that fits, when none of `considered` does."""
     _, program = _consider(cut, _Choice(largest_rectangle(architecture)), architecture)
     if program is None:
         return None
@@ -375,19 +375,19 @@ def _find_beyond(
 
 
 class _Groups:
-    """The rectangles in groups of samples that may have room; their sides are powers of two."""
+    """The rectangles of sample groups that may fit; the sides of a group are powers of two."""
 
     def __init__(
         self, cut: _Cut, counts: list[int], architecture: Architecture, options: WaferOptions
     ) -> None:
-        """Take what cuts a program, and how many groups it may have."""
+        """Take the function that cuts a program, and the possible numbers of groups."""
         self._cut, self._counts, self._architecture = cut, counts, architecture
         self._sides = largest_rectangle(architecture)
         is_simulated = options.fidelity is Fidelity.FABRIC
         self._most_pes = _MOST_SIMULATED_PES if is_simulated else math.prod(self._sides)
 
     def over(self, num_pes: int) -> Iterator[_Choice]:
-        """Yield those of so many PEs; none if no rectangle has so many."""
+        """Yield the choices with `num_pes` PEs."""
         if num_pes > self._most_pes:
             return
         for count in self._counts:
@@ -403,10 +403,10 @@ class _Groups:
 
     @cached_property
     def _least(self) -> dict[int, tuple[int, int]]:
-        """Count of groups that have room → the least sides of one.
+        """Number of groups that fit → the least width and rows of one.
 
-        Narrower groups need more room of a PE, but lower ones do not always: where sums go from
-        group to group, each row of PEs takes some. Hence all rows are tried on the widest groups.
+        Narrower groups need more memory of a PE, but those of fewer rows not always: where sums go
+        from group to group, each row of PEs takes some. Hence all rows are tried on the widest.
         """
         found: dict[int, tuple[int, int]] = {}
         for count in self._counts:
@@ -421,11 +421,11 @@ class _Groups:
         return found
 
     def _fits(self, width: int, rows: int, count: int) -> bool:
-        """Tell whether the memory of PEs has room for groups of a size."""
+        """Tell whether groups of a size fit into the memory of PEs."""
         return self._bytes(width, rows, count) <= self._architecture.memory_bytes
 
     def _bytes(self, width: int, rows: int, count: int) -> float:
-        """Return the bytes that groups of a size need of a PE; infinite: they cannot be cut."""
+        """Return the bytes per PE of groups of a size; infinite: the program cannot be cut so."""
         try:
             program = self._cut((width, rows * count), count)
         except TooLargeError:
@@ -436,7 +436,7 @@ class _Groups:
 def _consider(
     cut: _Cut, choice: _Choice, architecture: Architecture
 ) -> tuple[Candidate, MeshProgram | None]:
-    """Return the memory and cycles of a choice, and its program if that fits."""
+    """Return the memory and cycles of a choice, and its program if it fits."""
     width, height = choice.rectangle
     groups = choice.sample_groups
     try:

@@ -23,7 +23,7 @@ _INTERVAL_SECONDS = 0.25
 
 
 class ProgressLine:
-    """Show what the wafer is doing; the line is gone when it is done.
+    """Show the work in progress in a line, which is removed at the end.
 
     Nothing is shown where the console is not a terminal.
     """
@@ -34,7 +34,7 @@ class ProgressLine:
 
     @contextmanager
     def beside_script(self) -> Generator[None]:
-        """Let a line stand below what a script prints inside, for its training loop."""
+        """Keep the line of a training loop below the output of the script."""
         with self._standing.below() if self._console.is_watched else nullcontext():
             yield
 
@@ -44,7 +44,7 @@ class ProgressLine:
 
     @property
     def sentences(self) -> RunObserver:
-        """Who prints what is said while a line may stand on the terminal."""
+        """The printer for messages while a line may be on the terminal."""
         return _Sentences(self._console)
 
     @contextmanager
@@ -67,7 +67,7 @@ class ProgressLine:
 
 
 class NotebookProgress:
-    """Show what the wafer is doing in the cell that runs; the line is empty when it is done."""
+    """Show the work in progress in the running cell, in a line that is empty at the end."""
 
     def __init__(self, line: NotebookLine) -> None:
         self._line = line
@@ -88,12 +88,12 @@ class NotebookProgress:
         yield CellLine(self._line, f"simulating {what}")
 
     def training(self, say: Callable[[], str]) -> None:
-        """Show nothing: what a cell prints would stand above the line for good."""
+        """Show nothing, since later output of the cell would stay above the line."""
         del say
 
 
 class _Sentences(RunObserver):
-    """Prints sentences above the line; there is no progress but that of launches."""
+    """Prints sentences above the line."""
 
     def __init__(self, console: PlainConsole) -> None:
         self._console = console

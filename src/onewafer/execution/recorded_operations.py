@@ -1,8 +1,8 @@
-"""The operations of a model for those who look at its run: in the words of the script.
+"""The operations of a model in a recording, in the words of the script.
 
 In: a mesh program, and its closed form. Out: an operation of the recording for each operation of
-the graph in each launch, with its line of the script; names of tensors; and how to see which step
-each PE is at.
+the graph in each launch, with its line of the script; names of tensors; and the way to read the
+step of each PE.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     """A launch, and the index of an operation of the graph."""
 
 _NOT_SEEN = -1
-"""The step of a PE that begins or ends a launch."""
+"""Number of the step of a PE that begins or ends a launch."""
 _UNKNOWN = ScriptName()
 _ARGUMENTS = ("args_", "kwargs_")
-"""Inputs whose names are those of places among arguments."""
+"""Inputs that are named by their places among arguments."""
 _GRADIENT = ".gradient"
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def see_steps(program: MeshProgram, position: str) -> Whereabouts:
-    """Return how a sampler reads the step of each PE, given the variable with its place."""
+    """Return how a sampler reads the step of each PE; `position` is the variable that has it."""
     numbers = {key: 2 * index for index, key in enumerate(_keys(program))}
 
     def number(step: Step | None) -> int:
@@ -67,7 +67,7 @@ class _Tally:
 
 
 def _tallies(program: MeshProgram, estimator: Estimator) -> Mapping[Key, _Tally]:
-    """Return what each operation takes, by the closed form of a whole launch."""
+    """Return the steps and cycles of each operation, by the closed form of a whole launch."""
     whole, known = program.whole_launch(), steps(program)
     tallies: dict[Key, _Tally] = {}
     for entry in program.entries:
@@ -84,7 +84,7 @@ def _tallies(program: MeshProgram, estimator: Estimator) -> Mapping[Key, _Tally]
 
 
 class DescribedProgram:
-    """A program in the words of the script that it comes from."""
+    """Names, lines and operations of a program in the words of its script."""
 
     def __init__(self, program: MeshProgram) -> None:
         self._program, graph = program, program.graph
@@ -110,7 +110,7 @@ class DescribedProgram:
         return self._parts.get(name, "")
 
     def name_of(self, name: str) -> str:
-        """Return the script's name of a tensor, and what it is beside that: `0.weight, gradient`.
+        """Return the script's name of a tensor, with its role if it has one: `0.weight, gradient`.
 
         A result has its name in the graph.
         """
@@ -129,7 +129,7 @@ class DescribedProgram:
         return texts
 
     def operations(self, estimator: Estimator) -> tuple[Operation, ...]:
-        """Return what the model computes, in the order of its launches."""
+        """Return the operations of the model, in the order of its launches."""
         return tuple(
             self._operation(key, tally) for key, tally in _tallies(self._program, estimator).items()
         )
@@ -163,13 +163,13 @@ class DescribedProgram:
         return next((name.rpartition(".")[0] for name in known if name), "")
 
     def _part(self, result: str) -> str:
-        """Return the part of a result, or of what it is a gradient of."""
+        """Return the part of a result, or of the tensor whose gradient it is."""
         base = _base(result.removesuffix(_GRADIENT), self._of_model)
         is_gradient = result.endswith(_GRADIENT) and base in self._of_model
         return self._parts[base if is_gradient else result]
 
     def _line(self, result: str) -> str:
-        """Return the line of the script that a result, or what it is a gradient of, comes from."""
+        """Return the line of the script of a result, or of the tensor whose gradient it is."""
         names, base = self._program.graph.script_names, _base(result, self._of_model)
         asked = (result, base, self._callers.get(base, ""))
         found = (names.get(name, _UNKNOWN).source for name in asked)
@@ -181,7 +181,7 @@ class DescribedProgram:
 
 
 def _base(name: str, known: Collection[str]) -> str:
-    """Return the longest beginning of a name, in front of a point, that is known; else all."""
+    """Return the longest known prefix of a name that ends before a point; else the name."""
     begin = name
     while begin and begin not in known:
         begin = begin.rpartition(".")[0]
@@ -189,6 +189,6 @@ def _base(name: str, known: Collection[str]) -> str:
 
 
 def _shown(source: str) -> str:
-    """Return a line of a script with the path from here, if it is below."""
+    """Return a line of a script, its path relative to the current folder if it is inside."""
     here = f"{Path.cwd()}/"
     return source.removeprefix(here)

@@ -1,7 +1,7 @@
-"""Recordings of the programs that are simulated: one file each, with where tensors lie.
+"""Recordings of simulated programs: one file each, with the places of tensors.
 
 In: a file that a user named, and emitted programs. Out: recorders; the second program of a run has
-`NAME-2` for its file. `recorded_operations` says what a model computes, in the script's words.
+`NAME-2` for its file. `recorded_operations` describes the model's operations in the script's words.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Recordings:
         say: Callable[[str], object],
         options: RecordingOptions = AT_THE_END,
     ) -> None:
-        """Take the name of the first file; `say` gets a line about each that is written.
+        """Take the name of the first file; `say` is called with a line about each file written.
 
         Raises:
             ConfigurationError: PyArrow is not installed.
@@ -66,7 +66,7 @@ class Recordings:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files, those that are still to be written included."""
+        """The files, including those that are still to be written."""
         return tuple(recorder.path for recorder in self._recorders)
 
     def begin(
@@ -76,7 +76,7 @@ class Recordings:
         estimator: Estimator,
         memory: PeMemory,
     ) -> RunRecorder:
-        """Return the recorder of a program, given its closed form and what takes its memory.
+        """Return the recorder of a program, given its closed form and the use of its memory.
 
         Raises:
             ConfigurationError: its file cannot be written.
@@ -99,7 +99,7 @@ class Recordings:
         return recorder
 
     def finish(self, flop_share: float | None = None) -> None:
-        """Write what has not been written, with the wafer's share of the script's matrix FLOP."""
+        """Write the remaining files, with the wafer's share of the script's matrix FLOP."""
         _finish(self._recorders, flop_share)
 
 
@@ -111,7 +111,7 @@ def _finish(recorders: Iterable[RunRecorder], flop_share: float | None = None) -
 def describe_tensors(
     described: DescribedProgram, emitted: EmittedProgram
 ) -> tuple[tuple[Tensor, ...], tuple[Split, ...]]:
-    """Return the tensors that the host knows, and how their dimensions lie over the PEs."""
+    """Return the tensors that the host knows, with the layout of their dimensions over the PEs."""
     numbers: dict[Split, int] = {}
     tensors: list[Tensor] = []
     for item in _placements(emitted):

@@ -1,6 +1,6 @@
-"""Records of programs: one record a program, from which a report is made.
+"""Records of programs: one record per program, from which a report is made.
 
-In: calls and their launches. Out: counts that add up. Unknown here: who called.
+In: calls and their launches. Out: counts that add up. Unknown here: the callers.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _Key = TypeVar("_Key")
 
 
 class Phase(StrEnum):
-    """The use that a call makes of a program."""
+    """The purpose of a call of a program."""
 
     PREFILL = "prefill"
     """It adds several tokens to a sequence, or begins one."""
     DECODE = "decode"
     """It adds one token to a sequence."""
     BATCH = "batch"
-    """It has rows that no later call goes on from."""
+    """It has rows that no later call continues."""
     FORWARD = "forward"
     """It has rows that a backward pass may follow."""
     LOSS = "loss"
-    """It compares the rows of a forward pass with what they should be."""
+    """It compares the rows of a forward pass with their targets."""
     BACKWARD = "backward"
-    """It gives the gradients of a forward pass, to parameters that had none."""
+    """It computes the gradients of a forward pass, for parameters that had none."""
     CLIP = "clip"
     """It clips gradients before a step."""
     UPDATE = "update"
@@ -56,7 +56,7 @@ class Phase(StrEnum):
 
     @property
     def goes_on(self) -> bool:
-        """True if its rows are those of another phase, too."""
+        """True if its rows are counted by another phase already."""
         return self in (Phase.LOSS, Phase.BACKWARD, Phase.CLIP, Phase.UPDATE)
 
 
@@ -68,7 +68,7 @@ class PhaseRecord:
     rows: int = 0
     """Tokens or samples, without padding."""
     again: int = 0
-    """Further tokens: those of caches whose keys and values had to be computed again."""
+    """Further tokens, whose keys and values in a cache were computed again."""
     launches: Counter[Launch | None] = field(default_factory=Counter["Launch | None"])
     """None: a launch of all rows."""
     activity: Activity = field(default_factory=Activity)
@@ -88,7 +88,7 @@ class PhaseRecord:
         )
 
     def times(self, factor: int) -> PhaseRecord:
-        """Return so many times these calls."""
+        """Return these calls `factor` times."""
         return PhaseRecord(
             self.calls * factor,
             self.rows * factor,
@@ -114,11 +114,11 @@ class ProgramRecord:
     options: WaferOptions
     architecture: Architecture
     reason: str
-    """Why it was compiled."""
+    """The reason why it was compiled."""
     is_first: bool
     """True if it is the first one of its module."""
     placed: Placed
-    """Its mesh program, and how that was chosen."""
+    """Its mesh program, and the rectangles considered for it."""
     figures: Figures
     """The known facts of the program so far."""
     on_host: tuple[str, ...] = ()
@@ -129,11 +129,10 @@ class ProgramRecord:
     flop: int = 0
     """FLOP that the host would have computed for all calls, by the formulas of PyTorch (`flop`)."""
     repeated: int = 0
-    """Forward passes of training that were made again: others had taken their place."""
+    """Forward passes of training made again, because others had overwritten their state."""
     parameters_sent: int = 0
     parameters_resent: int = 0
-    """Tensors sent again because they had changed; gradients and moments are there from the
-    beginning."""
+    """Tensors sent again because they had changed; gradients and moments count from the first."""
     resent_bytes: int = 0
     """Bytes of these, without padding."""
     elapsed_cycles: int = 0
@@ -143,7 +142,7 @@ class ProgramRecord:
 
     @property
     def program(self) -> MeshProgram:
-        """The graph, cut over its rectangle."""
+        """The mesh program."""
         return self.placed.program
 
     @property
@@ -153,12 +152,12 @@ class ProgramRecord:
 
     @property
     def clock_hertz(self) -> float:
-        """The clock that cycles are turned into time with."""
+        """The clock by which cycles are converted to time."""
         return self.options.clock or self.architecture.clock_hertz
 
     @property
     def calls(self) -> int:
-        """Calls of all phases; what follows a forward pass belongs to its call."""
+        """Calls of all phases; a forward pass and the phases after it are one call."""
         return sum(done.calls for phase, done in self.phases.items() if not phase.goes_on)
 
     @property
@@ -182,7 +181,7 @@ class ProgramRecord:
         return sum(map(self.activity_of, self.phases.values()), start=Activity())
 
     def activity_of(self, phase: PhaseRecord) -> Activity:
-        """Return what happened in a phase, as far as it is known by now."""
+        """Return the activity of a phase by the best estimate so far."""
         if self.times is None:
             return phase.activity
         parts = (self.times.activity(launch).scaled(n) for launch, n in phase.launches.items())
@@ -211,12 +210,12 @@ class ProgramRecord:
         self._count_launches(record, launches)
 
     def count_again(self, phase: Phase, launches: Sequence[Launched]) -> None:
-        """Add launches of a call that has been counted, and is made again."""
+        """Add the launches of a call that has been counted already."""
         self.repeated += phase is Phase.FORWARD
         self._count_launches(self.phases.setdefault(phase, PhaseRecord()), launches)
 
     def give_up(self, phase: Phase, rows: int, flop: int) -> None:
-        """Take a call out of the count: another program makes it again, and counts it."""
+        """Remove a call from the counts: another program makes it again, and counts it."""
         self.repeated += phase is Phase.FORWARD
         record = self.phases[phase]
         record.calls -= 1

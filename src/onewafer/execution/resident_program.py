@@ -1,8 +1,7 @@
 """Programs on the wafer: tensors that stay, launches that are watched, checked and counted.
 
-In: tensors and inputs as arrays. Out: what each launch gave and what it cost. Whether the wafer
-computes the values or leaves them to the host, beside launches that are only accounted for, is the
-executor's.
+In: tensors and inputs as arrays. Out: the outputs and cost of each launch. The executor decides
+whether the wafer computes the values, or the host, with launches that are only accounted for.
 """
 
 from __future__ import annotations
@@ -34,9 +33,8 @@ if TYPE_CHECKING:
 class ResidentTensors:
     """The tensors of one program, as they were written last.
 
-    A tensor has changed if its version has; its owner counts that up with every change. Where the
-    owner gives no version, all bits are compared: a write through `.data` or NumPy leaves no other
-    trace.
+    A tensor has changed if its version has, which its owner increases with every change. Without a
+    version, all bits are compared: a write through `.data` or NumPy leaves no other trace.
     """
 
     def __init__(self) -> None:
@@ -47,7 +45,7 @@ class ResidentTensors:
 
     @property
     def names(self) -> frozenset[str]:
-        """The tensors that have been written, those that are forgotten included."""
+        """The tensors that have been written, including those that are forgotten."""
         return frozenset(self._names)
 
     def changed(self, tensors: Arrays, versions: Mapping[str, int]) -> Arrays:
@@ -63,13 +61,13 @@ class ResidentTensors:
         }
 
     def forget(self, names: Iterable[str]) -> None:
-        """Forget the elements of tensors: the wafer may have them or others."""
+        """Forget the elements of tensors, which the wafer may have changed."""
         for name in names:
             self._arrays.pop(name, None)
             self._versions.pop(name, None)
 
     def note(self, written: Arrays, versions: Mapping[str, int]) -> None:
-        """Remember what was written."""
+        """Note tensors that were written, with their versions."""
         self.forget(written)
         self._names |= written.keys()
         for name, array in written.items():
@@ -91,15 +89,15 @@ class ResidentProgram:
         self._watch = watch
         self._residents = ResidentTensors()
         self.stage = ""
-        """How far a training loop is, for who watches launches."""
+        """The progress of a training loop, for observers of launches."""
         self._lock = threading.RLock()
         self._is_at_work = False
         self._num_launches = Counter[str]()
         self._changes: dict[str, tuple[str, ...]] = {}
-        """Entry → what stays on the wafer and is changed by it."""
+        """Entry → the tensors on the wafer that it changes."""
 
     def show_stage(self, say: Callable[[], str]) -> None:
-        """Show how far a training loop is, if there is an observer and it is time to."""
+        """Show the progress of a training loop, if there is an observer and it is time to."""
         self._watch.training(say)
 
     def num_launches(self, entry: str) -> int:
@@ -136,10 +134,10 @@ class ResidentProgram:
         return self._executor.leaves_values_to_host
 
     def keep(self, tensors: Arrays, versions: Mapping[str, int] | None = None) -> frozenset[str]:
-        """Let parameters stay on the wafer; return the names of those that are written for it.
+        """Keep parameters on the wafer; return the names of those that are written.
 
-        Those are new, or have another version than they had. Where `versions` has none, the bits
-        are compared. Elements are converted to the program's number format.
+        They are new, or have another version. Without a version, the bits are compared. Elements
+        are converted to the program's number format.
         """
         known = versions or {}
         written = self._residents.changed(tensors, known)
@@ -157,7 +155,7 @@ class ResidentProgram:
         return not self._residents.changed(tensors, {})
 
     def adopt(self, tensors: Arrays, versions: Mapping[str, int] | None = None) -> None:
-        """Note tensors as launches changed them on the wafer, so that they are not sent again."""
+        """Note tensors that launches have changed on the wafer, so that they are not sent again."""
         self._executor.adopt(tensors)
         self._residents.note(tensors, versions or {})
 
@@ -168,7 +166,7 @@ class ResidentProgram:
         *,
         host: Callable[[], Arrays] | None = None,
     ) -> Launched:
-        """Make a launch of a bucket of rows; return what it gave and what it cost.
+        """Launch a bucket of rows; return the outputs and the cost.
 
         `launch` says where in a sequence the rows are and how many are valid; None: all, from
         position 0 on. `host` gives the rows of the outputs that the host has, for a program that
@@ -196,12 +194,12 @@ class ResidentProgram:
         return launched
 
     def tally(self) -> Tally:
-        """Return what it has counted so far."""
+        """Return the counts so far."""
         self.record.figures = self._executor.figures
         return Tally.of(self.record, self._num_launches)
 
     def repeat_all(self, tally: Tally, times: int) -> None:
-        """Account for the launches of a tally, and for all that it counts, so many times more."""
+        """Count the launches of a tally, and all its other counts, `times` times more."""
         self._executor.move(tally.bytes_in * times, tally.bytes_out * times)
         self.record.figures = self._executor.figures
         for entry, count in tally.entries.items():
@@ -221,7 +219,7 @@ class ResidentProgram:
         return self._executor.expect(launch)
 
     def note_on_host(self, what: str) -> None:
-        """Note something that the host does beside the wafer."""
+        """Note some work that the host does beside the wafer."""
         if what not in self.record.on_host:
             self.record.on_host = (*self.record.on_host, what)
 

@@ -1,8 +1,8 @@
-"""Where PEs spend their cycles, sampled while a launch runs.
+"""The purposes on which PEs spend their cycles, sampled while a launch runs.
 
-Every PE keeps in memory how far it is in the schedule, so a look costs no cycle of the wafer and
-changes nothing. What a PE was busy with since the last look is counted for the step that it is at
-now; a launch has so many looks that this does not matter.
+Every PE keeps its position in the schedule in memory, so a sample costs no cycle of the wafer and
+changes nothing. The work of a PE since the last sample is counted for the step that it is at now; a
+launch has so many samples that this does not matter.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from onewafer.simulator import Machine
 
 LOOKS = 64
-"""About how often a launch is looked at: a look costs little beside what is simulated between."""
+"""Approximate number of samples of a launch, which cost little beside the simulation."""
 _GOLDEN = 0.6180339887498949
-"""Launches differ in when the first look is, so that together they see every step."""
+"""Launches take their first sample at different times, so that together they see all steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Cycles that a PE spends on something, the mean of all PEs."""
+    """Cycles that a PE spends on one purpose, the mean of all PEs."""
 
     cycles: float
     busy_cycles: float
@@ -48,7 +48,7 @@ class Spent:
 
 
 class PurposeSampler(RunReader):
-    """Looks at which step of the schedule each PE is."""
+    """Samples the step of the schedule at which each PE is."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class PurposeSampler(RunReader):
         *,
         looks: int = LOOKS,
     ) -> None:
-        """Take a program, its image, and the variable that says how far a PE is in the schedule.
+        """Take a program, its image, and the variable with a PE's position in the schedule.
 
-        `looks` is about how often to look in a launch.
+        `looks` is the approximate number of samples of a launch.
         """
         self.next_look = 0
         self._looks = looks
@@ -72,7 +72,7 @@ class PurposeSampler(RunReader):
         self._begin_counts()
 
     def begin(self, machine: Machine, expected_cycles: int) -> None:
-        """Begin with a launch that will take about so many cycles."""
+        """Begin a launch that will take about `expected_cycles`."""
         self._begin_counts()
         self._interval = max(1, expected_cycles // self._looks)
         offset = int(self._num_launches * _GOLDEN % 1.0 * self._interval)
@@ -81,7 +81,7 @@ class PurposeSampler(RunReader):
         self._busy_before, self._cycle_before = _busy_cycles(machine), machine.cycle
 
     def look(self, machine: Machine) -> None:
-        """Note where every PE is."""
+        """Take a sample: the step of every PE."""
         self.next_look = machine.cycle + self._interval
         numbers = self._whereabouts.look(machine, self._addresses)
         busy = _busy_cycles(machine)
@@ -93,7 +93,7 @@ class PurposeSampler(RunReader):
         self._busy_before, self._cycle_before = busy, machine.cycle
 
     def spent(self, cycles: int) -> dict[Purpose, Spent]:
-        """Return the parts of the cycles of a launch; empty without samples."""
+        """Return the cycles of a launch by purpose; empty without samples."""
         total = int(self._seen.sum())
         return {
             purpose: Spent(cycles * float(seen) / total, cycles * float(worked) / total)
@@ -110,11 +110,11 @@ class PurposeSampler(RunReader):
 
 
 def see_words(position: str, numbers: Sequence[int]) -> Whereabouts:
-    """Return how a sampler reads the number of each PE's word of the schedule.
+    """Return how a sampler reads the number of the schedule's word at which each PE is.
 
-    `position` is the variable with its place, `numbers` has one for each word.
+    `position` is the variable with its address, `numbers` has one for each word.
     """
-    # The variable stands behind the words that were read; 0 is behind the last ones, too.
+    # The variable points behind the words that were read; after the last words it is 0.
     of_position = [numbers[at - 1] for at in range(len(numbers) + 1)]
     return Whereabouts(position, np.array(of_position, np.int16))
 

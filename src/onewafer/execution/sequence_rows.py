@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 _GOING_ON = LOSS, BACKWARD
-"""Entries that go on with the rows of the launch before them."""
+"""Entries that continue with the rows of the launch before them."""
 
 
 def cut_runs(sequence: int, first: int, table_rows: Sequence[int]) -> list[Slot]:
     """Return slots for tokens of a sequence from position `first` on.
 
-    They take these rows of tables of positions, those of a slot consecutive ones.
+    `table_rows` are their rows of position tables, which are consecutive in a slot.
 
     >>> [(slot.position, slot.rows, slot.table_row) for slot in cut_runs(0, 3, [3, 4, 1, 2])]
     [(3, 2, None), (5, 2, 1)]
@@ -43,9 +43,9 @@ def cut_runs(sequence: int, first: int, table_rows: Sequence[int]) -> list[Slot]
 
 
 def fill_launches(sequences: Iterable[Sequence[Slot]], most_rows: int) -> Iterator[Launch]:
-    """Yield launches that have the slots of some sequences, `most_rows` rows in each.
+    """Yield launches with the slots of some sequences, at most `most_rows` rows in each.
 
-    The slots of a sequence are in different launches, in their order.
+    The slots of a sequence are in different launches, in order.
 
     >>> [len(launch.slots) for launch in fill_launches([[Slot(0, 0, 3)], [Slot(1, 4, 6)]], 4)]
     [2, 1, 1]
@@ -82,7 +82,7 @@ class SequenceRows:
     """The input rows of the sequences of a program, one for each position."""
 
     def __init__(self, program: MeshProgram) -> None:
-        # Where a launch of a program that trains has a whole sequence, there is nothing before it.
+        # A launch of a training program that has a whole sequence has none before it.
         self._remembers = program.arena_elements.get(Arena.STATE, 0) > 0 and (
             not program.trains or program.tiles > 1
         )
@@ -91,16 +91,16 @@ class SequenceRows:
         self._of_tokens = frozenset(
             tensor.name for tensor in program.graph.inputs if tensor.shape[0] == self._launch_rows
         )
-        """Inputs with a row for each token; others say, for instance, which token is asked for."""
+        """Inputs with a row for each token; another input may be, for instance, a token's index."""
         self._of_launch: Arrays = {}
         """The other inputs of the latest launch."""
         self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 
     def note(self, inputs: Arrays, launch: Launch | None) -> None:
-        """Note a launch: it overwrites the positions from the first one of each slot on.
+        """Note a launch, which replaces the rows from the first position of each slot on.
 
-        Where a program trains, only its own: launches behind it may be accounted for unseen, and
-        any rows do for their cycles.
+        In a program that trains, it replaces only its own: launches of later positions may not be
+        noted, and any rows do for their cycles.
         """
         if not self._remembers or launch is None or launch.entry != self._entry:
             return
@@ -119,7 +119,7 @@ class SequenceRows:
             ]
 
     def launches_before(self, launch: Launch) -> Iterator[tuple[Arrays, Launch]]:
-        """Yield launches, as large as can be, that give what is remembered before one."""
+        """Yield launches, as large as possible, that restore the state before a launch."""
         if not self._remembers or launch.entry not in (self._entry, *_GOING_ON):
             return
         runs: list[list[Slot]] = []
@@ -130,7 +130,7 @@ class SequenceRows:
             yield self._inputs(earlier), replace(earlier, entry=self._entry)
 
     def launches_left(self, launch: Launch) -> Iterator[tuple[Arrays, Launch]]:
-        """Yield the launch of the first entry whose rows one goes on with, if it does."""
+        """Yield the launch of the first entry whose rows a launch continues with, if it does."""
         if self._remembers and launch.entry in _GOING_ON:
             forward = replace(launch, entry=self._entry)
             yield self._inputs(forward), forward

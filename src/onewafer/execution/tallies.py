@@ -1,7 +1,7 @@
-"""The counts of a program between two moments, to be counted again for the same work.
+"""Differences of a program's counters, to be counted again when the same work is repeated.
 
-In: the counters of a program, as they are at a moment. Out: their differences, which are compared,
-and added as often as the work was done again.
+In: the counters of a program at two moments. Out: their differences, which are compared, and added
+as often as the work is repeated.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 _SENT = "parameters_sent", "parameters_resent"
 _NUMBERS = ("flop", "repeated", *_SENT, "resent_bytes", "elapsed_cycles")
-"""Counters of a record, by their names."""
+"""Names of the counters of a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts of one program."""
+    """The counts of one program."""
 
     phases: Mapping[Phase, PhaseRecord] = field(default_factory=dict["Phase", PhaseRecord])
     numbers: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -36,14 +36,14 @@ class Tally:
 
     @classmethod
     def of(cls, record: ProgramRecord, entries: Counter[str]) -> Tally:
-        """Return the counts of now."""
+        """Return the current counts."""
         phases = {phase: done.times(1) for phase, done in record.phases.items()}
         numbers = {name: getattr(record, name) for name in _NUMBERS}
         figures = record.figures
         return cls(phases, numbers, Counter(entries), figures.bytes_in, figures.bytes_out)
 
     def since(self, before: Tally) -> Tally:
-        """Return what was counted between two moments."""
+        """Return the counts since an earlier tally."""
         phases = {
             phase: done + before.phases.get(phase, PhaseRecord()).times(-1)
             for phase, done in self.phases.items()

@@ -26,7 +26,7 @@ class Observer(Protocol):
         ...
 
     def training(self, say: Callable[[], str]) -> None:
-        """Show how far a training loop is; `say` is asked only if it is time to show it."""
+        """Show the progress of a training loop; `say` is called only if it is time to show it."""
         ...
 
 
@@ -43,11 +43,11 @@ class Watch:
     observer: Observer | None = None
 
     def at(self, stage: str) -> Watch:
-        """Return a watch that says besides how far the program's work is."""
+        """Return a watch that also shows the stage of the program's work."""
         return replace(self, what=f"{self.what}, {stage}") if stage else self
 
     def training(self, say: Callable[[], str]) -> None:
-        """Show how far the training loop of the program is, if it is time to."""
+        """Show the progress of the program's training loop, if it is time to."""
         if self.observer is not None:
             self.observer.training(lambda: f"{self.what}, {say()}")
 
