@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """How programs of `fabric` fidelity are simulated."""
+    """The settings of the simulation of programs with `fabric` fidelity."""
 
     engine: str = DEFAULT_ENGINE
     limits: RunLimits = NO_LIMITS

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NotSimulated:
-    """Why the first launch of some shape was not simulated."""
+    """The reason why the first launch of some shape was not simulated."""
 
     reason: str
     launch: Launch | None = None
@@ -41,7 +41,7 @@ class Figures:
     memory: PeMemory
     """Memory of the fullest PE; in closed form where nothing was compiled."""
     engine: str | None = None
-    """Which engine simulates; None: nothing was simulated."""
+    """The engine of the simulation; None: nothing was simulated."""
     num_tile_programs: int | None = None
     """Distinct PE programs; None where nothing was compiled."""
     bytes_in: int = 0
@@ -70,7 +70,7 @@ class Launched:
     activity: Activity
     """The activity as known when the launch was made."""
     origin: Origin
-    """Where the cycles come from."""
+    """The origin of the cycles."""
 
 
 class Executor(Protocol):

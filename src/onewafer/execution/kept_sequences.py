@@ -108,7 +108,7 @@ class KeptSequences:
         self._kept: list[list[_Place]] = [[] for _ in range(mesh.sequences)]
 
     def __len__(self) -> int:
-        """Return how many sequences there are."""
+        """Return the number of sequences."""
         return len(self._kept)
 
     def tokens(self, sequence: int) -> Sequence[int]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Origin(StrEnum):
-    """Where the cycles of a launch come from."""
+    """The origin of the cycles of a launch."""
 
     SIMULATED = "simulated"
     KNOWN = "simulated by an earlier run"

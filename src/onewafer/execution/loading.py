@@ -37,7 +37,7 @@ class Wanted:
     name: str
     """The class of the module that the program is made of."""
     reason: str = "asked for"
-    """Why it is compiled."""
+    """The reason why it is compiled."""
     is_first: bool = True
     """True if it is the first one of that name."""
     host_stores: DataType | None = None

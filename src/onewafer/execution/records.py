@@ -74,7 +74,7 @@ class PhaseRecord:
     activity: Activity = field(default_factory=Activity)
     """Activity of launches that an executor ran; `ProgramRecord.activity_of` adds the others."""
     origins: Counter[Origin] = field(default_factory=Counter[Origin])
-    """Where the cycles of followed launches come from."""
+    """Launches of fidelity `auto` by the origin of their cycles."""
 
     def __add__(self, other: PhaseRecord) -> PhaseRecord:
         """Return the calls of both."""
@@ -124,7 +124,7 @@ class ProgramRecord:
     on_host: tuple[str, ...] = ()
     """The work of the host on arguments before the wafer begins, or beside it."""
     not_finite: str | None = None
-    """Where the first infinity or NaN came from that only the wafer had."""
+    """The origin of the first infinity or NaN that only the wafer had."""
     phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
     flop: int = 0
     """FLOP that the host would have computed for all calls, by the formulas of PyTorch (`flop`)."""
@@ -172,7 +172,7 @@ class ProgramRecord:
 
     @property
     def num_sent(self) -> int:
-        """How often a tensor that stays on the wafer was written."""
+        """Number of times that a tensor that stays on the wafer was written."""
         return self.parameters_sent + self.parameters_resent
 
     @property

@@ -303,7 +303,7 @@ def cost_class(opcode: Opcode, type_: int) -> CostClass:
 
 
 class PrintForm(IntEnum):
-    """How PRINT writes a value."""
+    """Formats in which PRINT writes a value."""
 
     TEXT = 0
     DECIMAL = 1
@@ -315,7 +315,7 @@ class PrintForm(IntEnum):
 
 
 class OperandMode(IntEnum):
-    """How a DSD instruction names an operand."""
+    """Kinds of operands of a DSD instruction."""
 
     NONE = 0
     DSR_DEST = 1

@@ -148,7 +148,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A control task that starts instead of a data task, once in a number of times (M142)."""
+    """A control task that starts instead of a data task after every `limit` starts (M142)."""
 
     task_id: int
     """Id of the data task."""

@@ -272,9 +272,9 @@ class CodeRegion:
         data_size: int,
         prefix: str = "",
     ) -> PortHandle:
-        """Let `data_size` wavelets of a color come in through a side.
+        """Make a side an input port for `data_size` wavelets of a color.
 
-        The positions say where they go to; `compile` chooses where they come from.
+        The positions give their outputs; `compile` chooses their inputs.
 
         Raises:
             HostError: positions with an input, a size below 1, or a second port of this name.
@@ -289,9 +289,9 @@ class CodeRegion:
         data_size: int,
         prefix: str = "",
     ) -> PortHandle:
-        """Let `data_size` wavelets of a color go out through a side.
+        """Make a side an output port for `data_size` wavelets of a color.
 
-        The positions say where they come from; `compile` chooses where they go to.
+        The positions give their inputs; `compile` chooses their outputs.
 
         Raises:
             HostError: positions with an output, a size below 1, or a second port of this name.

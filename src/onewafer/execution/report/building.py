@@ -1,4 +1,4 @@
-"""From the record of a program to its report."""
+"""The report of a program, made from its record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def report_program(record: ProgramRecord) -> ProgramReport:
-    """Return what a program cost over all its launches."""
+    """Return the costs of a program over all its launches."""
     program, activity, options = record.program, record.activity, record.options
     clock_hertz = record.clock_hertz
     per_launch = ratio(activity.cycles, record.launches)

@@ -1,9 +1,9 @@
 """The fastest rectangle of the whole wafer for the work of a program, in closed form.
 
 Programs are placed on few PEs, so that each of them can be simulated (`execution/placement`). From
-there the search doubles or halves a side, and groups of samples, as long as that makes launches
-shorter: with more PEs arithmetic takes less time and messages more, so there is one such place in
-all programs that were tried (`tests/execution/test_fastest.py` has the whole grid of some).
+there the search doubles or halves a side, or the number of sample groups, as long as launches get
+shorter: with more PEs arithmetic takes less time and messages more, so there was one minimum in all
+programs that were tried (`tests/execution/test_fastest.py` has the whole grid of some).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from onewafer.mesh import Launch
 
     _Choice = tuple[int, int, int]
-    """Width, height, and how many groups of samples."""
+    """Width, height, number of sample groups."""
 
 
 def find_fastest(record: ProgramRecord, phases: Iterable[PhaseRecord]) -> FastestReport:
     """Return the rectangle with the fewest cycles for the launches of some phases.
 
-    Of each phase, the launch in the middle of its positions stands for all.
+    The launch with the median position of each phase stands for all of its launches.
     """
     program = record.program
     search = _Search(record, {_middle(p.launches): p.launches.total() for p in phases})
@@ -50,7 +50,7 @@ def _middle(launches: Mapping[Launch | None, int]) -> Launch | None:
 
 
 class _Search:
-    """The rectangles around one, and what launches take on them."""
+    """Neighbours of a rectangle in the search, and the cycles of launches on them."""
 
     def __init__(self, record: ProgramRecord, launches: Mapping[Launch | None, int]) -> None:
         self._program, self._architecture = record.program, record.architecture
@@ -70,7 +70,7 @@ class _Search:
         )
 
     def around(self, choice: _Choice) -> Iterator[_Choice]:
-        """Yield the rectangles with sides, or groups, twice as long and many, or half."""
+        """Yield the choices with sides, or the number of groups, doubled or halved."""
         width, height, groups = choice
         widest, highest = largest_rectangle(self._architecture)
         wider, higher = min(2 * width, widest), min(2 * height, highest)
@@ -83,7 +83,7 @@ class _Search:
             yield from ((width, height, groups // 2), (width, lower, groups // 2))
 
     def cycles(self, choice: _Choice) -> float:
-        """Return the cycles of all launches in closed form; infinitely many: there is no room."""
+        """Return the cycles of all launches in closed form; infinite: the program does not fit."""
         width, height, groups = choice
         try:
             program = self._cutter(groups).cut(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def find_limit(phases: Sequence[PhaseReport]) -> LimitReport:
     """Return the shares of the cycles of phases: measured, or in closed form if one was not.
 
-    Waiting counts for what a PE waits in.
+    Waiting counts for the purpose in which a PE waits.
     """
     total = sum(phase.cycles for phase in phases)
     busy = sum(phase.cycles * (phase.busy_pe_fraction or 0.0) for phase in phases)

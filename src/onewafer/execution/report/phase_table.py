@@ -1,4 +1,4 @@
-"""The cost of a token or sample: a column a phase, a row a part of the layers."""
+"""The cost of a token or sample: one column per phase, one row per part of the layers."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def _cell(*figures: str) -> str:
 def _figures(
     phases: Sequence[PhaseReport], row: str, clock_hertz: float, *, has_several: bool
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield rows; what the table of programs says of calls with samples is left out.
+    """Yield rows, without those of samples that the table of programs has.
 
-    Launches may have tokens of several sequences: a token costs its share of them.
+    In launches with tokens of several sequences, a token costs its share of the launch.
     """
     mixed = [phase for phase in phases if phase.phase is not Phase.BATCH]
     yield f"{row}s", [f"{p.rows:,} in {count_of(p.calls, 'call')}" for p in mixed]
@@ -84,7 +84,7 @@ def _figures(
 
 
 def _error(phase: PhaseReport) -> str:
-    """Return the closed form and how far it is off; nothing where it is all that there is."""
+    """Return the closed form and its error; nothing if there are only closed forms."""
     if phase.busy_pe_fraction is None:
         return ""
     return f"{phase.expected_cycles_per_row:,.0f} ({phase.expected_error:+.1%})"

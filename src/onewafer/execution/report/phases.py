@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onewafer.mesh import Launch, Purpose
 
 _MOST_ESTIMATES = 16
-"""Launches of a phase whose closed form is worked out; of more, so many from first to last."""
+"""Limit of the launches of a phase whose closed form is computed, evenly spaced if more."""
 _ORDER = (*LayerPart, None)
 
 
@@ -76,7 +76,7 @@ def _expect(
 
 
 def _place(launch: Launch | None) -> tuple[tuple[int, int], ...]:
-    """Return what launches are sorted by: the first positions and rows of their slots."""
+    """Return the sort key of launches: the first positions and rows of their slots."""
     return tuple((slot.position, slot.rows) for slot in launch.slots) if launch else ()
 
 
@@ -120,5 +120,5 @@ def _count_links(width: int, height: int) -> int:
 
 
 def ratio(part: float, whole: float) -> float | None:
-    """Return a quotient; None: the whole is nothing."""
+    """Return a quotient; None: the divisor is 0."""
     return part / whole if whole else None

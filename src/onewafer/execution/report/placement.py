@@ -1,4 +1,4 @@
-"""How a rectangle was chosen and how tensors lie on it, as values and in words."""
+"""The choice of a rectangle and the layout of tensors on it, as values and in words."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _describe_order(layout: Layout) -> str:
 
 
 def render_placement(programs: Iterable[ProgramReport]) -> RenderableType:
-    """Return for a terminal why every program has the rectangle that it has."""
+    """Return the reasons for the rectangles of all programs, for a terminal."""
     parts: list[RenderableType] = []
     for program in programs:
         parts += _render_program(program)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def report_simulation(record: ProgramRecord) -> SimulationReport | None:
-    """Return what was simulated of a program; None: its fidelity is not `auto`."""
+    """Return the simulated launches of a program; None: its fidelity is not `auto`."""
     if record.times is None:
         return None
     origins = sum((phase.origins for phase in record.phases.values()), start=Counter[Origin]())
@@ -41,7 +41,7 @@ def report_simulation(record: ProgramRecord) -> SimulationReport | None:
 
 
 def count_origins(origins: Counter[Origin]) -> LaunchOrigins:
-    """Return the counts of launches by where their cycles come from."""
+    """Return the numbers of launches by the origin of their cycles."""
     return LaunchOrigins(
         simulated=origins[Origin.SIMULATED],
         known=origins[Origin.KNOWN],
@@ -90,7 +90,7 @@ def _cheaper(record: ProgramRecord, launch: Launch | None) -> Iterator[tuple[str
 
 
 def _round_up(pe_cycles: int) -> str:
-    """Return a number of PE-cycles that is a little larger, as the option takes it.
+    """Return a number of PE-cycles rounded up to two digits, as text for the option.
 
     >>> _round_up(3_141_592_653), _round_up(1_000)
     ('3200M', '1M')

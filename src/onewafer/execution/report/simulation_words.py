@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_origins(origins: LaunchOrigins) -> str:
-    """Return where the cycles of launches come from.
+    """Return the numbers of launches by the origin of their cycles, as text.
 
     >>> from onewafer.execution.report import LaunchOrigins
     >>> show_origins(LaunchOrigins(simulated=2, known=0, derived=14, closed_form=0))
@@ -27,12 +27,12 @@ def show_origins(origins: LaunchOrigins) -> str:
 
 
 def explain_origins(origins: LaunchOrigins) -> str:
-    """Return where the cycles of launches come from, with what is meant by `known`."""
+    """Return the text of `show_origins`, with the meaning of `known`."""
     return show_origins(origins).replace("known", "known (earlier run)")
 
 
 def show_formula_errors(simulation: SimulationReport) -> str | None:
-    """Return how far the closed form is off simulated cycles, least to most; None: not known.
+    """Return the range of the closed form's errors as text; None: nothing was simulated.
 
     >>> from onewafer.execution.report import LaunchOrigins, SimulationReport
     >>> origins = LaunchOrigins(simulated=2, known=0, derived=0, closed_form=0)
@@ -46,12 +46,12 @@ def show_formula_errors(simulation: SimulationReport) -> str | None:
 
 
 def show_dependences(simulation: SimulationReport) -> str | None:
-    """Return the values that cycles depend on; None: launches of one shape are equally long."""
+    """Return the values on which cycles depend; None: launches of a shape are equally long."""
     return ", ".join(simulation.depends_on) or None
 
 
 def show_wrong_values(simulation: SimulationReport) -> str | None:
-    """Return that values of simulated launches are wrong; None: they are right, or unknown."""
+    """Return a text if values of simulated launches are wrong; None: they are right or unknown."""
     if not simulation.other_bits and not simulation.beyond_bound:
         return None
     return (
@@ -62,7 +62,7 @@ def show_wrong_values(simulation: SimulationReport) -> str | None:
 
 
 def show_fabric_values(simulation: SimulationReport) -> str | None:
-    """Return how the values of simulated launches compare; None: there was none."""
+    """Return the comparison of simulated values as text; None: there was none."""
     if not simulation.compared:
         return None
     wrong = show_wrong_values(simulation)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def report_step(record: ProgramRecord) -> StepReport | None:
-    """Return what a training step of a program costs; None: it was not trained."""
+    """Return the cost of a training step of a program; None: it was not trained."""
     phases = {phase: done for phase, done in record.phases.items() if phase.trains}
     last = phases.get(Phase.UPDATE) or phases.get(Phase.BACKWARD)
     if last is None:
@@ -50,7 +50,7 @@ def report_step(record: ProgramRecord) -> StepReport | None:
 
 
 def _count(last: PhaseRecord) -> int:
-    """Return the steps of which this is the last phase: those of two optimizers may be one step."""
+    """Return the number of steps; the updates of two optimizers count as one step."""
     launched = Counter[str]()
     for launch, count in last.launches.items():
         launched["" if launch is None else launch.entry] += count
@@ -58,7 +58,7 @@ def _count(last: PhaseRecord) -> int:
 
 
 def _count_bytes(program: MeshProgram, role: Role, phases: Iterable[PhaseRecord]) -> int:
-    """Return the bytes of what goes in or out around all launches of some phases."""
+    """Return the bytes sent to or read from the wafer for all launches of some phases."""
     launched = Counter[str]()
     for phase in phases:
         for launch, count in phase.launches.items():
@@ -122,9 +122,9 @@ def _totals(step: StepReport, what: str, clock_hertz: float) -> Iterator[tuple[s
 def energy_of(record: ProgramRecord, cycles: float) -> EnergyReport | None:
     """Return the energy of so many cycles of a program; None: the system's power is not known.
 
-    The rule is that of recordings (`energy_joules`): a PE has its share, one of all PEs of the
-    fabric, of the power of an idle system, and, while it works, of what a busy system takes more.
-    That power divides so is assumed; the two powers have their sources in `arch/wafer_systems`.
+    The rule is that of recordings (`energy_joules`): every PE of the fabric has an equal share of
+    the power of an idle system, and, while it works, of the additional power of a busy system. This
+    division is assumed; the two powers have their sources in `arch/wafer_systems`.
 
     PEs that were not observed count as busy; those that the program does not use are idle.
     """

@@ -66,7 +66,7 @@ def _show_cache(program: ProgramReport) -> str | None:
 def _unless_sequence(
     show: Callable[[ProgramReport], str | None],
 ) -> Callable[[ProgramReport], str | None]:
-    """Leave a row out where launches of prefill and decode would be mixed."""
+    """Omit a row where launches of prefill and decode would be mixed."""
     return lambda program: show(program) if program.cache is None else None
 
 

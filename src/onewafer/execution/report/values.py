@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrigins:
-    """Launches of fidelity `auto` by where their cycles come from."""
+    """Launches of fidelity `auto` by the origin of their cycles."""
 
     simulated: int
     known: int
@@ -35,7 +35,7 @@ class SimulationReport:
     """Simulated cycles over the closed form; None: nothing was simulated."""
     largest_ratio: float | None
     depends_on: tuple[str, ...]
-    """Values that the cycles depend on, so that derived ones are those of other values."""
+    """Values on which cycles depend, so that derived cycles may be those of other values."""
     compared: int
     """Launches whose values on the fabric were compared."""
     other_bits: int
@@ -45,7 +45,7 @@ class SimulationReport:
     distance: float | None
     """The largest distance from the host, as a share of its largest element."""
     not_simulated: str | None
-    """Why the first launch of a shape was not simulated, and what could be."""
+    """The reason why the first launch of a shape was not simulated, and a remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class PartReport:
     """The cost of a part of the layers, for a token or sample."""
 
     part: LayerPart | None
-    """None: to begin and end launches, and to repeat layers."""
+    """None: the work of beginning and ending launches and repeating layers."""
     is_collective: bool
     """True if values move between PEs; false if each PE works alone."""
     cycles_per_row: float | None
@@ -90,24 +90,23 @@ class PhaseReport:
 
     @property
     def expected_error(self) -> float:
-        """By how much the closed form is larger than what was measured, as a fraction of that."""
+        """The excess of the closed form over the measured cycles, as a fraction of these."""
         return self.expected_cycles_per_row / self.cycles_per_row - 1
 
 
 @dataclass(frozen=True, slots=True)
 class LimitReport:
-    """Shares of the cycles of some work, 0 to 1; waiting counts for what a PE waits in."""
+    """Shares of the cycles of some work, 0 to 1; waiting counts for the purpose it occurs in."""
 
     arithmetic: float
     messages: float
-    """Moving values between PEs, and joining them on the way."""
+    """Moving values between PEs, and combining them on the way."""
     control: float
     """Starting and ending launches, and repeating layers."""
     part: str | None
     """The part of the layers with most arithmetic; None: there is no arithmetic."""
     busy: float | None
-    """Share of the cycles in which a PE works; None: nothing was simulated, and the shares are
-    those of the closed form."""
+    """Share of the cycles in which a PE works; None: all shares are in closed form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +128,12 @@ class FastestReport:
     width: int
     height: int
     speedup: float
-    """Cycles in closed form on the PEs that the program has, over those on this rectangle."""
+    """Cycles on the program's rectangle over those on this one, in closed form."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A training step: a mean of all."""
+    """The mean of all training steps."""
 
     steps: int
     """Steps of the optimizer; backward passes, if it took none on the wafer."""
@@ -144,12 +143,12 @@ class StepReport:
     seconds: float
     samples_per_second: float
     bytes_in: float
-    """Bytes that come to the wafer for all its launches, and those sent again because the host has
-    changed it; without padding, and without the parameters that were sent once."""
+    """Bytes sent to the wafer for its launches, and of parameters that the host has changed;
+    without padding, and without the first sending of parameters."""
     bytes_out: float
-    """Bytes that go to the host."""
+    """Bytes read from the wafer."""
     repeated: int
-    """Forward passes of all steps that were made again: others had taken their place."""
+    """Forward passes of all steps made again, because others had overwritten their state."""
     energy: EnergyReport | None = None
     """None: the power of the system is not known."""
 
@@ -161,18 +160,18 @@ class CacheReport:
     bytes_per_token: int
     """On the whole wafer, over all layers."""
     bytes_per_token_per_pe: float
-    """Bytes that a PE reserves, shared out over the positions of all sequences."""
+    """Bytes that a PE reserves, divided by the positions of all sequences."""
     context: int
-    """Positions of a sequence that there is room for."""
+    """Limit of the positions of a sequence."""
     longest_context: int | None
-    """Positions that would fit on the same rectangle, if the model has so many; None: unknown."""
+    """Positions that would fit on the same rectangle, at most the model's; None: unknown."""
     sequences: int = 1
-    """Sequences that there is room for."""
+    """Limit of the sequences."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorReport:
-    """Tensors that lie alike: inputs and results of one kind of operation."""
+    """Tensors of one layout: inputs, or results of one kind of operation."""
 
     first: str
     """The name of the first one."""
@@ -181,21 +180,21 @@ class TensorReport:
     count: int
     features: int
     axis: Axis
-    """Along which the features are cut; the PEs across hold the same ones."""
+    """The axis along which features are cut; PEs along the other axis hold the same features."""
     features_per_pe: int
     """Padding included."""
     order: str
-    """How the features are numbered along the axis, in words."""
+    """The order of the features along the axis, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementReport:
-    """How the rectangle was chosen, and what follows from it."""
+    """The choice of the rectangle, and the layout of tensors on it."""
 
     rows: int
-    """Rows of the launch whose cycles decided."""
+    """Rows of the launch whose cycles decided the choice."""
     refused_rows: tuple[int, ...]
-    """Rows of larger launches that no rectangle had room for."""
+    """Rows of larger launches that fit on no rectangle."""
     is_pinned: bool
     """True if the user chose the rectangle."""
     candidates: tuple[Candidate, ...]
@@ -218,7 +217,7 @@ class ProgramReport:
     profile: str
     fidelity: str
     engine: str | None
-    """Which engine simulated; None where nothing was."""
+    """The engine of the simulation; None: nothing was simulated."""
     dtype: str
     clock_hertz: float
     width: int
@@ -235,13 +234,13 @@ class ProgramReport:
     on_host: tuple[str, ...]
     """The work of the host on arguments before the wafer begins."""
     not_finite: str | None
-    """Where the first infinity or NaN came from that only the wafer had."""
+    """The origin of the first infinity or NaN that only the wafer had."""
     calls: int
     launches: int
     samples: int
     """Tokens if `is_in_tokens`, without padding."""
     is_in_tokens: bool
-    """True if rows are tokens of sequences, also the patches that a picture is cut into."""
+    """True if rows are tokens of sequences, or the patches of pictures."""
     flop: int
     """FLOP of the script, without padding."""
     cycles: int

@@ -34,7 +34,7 @@ _SECONDS_TO_ANSWER = 20.0
 _MOST_CHARACTERS = 300
 """Limit of the characters of Ray's messages that are shown."""
 _RETRIES = 3
-"""How often Ray runs a task again whose worker died."""
+"""Number of times that Ray runs a task again whose worker died."""
 _WAITING_EACH = 2
 """Tasks that wait in the cluster for each of its cores."""
 _STORE_BYTES = 100_000_000

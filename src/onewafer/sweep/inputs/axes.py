@@ -47,7 +47,7 @@ class Ranged:
     first: float
     last: float
     count: int | None
-    """Values of a grid; None: not said."""
+    """Number of values in a grid; None: not given."""
     is_log: bool
     is_whole: bool
     """True if all values are whole numbers, as both ends are."""

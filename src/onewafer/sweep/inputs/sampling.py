@@ -46,11 +46,11 @@ class Sampling(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How a study chooses its points."""
+    """The choice of a study's points: a sampling, a count and a seed."""
 
     sampling: Sampling = Sampling.GRID
     count: int = 0
-    """Points by chance."""
+    """Number of random points."""
     seed: int = 0
 
     def points(self, axes: Sequence[Axis]) -> Iterator[tuple[Plain, ...]]:

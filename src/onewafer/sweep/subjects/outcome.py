@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How a point ended."""
+    """The result of computing a point."""
 
     ANSWERED = "answered"
     REFUSED = "refused"
@@ -36,7 +36,7 @@ class Outcome:
 
     status: Status
     reason: str = ""
-    """Why there is no answer; empty if there is one."""
+    """The reason why there is no answer; empty if there is one."""
     figures: Mapping[str, float | str | None] = field(
         default_factory=dict[str, "float | str | None"]
     )

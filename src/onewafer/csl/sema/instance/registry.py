@@ -1,4 +1,4 @@
-"""How builtins are registered and found.
+"""The registry of builtins.
 
 A builtin is a function in this package under `@comptime_builtin` (evaluated while compiling) or
 `@runtime_builtin` (emits run-time code); one name may have both, and then the comptime one is used

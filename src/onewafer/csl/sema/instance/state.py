@@ -57,7 +57,7 @@ class ControlTables:
     """The tables of control tasks, of which each input queue uses one."""
 
     span: Span | None = None
-    """Where the program asks for a table of control tasks."""
+    """The place where the program asks for tables of control tasks."""
     stride: int = 1
     """Number of entries per table."""
     ids: dict[int, int] = field(default_factory=dict[int, int])

@@ -91,7 +91,7 @@ class Tasks:
         return number
 
     def channel_of(self, value: Value, span: Span) -> int:
-        """Return what `@block` and `@unblock` name, as `image.channel` encodes it."""
+        """Return the channel that `@block` or `@unblock` names, as `image.channel` encodes it."""
         by_color = self._options.architecture.data_task_key is DataTaskKey.COLOR
         data = ChannelKind.COLOR if by_color else ChannelKind.INPUT_QUEUE
         match value:

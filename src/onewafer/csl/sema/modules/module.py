@@ -147,7 +147,7 @@ class ModuleInstance:
 
     @property
     def defining(self) -> str:
-        """The global whose value is being found; empty: none."""
+        """The name of the global whose value is being evaluated; empty: none."""
         return self._active[-1] if self._active else ""
 
     def qualify(self, name: str) -> str:

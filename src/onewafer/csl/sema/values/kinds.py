@@ -101,7 +101,7 @@ class Struct:
 
 @dataclass(slots=True, eq=False)
 class Array:
-    """An array value. A `var` owns its list; all other holders never change it."""
+    """An array value. Only a `var`, which has a list of its own, changes it."""
 
     type: t.ArrayType
     elements: list[Value]
@@ -254,7 +254,7 @@ class Module(Protocol):
     name: str
     """Prefix of the symbols; empty for the entry of a program."""
     importer: Module | None
-    """Who imported it; None for the entry of a program."""
+    """The module that imported it; None for the entry of a program."""
 
     @property
     def context(self) -> Program:
@@ -273,7 +273,7 @@ class Module(Protocol):
 
     @property
     def defining(self) -> str:
-        """The global whose value is being found; empty: none."""
+        """The name of the global whose value is being evaluated; empty: none."""
         ...
 
     def read(self, name: str, span: Span) -> Value:
