@@ -261,7 +261,7 @@ def scheduler_microseconds() -> float:
     """Return what the system's clock costs for each token of an answer, prompts included."""
     options = ServerOptions(values=ValuesKind.NONE, max_batch=64)
     with progress_bar() as bar:
-        system = lay_over(describe(MODEL, bar), options.on, options, bar)
+        system = lay_over(describe(MODEL, bar.say), options.on, options, bar)
     trace = [
         TraceRequest(
             line=number, seconds=number / 50, prompt_tokens=PROMPT_TOKENS, answer_tokens=SHORT

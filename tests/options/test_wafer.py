@@ -39,6 +39,8 @@ def test_values_are_converted():
         ({"clock": -1}, "clock=-1: write a number that is not negative"),
         ({"clock": "850"}, "a wafer has no clock of 850 Hz; write one between 1 MHz and 100 GHz"),
         ({"max_batch": 0}, "max_batch=0: write a whole number of at least 1"),
+        ({"max_batch": float("inf")}, "max_batch=inf: write a whole number of at least 1"),
+        ({"max_batch": float("nan")}, "max_batch=nan: write a whole number of at least 1"),
         ({"context": 15}, "context=15: write a whole number of at least 16"),
         ({"context": 65536}, "context=65536: write 16 to 65535 tokens"),
         ({"context": "1k"}, "context='1k': write a whole number of at least 16"),

@@ -6,7 +6,7 @@ from torch import nn
 from torch._C import _dispatch_has_kernel_for_dispatch_key
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from onewafer.pytorch import Fidelity, Session, WaferOptions, capture, intercept_calls
+from onewafer.pytorch import Fidelity, Session, WaferOptions, capture, host_work, intercept_calls
 from onewafer.pytorch.elements import Observer
 from onewafer.pytorch.report.share import describe_share
 
@@ -102,6 +102,19 @@ def test_a_training_step_on_the_wafer_leaves_the_host_none():
     assert here.training.repeats.num_repeated
     flop = here.report(is_over=True).flop
     assert (flop.elements_on_wafer, flop.elements_on_host) == (6 * 5 * 4, ())
+
+
+def test_a_call_counts_as_known_although_kinds_are_forgotten_during_it(monkeypatch):
+    monkeypatch.setattr(host_work, "_MOST_KINDS", 1)
+    ledger, work, module, few = session().ledger.host, host_work.HostWork(), nn.ReLU(), ROWS[:3]
+    with ledger.counting_elements(work, module, (ROWS,), {}):
+        module(ROWS)
+    with (
+        ledger.counting_elements(work, module, (ROWS,), {}),
+        ledger.counting_elements(work, module, (few,), {}),
+    ):
+        module(few)
+    assert work.elements == 30 + 18 + 30
 
 
 def test_what_a_module_compiles_in_its_first_call_is_compiled():

@@ -130,7 +130,7 @@ class MeshProgram(ProgramShape):
         return replace(ProgramShape.whole_launch(self), entry=self.entries[0])
 
     def output_rows(self, launch: Launch) -> Mapping[str, int]:
-        """Return the number of rows that a launch computes of each output; else it is all rows."""
+        """Return output → the number of its first rows that a launch computes; absent: all."""
         if self.sequence_rows is None:
             return {}
         outputs = self.with_role(Role.OUTPUT, launch.entry)

@@ -69,7 +69,7 @@ def whole(least: int) -> Callable[[int], int]:
 
     def convert(value: int) -> int:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's
-        if not is_number or value != int(value) or value < least:
+        if not is_number or value % 1 or value < least:  # inf % 1 is nan, which is true
             raise ValueError(f"write a whole number of at least {least}")
         return int(value)
 

@@ -278,16 +278,16 @@ class HostLedger:
     ) -> Generator[None]:
         """Count element-wise results of the call inside as of some work."""
         known, kind = self._elements.setdefault(module, {}), kind_of(module, args, kwargs)
-        if kind in known:
+        if (count := known.get(kind)) is not None:
             yield
         else:
             with Observer() as seen:
                 yield
             if len(known) >= _MOST_KINDS:
                 known.clear()
-            known[kind] = seen.count
+            count = known[kind] = seen.count
         with self._lock:
-            work.elements += known[kind]
+            work.elements += count
 
     @contextmanager
     def recording(self, reason: Refusal) -> Generator[None]:

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 import onewafer
+from onewafer.arch import load_architecture
+from onewafer.image import Opcode, SourceLocation, save
 from tests.cli.running.test_process import INTERRUPTED_IMPORT
+from tests.image.builder import ProgramBuilder, make_image
 
 MODULE = [sys.executable, "-m", "onewafer.cli.csl.cs_python"]
 
@@ -96,16 +99,6 @@ def test_the_installed_command_finds_its_own_python(tmp_path):
     assert result.stdout.strip() == onewafer.__version__
 
 
-LOOP = """
-from onewafer.arch import load_architecture
-from onewafer.image import Opcode, SourceLocation, save
-from tests.image.builder import ProgramBuilder, make_image
-builder = ProgramBuilder("loop.csl")
-builder.function("main")
-builder.label("again")
-builder.emit(Opcode.JUMP, imm="again", location=SourceLocation("loop.csl", 7, 3))
-save(make_image(load_architecture("wse3"), builder.build(), uses_memcpy=True), {folder!r})
-"""
 SCRIPT = """
 import os, signal
 from cerebras.sdk.runtime.sdkruntimepybind import SdkRuntime
@@ -121,9 +114,13 @@ work()
 @pytest.fixture
 def endless(tmp_path):
     """Return a folder with a program that never ends in `out`."""
+    builder = ProgramBuilder("loop.csl")
+    builder.function("main")
+    builder.label("again")
+    builder.emit(Opcode.JUMP, imm="again", location=SourceLocation("loop.csl", 7, 3))
     (tmp_path / "out").mkdir()
-    program = LOOP.format(folder="out").replace("'out'", "__import__('pathlib').Path('out')")
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    image = make_image(load_architecture("wse3"), builder.build(), uses_memcpy=True)
+    save(image, tmp_path / "out")
     return tmp_path
 
 

@@ -61,7 +61,7 @@ def parse_option(kind: type[Options], name: str, value: object) -> Plain:
     (found,) = (one for one in options_of(kind) if one.name == name)
     with errors_in(STUDY):
         converted = found.convert(value)
-    return as_text(name, value) if isinstance(value, str) else converted
+    return as_text(name, value) if isinstance(value, str) else as_plain(name, converted)
 
 
 def as_bytes(name: str, value: object) -> int:

@@ -78,7 +78,7 @@ def wider(a: t.Type, b: t.Type) -> t.Type | None:
 
 
 def widens(source: t.Type, target: t.Type) -> bool:
-    """Tell whether a sized numeric type converts to another without loss."""
+    """Tell whether a target of the same kind is wider and has all numbers of the source."""
     match source, target:
         case t.IntegerType(), t.IntegerType():
             keeps_sign = source.is_signed == target.is_signed or not source.is_signed
