@@ -193,7 +193,6 @@ class KeptSequences:
         return placed
 
     def _launch_part(self, placed: Mapping[int, _Placed], launch: Launch) -> Launched:
-        """Launch tokens of wanted sequences."""
         places: list[list[_Place]] = []
         for slot in launch.slots:
             del self._kept[slot.sequence][slot.position :]

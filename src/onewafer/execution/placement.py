@@ -421,7 +421,6 @@ class _Groups:
         return found
 
     def _fits(self, width: int, rows: int, count: int) -> bool:
-        """Tell whether groups of a size fit into the memory of PEs."""
         return self._bytes(width, rows, count) <= self._architecture.memory_bytes
 
     def _bytes(self, width: int, rows: int, count: int) -> float:

@@ -91,5 +91,4 @@ def _report_cache(record: ProgramRecord) -> CacheReport | None:
 
 
 def _seconds(cycles: float | None, clock_hertz: float) -> float | None:
-    """Return the time of cycles that may be unknown."""
     return None if cycles is None else to_seconds(cycles, clock_hertz=clock_hertz)

@@ -105,7 +105,6 @@ class RayCluster(Executor):
 
 
 def _version_there() -> str:
-    """Return the version of the onewafer that a worker has."""
     return version()
 
 

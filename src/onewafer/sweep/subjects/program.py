@@ -175,7 +175,6 @@ class _Ran:
 def _run_functions(
     program: Program, folder: Path, options: Mapping[str, Plain], share: Share
 ) -> _Ran:
-    """Launch the functions that a study names, one after the other."""
     del folder
     most = options.get(_MAX_CYCLES)
     limits = RunLimits(

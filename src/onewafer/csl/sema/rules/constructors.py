@@ -103,7 +103,6 @@ def enum_type(
 
 
 def _check_unique(members: Sequence[ast.EnumMember], given: Mapping[str, int]) -> None:
-    """Fail if two members of an enum are given one value."""
     first: dict[int, ast.EnumMember] = {}
     for entry in members:
         if entry.name not in given:

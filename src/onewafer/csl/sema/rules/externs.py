@@ -122,7 +122,6 @@ def _exported_as(module: Module, declaration: Shared) -> tuple[Module, Shared]:
 
 
 def _refuse_missing(module: Module, declaration: Shared, what: str) -> NoReturn:
-    """Fail because no module of the program exports the symbol of a declaration."""
     symbol = module.external_name(declaration)
     private = [pair[1] for pair in _known_as(module, symbol) if pair[1] is not declaration]
     late = _late_imports(module)
@@ -181,7 +180,6 @@ def _known_as(module: Module, symbol: str) -> list[tuple[Module, Shared]]:
 
 
 def _refuse_another(declaration: Shared, exported: Shared, found: str, wanted: str) -> NoReturn:
-    """Fail because an exported symbol does not match its `extern` declaration."""
     fail(
         "type-mismatch",
         f"`{declaration.name}` is {found} where it is exported, not {wanted}",

@@ -69,7 +69,6 @@ def member(base: Value, name: str, span: Span) -> Value:
 
 
 def _not_active(base: Struct, name: str, span: Span) -> NoReturn:
-    """Fail because another variant of a union was given a value."""
     active = next((n for n, v in base.items() if not isinstance(v, Undefined)), "")
     fail(
         "inactive-variant",

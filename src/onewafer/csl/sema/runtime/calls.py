@@ -58,7 +58,6 @@ MAX_FUNCTIONS = 2_000
 
 @evaluates(ast.Call)
 def _call(a: Analyzer, node: ast.Call) -> Value:
-    """Return the value of `callee(arguments)`."""
     function = _callee(a, node.callee)
     if isinstance(function, FunctionAddress):
         function = function.function
@@ -393,7 +392,6 @@ def start_root(
 
 @evaluates(ast.BuiltinCall)
 def _call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
-    """Return the value of `@name(arguments)`."""
     site = Site(node)
     builtin = find_builtin(site)
     arguments = _arguments(a, node, builtin)
