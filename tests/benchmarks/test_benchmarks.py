@@ -21,7 +21,7 @@ from onewafer.benchmarks import (
     select_benchmarks,
     starting,
 )
-from onewafer.benchmarks.clock import Duration
+from onewafer.benchmarks.clock import Duration, Stopwatch
 from onewafer.benchmarks.execution import Execution
 from onewafer.benchmarks.runner import Request
 from onewafer.errors import ConfigurationError, InternalError
@@ -260,3 +260,8 @@ def test_first_use_finds_nothing_in_the_cache(compiled, prebuilt, figure, monkey
     measurement = starting.measure_first_use(conditions("fast"), {"compiled": compiled})
     assert seen == [(("--warm-up", "fast"), prebuilt, [])]
     assert measurement.figures == {figure: 2.0}
+
+
+def test_what_takes_less_than_a_tick_of_the_clock_takes_one(monkeypatch):
+    monkeypatch.setattr("time.process_time", lambda: 7.0)
+    assert Stopwatch().read().cpu_seconds > 0

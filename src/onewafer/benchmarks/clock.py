@@ -24,8 +24,9 @@ class Stopwatch:
         self._cpu = time.process_time()
 
     def read(self) -> Duration:
-        """Return the time since the start."""
-        return Duration(time.perf_counter() - self._wall, time.process_time() - self._cpu)
+        """Return the time since the start; CPU time is one tick of its clock at least."""
+        cpu = max(time.process_time() - self._cpu, time.get_clock_info("process_time").resolution)
+        return Duration(time.perf_counter() - self._wall, cpu)
 
 
 def today() -> str:
