@@ -102,6 +102,6 @@ def is_beyond_bound(
         return False
     for name, theirs in host.items():
         distance = np.abs(fabric[name][: len(theirs)].astype(np.float64) - theirs)
-        if (distance > bounds[name][: len(theirs)]).any():  # not so of NaN
+        if (distance > bounds[name][: len(theirs)]).any():  # false for NaN
             return True
     return False

@@ -354,7 +354,7 @@ class AutoExecutor:
     def _prepare(self, fabric: FabricExecutor, launch: Launch) -> MeshEvaluator:
         """Write parameters and state to the wafer; return a NumPy reader with the same state."""
         if self._reader is None:
-            if self.program.trains:  # what it computed before is not in the reader's memory
+            if self.program.trains:  # its earlier results are unknown to the reader
                 fabric.restart()
                 self._unsent |= self._parameters
             self._reader = MeshEvaluator(self.program, self._parameters)

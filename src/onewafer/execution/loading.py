@@ -105,7 +105,7 @@ class Loader:
         try:
             emitted = emit(wanted.placed.program, self.architecture)
         except UnsupportedOperationError:
-            return  # there is no CSL; what follows from it depends on the fidelity
+            return  # there is no CSL; whether that is an error depends on the fidelity
         arch = self.architecture.name
         write_csl(emitted, folder, name=wanted.name, what=wanted.what, arch=arch)
 

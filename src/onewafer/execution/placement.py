@@ -271,7 +271,7 @@ def _place_bucket(
     sequences: int = 1,
 ) -> Placed:
     def cut(rectangle: tuple[int, int], sample_groups: int) -> MeshProgram:
-        del sample_groups  # one: no other is asked for
+        del sample_groups  # always 1
         width, height = rectangle
         return shard(
             graph,

@@ -143,7 +143,7 @@ class ResidentProgram:
         written = self._residents.changed(tensors, known)
         if written:
             elements = {n: convert(a, self.record.program.dtype) for n, a in written.items()}
-            self._residents.forget(written)  # until all are written: some of them may be
+            self._residents.forget(written)  # until all are written
             self._executor.send(elements)
             self._check.send(elements)
             self.record.count_parameters(written.keys(), self._residents.names)

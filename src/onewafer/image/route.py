@@ -77,4 +77,4 @@ class ColorConfig:
     from_host: bool = False
     """The host puts wavelets in here, as if they came from the ramp."""
     to_host: bool = False
-    """True if the host gets what the router hands to the ramp; the PE needs no program for that."""
+    """True if the wavelets for the ramp go to the host; the PE needs no program."""

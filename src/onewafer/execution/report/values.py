@@ -208,7 +208,7 @@ class PlacementReport:
 
 @dataclass(frozen=True, slots=True)
 class ProgramReport:
-    """One compiled program: where it ran and what it cost over all its launches."""
+    """One compiled program: its place, and its costs over all its launches."""
 
     module: str
     compiled_because: str

@@ -130,7 +130,7 @@ def _cluster(ray: Any, address: str, workers: int | None) -> Generator[None]:  #
         else:
             ray.init(address=address, **common)
     except Exception as error:  # noqa: BLE001  # Ray raises bare ones, as if a node starts too slowly
-        ray.shutdown()  # what had started already
+        ray.shutdown()  # ends a cluster that was started in part
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ConfigurationError(f"--ray {address}: Ray cannot start there: {first}") from None
     try:

@@ -1,4 +1,4 @@
-"""Values that a study may hold: what TOML writes, JSON carries and Parquet keeps."""
+"""Values that a study may hold: those that TOML, JSON and Parquet all have."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class FollowedStudy:
                 "onewafer sweep STUDY.toml makes"
             )
         if self._files[0].is_file():
-            read_table(self._files[0])  # one that is damaged is refused before a page is shown
+            read_table(self._files[0])  # refuses a damaged file before the page is shown
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all parts."""

@@ -31,7 +31,7 @@ def pareto_front(
     costs.sort()
     front: list[tuple[float, ...]] = []
     kept: list[int] = []
-    for cost, number in costs:  # whatever beats a row comes before it
+    for cost, number in costs:  # any row that beats another comes before it
         if not any(_beats(other, cost) for other in front):
             kept.append(number)
             if cost not in front:

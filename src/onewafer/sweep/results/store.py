@@ -99,7 +99,7 @@ def open_store(folder: Path, *, is_fresh: bool) -> Generator[Store]:
             store.known.update(_read_lines(lines))
         yield store
     finally:
-        with naming(folder / RUNNING):  # what could not be written is written once more here
+        with naming(folder / RUNNING):  # closing writes the rest of the buffer
             lines.close()
 
 
@@ -139,7 +139,7 @@ def _read_lines(lines: IO[str]) -> Mapping[str, Outcome]:
             found[said["key"]] = Outcome.from_mapping(said)
         except (ValueError, KeyError, TypeError):
             continue
-    lines.write("\n")  # ends a line that was cut; an empty one is nothing
+    lines.write("\n")  # ends a line that was cut off; empty lines are skipped
     return found
 
 

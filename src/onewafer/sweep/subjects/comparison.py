@@ -218,7 +218,7 @@ def _answered(answer: Answer) -> Outcome:
 
 
 def _memory_figures(refusal: perf.Refusal) -> dict[str, float | str | None]:
-    """Return the memory that a refused point would take, and what there is."""
+    """Return the memory that a refused point would take, and the memory available."""
     memory = refusal.memory
     if memory is None:
         return {}

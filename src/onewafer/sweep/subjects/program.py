@@ -150,7 +150,7 @@ class CslTask(Task):
     def _compile(self, options: Mapping[str, Plain]) -> Program:
         folders = _names_in(options.get("import_path"))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what `cslc` says of it is not the study's to say
+            warnings.simplefilter("ignore")  # `cslc` reports them, a study does not
             return compile_csl(
                 Path(self.folder, str(options["file"])),
                 arch=self.machine.arch,

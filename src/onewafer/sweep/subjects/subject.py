@@ -1,4 +1,4 @@
-"""The subject of a study: what its points may set, and the work of one point.
+"""The subject of a study: the inputs of its points, and the work of one point.
 
 A study has one subject: `[compare]`, `[csl]` or `[script]`.
 """

@@ -54,7 +54,7 @@ class _Data:
         match value:
             case Array(array, elements):
                 step = t.num_bytes(array.element)
-                blank: set[int] = set()  # elements of zeros, of which `@zeros` repeats one
+                blank: set[int] = set()  # zero elements: `@zeros` repeats one object
                 for index, element in enumerate(elements):
                     if id(element) in blank:
                         continue

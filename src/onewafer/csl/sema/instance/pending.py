@@ -46,7 +46,7 @@ class PendingBody:
         try:
             return not all(is_there() for is_there in self._needs)
         except Fault:
-            return False  # a mistake, which the analysis reports
+            return False  # the analysis of the body reports it
 
     def _needed_exports(self) -> Iterator[Callable[[], bool]]:
         for declaration in named_externs(self.module, self.body):

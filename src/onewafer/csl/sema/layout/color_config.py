@@ -94,7 +94,7 @@ def _swap_mask(routes: Mapping[str, Value], span: Span) -> int:
     along_x = read_flag(routes, "color_swap_x", span)
     along_y = read_flag(routes, "color_swap_y", span)
     if along_x and along_y:
-        return (2 << Direction.RAMP) - 1  # and what comes from the ramp
+        return (2 << Direction.RAMP) - 1  # all ports, the ramp included
     if along_x:
         return 1 << Direction.WEST | 1 << Direction.EAST
     return 1 << Direction.NORTH | 1 << Direction.SOUTH if along_y else 0

@@ -1,4 +1,4 @@
-"""The layout program: what the `layout` block says about the rectangle."""
+"""The layout program: the state of the `layout` block while it is evaluated."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ class Context:
             )
 
     def run_roots(self, module: Module) -> None:
-        """Import what the module imports and run its `comptime` blocks."""
+        """Carry out the module's imports and run its `comptime` blocks."""
         for declaration in module.code.declarations.values():
             if isinstance(declaration, ast.Variable) and self.is_root(declaration):
                 try:

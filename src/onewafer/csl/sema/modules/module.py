@@ -323,7 +323,7 @@ class ModuleInstance:
         type_ = type_ or type_of(kept)
         halves.refuse_other(type_, self.session.half, declaration.name_span)
         variable = self._make_variable(declaration, type_, kept)
-        if declaration.is_const:  # the compiler knows its value; the memory is for others
+        if declaration.is_const:  # code uses the known value; the memory is for the host
             self._variables[declaration.name] = variable
             return initial
         if isinstance(type_, t.StructType):

@@ -1,4 +1,4 @@
-"""Addresses of globals and members, and what lies at a known address."""
+"""Addresses of globals and members, and values at known addresses."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def address_of_member(base: Value, name: str, span: Span) -> Value:
             member(base, name, span)
             _no_address(type_, span)
         case Struct():
-            member(base, name, span)  # refuses what a union has not
+            member(base, name, span)  # refuses a variant that is not active
             return address_of_field(base, (base.names or ()).index(name), span)
         case Variable(type=t.PackedType() as type_):
             return _address_in_packed(base, type_, name, span)
         case _:
-            member(base, name, span)  # says what has no such field
+            member(base, name, span)  # refuses a missing field
             no_address(span)
 
 
@@ -136,7 +136,7 @@ def pointed_at(pointer: Value, span: Span) -> Value:
     """Return `pointer.*` as an operand: the variable itself, or a known constant."""
     match pointer:
         case Pointer(t.PointerType(_, _, True)):
-            return known_at(pointer, span)  # refuses it
+            return known_at(pointer, span)  # fails
         case Pointer(t.PointerType(t.StructType())):
             return struct_at(pointer, span)
         case Pointer(t.PointerType(pointee), variable, 0) if variable.type == pointee:

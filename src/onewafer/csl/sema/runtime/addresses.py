@@ -68,7 +68,7 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
             container = operand(a, base)
             is_packed = isinstance(type_of(container), t.PackedType)
             if isinstance(container, Struct) and container.address is None and not is_packed:
-                pointer = address_of(a, base)  # of a known struct, which gets an address
+                pointer = address_of(a, base)  # a known struct, put into memory
                 container = load(a, pointer, span)
             return rules.address_of_member(container, name, span)
         case ast.Dereference(base=base, span=span):
@@ -90,7 +90,7 @@ def _address_in_tuple(
 ) -> Value:
     """Return `&t[k]` of a tuple in memory, or fail."""
     numbers = [evaluate_comptime(a, index) for index in indices]
-    rules.element(container, numbers, span)  # refuses what is outside
+    rules.element(container, numbers, span)  # refuses an index out of range
     (number,) = numbers
     return address_of_field(container, conversions.forced_integer(number, span, "an index"), span)
 

@@ -115,7 +115,7 @@ def _assign_part(a: Analyzer, node: ast.Assign, whole: ast.Expression, path: Pat
         lvalue = _evaluated_once(a, lvalue, node)
     type_ = lvalue.type.pointee if isinstance(lvalue.type, t.PointerType) else lvalue.type
     assert isinstance(type_, t.PackedType)
-    a.ir_type(type_, span)  # refuses one that is too wide
+    a.ir_type(type_, span)  # refuses a type that is too wide
     part, _ = packed_fields.part_of(type_, path, span)
     old = None
     if node.operator is not None:

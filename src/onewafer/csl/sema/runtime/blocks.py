@@ -111,7 +111,7 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
         stores.store_value(a, address_of_variable(target.variable), type_, value, span)
         return
     if target.is_inferred:
-        if isinstance(value, Struct):  # a packed one, which is composed here
+        if isinstance(value, Struct):  # a packed struct, composed here
             value = Runtime(type_, a.expression(value, span))
         _wait(a, target, value, span)
         return

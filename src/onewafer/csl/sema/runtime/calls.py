@@ -114,7 +114,7 @@ def call_value(
         if known is not None:
             return known
     values = [a.load(v, where) for v, where in zip(arguments, spans, strict=True)]
-    if any(map(passing.has_array, values)):  # which is copied here: so all are computed here
+    if any(map(passing.has_array, values)):  # copied here, so all are computed here
         pairs = zip(values, spans, strict=True)
         values = [order.settled(a, "argument", value, where) for value, where in pairs]
     target, passed, result = specialize(a, function, values, spans, span)
@@ -238,7 +238,7 @@ def bind_argument(
     stays = parameter.is_comptime or is_comptime_type or isinstance(value, Array | Struct)
     if is_inline and is_comptime(value) and not isinstance(value, Variable):
         stays = True
-    if isinstance(value, Void):  # `{}` for what is absent
+    if isinstance(value, Void):  # `{}` for an absent argument
         stays = True
     if isinstance(value, Dsd) and value.type in (t.FABIN_DSD, t.FABOUT_DSD):
         stays = True
@@ -432,7 +432,7 @@ def _waits(a: Analyzer, site: Site, arguments: Sequence[Value]) -> bool:
             return True
         case "bitcast", (_, Struct(type=t.PackedType())):
             return True
-        case "assert", _:  # which may never be reached
+        case "assert", _:  # it may never be reached
             return not a.comptime_depth
         case _:
             return False

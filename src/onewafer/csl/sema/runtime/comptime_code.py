@@ -89,7 +89,7 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
             span,
             help="change it outside of branches and loops of run time, or use a `var`",
         )
-    for _, index in changed:  # what was made of an array before keeps it as it was
+    for _, index in changed:  # earlier uses keep the old array
         value = frame.slots[index]
         frame.slots[index] = value.copy() if isinstance(value, Array) else value
     frame.slots.extend([None] * (scope.size - len(frame.slots)))

@@ -54,7 +54,7 @@ def call(
             f"a `{type_}` takes {expected} argument(s), {len(arguments)} are given",
             span,
         )
-    if any(map(passing.by_address, type_.parameters)):  # which are copied here: so all are here
+    if any(map(passing.by_address, type_.parameters)):  # copied here, so all are computed here
         settled = order.settled(a, "function", pointer, span)
         assert isinstance(settled, Runtime)
         pointer = settled

@@ -147,7 +147,7 @@ def store_struct(
         return
     for index, (field_type, field) in enumerate(zip(type_.fields, value.fields, strict=True)):
         if isinstance(field, Undefined):
-            continue  # a variant of a union that is not active
+            continue  # an inactive variant of a union
         address = moved(target, t.field_offset(type_, index), field_type, is_const=False)
         store_value(a, address, field_type, field, span)
 

@@ -32,7 +32,7 @@ class GivenParam:
         return f"{what} is not a `{type_}`{_limits(type_)}"
 
     def advice(self, type_: t.Type) -> str:
-        """Return what to write for a param of a type."""
+        """Return the advice for a param of a type."""
         match type_:
             case t.COLOR:
                 return f"give a color with `--colors={self.name}:…`"

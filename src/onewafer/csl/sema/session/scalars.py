@@ -1,4 +1,4 @@
-"""Numbers known while compiling, and what decides with them.
+"""Numbers known at compile time, and the decisions that read them.
 
 A `Scalar` may be *tainted*: it then stands for one number at the first PE of an instance and for a
 function of the PE's params at all others. Reading it in a way that decides what the program is

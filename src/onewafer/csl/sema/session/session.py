@@ -58,7 +58,7 @@ class AnalysisOptions:
     """Values of the entry file's params, as written."""
     colors: Mapping[str, str] = field(default_factory=dict[str, str])
     fabric_width: int | None = None
-    """PEs; None: just what the program and its margins need."""
+    """Width in PEs; None: just enough for the program and its margins."""
     fabric_height: int | None = None
     offset_x: int = 4
     offset_y: int = 1

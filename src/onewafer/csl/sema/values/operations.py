@@ -196,7 +196,7 @@ def binary(op: BinaryOperator, left: Value, right: Value, span: Span) -> Value:
             operand_type(op, left, right, span)
         return _binary_scalars(op, left, right, type_, span)
     if any(isinstance(type_of(operand), t.ArrayType) for operand in (left, right)):
-        operand_type(op, left, right, span)  # is defined on no arrays, known or not
+        operand_type(op, left, right, span)  # refuses arrays, known or not
     if isinstance(left, Variable | Runtime):
         not_comptime(left, span)
     if isinstance(right, Variable | Runtime):

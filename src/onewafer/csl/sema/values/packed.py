@@ -58,7 +58,7 @@ def _check_field(type_: t.Type, span: Span) -> None:
     """Fail unless a type can be a field of a packed type."""
     match type_:
         case t.StructType(qualifier="packed"):
-            return  # a large one
+            return  # too large for an integer
         case _:
             pass
     if t.field_bits(type_) is None:
