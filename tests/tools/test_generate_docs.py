@@ -45,6 +45,6 @@ def test_every_page_that_names_its_command_is_checked():
 
 def test_the_reference_has_every_option_of_a_command():
     page = cli_pages()["docs/reference/cli/onewafer-run.md"]
-    assert "| `--arch NAME` | wse2, wse3 or toy. | `wse3` |" in page
+    assert "| `--arch NAME` | Machine: wse2, wse3 or toy. | `wse3` |" in page
     assert "| `--quiet`, `-q` |" in page
     assert "onewafer run [OPTIONS] SCRIPT [ARGUMENT]…" in page

@@ -10,6 +10,7 @@ import types
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, OnewaferError, describe_end
@@ -20,11 +21,14 @@ from onewafer.pytorch.run_on import run_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
-    from pathlib import Path
 
     from onewafer.pytorch.session import Session
 
 INTERRUPTED = 130
+_BEFORE_MODES = (str(Path("torch", "_dynamo", "eval_frame.py")), str(Path("torch", "_compile.py")))
+"""Files of the functions that call a mode of PyTorch, the last one first."""
+_AFTER_MODES = str(Path("torch", "_ops.py"))
+"""The file of the function that a mode calls to let an operation go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +192,27 @@ def _strip(error: BaseException, seen: set[int]) -> None:
 
 
 def _without_own_frames(tb: types.TracebackType | None) -> types.TracebackType | None:
+    """Return a traceback without our frames, and PyTorch's on the way to and from our mode."""
     kept: list[types.TracebackType] = []
+    is_after_mode = False
     while tb is not None:
-        if not is_own_file(tb.tb_frame.f_code.co_filename):
+        code = tb.tb_frame.f_code
+        if is_own_file(code.co_filename):
+            is_mode = code.co_name == "__torch_dispatch__"
+            for before in _BEFORE_MODES if is_mode else ():
+                if kept and _is_of(kept[-1], before):
+                    kept.pop()
+            is_after_mode = is_mode
+        elif not (is_after_mode and _is_of(tb, _AFTER_MODES)):
             kept.append(tb)
+            is_after_mode = False
         tb = tb.tb_next
     chain: types.TracebackType | None = None
     for entry in reversed(kept):
         chain = types.TracebackType(chain, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return chain
+
+
+def _is_of(tb: types.TracebackType, file: str) -> bool:
+    """Tell whether an entry is of a function in a file, given by the end of its path."""
+    return tb.tb_frame.f_code.co_filename.endswith(file)
