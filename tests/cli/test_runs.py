@@ -49,6 +49,10 @@ def test_the_table_has_a_line_a_run_and_no_rounded_whole(folder):
     assert "other.parquet" not in shown
 
 
+def test_files_that_are_no_recordings_are_named(folder):
+    assert run(folder).stderr == "onewafer: no whole recordings, left out: other.parquet\n"
+
+
 def test_what_a_file_says_is_text(tmp_path):
     record(tmp_path / "a.parquet", title="[red]\x1b[31mx[/red]")
     shown = run(tmp_path).stdout
@@ -67,3 +71,5 @@ def test_a_folder_that_is_none_is_an_error(tmp_path):
     result = run(tmp_path / "gone")
     assert result.exit_code != 0
     assert "no such folder" in str(result.exception)
+    (tmp_path / "file").touch()
+    assert "that is a file; name its folder" in str(run(tmp_path / "file").exception)

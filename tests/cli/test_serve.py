@@ -102,12 +102,18 @@ def test_what_cannot_be_served_is_said_before_anything_listens(folder, tmp_path,
     name = str(folder)
     assert "there is no model" in _refused(capsys, "smollm3")
     assert "no system 'gpu'" in _refused(capsys, name, "--on", "gpu")
-    assert "--max-batch 0" in _refused(capsys, name, "--max-batch", "0")
+    for number in ("0", "inf", "1.5", "many"):
+        said = f"--max-batch {number}: write a whole number of at least 1"
+        assert said in _refused(capsys, name, "--max-batch", number)
+    assert "--drain inf: write a finite number" in _refused(capsys, name, "--drain", "inf")
+    for origin in ("nonsense", "https://", "https://example.org/page"):
+        assert f"--cors {origin}: write an origin" in _refused(capsys, name, "--cors", origin)
     assert "choose from" in _refused(capsys, name, "--values", "all")
     assert "--json goes with --replay" in _refused(capsys, name, "--json", str(tmp_path / "x"))
     assert "trace.jsonl:1" in _refused(capsys, name, "--replay", str(trace))
     assert "only cerebras" in _refused(capsys, name, "--strict", "openai")
-    assert "--api-key-file" in _refused(capsys, name, "--api-key-file", str(tmp_path / "none"))
+    none = str(tmp_path / "none")
+    assert f"{none}: No such file" in _refused(capsys, name, "--api-key-file", none)
     assert "printable ASCII" in _refused(capsys, name, "--api-key", "ä")
     assert "small was made for 512 tokens" in _refused(capsys, name, "--context", "4000")
     catalogue = ("llama-3.1-70b", "--values", "none", "--context", "999999")

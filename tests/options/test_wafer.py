@@ -36,7 +36,7 @@ def test_values_are_converted():
         ({"rectangle": "4*4"}, "rectangle '4\\*4': write WIDTHxHEIGHT in PEs, e.g. 8x4"),
         ({"rectangle": (0, 4)}, r"rectangle=\(0, 4\): write width and height in PEs"),
         ({"clock": "fast"}, "clock 'fast': write a frequency"),
-        ({"clock": -1}, "clock=-1: write a number that is not negative"),
+        ({"clock": -1}, "clock=-1: write a finite number of at least 0"),
         ({"clock": "850"}, "a wafer has no clock of 850 Hz; write one between 1 MHz and 100 GHz"),
         ({"max_batch": 0}, "max_batch=0: write a whole number of at least 1"),
         ({"max_batch": float("inf")}, "max_batch=inf: write a whole number of at least 1"),

@@ -129,7 +129,7 @@ def test_why_it_is_these_pes():
     best = replace(WORKED, work=replace(WORK, fastest=FastestReport(4, 2, 1.0)))
 
     assert "8 of 883,350 (0.0009%): 4×2, as you asked. " in with_program(placement=pinned)
-    assert "the smallest square that the model fits. " in with_program(width=32, height=32)
+    assert "the smallest tried that the model fits. " in with_program(width=32, height=32)
     assert "No other rectangle is faster, by formula" in printed(best)
 
 

@@ -216,8 +216,8 @@ def _price(device: str, amount: float) -> float:
     if not 0 <= amount < math.inf:
         raise OptionError(
             lambda spelling: (
-                f"{spelling.name('price')} {device}={amount:g}: a price is a number "
-                "that is not negative"
+                f"{spelling.name('price')} {device}={amount:g}: a price is a finite "
+                "number of at least 0"
             )
         )
     return amount

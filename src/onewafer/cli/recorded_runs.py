@@ -55,14 +55,15 @@ class RecordedRun:
         )
 
 
-def read_runs(folder: Path) -> list[RecordedRun]:
-    """Return the runs of a folder, the latest first; a file that is no whole recording is none."""
+def read_runs(folder: Path) -> tuple[list[RecordedRun], list[Path]]:
+    """Return the runs of a folder, the latest first, and its files that are no whole recordings."""
     from onewafer.recording import RecordingFile  # noqa: PLC0415  # a subcommand loads what it uses
 
     found: list[RecordedRun] = []
-    for file in folder.glob("*.parquet"):
+    others: list[Path] = []
+    for file in sorted(folder.glob("*.parquet")):
         try:
             found.append(RecordedRun.of(file, RecordingFile(file).header))
         except RecordingError:
-            continue
-    return sorted(found, key=lambda run: (run.started, run.file), reverse=True)
+            others.append(file)
+    return sorted(found, key=lambda run: (run.started, run.file), reverse=True), others

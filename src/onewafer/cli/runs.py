@@ -12,7 +12,7 @@ import typer
 from onewafer.cli.recorded_runs import RecordedRun, read_runs
 from onewafer.cli.run_trackers import Tracker, export_runs
 from onewafer.errors import ConfigurationError
-from onewafer.terminal import printable
+from onewafer.terminal import printable, quoted
 from onewafer.units import format_seconds
 
 _HERE = Path()
@@ -36,8 +36,12 @@ def runs(
     `onewafer view A B` compares two of them.
     """
     if not folder.is_dir():
-        raise ConfigurationError(f"{folder}: no such folder; runs are recorded by --record FILE")
-    found = read_runs(folder)
+        what = "that is a file; name its folder" if folder.exists() else "no such folder"
+        raise ConfigurationError(f"{folder}: {what}; runs are recorded by --record FILE")
+    found, others = read_runs(folder)
+    if others:
+        names = quoted(", ".join(file.name for file in others))
+        typer.echo(f"onewafer: no whole recordings, left out: {names}", err=True)
     if export is not None:
         typer.echo(f"onewafer: {export_runs(found, export)}", err=True)
     if as_json:

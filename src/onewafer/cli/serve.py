@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path  # Typer reads the annotation
@@ -92,8 +93,8 @@ def serve(
         return
     http = HttpOptions(
         keys=_keys(api_key or [], api_key_file),
-        origins=tuple(cors or []),
-        drain_seconds=drain,
+        origins=tuple(map(_origin, cors or [])),
+        drain_seconds=_finite(drain),
         is_strict=_is_strict(strict),
     )
     _serve(model, options, Address(host=host, port=port), http)
@@ -136,7 +137,8 @@ def _keys(keys: list[str], file: Path | None) -> tuple[str, ...]:
         try:
             found += file.read_text(encoding="utf-8").split()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"--api-key-file {file}: {error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"--api-key-file {file}: {reason}") from None
         if not found:
             raise ConfigurationError(f"--api-key-file {file} has no key; write one a line")
     named = Settings.from_environment().api_key
@@ -145,6 +147,23 @@ def _keys(keys: list[str], file: Path | None) -> tuple[str, ...]:
     if any(not key.isascii() or not key.isprintable() or not key for key in found):
         raise ConfigurationError("a key is made of printable ASCII characters")
     return tuple(found)
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers send it: without a path."""
+    scheme, separator, host = text.partition("://")
+    if text != "*" and not (scheme and separator and host and "/" not in host):
+        raise ConfigurationError(
+            f"--cors {quoted(text)}: write an origin, scheme://host or scheme://host:port, as in "
+            "https://example.org, or *"
+        )
+    return text
+
+
+def _finite(seconds: float) -> float:
+    if not math.isfinite(seconds):
+        raise ConfigurationError(f"--drain {seconds:g}: write a finite number of seconds")
+    return seconds
 
 
 def _is_strict(dialect: str | None) -> bool:

@@ -77,9 +77,9 @@ def whole(least: int) -> Callable[[int], int]:
 
 
 def to_number(value: float) -> float:
-    """Return a number that is not negative."""
+    """Return a finite number of at least 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's
-        raise ValueError("write a number that is not negative")
+        raise ValueError("write a finite number of at least 0")
     return value
 
 

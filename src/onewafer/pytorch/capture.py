@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering import Operands, Value
 
 
-DRAWS = "it draws random numbers, as dropout in training mode does; call model.eval()"
+DRAWS = "it draws random numbers; if dropout does, call model.eval()"
 """The reason to refuse a call that needs no gradient."""
 _ENTER_AUTOCAST, _EXIT_AUTOCAST = (
     vars(autocast_mode)[name]  # no public name

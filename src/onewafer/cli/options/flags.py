@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import wraps
 from inspect import Parameter, Signature, isclass, signature
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -52,10 +53,19 @@ def _has_options(kind: type) -> bool:
     return issubclass(kind, Options)
 
 
+def _number(text: str) -> float | str:
+    """Return the number that a text says, or the text: the option's converter refuses it."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
 def _flag(found: Option) -> Parameter:
     usual = f" [default: {found.unset}]" if found.unset else ""
     flag = typer.Option(
         COMMAND_LINE.name(found.name),
+        parser=_number if found.kind in (int, float) else None,
         metavar=found.metavar or _METAVARS.get(found.kind, "NAME"),
         help=f"{found.help}{usual}.",
     )

@@ -150,7 +150,7 @@ def _describe_pes(work: Work, program: ProgramReport) -> Iterator[str]:
     elif program.num_pes <= MOST_USUAL_PES:
         why = "so few that each can be simulated"
     else:
-        why = "the smallest square that the model fits"
+        why = "the smallest tried that the model fits"
     sides = f"{program.width}×{program.height}"
     yield f"{program.num_pes:,} of {work.num_pes:,} ({share}): {sides}, {why}."
     fastest = work.fastest

@@ -63,7 +63,8 @@ def read_trace(path: Path) -> tuple[TraceRequest, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {cut_words(str(error))}") from None
+        reason = getattr(error, "strerror", None) or cut_words(str(error))
+        raise ConfigurationError(f"{path} cannot be read: {reason}") from None
     requests = tuple(_requests(path, text))
     if not requests:
         raise ConfigurationError(
