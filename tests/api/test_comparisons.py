@@ -83,7 +83,7 @@ def test_a_module_is_compared_by_one_call_of_it():
         ({"precision": "f8"}, "precision='f8': choose from fp32, bf16"),
         ({"wafer_precision": "f8"}, "wafer_precision='f8': choose from fp32"),
         ({"mode": "x"}, "mode='x': choose from "),
-        ({"region": "x"}, "rectangle 'x': write WIDTHxHEIGHT"),
+        ({"region": "x"}, "region='x': write WIDTHxHEIGHT"),
         ({"clock": 850}, "a wafer has no clock of 850 Hz"),
         ({"prices": {"h100": -1}}, "price h100=-1: a price is a finite number of at least 0"),
         ({"prices": {"b200": 1}}, "there is a price for b200, which no system here has"),

@@ -33,7 +33,7 @@ def test_values_are_converted():
         ({"profile": "fast"}, "no timing profile 'fast'; it has: sdk, silicon"),
         ({"fidelity": "exact"}, "fidelity='exact': choose from auto, fabric, model"),
         ({"dtype": "bf16"}, "dtype='bf16': choose from f16, f32"),
-        ({"rectangle": "4*4"}, "rectangle '4\\*4': write WIDTHxHEIGHT in PEs, e.g. 8x4"),
+        ({"rectangle": "4*4"}, "rectangle='4\\*4': write WIDTHxHEIGHT in PEs, e.g. 8x4"),
         ({"rectangle": (0, 4)}, r"rectangle=\(0, 4\): write width and height in PEs"),
         ({"clock": "fast"}, "clock 'fast': write a frequency"),
         ({"clock": -1}, "clock=-1: write a finite number of at least 0"),

@@ -16,6 +16,7 @@ from onewafer.api.comparison_options import (
 )
 from onewafer.api.comparisons import Comparison, compare, compare_described, list_systems
 from onewafer.api.csl_options import csl_options, half_formats
+from onewafer.api.models import check_model
 from onewafer.api.program_folder import (
     PARAMETERS_FILE,
     check_folder,
@@ -46,6 +47,7 @@ __all__ = [
     "SystemOptions",
     "Wafer",
     "check_folder",
+    "check_model",
     "compare",
     "compare_described",
     "compile_csl",

@@ -24,13 +24,13 @@ def load_model(name: str, say: Progress, arguments: Sequence[str] = ()) -> Model
 
     Raises ConfigurationError for unknown names, and where PyTorch is needed and missing.
     """
+    check_model(name)
     if name.endswith(_SCRIPT):
         return _load_script(Path(name), say, arguments)
     if arguments:
         raise ConfigurationError(f"{arguments[0]!r}: only a script takes arguments")
-    from onewafer.perf import find_model, kept_model  # noqa: PLC0415  # when it is used
+    from onewafer.perf import kept_model  # noqa: PLC0415  # when it is used
 
-    find_model(name)  # refuses unknown names before torch is loaded
     kept = kept_model(name)
     if kept is not None:
         return kept
@@ -41,9 +41,17 @@ def load_model(name: str, say: Progress, arguments: Sequence[str] = ()) -> Model
     return describe_model(name, progress=say)
 
 
+def check_model(name: str) -> None:
+    """Raise ConfigurationError for an unknown name or script; PyTorch is not loaded."""
+    from onewafer.perf import find_model  # noqa: PLC0415  # when it is used
+
+    if not name.endswith(_SCRIPT):
+        find_model(name)
+    elif not Path(name).exists():
+        raise ConfigurationError(f"there is no script {name}")
+
+
 def _load_script(script: Path, say: Progress, arguments: Sequence[str]) -> Model:
-    if not script.exists():
-        raise ConfigurationError(f"there is no script {script}")
     require_torch(f"the capture of {script}", _EXTRA)
     say("loading PyTorch")
     from onewafer.pytorch import describe_script  # noqa: PLC0415  # loads torch

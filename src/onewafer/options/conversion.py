@@ -7,6 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from onewafer.errors import ConfigurationError
 from onewafer.geometry import parse_size
 from onewafer.units import check_clock, parse_hertz
 
@@ -71,6 +72,8 @@ def whole(least: int) -> Callable[[int], int]:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's
         if not is_number or value % 1 or value < least:  # inf % 1 is nan, which is true
             raise ValueError(f"write a whole number of at least {least}")
+        if value >= 10**_MOST_DIGITS:
+            raise ValueError(f"write a whole number of {_MOST_DIGITS} digits at most")
         return int(value)
 
     return convert
@@ -87,7 +90,10 @@ def to_rectangle(value: str | tuple[int, int]) -> tuple[int, int]:
     """Return width and height in PEs."""
     match value:
         case str():
-            return parse_size(value)
+            try:
+                return parse_size(value)
+            except ConfigurationError:  # it speaks of a rectangle; this may be a region
+                raise ValueError("write WIDTHxHEIGHT in PEs, e.g. 8x4") from None
         case (int(width), int(height)) if bool not in map(type, value) and min(value) > 0:
             return width, height
         case _:

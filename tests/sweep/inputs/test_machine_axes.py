@@ -60,7 +60,11 @@ def test_two_names_of_one_number_contradict_each_other():
         ("hop_latency", 0, "at least 1"),
         ("clock", "fast", "write a frequency"),
         ("link_width", 0, "wavelets a cycle"),
-        ("pes", "300", "WIDTHxHEIGHT"),
+        ("pes", "300", "^pes = '300': write WIDTHxHEIGHT"),
+        ("sram", "1e999GB", "^sram = '1e999GB': write bytes"),
+        ("sram", "1e30", "^sram = 1[0-9]*: write a whole number of 18 digits at most"),
+        ("hop_latency", 10**30, "^hop_latency = 10*: write a whole number of 18 digits at most"),
+        ("memory_setup_cycles", 1 << 63, "^memory_setup_cycles: a whole number has 64 bits"),
     ],
 )
 def test_a_number_that_no_machine_has_is_refused(name, value, message):

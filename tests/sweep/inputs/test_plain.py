@@ -4,7 +4,7 @@ import pytest
 
 from onewafer.errors import ConfigurationError
 from onewafer.options import RunOptions
-from onewafer.sweep.inputs.plain import parse_option
+from onewafer.sweep.inputs.plain import as_plain, parse_option
 
 
 def test_numbers_are_converted_and_texts_stay():
@@ -23,3 +23,10 @@ def test_numbers_are_converted_and_texts_stay():
 def test_other_values_are_refused(name, value, message):
     with pytest.raises(ConfigurationError, match=f"^{message}"):
         parse_option(RunOptions, name, value)
+
+
+def test_whole_numbers_are_those_that_toml_and_parquet_hold():
+    assert [as_plain("params.n", value) for value in (-(1 << 63), True)] == [-(1 << 63), True]
+    for value in (1 << 63, -(1 << 63) - 1):
+        with pytest.raises(ConfigurationError, match=r"params\.n: a whole number has 64"):
+            as_plain("params.n", value)

@@ -110,6 +110,7 @@ def test_a_host_script_runs_the_program_of_each_point(tmp_path, capsys):
     [
         ('launch = "main, main"', "", 'launch = "main" or host = "run.py"'),
         ("program/layout.csl", "program/layuot.csl", "there is no such file"),
+        ("program/layout.csl", "program", "file = 'program': that is a folder; name the file"),
         ("params.rounds", "parms.rounds", "nearest: params"),
         ("clock =", "link_width = [2.0] #", "write a link_width of 1 or less"),
         ("[csl]", "[csl]\nprofile = 'fast'", "has no timing profile 'fast'"),

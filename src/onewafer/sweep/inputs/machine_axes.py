@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from onewafer.arch import changeable_fields, load_architecture, variant_name
 from onewafer.errors import ConfigurationError
 from onewafer.geometry import parse_size
-from onewafer.sweep.inputs.plain import as_bytes, as_hertz, as_number, as_whole
+from onewafer.sweep.inputs.plain import as_bytes, as_hertz, as_number, as_plain, as_size, as_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ _MOST_PARTS = 64
 def _pes(name: str, value: object) -> Plain:
     if not isinstance(value, str):
         return as_whole(name, value)
-    width, height = parse_size(value)
+    width, height = as_size(name, value)
     return f"{width}x{height}"
 
 
@@ -82,7 +82,7 @@ def parse_machine_axis(name: str, value: object) -> Plain:
     if isinstance(value, str):
         return value  # a rate, `8/9`; the machine checks it
     number = as_number(name, value)
-    return int(number) if number == int(number) else number
+    return as_plain(name, int(number)) if number == int(number) else number
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from onewafer.errors import ConfigurationError
-from onewafer.options import STUDY, errors_in, options_of, to_hertz, to_number, to_text, whole
+from onewafer.options import (
+    STUDY,
+    errors_in,
+    options_of,
+    to_hertz,
+    to_number,
+    to_rectangle,
+    to_text,
+    whole,
+)
 from onewafer.units import format_hertz, format_seconds, format_size
 
 if TYPE_CHECKING:
@@ -20,8 +29,9 @@ if TYPE_CHECKING:
 Plain: TypeAlias = bool | int | float | str
 _Value = TypeVar("_Value")
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)\s*([kKMGT]?)(i?)B?(?:/s)?")
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d+)?(?:[eE]\d{1,2})?)\s*([kKMGT]?)(i?)B?(?:/s)?")
 _KIBI = 1024
+_LONGEST = 1 << 63
 _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -31,9 +41,11 @@ def to_json(value: Mapping[str, object]) -> str:
 
 
 def as_plain(name: str, value: object) -> Plain:
-    """Return a value as it is; raise ConfigurationError for a list, a table or a date."""
+    """Return a value as it is; raise ConfigurationError for what TOML or Parquet cannot hold."""
     if not isinstance(value, bool | int | float | str):
         raise ConfigurationError(f"{name} = {value!r}: write a number, true, or a text")
+    if isinstance(value, int) and not -_LONGEST <= value < _LONGEST:
+        raise ConfigurationError(f"{name}: a whole number has 64 bits with its sign in a study")
     return value
 
 
@@ -51,6 +63,7 @@ def _in_study(convert: Callable[[Any], _Value]) -> Callable[[str, object], _Valu
 
 as_text, as_whole = _in_study(to_text), _in_study(whole(1))
 as_number, as_hertz = _in_study(to_number), _in_study(to_hertz)
+as_size = _in_study(to_rectangle)
 
 
 def parse_option(kind: type[Options], name: str, value: object) -> Plain:

@@ -15,6 +15,7 @@ from onewafer import __version__
 from onewafer.arch import user_catalog
 from onewafer.errors import ConfigurationError
 from onewafer.files.digests import digest, digest_of_sources
+from onewafer.options import STUDY, errors_in
 from onewafer.sweep.inputs.plain import to_json
 from onewafer.sweep.subjects.outcome import Outcome, failed
 
@@ -68,7 +69,8 @@ def points_of(study: Study) -> tuple[Point, ...]:
 
 def _point(study: Study, inputs: dict[str, Plain]) -> Point:
     try:
-        task = study.subject.task(inputs)
+        with errors_in(STUDY):
+            task = study.subject.task(inputs)
     except ConfigurationError as error:
         described: Mapping[str, object] = {"subject": study.subject_name, "inputs": inputs}
         work: Task | Outcome = failed(str(error))

@@ -11,6 +11,7 @@ from onewafer.api import (
     JobOptions,
     MappingOptions,
     Numbers,
+    check_model,
     describe_catalogued,
     question,
     wafer_of,
@@ -115,6 +116,7 @@ class Compared(Subject):
             raise ConfigurationError(
                 'the study names no model; write model = "llama-3.1-8b" under [compare]'
             )
+        check_model(str(inputs["model"]))
         system = str(inputs.get("system", _SYSTEM))
         machine = wafer_of(system)
         changed = [name for name in inputs if is_machine_axis(name)]

@@ -35,6 +35,8 @@ class Sources:
         path = self.folder / name
         if not path.exists():
             raise ConfigurationError(f"{called} = {name!r}: there is no such file ({path})")
+        if path.is_dir() and called != "import_path":
+            raise ConfigurationError(f"{called} = {name!r}: that is a folder; name the file in it")
         return self._digests.setdefault((name, pattern), _digest(path, pattern))
 
 
