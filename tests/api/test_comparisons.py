@@ -86,6 +86,10 @@ def test_a_module_is_compared_by_one_call_of_it():
         ({"region": "x"}, "region='x': write WIDTHxHEIGHT"),
         ({"clock": 850}, "a wafer has no clock of 850 Hz"),
         ({"prices": {"h100": -1}}, "price h100=-1: a price is a finite number of at least 0"),
+        ({"prices": {"h100": "2"}}, "prices={'h100': '2'}: write a price for each device"),
+        ({"prices": 2.5}, "prices=2.5: write a price for each device, as in {'h100': 2.5}"),
+        ({"against": 8}, "systems 'cs3' and 8: write texts, as in 'h100x8,b200x8', or lists"),
+        ({"arguments": "--x 1"}, "arguments='--x 1': write a list of texts, as in"),
         ({"prices": {"b200": 1}}, "there is a price for b200, which no system here has"),
     ],
 )

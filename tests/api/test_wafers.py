@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import onewafer
-from onewafer.errors import ConfigurationError
+from onewafer.api import wafers
+from onewafer.errors import ConfigurationError, InternalError
 
 # torch deprecates what Dynamo itself uses.
 pytestmark = pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.`:FutureWarning")
@@ -158,17 +159,38 @@ def test_a_call_runs_a_script_and_returns_its_report(tmp_path, capsys):
     assert capsys.readouterr().err.endswith("ZeroDivisionError: division by zero\n")
 
 
+def test_a_report_that_fails_is_named_and_leaves_a_script_its_own_error(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("ONEWAFER_RAISE_OWN_ERRORS", "0")
+    monkeypatch.setenv("ONEWAFER_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(wafers.Wafer, "finish_recordings", lambda _: {}["report"])
+    script = tmp_path / "script.py"
+    script.write_text("print('done')\n")
+    with pytest.raises(InternalError, match=r"the report could not be made: .*, kept in "):
+        onewafer.run(script)
+    assert capsys.readouterr().out == "done\n"
+    script.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(SystemExit, match="3"):
+        onewafer.run(script)
+    assert capsys.readouterr().err.startswith("onewafer: the report could not be made: a bug of")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({}, r"there is no script nowhere\.py"),
         ({"fidelity": "x"}, "fidelity='x': choose"),
         ({"against": "x100"}, "there is no system 'x100'"),
+        ({"against": [8]}, r"systems \(\) and \[8\]: write texts, as in 'h100x8"),
+        ({"arguments": "--epochs 1"}, "arguments='--epochs 1': write a list of texts, as in"),
+        ({"arguments": [1]}, r"arguments=\[1\]: write a list of texts"),
+        ({"script": 7}, "script=7: write a path"),
     ],
 )
 def test_a_call_refuses_what_the_command_refuses(options, message):
     with pytest.raises(ConfigurationError, match=message):
-        onewafer.run("nowhere.py", **options)
+        onewafer.run(**{"script": "nowhere.py"} | options)
 
 
 def test_the_options_of_a_script_are_those_of_a_wafer():

@@ -55,6 +55,8 @@ def test_values_are_converted():
         ),
         ({"simulate_budget": "9" * 5000}, "write a number of PE-cycles"),
         ({"csl": 3}, "csl=3: write a path"),
+        ({"csl": "a\0b"}, r"csl='a\\x00b': write a path"),
+        ({"max_batch": 10**18}, "max_batch=10*: write a whole number of 18 digits at most"),
         ({"simulate_budget": -1}, "simulate_budget=-1: write a whole number of at least 0"),
         ({"dropout": "tpu"}, "dropout='tpu': choose from host, wafer"),
         ({"dropout": "wafer"}, "dropout='wafer': in fidelity auto, values are the host's"),

@@ -213,6 +213,7 @@ def test_a_graph_keeps_the_folder_for_its_csl(wafer, tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"csl": "no/where"}, "CSL cannot be written to .*/no/where: there is no folder "),
+        ({"csl": "x" * 300}, "CSL cannot be written to .*x: File name too long"),
         ({"rectangel": "1x2"}, "no option 'rectangel'; it has arch, "),
         ({"dtype": "f64"}, "dtype='f64': choose from f16, f32"),
     ],

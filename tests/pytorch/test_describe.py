@@ -311,7 +311,7 @@ def test_a_module_of_the_users_own_is_told_its_arguments():
     model = describe_module(module, {"input": torch.zeros(1, 8)}, name="mine")
 
     assert (model.name, model.title, model.num_weights) == ("mine", "Sequential", 212)
-    with pytest.raises(ConfigurationError, match=r"say how it is called"):
+    with pytest.raises(ConfigurationError, match=r"called, as in {.*} after the module"):
         describe_module(module)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +19,7 @@ from onewafer.api.comparison_options import (
     equations,
 )
 from onewafer.errors import ConfigurationError
-from onewafer.options import OptionError, called_with, option
+from onewafer.options import OptionError, called_with, option, optional, to_arguments
 from onewafer.process.garbage import rare_collection
 from onewafer.terminal import Shown, progress_bar
 
@@ -134,6 +135,15 @@ class Comparison(Shown):
         return f"<Comparison: {self.model} on {self._names}>"
 
 
+def _to_prices(value: Mapping[str, float]) -> Mapping[str, float]:
+    if not isinstance(value, Mapping) or not all(  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's
+        isinstance(device, str) and isinstance(price, Real)  # pyright: ignore[reportUnnecessaryIsInstance]  # likewise
+        for device, price in value.items()
+    ):
+        raise ValueError("write a price for each device, as in {'h100': 2.5}")
+    return value
+
+
 class CompareArguments(SystemOptions, JobOptions, MappingOptions):
     """The arguments of `onewafer.compare`."""
 
@@ -147,9 +157,12 @@ class CompareArguments(SystemOptions, JobOptions, MappingOptions):
         kw_only=False,
     )
     prices: Mapping[str, float] | None = option(
-        default=None, help="Device → its price for an hour", unset="no costs"
+        default=None,
+        converter=optional(_to_prices),
+        help="Device → its price for an hour",
+        unset="no costs",
     )
-    arguments: Sequence[str] = option(default=(), help="Those of a script")
+    arguments: Sequence[str] = option(default=(), converter=to_arguments, help="Those of a script")
     progress: bool = option(default=True, help="Say how far long work is")
 
 
@@ -213,7 +226,12 @@ def list_systems(on: str | Sequence[str], against: str | Sequence[str]) -> tuple
     from onewafer.api.compare_job import split_systems  # noqa: PLC0415  # when it is used
     from onewafer.perf import device_of  # noqa: PLC0415  # likewise
 
-    texts = [names if isinstance(names, str) else ",".join(names) for names in (on, against)]
+    try:
+        texts = [one if isinstance(one, str) else ",".join(one) for one in (on, against)]
+    except TypeError:
+        raise ConfigurationError(
+            f"systems {on!r} and {against!r}: write texts, as in 'h100x8,b200x8', or lists of them"
+        ) from None
     systems = split_systems(*texts)
     if not systems:
         raise OptionError(

@@ -145,7 +145,7 @@ class Wafer(Shown):
                 arguments,
                 self._session,
                 cuda=CudaAlias.choose(flag=cuda_alias),
-                announce=_print_notice if announce is None else announce,
+                announce=print_notice if announce is None else announce,
             )
         self._ended, self._is_over = result.ended, result.ended is None
         return result
@@ -208,7 +208,7 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     if options.csl is not None:
         check_csl_folder(options.csl, is_new=True)
     limits = RunLimits.from_settings(settings)
-    recordings = Recordings.from_settings(settings, _print_notice)
+    recordings = Recordings.from_settings(settings, print_notice)
     shell, console = find_notebook(), PlainConsole(stderr=True)
     observer = None
     if shell is not None and settings.shows_progress:
@@ -220,5 +220,6 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     return Session(options, observer=observer, limits=limits, recordings=recordings)
 
 
-def _print_notice(text: str) -> None:
+def print_notice(text: str) -> None:
+    """Print a line of ours beside the output of a script."""
     sys.stderr.write(f"onewafer: {text}\n")

@@ -41,11 +41,11 @@ def check_csl_folder(folder: Path, *, is_new: bool = False) -> None:
     Its parent must exist. `is_new`: the folder must be empty or absent, so that no program in it is
     of another run.
     """
-    if folder.exists() and not folder.is_dir():
-        raise _refusal(folder, "that is a file; name a folder")
-    if not folder.is_dir() and not folder.parent.is_dir():
-        raise _refusal(folder, f"there is no folder {folder.parent}")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise _refusal(folder, "that is a file; name a folder")
+        if not folder.is_dir() and not folder.parent.is_dir():
+            raise _refusal(folder, f"there is no folder {folder.parent}")
         if is_new and folder.is_dir() and any(folder.iterdir()):
             raise _refusal(folder, "it holds files; name another folder, or empty this one")
         try_to_write(folder / "layout.csl" if folder.is_dir() else folder)

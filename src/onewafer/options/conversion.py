@@ -12,7 +12,7 @@ from onewafer.geometry import parse_size
 from onewafer.units import check_clock, parse_hertz
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from enum import StrEnum
     from os import PathLike
 
@@ -124,9 +124,19 @@ def to_pe_cycles(value: str | int) -> int:
 def to_path(value: str | PathLike[str]) -> Path:
     """Return a path."""
     try:
-        return Path(value)
+        path = Path(value)
     except TypeError:
-        raise ValueError("write a path") from None
+        path = None
+    if path is None or "\0" in str(path):
+        raise ValueError("write a path")
+    return path
+
+
+def to_arguments(value: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments of a script, which are a list of texts and no text."""
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's
+        raise ValueError("write a list of texts, as in ['--epochs', '1']")
+    return tuple(value)
 
 
 USUAL: Mapping[str, Callable[[Any], object]] = {

@@ -257,6 +257,5 @@ def _arguments(module: torch.nn.Module, tokens: int) -> dict[str, object]:
         case _:
             raise ConfigurationError(
                 f"{type(module).__name__} is not a class of transformers with token ids or "
-                "pictures: say how it is called, as in "
-                "describe_module(module, {'x': torch.zeros(1, 64)})"
+                "pictures: say how it is called, as in {'x': torch.zeros(1, 64)} after the module"
             )
