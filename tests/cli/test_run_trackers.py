@@ -23,7 +23,7 @@ BEGAN = 1_796_119_200_000
 
 
 class RefusedError(Exception):
-    """The errors of both clients."""
+    """An error of a client, or of a library that it uses."""
 
 
 @dataclass
@@ -85,7 +85,6 @@ def mlflow(install):
         MlflowClient=lambda: store,
         get_tracking_uri=lambda: "file:///runs",
         entities=SimpleNamespace(Metric=lambda *one: one, Param=lambda *one: one),
-        exceptions=SimpleNamespace(MlflowException=RefusedError),
     )
     return store
 
@@ -99,8 +98,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def export(folder, tracker):
-    return CliRunner().invoke(app, ["runs", str(folder), "--export", tracker])
+def export(folder, tracker, *more):
+    return CliRunner().invoke(app, ["runs", str(folder), "--export", tracker, *more])
 
 
 def test_mlflow_gets_each_run_that_is_over_once(folder, mlflow):
@@ -130,6 +129,15 @@ def test_a_refusal_of_the_client_is_one_sentence(folder, mlflow):
     assert str(result.exception) == "mlflow refuses the runs: no such server"
 
 
+def test_a_name_that_has_no_encoding_is_exported_as_far_as_it_has(tmp_path, mlflow):
+    record(tmp_path / "a.parquet", provenance=Provenance("a\udcff.py", (), "2026-12-01T10:00:00Z"))
+    result = export(tmp_path, "mlflow", "--json")
+
+    assert result.exit_code == 0
+    (run,) = mlflow.runs.values()
+    assert run["script"] == "a?.py"
+
+
 @pytest.mark.parametrize("mode", [None, "online"])
 def test_wandb_is_offline_unless_the_environment_says_otherwise(folder, install, mode):
     runs = {}
@@ -138,10 +146,14 @@ def test_wandb_is_offline_unless_the_environment_says_otherwise(folder, install,
         assert settings["x_save_requirements"] is False
         run = runs.setdefault(id, {"name": name, "mode": os.environ["WANDB_MODE"], **config})
         return nullcontext(
-            SimpleNamespace(log=run.update, finish=lambda *, exit_code: run.update(code=exit_code))
+            SimpleNamespace(
+                log=run.update,
+                finish=lambda *, exit_code: run.update(code=exit_code),
+                dir="/home/me/wandb/offline-run-1/files",
+            )
         )
 
-    install("wandb", Settings=dict, Error=RefusedError, init=init)
+    install("wandb", Settings=dict, init=init)
     if mode is not None:
         os.environ["WANDB_MODE"] = mode
     result = export(folder, "wandb")
@@ -150,7 +162,8 @@ def test_wandb_is_offline_unless_the_environment_says_otherwise(folder, install,
     assert result.exit_code == 0
     assert (good["name"], good["mode"], good["flop_share"]) == ("good", mode or "offline", 0.5)
     assert (bad["code"], bad["ending"]) == (1, "deadlock")
-    assert ("wandb sync" in result.stderr) == (mode is None)
+    said = "folder /home/me/wandb; wandb sync sends them" if mode is None else "sent"
+    assert result.stderr.endswith(f"in project onewafer, {said}\n")
 
 
 def test_a_client_that_is_missing_is_named_with_its_command(folder, monkeypatch):

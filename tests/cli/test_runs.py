@@ -53,6 +53,14 @@ def test_files_that_are_no_recordings_are_named(folder):
     assert run(folder).stderr == "onewafer: no whole recordings, left out: other.parquet\n"
 
 
+def test_a_file_with_impossible_figures_is_no_recording(folder):
+    record(folder / "share.parquet", flop_share=float("inf"))
+    record(folder / "date.parquet", provenance=Provenance("a.py", started="yesterday"))
+    result = run(folder)
+    assert result.exit_code == 0
+    assert result.stderr.endswith("left out: date.parquet, other.parquet, share.parquet\n")
+
+
 def test_what_a_file_says_is_text(tmp_path):
     record(tmp_path / "a.parquet", title="[red]\x1b[31mx[/red]")
     shown = run(tmp_path).stdout

@@ -6,7 +6,7 @@ Nothing leaves this computer unless the user's environment names a server.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime  # noqa: TID251  # reads a text, and no clock
 from enum import StrEnum
 from importlib import import_module
@@ -55,15 +55,20 @@ def export_runs(runs: Iterable[RecordedRun], tracker: Tracker) -> str:
         )
     said = set_unless_set(**_AT_HOME)
     client: Any = import_module(tracker)  # optional, and without types here
-    over = [run for run in runs if run.ending != GOES_ON]
-    if tracker is Tracker.MLFLOW:
-        write, refusal = _to_mlflow, client.exceptions.MlflowException
-    else:
-        write, refusal = _to_wandb, client.Error
+    over = [_encodable(run) for run in runs if run.ending != GOES_ON]
+    write = _to_mlflow if tracker is Tracker.MLFLOW else _to_wandb
     try:
         return write(client, over, said)
-    except refusal as error:
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001  # clients pass on those of databases, too
         raise ConfigurationError(f"{tracker} refuses the runs: {error}") from None
+
+
+def _encodable(run: RecordedRun) -> RecordedRun:
+    """Return a run whose texts can be encoded, unlike some names of files."""
+    texts = {name: text for name, text in asdict(run).items() if isinstance(text, str)}
+    return replace(run, **{k: text.encode(errors="replace").decode() for k, text in texts.items()})
 
 
 def _to_mlflow(mlflow: Any, runs: list[RecordedRun], said: dict[str, str]) -> str:  # noqa: ANN401
@@ -96,14 +101,16 @@ def _to_mlflow(mlflow: Any, runs: list[RecordedRun], said: dict[str, str]) -> st
 def _to_wandb(wandb: Any, runs: list[RecordedRun], said: dict[str, str]) -> str:  # noqa: ANN401
     quiet = {"console": "off", "disable_git": True, "silent": True}
     settings = wandb.Settings(**quiet, **_NOTHING_OF_THIS_PROCESS)
+    folder = "wandb"
     for run in runs:
         params, metrics = _figures(run)
         name = Path(run.file).stem
         with wandb.init(id=_id(run), name=name, config=params, settings=settings) as written:
             written.log(metrics)
             written.finish(exit_code=bool(run.ending))
+            folder = str(Path(written.dir).parents[1])  # of `wandb/offline-run-…/files`
     is_offline = said["WANDB_MODE"] == "offline"
-    then = "folder wandb; wandb sync sends them" if is_offline else "sent"
+    then = f"folder {folder}; wandb sync sends them" if is_offline else "sent"
     return f"W&B has {count_of(len(runs), 'run')} in project {said['WANDB_PROJECT']}, {then}"
 
 

@@ -13,7 +13,9 @@ Plain values, without terms of the simulator or the mesh.
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from datetime import datetime  # noqa: TID251  # reads a text, and no clock
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
 
@@ -291,9 +293,14 @@ def ranges_of(indices: NDArray[np.intp]) -> tuple[tuple[int, int], ...]:
 
 
 def _check_numbers(header: RunHeader) -> None:
-    """Raise ValueError for impossible numbers, or a tensor with an unknown split."""
-    if min(header.width, header.height) < 1 or header.cycles < 0 or header.clock_hertz <= 0:
+    """Raise ValueError for impossible numbers or dates, or a tensor with an unknown split."""
+    if min(header.width, header.height) < 1 or header.cycles < 0:
         raise ValueError(f"{header.width}×{header.height} PEs, {header.cycles} cycles")
+    clock, share = header.clock_hertz, header.flop_share or 0.0
+    if not 0 < clock < math.inf or not 0 <= share < math.inf:
+        raise ValueError(f"a clock of {clock} Hz, a share of {share}")
+    if header.provenance.started:
+        datetime.fromisoformat(header.provenance.started)
     if any(window.end_cycle <= window.start_cycle for window in header.windows):
         raise ValueError("a window has no cycles")
     used = [number for tensor in header.tensors for number in (tensor.rows, tensor.columns)]
