@@ -27,6 +27,8 @@ class GpuOptions:
     """True if fp8 weights have one scale for 128 × 128 weights."""
     engine: str = "trtllm"
     """`trtllm`, `vllm` or `sglang`."""
+    is_served: bool = True
+    """False: prompts pass as in a script, in one launch of all kernels, without an engine."""
     plan: Plan | None = None
     """None: the best plan for the goal."""
     goal: Goal = Goal.LATENCY

@@ -137,7 +137,7 @@ class Bench:
     @property
     def is_served(self) -> bool:
         """True if a serving engine runs the job: the model generates tokens one after the other."""
-        return self.model.model.cached_features > 0
+        return self.options.is_served and self.model.model.cached_features > 0
 
     @property
     def _request_seconds(self) -> float:
@@ -146,7 +146,8 @@ class Bench:
     def prefill_breakdown(self, plan: Plan, job: Prefill) -> Breakdown:
         """Return where the time of the prompts of one replica goes.
 
-        A model that generates no tokens takes one launch of all kernels, without a serving engine.
+        Without a serving engine, as where a model generates no tokens, it is one launch of all
+        kernels.
         """
         clock, sequences = self.engine_clock(plan), _share(job.batch, plan)
         if not self.is_served:

@@ -26,6 +26,7 @@ from onewafer.perf import (
     has_measured_kernels,
     repeat_on,
 )
+from onewafer.perf.gpu import GpuOptions
 from onewafer.pytorch.report.values import OnSystem
 
 if TYPE_CHECKING:
@@ -50,17 +51,30 @@ def usual_systems() -> tuple[str, ...]:
 
 
 def work_elsewhere(
-    record: ProgramRecord, job: Job, rows: float, systems: Sequence[str]
+    record: ProgramRecord, job: Job, rows: float, systems: Sequence[str], *, is_served: bool
 ) -> tuple[OnSystem, ...]:
-    """Return what a job of so many rows takes on each system."""
+    """Return what a job of so many rows takes on each system.
+
+    If it `is_served`, GPUs do it under a serving engine, which takes time of its own.
+    """
     if not systems:
         return ()
-    model = model_of(record)
-    return tuple(_on_system(record, model, job, rows, system) for system in systems)
+    model, options = model_of(record), CompareOptions(gpu=GpuOptions(is_served=is_served))
+    return tuple(
+        _on_system(record, model, job, rows, system=system, options=options) for system in systems
+    )
 
 
-def _on_system(record: ProgramRecord, model: Model, job: Job, rows: float, system: str) -> OnSystem:
-    found = repeat_on(model, job, system, CompareOptions())
+def _on_system(
+    record: ProgramRecord,
+    model: Model,
+    job: Job,
+    rows: float,
+    *,
+    system: str,
+    options: CompareOptions,
+) -> OnSystem:
+    found = repeat_on(model, job, system, options)
     answer = found.answer
     if isinstance(answer, Refusal):
         return OnSystem(system=system, title=answer.title, refusal=answer.reason)
@@ -70,8 +84,10 @@ def _on_system(record: ProgramRecord, model: Model, job: Job, rows: float, syste
         notes.insert(0, _FILLED_UP.format(f"{found.batch:,}"))
     if is_training and _has_frozen(record, model):
         notes.append(_ALL_TRAINED)
-    is_compared = found.error is not None and found.error.covers(model)
-    if is_training and find_cluster(system) and (not is_compared or model.has_feature_maps):
+    is_bare = find_cluster(system) is not None and (is_training or not options.gpu.is_served)
+    error = found.error if is_training or not is_bare else None  # published ones have an engine
+    is_compared = error is not None and error.covers(model)
+    if is_bare and (not is_compared or model.has_feature_maps):
         notes.append(_LEFT_OUT)
     return OnSystem(
         system=system,
@@ -83,7 +99,7 @@ def _on_system(record: ProgramRecord, model: Model, job: Job, rows: float, syste
         mapping=answer.choice.text,
         mfu=answer.mfu,
         limit=None if answer.limit is None else str(answer.limit),
-        error=found.error,
+        error=error,
         is_compared=is_compared,
         energy_basis=answer.energy_basis,
         notes=(*notes,),

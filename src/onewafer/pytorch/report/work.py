@@ -72,8 +72,13 @@ def report_work(
         num_pes=width * height,
     )
     if against:
-        work = replace(work, elsewhere=work_elsewhere(record, task.job, task.rows, against))
+        work = replace(work, elsewhere=_elsewhere(record, task, against))
     return work if refuse is None else _look_further(work, record, task, refuse)
+
+
+def _elsewhere(record: ProgramRecord, task: _Task, systems: Sequence[str]) -> tuple[OnSystem, ...]:
+    is_served = not isinstance(task.job, Prefill) or task.phases == (Phase.PREFILL,)
+    return work_elsewhere(record, task.job, task.rows, systems, is_served=is_served)
 
 
 def _look_further(work: Work, record: ProgramRecord, task: _Task, refuse: Refuse) -> Work:
@@ -81,7 +86,7 @@ def _look_further(work: Work, record: ProgramRecord, task: _Task, refuse: Refuse
     try:
         fastest = find_fastest(record, [record.phases[phase] for phase in task.phases])
         if not work.elsewhere:
-            found = work_elsewhere(record, task.job, task.rows, usual_systems())
+            found = _elsewhere(record, task, usual_systems())
             work = replace(work, elsewhere=found)
         return replace(work, fastest=fastest)
     except Exception as error:  # noqa: BLE001  # of ours, after a run that may have taken hours
