@@ -71,7 +71,7 @@ class FakeMachine:
     def find_leftovers(self):
         return []
 
-    def busy_issues(self):
+    def findings(self):
         return []
 
     def peek(self, x, y, address, num_bytes):

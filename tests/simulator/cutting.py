@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from onewafer.simulator import StopReason
+from onewafer.simulator.protocol.findings import joined
 from onewafer.simulator.state.snapshot import UNKNOWN
 
 SLICE_CYCLES = 7
@@ -21,7 +22,7 @@ class CutEngine:
         self._loaded = loaded
         self._turn = 0
         self._engine = self.makers[0](loaded)
-        self._busy = []
+        self._found = []
 
     def run(self, *, max_cycles=None):
         left = max_cycles
@@ -35,27 +36,16 @@ class CutEngine:
         return self._engine.run(max_cycles=left)
 
     def _cut(self):
-        self._busy += self._engine.busy_issues()
+        self._found += self._engine.findings()
         snapshot = copied(self._engine.snapshot())
         self._turn += 1
         make = self.makers[self._turn % len(self.makers)]
         self._engine = make(self._loaded)
         self._engine.restore(snapshot)
 
-    def busy_issues(self):
-        """Return the issues on all engines: each knows of those since it was made."""
-        found = {}
-        for issue in (*self._busy, *self._engine.busy_issues()):
-            known = found.get((issue.program, issue.pc))
-            if known is not None:
-                num_times = known.num_times + issue.num_times
-                first_pe = min(known.first_pe, issue.first_pe)
-                found[issue.program, issue.pc] = replace(
-                    issue, num_times=num_times, first_pe=first_pe
-                )
-            else:
-                found[issue.program, issue.pc] = issue
-        return [found[key] for key in sorted(found)]
+    def findings(self):
+        """Return the findings on all engines: each knows of those since it was made."""
+        return joined((*self._found, *self._engine.findings()))
 
     def __getattr__(self, name):
         return getattr(self._engine, name)

@@ -19,6 +19,7 @@ from onewafer.image import (
     operand,
 )
 from onewafer.simulator import Checking, Machine, StallReason
+from onewafer.simulator.protocol.findings import FindingKind
 from onewafer.trace import EventKind
 from tests.image.builder import make_image
 from tests.simulator.assembly import (
@@ -437,10 +438,12 @@ def test_issues_on_a_busy_microthread_are_counted_by_place(engine):
     programs[3, 0] = programs[1, 0]
     run = boot(programs, engine=engine, width=4).launch().launch()
     lines = {}
-    for issue in run.machine.busy_issues():
-        program = run.machine.image.programs[issue.program]
-        line = program.locations[issue.pc].line
-        lines[program.name, line] = issue.num_times, issue.first_pe
+    for finding in run.machine.findings():
+        program = run.machine.image.programs[finding.program]
+        line = program.locations[finding.pc].line
+        lines[program.name, line] = finding.num_times, finding.first_pe
+        assert finding.kind is FindingKind.BUSY_MICROTHREAD
+        assert 0 < finding.first_cycle < run.machine.cycle
     assert lines == {("busy3", 2): (4, 1), ("busy3", 3): (4, 1), ("busy2", 2): (2, 2)}
 
 

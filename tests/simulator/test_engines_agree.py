@@ -62,7 +62,7 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
         "error": error,
         "events": recorder.events(),
         "cycle": engine.cycle,
-        "busy issues": engine.busy_issues(),
+        "findings": engine.findings(),
         "totals on the way": totals,
         "arrivals": sorted(engine.waiting().arrivals[["pe", "color", "word"]].tolist()),
         "wavelets": sorted(engine.waiting().wavelets[["color", "word"]].tolist()),

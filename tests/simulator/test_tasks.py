@@ -2,8 +2,18 @@
 
 import pytest
 
-from onewafer.image import ChannelKind, DsdOperation, Opcode, ScalarType, TaskKind, channel
+from onewafer.errors import DeadlockError
+from onewafer.image import (
+    ChannelKind,
+    DsdOperation,
+    Opcode,
+    ScalarType,
+    SourceLocation,
+    TaskKind,
+    channel,
+)
 from onewafer.simulator import StallReason
+from onewafer.simulator.protocol.findings import FindingKind
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
     WSE2,
@@ -62,6 +72,43 @@ def test_activation_is_a_flag(engine):
     run = boot(tasks({8: body, 9: emits()}, is_active={8}).build(), engine=engine)
     run.machine.run()
     assert run.log() == [8, 9]
+
+
+def twice_active():
+    """Return a program that activates task 9 three times before it begins."""
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U32, num_elements=40)
+    kernel.function("main")
+    vector = kernel.vector(base, 8)
+    for line in (2, 3):
+        kernel.emit(Opcode.ACTIVATE, imm=9, location=SourceLocation("kernel.csl", line, 1))
+    kernel.operate(MOV32, vector, src1=vector, config=background(1, activate=9), line=4)
+    kernel.operate(MOV32, kernel.vector(base, 40), src1=kernel.vector(base, 40), line=5)
+    kernel.emit(Opcode.RETURN)
+    kernel.label("again")
+    kernel.task(TaskKind.LOCAL, 9, "again")
+    kernel.emit(Opcode.END_TASK)
+    return kernel.build()
+
+
+def test_activations_of_an_active_task_are_found(engine):
+    """M61: by place, with the first cycle and PE; the first activation is none of them."""
+    run = boot({(0, 0): (program := twice_active()), (1, 0): program}, engine=engine, width=2)
+    with pytest.raises(DeadlockError) as caught:
+        run.launch()
+    second, end = run.machine.findings()
+    assert [program.locations[found.pc].line for found in (second, end)] == [3, 4]
+    for found in (second, end):
+        assert found.kind is FindingKind.MERGED_ACTIVATION
+        assert (found.num_times, found.first_pe) == (2, 0)
+    assert end.first_cycle == min(run.cycles(EventKind.DSD_END))
+    assert second.first_cycle < end.first_cycle
+    assert (
+        f"found task 'again' (id 9) active, 2 times, first in cycle {second.first_cycle} on PE "
+        "(0, 0); also activated by the @activate at kernel.csl:2:1 or the end of the operation at "
+        "kernel.csl:4:3" in str(caught.value)
+    )
+    assert "unless a task that would have done so was activated in vain" in str(caught.value)
 
 
 def test_blocked_task_waits(engine):

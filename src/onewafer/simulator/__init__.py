@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from onewafer.simulator.arithmetic import float_to_half, half_to_float, largest_half
 from onewafer.simulator.machine import Machine
 from onewafer.simulator.protocol.engine import Engine, LoadedProgram, StopReason
-from onewafer.simulator.protocol.findings import NO_CHECKING, BusyIssue, Checking
+from onewafer.simulator.protocol.finding_texts import (
+    MERGED_ACTIVATIONS,
+    describe_busy,
+    describe_merged,
+)
+from onewafer.simulator.protocol.findings import NO_CHECKING, Checking
 from onewafer.simulator.protocol.leftovers import Leftover
 from onewafer.simulator.protocol.messages import BUSY_ADVICE, place
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
@@ -23,9 +28,9 @@ __all__ = [
     "BUSY_ADVICE",
     "DEFAULT_ENGINE",
     "ENGINES",
+    "MERGED_ACTIVATIONS",
     "NO_CHECKING",
     "Activity",
-    "BusyIssue",
     "Checking",
     "Engine",
     "Leftover",
@@ -37,6 +42,8 @@ __all__ = [
     "StopReason",
     "Total",
     "announce_compilation",
+    "describe_busy",
+    "describe_merged",
     "float_to_half",
     "half_to_float",
     "host_streams",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
-    from onewafer.simulator.protocol.findings import BusyIssue, Checking
+    from onewafer.simulator.protocol.findings import Checking, Finding
     from onewafer.simulator.protocol.leftovers import Leftover
     from onewafer.simulator.protocol.waiting import WaitingOperation
     from onewafer.simulator.selection import Selection
@@ -281,9 +281,9 @@ class Machine:
             words += [word for word in taken if not is_control(word)]
         return words
 
-    def busy_issues(self) -> list[BusyIssue]:
-        """Return the operations issued on a busy microthread since this machine was made."""
-        return self._engine.busy_issues()
+    def findings(self) -> list[Finding]:
+        """Return the findings since this machine was made, by kind, program and place."""
+        return self._engine.findings()
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""

@@ -10,7 +10,15 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.errors import DeadlockError, HazardError, SimulationError
 from onewafer.host import NO_LIMITS, Device, RunLimits, WarningsOnly, checking_of
 from onewafer.host.runs.readers import RunReader
-from onewafer.image import DsdOperation, Export, Opcode, ScalarType, SymbolKind, TaskKind
+from onewafer.image import (
+    DsdOperation,
+    Export,
+    Opcode,
+    ScalarType,
+    SourceLocation,
+    SymbolKind,
+    TaskKind,
+)
 from onewafer.settings import Settings
 from onewafer.simulator import ENGINES
 from tests.csl.library.one_pe import compile_pe
@@ -88,9 +96,7 @@ def test_a_busy_microthread_is_warned_of_once(engine):
     device.stop()
     (line,) = listener.lines
     assert line.startswith("warning: DSD operations were issued on a busy microthread")
-    assert (
-        "\n  kernel.csl:6:3: @mov32 on microthread 3, 4 times, first of all PEs on (0, 0)\n" in line
-    )
+    assert "\n  kernel.csl:6:3: @mov32 on microthread 3, 4 times, first in cycle " in line
     assert ".activate or .unblock" in line
     assert line.endswith("(--strict, ONEWAFER_STRICT=on: an error)")
 
@@ -103,13 +109,42 @@ def test_a_place_of_several_programs_is_named_once(engine):
     device.stop()
     (line,) = listener.lines
     assert line.count("kernel.csl:6:3") == 1
-    assert "@mov32 on microthread 3, 2 times, first of all PEs on (0, 0)" in line
+    assert "@mov32 on microthread 3, 2 times, first in cycle" in line
 
 
 def test_a_busy_microthread_is_an_error_of_a_strict_run(engine):
     device, _ = device_of(busy_program(), engine=engine, is_strict=True)
     with pytest.raises(HazardError, match=r"microthread 3[\s\S]*at kernel\.csl:6:3"):
         device.launch("main")
+
+
+def activating_program():
+    """Return a program that activates a task twice before it begins."""
+    kernel = Kernel()
+    kernel.function("main")
+    for line in (5, 6):
+        kernel.emit(Opcode.ACTIVATE, imm=9, location=SourceLocation("kernel.csl", line, 3))
+    kernel.emit(Opcode.RETURN)
+    kernel.label("done")
+    kernel.task(TaskKind.LOCAL, 9, "done")
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.END_TASK)
+    return kernel.build()
+
+
+def test_merged_activations_are_warned_of_and_errors_of_a_strict_run(engine):
+    device, listener = device_of(activating_program(), engine=engine, width=2)
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    assert line.startswith("warning: tasks were activated that were active already, and run once")
+    what = "the @activate at kernel.csl:6:3 found task 'done' (id 9) active, 2 times"
+    assert f"\n  {what}, first in cycle" in line
+    assert "; also activated by the @activate at kernel.csl:5:3\n" in line
+    device, _ = device_of(activating_program(), engine=engine, is_strict=True)
+    device.launch("main")
+    with pytest.raises(SimulationError, match="found task 'done'"):
+        device.stop()
 
 
 def leave(num_sent, num_read, *, engine, is_strict=False):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.errors import SimulationError
+from onewafer.errors import DeadlockError, SimulationError
 from onewafer.host.runs.readers import RunReader
-from onewafer.image import DsdOperation, Field
-from onewafer.simulator import BUSY_ADVICE, Checking, StallReason, place
+from onewafer.simulator import (
+    BUSY_ADVICE,
+    MERGED_ACTIVATIONS,
+    Checking,
+    StallReason,
+    describe_busy,
+    describe_merged,
+)
 
 if TYPE_CHECKING:
     from onewafer.host.runs.progress import RunObserver
     from onewafer.settings import Settings
-    from onewafer.simulator import BusyIssue, Machine
+    from onewafer.simulator import Machine
 
 HOW_STRICT = "  (--strict, ONEWAFER_STRICT=on: an error)"
 _NUM_SHOWN = 5
@@ -41,26 +47,31 @@ class RunReview(RunReader):
         self._is_wanted = is_wanted
         self._has_host = has_host
         self._has_warned = False
-        """True if operations on a busy microthread were reported."""
+        """True if findings were reported."""
 
     def failed(self, error: SimulationError) -> None:
-        del error
         if self.machine is not None:
-            self._warn(self.machine)
+            self._warn(self.machine, is_deadlock=isinstance(error, DeadlockError))
 
-    def _warn(self, machine: Machine, leftovers: str | None = None) -> None:
+    def _warn(
+        self, machine: Machine, leftovers: str | None = None, *, is_deadlock: bool = False
+    ) -> None:
         if not self._is_wanted:
             return
-        busy = None if self._has_warned else describe_busy_issues(machine)
+        texts = [leftovers]
+        if not self._has_warned:
+            merged = None if is_deadlock else describe_merged_activations(machine)  # it says so
+            texts = [describe_busy_issues(machine), merged, leftovers]
         self._has_warned = True
-        for text in filter(None, (busy, leftovers)):
+        for text in filter(None, texts):
             self._observer.say(f"warning: {text}\n{HOW_STRICT}")
 
     def ended(self, *, is_well: bool) -> None:
         """Review the run once, at a good end.
 
         Raises:
-            SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
+            SimulationError: wavelets were left over, or activations were merged, and that is an
+                error (`Checking.is_strict`).
         """
         machine = self.machine
         if not is_well or machine is None:
@@ -68,52 +79,35 @@ class RunReview(RunReader):
         leftovers = None
         if self._is_wanted or self._checking.is_strict:
             leftovers = describe_leftovers(machine, has_host=self._has_host)
-        if leftovers is not None and self._checking.is_strict:
-            raise SimulationError(leftovers)
+        if self._checking.is_strict:
+            for error in filter(None, (leftovers, describe_merged_activations(machine))):
+                raise SimulationError(error)
         self._warn(machine, leftovers)
         self._is_wanted = False
 
 
 def describe_busy_issues(machine: Machine) -> str | None:
     """Return a text about operations issued on a busy microthread (M38); None: there are none."""
-    places = _busy_places(machine)
+    places = describe_busy(machine.image, machine.findings())
     if not places:
         return None
     cycles = int(machine.statistics().stall_cycles[StallReason.MICROTHREAD_BUSY].sum())
-    lines = [
-        f"{where}, {'once' if num_times == 1 else f'{num_times:,} times'}, first of all PEs on {pe}"
-        for where, num_times, pe in places[:_NUM_SHOWN]
-    ]
-    if len(places) > _NUM_SHOWN:
-        lines.append(f"and {len(places) - _NUM_SHOWN} more places")
     what = (
         "DSD operations were issued on a busy microthread, and their tasks waited there, "
         f"{cycles:,} cycles on all PEs together:"
     )
-    return "\n  ".join([what, *lines, BUSY_ADVICE])
+    return "\n  ".join([what, *_shown(places, " places"), BUSY_ADVICE])
 
 
-def _busy_places(machine: Machine) -> list[tuple[str, int, tuple[int, int]]]:
-    """Return (place in the source, number of issues, first PE), the most frequent first.
-
-    A place of the source may be in several tile programs.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    for issue in machine.busy_issues():
-        where = _place_of(machine, issue)
-        num_times, first_pe = found.get(where, (0, issue.first_pe))
-        found[where] = (num_times + issue.num_times, min(first_pe, issue.first_pe))
-    ordered = sorted(found.items(), key=lambda entry: (-entry[1][0], entry[1][1]))
-    width = machine.image.width
-    return [(where, n, (pe % width, pe // width)) for where, (n, pe) in ordered]
+def describe_merged_activations(machine: Machine) -> str | None:
+    """Return a text about tasks that were activated while active (M61); None: there are none."""
+    places = describe_merged(machine.image, machine.findings())
+    return "\n  ".join([MERGED_ACTIVATIONS, *_shown(places, " places")]) if places else None
 
 
-def _place_of(machine: Machine, issue: BusyIssue) -> str:
-    program = machine.image.programs[issue.program]
-    row = program.code[issue.pc]
-    kind = DsdOperation(int(row[Field.TYPE])).name.lower()
-    thread = program.configs[int(row[Field.IMM])].microthread
-    return f"{place(program, issue.pc)}: @{kind} on microthread {thread}"
+def _shown(lines: list[str], what: str) -> list[str]:
+    rest = len(lines) - _NUM_SHOWN
+    return [*lines[:_NUM_SHOWN], *([f"and {rest} more{what}"] if rest > 0 else [])]
 
 
 def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:
@@ -124,9 +118,7 @@ def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:
     leftovers = [found for found in machine.find_leftovers() if has_host or not found.is_for_host]
     if not leftovers:
         return None
-    lines = [leftover.text for leftover in leftovers[:_NUM_SHOWN]]
-    if len(leftovers) > _NUM_SHOWN:
-        lines.append(f"and {len(leftovers) - _NUM_SHOWN} more, by color and program")
+    lines = _shown([leftover.text for leftover in leftovers], ", by color and program")
     return "\n  ".join(
         [f"wavelets were left over when the run ended, at cycle {machine.cycle:,}:", *lines]
     )

@@ -50,7 +50,7 @@ from onewafer.simulator.fast.threads.sharing import (
 from onewafer.simulator.fast.threads.team import Team
 from onewafer.simulator.protocol import messages
 from onewafer.simulator.protocol.engine import StopReason
-from onewafer.simulator.protocol.findings import BusyIssue
+from onewafer.simulator.protocol.findings import Finding, FindingKind
 from onewafer.simulator.protocol.rim import without_exits
 from onewafer.simulator.state.statistics import Activity, StallReason, Statistics, Total
 from onewafer.trace import Event, EventKind
@@ -130,7 +130,9 @@ class FastEngine:
 
     def find_deadlock(self) -> str | None:
         """Return the deadlock report of the quiescent program; None if it is done (M81)."""
-        return report_deadlock(self._arrays, self._loaded, self._cycle, programmed=self._programmed)
+        return report_deadlock(
+            self._arrays, self._loaded, self.findings(), self._cycle, programmed=self._programmed
+        )
 
     def launch(self, name: str, words: Sequence[int]) -> None:
         """Start an exported function on every PE that has it (M70)."""
@@ -186,17 +188,20 @@ class FastEngine:
         image = self._loaded.image
         return Activity(steps.reshape(image.height, image.width), count_hops(s))
 
-    def busy_issues(self) -> list[BusyIssue]:
-        """Return the operations that were issued on a busy microthread (M38)."""
-        s = self._arrays
-        rows = np.flatnonzero(s.code[:, f.CODE_BUSY])
-        at = s.code[rows, f.CODE_BUSY]
-        times = sum(share.clock[at + f.BUSY_TIMES] for share in self._shares)
-        first = f.FAR - np.max([c.clock[at + f.BUSY_FIRST] for c in self._shares], axis=0)
+    def findings(self) -> list[Finding]:
+        """Return the findings since this engine was made, by kind, program and place."""
+        s, found = self._arrays, list[Finding]()
+        rows = np.flatnonzero(s.code[:, f.CODE_FINDINGS])
         starts = s.programs[:, f.PROGRAM_CODE]
         program = np.searchsorted(starts, rows, side="right") - 1
-        columns = np.stack((program, rows - starts[program], times, first), axis=1)
-        return [BusyIssue(*row) for row in columns[columns[:, 2] > 0].tolist()]
+        for kind in FindingKind:
+            at = s.code[rows, f.CODE_FINDINGS] + f.NUM_FINDING_FIELDS * kind
+            times = sum(share.clock[at + f.FINDING_TIMES] for share in self._shares)
+            last = np.max([share.clock[at + f.FINDING_FIRST] for share in self._shares], axis=0)
+            first = np.divmod(f.FIRST_FINDING - last, len(s.pes))
+            columns = np.stack((program, rows - starts[program], times, *first), axis=1)
+            found += [Finding(kind, *row) for row in columns[columns[:, 2] > 0].tolist()]
+        return found
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""

@@ -9,8 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.image import ChannelKind, DsdOperation, Field, Opcode, TaskKind, channel
+from onewafer.image import ChannelKind, DsdOperation, Opcode, TaskKind, channel
 from onewafer.simulator.arithmetic.queue_words import NUM_QUEUES, asked_of
+from onewafer.simulator.protocol.finding_texts import (
+    MERGED_ACTIVATIONS,
+    describe_merged,
+    places_of,
+)
 from onewafer.simulator.protocol.messages import place
 from onewafer.simulator.state.schema import MAIN_THREAD
 from onewafer.simulator.state.statistics import StallReason
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
 
     from onewafer.geometry import Direction
     from onewafer.image import TileProgram
+    from onewafer.simulator.protocol.engine import LoadedProgram
+    from onewafer.simulator.protocol.findings import Finding
     from onewafer.simulator.state.schema import MachineState
 
 _NUM_SHOWN = 4
@@ -107,16 +114,25 @@ class StuckRouter:
 def describe_deadlock(
     elements: Sequence[StuckElement],
     routers: Sequence[StuckRouter],
-    state: MachineState,
+    loaded: LoadedProgram,
+    findings: Sequence[Finding],
     cycle: int,
 ) -> str:
     """Return the deadlock report of a quiescent program."""
-    waits = [line for element in elements for line in _describe_element(element, state)]
+    merged = describe_merged(loaded.image, findings)
+    advice = "call unblock_cmd_stream() where the work of a launch ends"
+    if merged:
+        advice += ", unless a task that would have done so was activated in vain (see below)"
+    waits = [
+        line for element in elements for line in _describe_element(element, loaded.state, advice)
+    ]
     held = [line for router in routers for line in _describe_router(router)]
     text = [f"deadlock at cycle {cycle}: nothing can move any more, and the program is not done"]
     text += _grouped(waits)
     if held:
         text += ["  wavelets that cannot move:", *_grouped(held)]
+    if merged:
+        text += [f"  {MERGED_ACTIVATIONS}", *(f"    {what}" for what in merged)]
     return "\n".join(text)
 
 
@@ -124,7 +140,7 @@ Line = tuple[str, tuple[int, int, int | None]]
 """A text, and its place: (x, y, first cycle of the wait)."""
 
 
-def _describe_element(element: StuckElement, state: MachineState) -> Iterable[Line]:
+def _describe_element(element: StuckElement, state: MachineState, advice: str) -> Iterable[Line]:
     x, y = element.x, element.y
     finite = [operation for operation in element.operations if not operation.is_endless]
     for operation in finite:
@@ -147,18 +163,11 @@ def _describe_element(element: StuckElement, state: MachineState) -> Iterable[Li
         yield what, (x, y, None)
     if state.blocked_streams[element.index]:
         is_done = element.is_idle and not blocked and not finite
-        yield _describe_stream(element, is_done=is_done), (x, y, None)
-
-
-def _describe_stream(element: StuckElement, *, is_done: bool) -> str:
-    text = "the command stream was not unblocked since the last launch"
-    if not is_done:
-        return text
-    last = place(element.program, element.pc - 1)
-    return (
-        f"{text}, and the PE has nothing left to do: its last task ended at {last}; "
-        "call unblock_cmd_stream() where the work of a launch ends"
-    )
+        text = "the command stream was not unblocked since the last launch"
+        if is_done:
+            last = place(element.program, element.pc - 1)
+            text += f", and the PE has nothing left to do: its last task ended at {last}; {advice}"
+        yield text, (x, y, None)
 
 
 def _describe_blocked_tasks(element: StuckElement, state: MachineState) -> Iterable[str]:
@@ -176,13 +185,12 @@ def _unblockers(element: StuckElement, task_id: int) -> str:
     """Return the places in the program that would unblock a task."""
     program = element.program
     wanted = channel(ChannelKind.LOCAL_TASK, task_id)
-    configs = {i for i, config in enumerate(program.configs) if config.unblock == wanted}
-    places: list[str] = []
-    for pc, (opcode, imm) in enumerate(program.code[:, [Field.OPCODE, Field.IMM]].tolist()):
-        if opcode == Opcode.UNBLOCK and imm == wanted:
-            places.append(f"the @unblock at {place(program, pc)}")
-        elif opcode == Opcode.DSD and imm in configs:
-            places.append(f"the end of the operation at {place(program, pc)}")
+    configs = {
+        number
+        for number, config in enumerate(program.configs)
+        if wanted in (config.unblock, config.control_unblock)
+    }
+    places = places_of(program, Opcode.UNBLOCK, wanted, configs)
     if not places:
         return "nothing in the program unblocks it: add @unblock or .unblock"
     return f"it waits for {' or '.join(places)}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import WaferImage
-    from onewafer.simulator.protocol.findings import BusyIssue, Checking
+    from onewafer.simulator.protocol.findings import Checking, Finding
     from onewafer.simulator.protocol.leftovers import Waiting
     from onewafer.simulator.state.schema import MachineState
     from onewafer.simulator.state.snapshot import Snapshot
@@ -111,11 +111,8 @@ class Engine(Protocol):
         """Return the counters that show the activity of PEs."""
         ...
 
-    def busy_issues(self) -> list[BusyIssue]:
-        """Return the operations issued on a busy microthread since this engine was made.
-
-        By program and place (M38).
-        """
+    def findings(self) -> list[Finding]:
+        """Return the findings since this engine was made, by kind, program and place."""
         ...
 
     def waiting(self) -> Waiting:

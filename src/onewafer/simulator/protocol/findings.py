@@ -5,7 +5,12 @@ Engines count them as they happen; the caller of the machine reports them at the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +33,36 @@ class Checking:
 NO_CHECKING = Checking()
 
 
-@dataclass(frozen=True, slots=True)
-class BusyIssue:
-    """How often an operation was issued on a busy microthread, and waited there (M38)."""
+class FindingKind(IntEnum):
+    """What a program does that is legal and rarely intended."""
 
+    BUSY_MICROTHREAD = 0
+    """An operation was issued on a busy microthread, and waited there (M38)."""
+    MERGED_ACTIVATION = 1
+    """A task was activated that was active already, and runs once for both (M61)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """How often an instruction led to a finding, on all PEs together."""
+
+    kind: FindingKind
     program: int
     """Number of the tile program."""
     pc: int
     num_times: int
-    """On all PEs together."""
+    first_cycle: int
+    """The cycle in which it happened first."""
     first_pe: int
-    """The first PE, row by row, on which it happened."""
+    """The first PE of that cycle, row by row: y · width + x."""
+
+
+def joined(findings: Iterable[Finding]) -> list[Finding]:
+    """Return one finding for each kind, program and place, in this order."""
+    found: dict[tuple[FindingKind, int, int], Finding] = {}
+    for finding in findings:
+        key = finding.kind, finding.program, finding.pc
+        known = found.get(key, replace(finding, num_times=0))
+        first = min(known, finding, key=lambda one: (one.first_cycle, one.first_pe))
+        found[key] = replace(first, num_times=known.num_times + finding.num_times)
+    return [found[key] for key in sorted(found)]

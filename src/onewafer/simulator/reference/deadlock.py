@@ -18,6 +18,8 @@ from onewafer.simulator.reference.compute_element.compute_element import Compute
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.simulator.protocol.engine import LoadedProgram
+    from onewafer.simulator.protocol.findings import Finding
     from onewafer.simulator.reference.compute_element.operation import Operation
     from onewafer.simulator.reference.fabric.buffers import Source
     from onewafer.simulator.reference.fabric.router import Router
@@ -26,13 +28,17 @@ if TYPE_CHECKING:
 
 
 def report_deadlock(
-    elements: Sequence[ComputeElement], routers: Sequence[Router], state: MachineState, cycle: int
+    elements: Sequence[ComputeElement],
+    routers: Sequence[Router],
+    loaded: LoadedProgram,
+    findings: Sequence[Finding],
+    cycle: int,
 ) -> str | None:
     """Return the deadlock report of a quiescent program, or None if it is done."""
-    stuck = [_element(element) for element in elements if _is_stuck(element, state)]
+    stuck = [_element(element) for element in elements if _is_stuck(element, loaded.state)]
     if not stuck:
         return None
-    return describe_deadlock(stuck, [_router(router) for router in routers], state, cycle)
+    return describe_deadlock(stuck, [_router(one) for one in routers], loaded, findings, cycle)
 
 
 def _is_stuck(element: ComputeElement, state: MachineState) -> bool:

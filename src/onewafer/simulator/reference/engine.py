@@ -17,7 +17,7 @@ from onewafer.errors import DeadlockError, SimulationError
 from onewafer.geometry import Direction
 from onewafer.image import PatchTarget
 from onewafer.simulator.protocol.engine import LoadedProgram, StopReason
-from onewafer.simulator.protocol.findings import BusyIssue
+from onewafer.simulator.protocol.findings import Finding, joined
 from onewafer.simulator.protocol.leftovers import Waiting
 from onewafer.simulator.protocol.messages import blocked_stream, no_such_function, wrong_arguments
 from onewafer.simulator.protocol.rim import without_exits
@@ -151,7 +151,9 @@ class ReferenceEngine:
 
     def find_deadlock(self) -> str | None:
         """Return the deadlock report of the quiescent program; None if it is done (M81)."""
-        return report_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
+        return report_deadlock(
+            self._elements, self._routers, self._loaded, self.findings(), self._cycle
+        )
 
     def launch(self, name: str, words: Sequence[int]) -> None:
         """Start an exported function on every PE that has it (M70)."""
@@ -200,16 +202,14 @@ class ReferenceEngine:
             wavelet_hops=sum(link.num_wavelets for r in self._routers for link in r.links),
         )
 
-    def busy_issues(self) -> list[BusyIssue]:
-        """Return the operations that were issued on a busy microthread (M38)."""
+    def findings(self) -> list[Finding]:
+        """Return the findings since this engine was made, by kind, program and place."""
         program_of_pe = self._loaded.image.program_of_pe.reshape(-1)
-        found: dict[tuple[int, int], BusyIssue] = {}
-        for element in self._elements:  # row by row
-            for pc, num_times in element.busy_issues.items():
-                key = int(program_of_pe[element.index]), pc
-                known = found.get(key, BusyIssue(*key, 0, element.index))
-                found[key] = replace(known, num_times=known.num_times + num_times)
-        return [found[key] for key in sorted(found)]
+        return joined(
+            Finding(kind, int(program_of_pe[element.index]), pc, num_times, cycle, element.index)
+            for element in self._elements
+            for (kind, pc), (num_times, cycle) in element.findings.items()
+        )
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""

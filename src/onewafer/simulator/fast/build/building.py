@@ -64,7 +64,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
     window_words = architecture.timing.link_window_words
     arrays = Arrays(
         arena=arena,
-        clock=_make_clock(loaded, tables.num_busy),
+        clock=_make_clock(loaded, tables.num_findings),
         timing=timing,
         pes=pes,
         fifos=fifos,
@@ -276,8 +276,8 @@ def _make_fifos(fabric: Fabric, offset: Integers, pe: Integers) -> Integers:
 # --- matrices ------------------------------------------------------------------------------------
 
 
-def _make_clock(loaded: LoadedProgram, num_busy: int) -> Integers:
-    clock = np.zeros(f.NUM_CLOCK_FIELDS + f.NUM_BUSY_FIELDS * num_busy, np.int64)
+def _make_clock(loaded: LoadedProgram, num_findings: int) -> Integers:
+    clock = np.zeros(f.NUM_CLOCK_FIELDS + f.NUM_FINDING_FIELDS * num_findings, np.int64)
     clock[f.REBASE_AT] = EPOCH_CYCLES
     clock[f.IS_RECORDING] = loaded.sink is not None
     clock[f.IS_STRICT] = loaded.checking.is_strict

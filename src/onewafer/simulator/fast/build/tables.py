@@ -24,6 +24,7 @@ from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.exceptions import can_raise
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.fast.state import fields as f
+from onewafer.simulator.protocol.findings import FindingKind
 from onewafer.simulator.state.loading import (
     UNBOUND,
     data_task_color,
@@ -88,8 +89,8 @@ class ProgramTables:
     configs: NDArray[np.int64]
     tasks: NDArray[np.int64]
     ways: NDArray[np.int64]
-    num_busy: int
-    """DSD operations with a microthread, see `CODE_BUSY`."""
+    num_findings: int
+    """Instructions and kinds of findings that are counted, see `CODE_FINDINGS`."""
 
 
 def make_tables(
@@ -134,16 +135,18 @@ def make_tables(
         configs=_matrix(configs, f.NUM_CONFIG_FIELDS),
         tasks=_matrix(tasks, f.NUM_TASK_FIELDS),
         ways=_matrix([*ways, [0] * f.NUM_WAY_FIELDS], f.NUM_WAY_FIELDS),
-        num_busy=_number_microthreads(instructions),
+        num_findings=_number_findings(instructions),
     )
 
 
-def _number_microthreads(code: NDArray[np.int64]) -> int:
-    """Assign counter numbers to the DSD operations with a microthread; return the count."""
-    is_operation = (code[:, f.CODE_OPCODE] == Opcode.DSD) & (code[:, f.CODE_IMM] >= 0)
-    num_busy = int(is_operation.sum())
-    code[is_operation, f.CODE_BUSY] = f.NUM_CLOCK_FIELDS + f.NUM_BUSY_FIELDS * np.arange(num_busy)
-    return num_busy
+def _number_findings(code: NDArray[np.int64]) -> int:
+    """Assign counters to activations and DSD operations with a microthread; return the count."""
+    opcode = code[:, f.CODE_OPCODE]
+    is_counted = (opcode == Opcode.DSD) & (code[:, f.CODE_IMM] >= 0) | (opcode == Opcode.ACTIVATE)
+    num_rows = int(is_counted.sum())
+    step = f.NUM_FINDING_FIELDS * len(FindingKind)
+    code[is_counted, f.CODE_FINDINGS] = f.NUM_CLOCK_FIELDS + step * np.arange(num_rows)
+    return num_rows * len(FindingKind)
 
 
 def make_timing(timing: Timing) -> NDArray[np.int64]:

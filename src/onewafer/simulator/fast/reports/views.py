@@ -25,16 +25,20 @@ from onewafer.simulator.state.loading import UNROUTED
 from onewafer.simulator.state.statistics import StallReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from onewafer.image import WaferImage
     from onewafer.simulator.fast.state.arrays import Arrays
     from onewafer.simulator.protocol.engine import LoadedProgram
+    from onewafer.simulator.protocol.findings import Finding
 
 
 def report_deadlock(
     s: Arrays,
     loaded: LoadedProgram,
+    findings: Sequence[Finding],
     cycle: int,
     *,
     programmed: NDArray[np.int64],
@@ -51,7 +55,7 @@ def report_deadlock(
     holds = np.flatnonzero(s.arena[s.blocks + f.BLOCK_ACTIVE])
     elements = [_element(s, loaded, pe) for pe in stuck]
     routers = [_router(s, loaded.image, pe) for pe in holds.tolist()]
-    return describe_deadlock(elements, routers, loaded.state, cycle)
+    return describe_deadlock(elements, routers, loaded, findings, cycle)
 
 
 def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> StuckElement:

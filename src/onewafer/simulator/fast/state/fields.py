@@ -64,9 +64,10 @@ FAILURE_PE = FAILURE + FAULT_PE - FAULT
 FAILURE_CYCLE = FAILURE + FAULT_CYCLE - FAULT
 CLOCK_CYCLES = (*_clock.cycles, FAILURE_CYCLE)
 NUM_CLOCK_FIELDS = _clock.size
-"""Counts of operations that were issued on a busy microthread follow: `CODE_BUSY`."""
-BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
-"""Number of times, and `FAR` minus the first PE on which it happened; 0: on none."""
+"""Counts of findings follow: `CODE_FINDINGS`."""
+FINDING_TIMES, FINDING_FIRST, NUM_FINDING_FIELDS = range(3)
+"""Number of times, and `FIRST_FINDING` minus cycle · PEs + PE where it happened first; 0: never."""
+FIRST_FINDING = 1 << 62
 
 (
     NO_FAULT,
@@ -404,7 +405,7 @@ NUM_PROGRAM_FIELDS = _program.size
     CODE_AUX,
     CODE_PATCH,  # offset among the PE's own immediates
     CODE_CYCLES,
-    CODE_BUSY,  # DSD operation with a microthread: where in the clock its waits for it are counted
+    CODE_FINDINGS,  # activation, or operation with a microthread: place of its counts in the clock
     NUM_CODE_FIELDS,
 ) = range(12)
 CHECKED = 1 << 8

@@ -26,7 +26,7 @@ from onewafer.simulator.arithmetic.registers import (
     kind_of,
     number_of,
 )
-from onewafer.simulator.protocol.findings import NO_CHECKING
+from onewafer.simulator.protocol.findings import NO_CHECKING, FindingKind
 from onewafer.simulator.protocol.messages import busy_microthread, place
 from onewafer.simulator.reference.compute_element.counter import CycleCounter
 from onewafer.simulator.reference.compute_element.data_path import DataPath
@@ -94,7 +94,6 @@ class ComputeElement:
         "_sink",
         "_state",
         "_tables",
-        "busy_issues",
         "channels",
         "counter",
         "details",
@@ -102,6 +101,7 @@ class ComputeElement:
         "exceptions",
         "fifo_lengths",
         "fifos",
+        "findings",
         "index",
         "last_result",
         "main_free",
@@ -189,8 +189,8 @@ class ComputeElement:
         self.written_register: tuple[int, int] | None = None
         """A register of the router that was written in this cycle, and the word."""
         self.pending_launch: tuple[Symbol, tuple[int, ...]] | None = None
-        self.busy_issues: dict[int, int] = {}
-        """How often the instruction at a program counter found its microthread busy."""
+        self.findings: dict[tuple[FindingKind, int], tuple[int, int]] = {}
+        """How often the instruction at a program counter led to a finding, and the first cycle."""
         self.main_thread_cycles = self.num_instructions = self.task_starts = 0
 
     def _make_memory(self, row: NDArray[np.uint8]) -> Memory:
@@ -250,9 +250,11 @@ class ComputeElement:
         self._agenda.note(cycle)
         self._agenda.schedule(self, cycle)
 
-    def activate(self, task_id: int) -> None:
-        """Make a local task pending (M61)."""
-        self._state.pending_tasks[self.index] |= 1 << task_id
+    def activate(self, task_id: int, pc: int, cycle: int) -> None:
+        """Make a local task pending, by the instruction at `pc` (M61)."""
+        if self._state.pending_tasks[self.index] >> task_id & 1:
+            self._note_finding(FindingKind.MERGED_ACTIVATION, pc, cycle)
+        self.activate_all(1 << task_id)
 
     def function_at(self, pc: int) -> Callable[..., int]:
         """Return the function that computes an element of the operation at `pc`."""
@@ -315,7 +317,7 @@ class ComputeElement:
     def note_teardown(self, color: int) -> None:
         """Note that a color was torn down (M130, M133)."""
         self._state.torn_colors[self.index] |= 1 << color
-        self.activate(TEARDOWN_TASK)
+        self.activate_all(1 << TEARDOWN_TASK)
 
     @property
     def control_mask(self) -> int:
@@ -359,7 +361,7 @@ class ComputeElement:
                 where = self.describe_place(live.pc)
                 raise HazardError(busy_microthread(live.thread, live.kind, where))
             self.pc -= 1
-            self.busy_issues[self.pc] = self.busy_issues.get(self.pc, 0) + 1
+            self._note_finding(FindingKind.BUSY_MICROTHREAD, self.pc, cycle)
             self.main_thread = MainThread.STALLED
             self.stalled_since = cycle
             busy = Wait(StallReason.MICROTHREAD_BUSY).value
@@ -412,16 +414,16 @@ class ComputeElement:
             self.main_next = cycle + resume
             return
         if config.activate != NO_TASK:
-            self.activate(config.activate)
+            self.activate(config.activate, operation.pc, cycle)
         if config.unblock != NO_TASK:
             self.set_blocked(config.unblock, is_blocked=False)
 
-    def control_arrived(self, operation: Operation) -> None:
+    def control_arrived(self, operation: Operation, cycle: int) -> None:
         """Run the actions of an operation that a control wavelet ends (M98)."""
         config = operation.config
         assert config is not None
         if config.control_activate != NO_TASK:
-            self.activate(config.control_activate)
+            self.activate(config.control_activate, operation.pc, cycle)
         if config.control_unblock != NO_TASK:
             self.set_blocked(config.control_unblock, is_blocked=False)
 
@@ -491,6 +493,10 @@ class ComputeElement:
         if self._instruction_sink is not None:
             event = Event(cycle, self.y, self.x, EventKind.INSTRUCTION, 0, pc)
             self._instruction_sink.record(event)
+
+    def _note_finding(self, kind: FindingKind, pc: int, cycle: int) -> None:
+        num_times, first = self.findings.get((kind, pc), (0, cycle))
+        self.findings[kind, pc] = num_times + 1, first
 
     def _note_stop(self, instruction: Instruction, pc: int, cycle: int) -> None:
         """Count the instruction after which the main thread stopped, unless it will be retried."""

@@ -45,7 +45,7 @@ class Owner(Unit, Protocol):
         """Resume the main thread, or activate and unblock (M31, M39)."""
         ...
 
-    def control_arrived(self, operation: Operation) -> None:
+    def control_arrived(self, operation: Operation, cycle: int) -> None:
         """Run the actions of an operation that a control wavelet ends (M98)."""
         ...
 
@@ -240,7 +240,7 @@ class DataPath:
             if channel.words[0][0] > cycle:
                 self._agenda.schedule(self._owner, channel.words[0][0])
                 continue
-            self._owner.control_arrived(operation)
+            self._owner.control_arrived(operation, cycle)
             return True
         return False
 

@@ -92,8 +92,8 @@ class Processor(Protocol):
         """Set a register at the end of the cycle."""
         ...
 
-    def activate(self, task_id: int) -> None:
-        """Make a local task pending (M61)."""
+    def activate(self, task_id: int, pc: int, cycle: int) -> None:
+        """Make a local task pending, by the instruction at `pc` (M61)."""
         ...
 
     def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
@@ -434,7 +434,7 @@ def _map_step(element: Processor, instruction: Instruction, cycle: int) -> int:
 
 
 def _activate(element: Processor, instruction: Instruction, cycle: int) -> int:
-    element.activate(instruction.imm)
+    element.activate(instruction.imm, element.pc - 1, cycle)
     return cycle + instruction.cycles
 
 

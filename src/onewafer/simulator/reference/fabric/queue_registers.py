@@ -54,8 +54,8 @@ class Owner(Unit, Protocol):
     channels: dict[int, Channel]
     queues: list[OutputQueue]
 
-    def activate(self, task_id: int) -> None:
-        """Make a local task pending (M61)."""
+    def activate_all(self, tasks: int) -> None:
+        """Make all tasks of a bit set pending (M113)."""
         ...
 
 
@@ -170,7 +170,7 @@ class QueueRegisters:
         empty = asked & self._empty_queues() if asked else 0
         if empty:
             self._flushes = with_flushed(self._flushes, empty)
-            self._element.activate(TEARDOWN_TASK)
+            self._element.activate_all(1 << TEARDOWN_TASK)
 
     def look_again(self, cycle: int) -> None:
         """Schedule a visit in the next cycle if input queues have just become empty."""

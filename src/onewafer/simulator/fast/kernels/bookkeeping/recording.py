@@ -1,4 +1,4 @@
-"""Events: written into a buffer that the engine empties between cycles."""
+"""Events, written into a buffer that the engine empties between cycles, and counts of findings."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ def write_event(s: Arrays, cycle: int, block: int, kind: int, subject: int, valu
     s.events[row, 4] = subject
     s.events[row, 5] = value
     s.clock[f.NUM_EVENTS] = row + 1
+
+
+@shared
+def note_finding(s: Arrays, kind: int, row: int, pe: int, cycle: int) -> None:
+    """Count a finding at the instruction of a row (`CODE_FINDINGS`)."""
+    at = s.code[row, f.CODE_FINDINGS] + f.NUM_FINDING_FIELDS * kind
+    key = f.FIRST_FINDING - (s.clock[f.BASE] + cycle) * s.blocks.shape[0] - pe
+    s.clock[at + f.FINDING_TIMES] += 1
+    s.clock[at + f.FINDING_FIRST] = max(s.clock[at + f.FINDING_FIRST], key)
 
 
 @kernel

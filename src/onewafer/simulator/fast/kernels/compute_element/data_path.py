@@ -167,7 +167,7 @@ def meets_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
         if ready > cycle:
             wake_element(s, block, ready)
             continue
-        control_arrived(s, block, op)
+        control_arrived(s, block, op, cycle)
         return True
     return False
 

@@ -15,7 +15,11 @@ from onewafer.image import (
     ScalarType,
 )
 from onewafer.simulator.fast.kernels.bookkeeping.agenda import note, wake_attention
-from onewafer.simulator.fast.kernels.bookkeeping.recording import MAIN_THREAD_EVENTS, record
+from onewafer.simulator.fast.kernels.bookkeeping.recording import (
+    MAIN_THREAD_EVENTS,
+    note_finding,
+    record,
+)
 from onewafer.simulator.fast.kernels.compute_element.data_path import (
     arm,
     find_lone_operation,
@@ -44,6 +48,7 @@ from onewafer.simulator.fast.kernels.fabric.registers import (
 from onewafer.simulator.fast.machine_code.compilation import kernel, merged, shared
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import Arrays, int64
+from onewafer.simulator.protocol.findings import FindingKind
 from onewafer.simulator.state.schema import RETURN_STACK_DEPTH
 from onewafer.simulator.state.statistics import StallReason
 from onewafer.trace import EventKind
@@ -56,6 +61,7 @@ _MOST_TASKS = 64
 """The most tasks that are picked ahead of the clock in one visit, so that an endless chain can be
 stopped."""
 _MICROTHREAD_BUSY = int(StallReason.MICROTHREAD_BUSY)
+_BUSY_MICROTHREAD = int(FindingKind.BUSY_MICROTHREAD)
 _TIMESTAMP_EVENT = int(EventKind.TIMESTAMP)
 _PRINT_EVENT, _PRINT, _TEXT = int(EventKind.PRINT), int(Opcode.PRINT), int(PrintForm.TEXT)
 _STREAM_UNBLOCKED = int(EventKind.STREAM_UNBLOCKED)
@@ -390,7 +396,7 @@ def execute_machine(
 ) -> None:
     """Execute an instruction on tasks, the command stream, coordinates or the cycle counter."""
     if opcode == _ACTIVATE:
-        activate(s, pe, imm)
+        activate(s, pe, imm, row, cycle)
     elif opcode == _BLOCK or opcode == _UNBLOCK:
         set_blocked(s, pe, imm, opcode == _BLOCK)
         if opcode == _BLOCK and imm >> 8 == _MICROTHREAD:
@@ -472,9 +478,7 @@ def issue(s: Arrays, block: int, row: int, imm: int, cycle: int) -> int:
             s.clock[f.FAULT] = f.BUSY_FAULT
             s.clock[f.FAULT_DETAIL] = s.arena[block + f.BLOCK_OPERATIONS] + f.NUM_OP_WORDS * slot
             return cycle
-        busy = s.code[row, f.CODE_BUSY]
-        s.clock[busy + f.BUSY_TIMES] += 1
-        s.clock[busy + f.BUSY_FIRST] = max(s.clock[busy + f.BUSY_FIRST], f.FAR - pe)
+        note_finding(s, _BUSY_MICROTHREAD, row, pe, cycle)
         s.pes[pe, f.PE_PC] -= 1
         s.pes[pe, f.PE_MAIN] = f.STALLED
         s.pes[pe, f.PE_STALLED_SINCE] = cycle

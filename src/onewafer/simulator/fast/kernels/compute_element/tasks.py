@@ -6,7 +6,7 @@ from onewafer.image import NO_TASK, ChannelKind
 from onewafer.simulator.arithmetic.control import control_task_of, entry_of
 from onewafer.simulator.arithmetic.integer import wrap
 from onewafer.simulator.fast.kernels.bookkeeping.agenda import wake_attention, wake_router
-from onewafer.simulator.fast.kernels.bookkeeping.recording import record
+from onewafer.simulator.fast.kernels.bookkeeping.recording import note_finding, record
 from onewafer.simulator.fast.kernels.compute_element.controls import (
     ready_controls,
     way_of_number,
@@ -19,6 +19,7 @@ from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.machine_code.native import trailing_zeros
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.state.arrays import Arrays, int64
+from onewafer.simulator.protocol.findings import FindingKind
 from onewafer.simulator.state.schema import FIRST_THREAD
 from onewafer.trace import EventKind
 
@@ -26,14 +27,18 @@ _TASK_START = int(EventKind.TASK_START)
 _COLOR, _INPUT_QUEUE = int(ChannelKind.COLOR), int(ChannelKind.INPUT_QUEUE)
 _MICROTHREAD = int(ChannelKind.MICROTHREAD)
 _WORD = 0xFFFF_FFFF
+_MERGED_ACTIVATION = int(FindingKind.MERGED_ACTIVATION)
 _CONTROL_TASK_ID = 64
 """Added to the id of a control task in events."""
 
 
 @kernel
-def activate(s: Arrays, pe: int, task_id: int) -> None:
-    """Make a local task pending (M61)."""
-    s.pending_tasks[pe] = int64(s.pending_tasks[pe]) | (1 << task_id)
+def activate(s: Arrays, pe: int, task_id: int, row: int, cycle: int) -> None:
+    """Make a local task pending, by the instruction of a row (M61)."""
+    pending = int64(s.pending_tasks[pe])
+    if pending >> task_id & 1:
+        note_finding(s, _MERGED_ACTIVATION, row, pe, cycle)
+    s.pending_tasks[pe] = pending | (1 << task_id)
 
 
 @kernel
@@ -75,18 +80,24 @@ def operation_ended(s: Arrays, block: int, op: int, cycle: int) -> None:
         s.pes[pe, f.PE_MAIN_NEXT] = cycle + s.operations[s.arena[op + f.OP_ROW], f.OPS_RESUME]
         return
     if s.configs[config, f.CONFIG_ACTIVATE] != NO_TASK:
-        activate(s, pe, s.configs[config, f.CONFIG_ACTIVATE])
+        activate(s, pe, s.configs[config, f.CONFIG_ACTIVATE], row_of(s, pe, op), cycle)
     if s.configs[config, f.CONFIG_UNBLOCK] != NO_TASK:
         set_blocked(s, pe, s.configs[config, f.CONFIG_UNBLOCK], False)
 
 
 @kernel
-def control_arrived(s: Arrays, block: int, op: int) -> None:
+def row_of(s: Arrays, pe: int, op: int) -> int:
+    """Return the row of the instruction that issued an operation."""
+    return s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_CODE] + s.arena[op + f.OP_PC]
+
+
+@kernel
+def control_arrived(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Run the actions of an operation that a control wavelet ends (M98)."""
     pe = s.arena[block + f.BLOCK_PE]
     config = s.arena[op + f.OP_CONFIG]
     if s.configs[config, f.CONFIG_CONTROL_ACTIVATE] != NO_TASK:
-        activate(s, pe, s.configs[config, f.CONFIG_CONTROL_ACTIVATE])
+        activate(s, pe, s.configs[config, f.CONFIG_CONTROL_ACTIVATE], row_of(s, pe, op), cycle)
     if s.configs[config, f.CONFIG_CONTROL_UNBLOCK] != NO_TASK:
         set_blocked(s, pe, s.configs[config, f.CONFIG_CONTROL_UNBLOCK], False)
 
