@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+_ONCE_A_FILE = frozenset({"unbound-task"})
+"""Codes of which the first place in a file is enough: one line mends all."""
 MOST_KEPT = 100
 """The number of errors, and of warnings, that a sink keeps."""
 
@@ -103,7 +105,8 @@ class DiagnosticSink:
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Add a finding."""
-        place = str(diagnostic.primary.span) if diagnostic.primary else ""
+        span = diagnostic.primary.span if diagnostic.primary else None
+        place = span and (span.source.path if diagnostic.code in _ONCE_A_FILE else str(span))
         key = hash((diagnostic.code, place, diagnostic.message))
         if key in self._seen:
             return

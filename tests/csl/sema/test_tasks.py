@@ -108,6 +108,7 @@ def test_run_time_gates(body):
         ("@bind_local_task(step, data);", "type-mismatch"),
         ("@bind_local_task(step, @get_local_task_id(30));", "id-out-of-range"),
         ("@activate(step);", "unbound-task"),
+        ("@activate(step); @block(step); @unblock(step);", "unbound-task"),
         ("@activate(id);", "unbound-task"),
         ("@initialize_queue(queue);", "missing-field"),
         ("@initialize_queue(queue, .{ .color = red }); @initialize_queue(queue, .{ .color = red });",

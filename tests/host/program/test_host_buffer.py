@@ -119,3 +119,21 @@ def test_a_read_only_destination_is_refused():
     result.flags.writeable = False
     with pytest.raises(HostError, match="read-only"):
         layout.store(np.zeros((1, 1, 1), "<u4"), result)
+
+
+def test_numbers_that_lose_bits_are_warned_of():
+    layout = BufferFormat(Rectangle(0, 0, 1, 1), 4, HALF, ROW)
+    what = "element 1 of the array, 70000, does not fit into 16 bits, the first of 2: MEMCPY_16"
+    with pytest.warns(UserWarning, match=what):
+        layout.to_tensor(np.array([0xFFFF, 70000, -0x8000, -0x8001], np.int32), caller_level=0)
+    with pytest.warns(UserWarning, match=r"element 1 of the array, 0\.5, does not fit"):
+        layout.to_tensor(np.array([0, 0.5, 0, 0], np.float32))
+
+
+@given(st.lists(st.integers(-0x8000, 0xFFFF), min_size=4, max_size=4))
+def test_numbers_of_16_bits_are_not(numbers):
+    """Warnings are errors in tests."""
+    layout = BufferFormat(Rectangle(0, 0, 1, 1), 4, HALF, ROW)
+    tensor = layout.to_tensor(np.array(numbers, np.int32))
+    assert tensor.ravel().tolist() == [number & 0xFFFF for number in numbers]
+    layout.to_tensor(np.array([0xABCD_0000 + (number & 0xFFFF) for number in numbers], np.uint32))

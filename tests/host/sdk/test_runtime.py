@@ -65,6 +65,19 @@ def test_sixteen_bit_data_comes_back(runtime):
     assert result.tolist() == [0x3C00, 0x4000]
 
 
+def test_a_number_that_loses_bits_is_warned_of_at_the_call(runtime):
+    handle, data = runtime.get_id("h"), np.array([70000], np.int32)
+    calls = (
+        lambda: runtime.memcpy_h2d(handle, data, 0, 0, 1, 1, 1, **HALVES),
+        lambda: runtime.memcpy_h2d_rowbcast(handle, data, 0, 0, 1, 1, 1, **HALVES),
+        lambda: runtime.memcpy_h2d_stride(handle, data, 0, 0, 1, 1, 1, 1, 1, **HALVES),
+    )
+    for call in calls:
+        with pytest.warns(UserWarning, match="does not fit into 16 bits") as warned:
+            call()
+        assert [one.filename for one in warned] == [__file__]
+
+
 def test_broadcasts_along_rows_and_columns(runtime):
     handle, result = runtime.get_id("A"), np.zeros((2, 3, 2), np.int32)
     rows = np.arange(4, dtype=np.int32)

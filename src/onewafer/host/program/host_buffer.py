@@ -6,6 +6,7 @@ its word, and PE memory packs it; on the way back the high half is zero.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, cast
@@ -63,11 +64,17 @@ class BufferFormat:
         return np.dtype("<u4" if self.data_type is MemcpyDataType.MEMCPY_32BIT else "<u2")
 
     def to_tensor(
-        self, array: NDArray[Any], replication: Replication = Replication.NONE
+        self,
+        array: NDArray[Any],
+        replication: Replication = Replication.NONE,
+        *,
+        caller_level: int = 1,
     ) -> NDArray[Any]:
         """Return `[height, width, elements_per_pe]` raw elements of a host array.
 
         A dimension along which blocks are shared has size 1: `Device.write_raw` replicates it.
+        The caller of the function `caller_level` calls up is warned of numbers that lose bits;
+        unsigned words may have anything in their upper halves (`input_array_to_u32`).
 
         Raises:
             HostError: the array is not one of 32-bit words, or has fewer than the call moves.
@@ -82,8 +89,11 @@ class BufferFormat:
                 blocks = (1, width)
         self._check(array, blocks)
         count = blocks[0] * blocks[1] * self.elements_per_pe
-        words = np.ascontiguousarray(array).reshape(-1)[:count].view("<u4").astype(self.dtype)
-        return self._unflatten(words, blocks)
+        elements = np.ascontiguousarray(array).reshape(-1)[:count]
+        words = elements.view("<u4")
+        if self.data_type is MemcpyDataType.MEMCPY_16BIT and elements.dtype.kind != "u":
+            _warn_of_lost_bits(elements, words, caller_level + 2)
+        return self._unflatten(words.astype(self.dtype), blocks)
 
     def store(self, tensor: NDArray[Any], array: NDArray[Any]) -> None:
         """Write raw elements `[height, width, elements_per_pe]` into a host array, in place.
@@ -133,6 +143,19 @@ class BufferFormat:
                 f"the array has {_elements(array.size)}, the call moves {expected}: "
                 f"{blocks[1]}×{blocks[0]} blocks of {self.elements_per_pe}"
             )
+
+
+def _warn_of_lost_bits(elements: NDArray[Any], words: NDArray[Any], stacklevel: int) -> None:
+    """Warn of words that are no 16-bit numbers: their upper half is neither zeros nor signs."""
+    lossy = np.flatnonzero(words + np.uint32(0x8000) > 0x17FFF)
+    if lossy.size:
+        more = f", the first of {lossy.size:,}" if lossy.size > 1 else ""
+        warnings.warn(
+            f"element {lossy[0]:,} of the array, {elements[lossy[0]]}, does not fit into 16 bits"
+            f"{more}: MEMCPY_16BIT copies the low half of each word; make words of 16-bit numbers "
+            "with input_array_to_u32",
+            stacklevel=stacklevel,
+        )
 
 
 def _elements(number: int) -> str:

@@ -291,7 +291,7 @@ class SdkRuntime:
         columns, rows = range(px, px + w, row_stride), range(py, py + h, col_stride)
         receivers = Rectangle(px, py, len(columns), len(rows))
         layout = copy_format(receivers, elem_per_pe, data_type, order)
-        tensor = (as_wavelets(layout) if streaming else layout).to_tensor(src)
+        tensor = (as_wavelets(layout) if streaming else layout).to_tensor(src, caller_level=2)
         for row, y in enumerate(rows):
             for column, x in enumerate(columns):
                 block = tensor[row : row + 1, column : column + 1]
@@ -528,7 +528,8 @@ class SdkRuntime:
         *,
         streaming: bool,
     ) -> Task:
-        tensor = (as_wavelets(layout) if streaming else layout).to_tensor(src, replication)
+        layout = as_wavelets(layout) if streaming else layout
+        tensor = layout.to_tensor(src, replication, caller_level=3)
         self._put(dest, tensor, layout.rectangle, streaming=streaming)
         return self._tasks.issued()
 
