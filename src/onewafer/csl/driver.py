@@ -25,7 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import codegen, dumps
-from onewafer.csl.optimizer import FUNCTION_PASSES, PASSES, REQUIRED_PASSES, SMALL_PASSES
+from onewafer.csl.optimizer import (
+    FUNCTION_PASSES,
+    PASSES,
+    REQUIRED_PASSES,
+    SMALL_PASSES,
+    check_accesses,
+)
 from onewafer.csl.sema import AnalysisOptions, analyze_program
 from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
@@ -157,6 +163,8 @@ def _run_stages(
     observe(Stage.LAYOUT, lambda: dumps.layout(program))
     observe(Stage.ANALYSE, lambda: dumps.program(program))
 
+    for instance in program.instances:
+        check_accesses(instance, sink)
     placement = _place(options, program, sink)
     codegen.check_exports(program, sink)
     whole = codegen.with_missing_functions(program)

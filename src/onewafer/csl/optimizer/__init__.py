@@ -5,6 +5,8 @@
     unroll    loops of a few rounds → their rounds            `unroll`
     forward   loads → values just stored or loaded            `forward`
 
+`check_accesses` changes nothing: it warns of accesses outside of their arrays.
+
 Only the expansion of `inline fn` is part of the language; `-O0` turns the rest off. With `-O1`
 the code of a function does not depend on the other functions of a program.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from onewafer.csl.optimizer.accesses import check_accesses
 from onewafer.csl.optimizer.forward import forward
 from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.csl.optimizer.short_functions import mark_inlined
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     Pass = Callable[[ir.InstanceIr], ir.InstanceIr]
 
-__all__ = ["FUNCTION_PASSES", "PASSES", "REQUIRED_PASSES", "SMALL_PASSES"]
+__all__ = ["FUNCTION_PASSES", "PASSES", "REQUIRED_PASSES", "SMALL_PASSES", "check_accesses"]
 
 
 def _inline_once(instance: ir.InstanceIr) -> ir.InstanceIr:

@@ -25,14 +25,14 @@ COMPARISONS: Final[dict[Opcode, Callable[[int, int], bool]]] = {
 
 def compute(opcode: Opcode, type_: ScalarType, left: int, right: int) -> int:
     """Return the word of a sum, a difference or a product of two integers."""
-    result = _RESULTS[opcode](_to_number(left, type_), _to_number(right, type_))
+    result = _RESULTS[opcode](to_number(left, type_), to_number(right, type_))
     return ir.canonical_word(result, type_)
 
 
 def compare(opcode: Opcode, type_: ScalarType, left: int, right: int) -> bool:
     """Return the result of an integer comparison; False for any other operation."""
     holds = COMPARISONS.get(opcode)
-    return holds is not None and holds(_to_number(left, type_), _to_number(right, type_))
+    return holds is not None and holds(to_number(left, type_), to_number(right, type_))
 
 
 def fold(expression: ir.Expression) -> ir.Expression:
@@ -53,13 +53,13 @@ def fold(expression: ir.Expression) -> ir.Expression:
             target=ScalarType() as target,
             operand=ir.Immediate(per_pe=None, word=word),
         ) if not source.is_float and not target.is_float and target is not ScalarType.BOOL:
-            return ir.Immediate(target, ir.canonical_word(_to_number(word, source), target))
+            return ir.Immediate(target, ir.canonical_word(to_number(word, source), target))
         case _:
             pass
     return expression
 
 
-def _to_number(word: int, type_: ScalarType) -> int:
+def to_number(word: int, type_: ScalarType) -> int:
     """Return the number that a word represents in a type."""
     bits = 8 * type_.num_bytes
     word &= (1 << bits) - 1

@@ -147,7 +147,7 @@ class BufferFormat:
 
 def _warn_of_lost_bits(elements: NDArray[Any], words: NDArray[Any], stacklevel: int) -> None:
     """Warn of words that are no 16-bit numbers: their upper half is neither zeros nor signs."""
-    lossy = np.flatnonzero(words + np.uint32(0x8000) > 0x17FFF)
+    lossy = np.flatnonzero(words + np.uint32(0x8000) >= 0x8000 + (1 << 16))
     if lossy.size:
         more = f", the first of {lossy.size:,}" if lossy.size > 1 else ""
         warnings.warn(
