@@ -6,6 +6,7 @@ from onewafer.csl import ir
 from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.image import Field, Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance
+from tests.csl.library.one_pe import compile_pe
 
 T = ScalarType
 N = ir.Global("n", 2, 2, T.U16, None, [ir.Datum(0, T.U16, 3)])
@@ -132,3 +133,14 @@ def test_only_the_statements_of_a_function_that_is_called_again_are_copied() -> 
     assert len(found) == 2
     assert other not in found
     assert found[0] is not found[1]
+
+
+def test_code_of_the_library_has_the_place_of_its_call() -> None:
+    """People look for the line of theirs, in messages of a run and in profiles."""
+    body = 'const math = @import_module("<math>");\n x[0] = math.abs(x[1]);'
+    (program,) = compile_pe(body, "var x: [2]f32;", variables={"x": "f32"}).programs
+    assert {place.path for place in program.locations if place is not None} == {"pe.csl"}
+    opcodes = program.code[:, Field.OPCODE].tolist()
+    (unblocked,) = (pc for pc, code in enumerate(opcodes) if code == Opcode.UNBLOCK_COMMAND_STREAM)
+    stored = next(pc for pc, code in enumerate(opcodes) if code == Opcode.STORE)
+    assert program.locations[unblocked].line == program.locations[stored].line + 1

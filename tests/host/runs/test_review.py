@@ -132,19 +132,16 @@ def activating_program():
     return kernel.build()
 
 
-def test_merged_activations_are_warned_of_and_errors_of_a_strict_run(engine):
-    device, listener = device_of(activating_program(), engine=engine, width=2)
+def test_merged_activations_are_warned_of_and_no_errors_of_a_strict_run(engine):
+    """Programs that mean it are published: a task that looks at all that there is to do."""
+    device, listener = device_of(activating_program(), engine=engine, width=2, is_strict=True)
     device.launch("main")
     device.stop()
     (line,) = listener.lines
     assert line.startswith("warning: tasks were activated that were active already, and run once")
     what = "the @activate at kernel.csl:6:3 found task 'done' (id 9) active, 2 times"
     assert f"\n  {what}, first in cycle" in line
-    assert "; also activated by the @activate at kernel.csl:5:3\n" in line
-    device, _ = device_of(activating_program(), engine=engine, is_strict=True)
-    device.launch("main")
-    with pytest.raises(SimulationError, match="found task 'done'"):
-        device.stop()
+    assert line.endswith("; also activated by the @activate at kernel.csl:5:3")
 
 
 def leave(num_sent, num_read, *, engine, is_strict=False):

@@ -116,7 +116,11 @@ class _Rounds:
         first = distance + access.offset - start
         if first < 0 or first + num_bytes > size:
             self.reported.add(access)
-            self.sink.report(self._warning(base.variable, first, num_bytes, size, statement.span))
+            self.sink.report(
+                self._warning(
+                    base.variable, first, num_bytes, size, getattr(statement, "span", None)
+                )
+            )
 
     def _warning(
         self, variable: ir.Global, first: int, num_bytes: int, size: int, span: Span | None

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from onewafer.csl import ir
 from onewafer.csl.ir import rewrite, walk
@@ -182,7 +183,18 @@ class _Expander:
     def _body(
         self, call: ir.Call, result: ir.Local | None, span: Span | None
     ) -> list[ir.Statement]:
-        """Return the statements of a call, with its result in a local."""
+        """Return the statements of a call, with its result in a local.
+
+        A program's calls into a library keep their own places: people look for those.
+        """
+        body = self._body_in_place(call, result, span)
+        if span is None or _is_of_library(span):
+            return body
+        return [*_placed_at(span, tuple(body))]
+
+    def _body_in_place(
+        self, call: ir.Call, result: ir.Local | None, span: Span | None
+    ) -> list[ir.Statement]:
         function, uses = call.function, self._uses_in(call.function)
         body = _without_last_returns(function.body, result)
         leaves = any(isinstance(s, ir.Return) for s in walk.statements(body))
@@ -211,6 +223,22 @@ class _Expander:
         if uses is None:
             uses = self._uses[function] = _Uses.of(function, self._expandable[function])
         return uses
+
+
+def _is_of_library(span: Span) -> bool:
+    return span.source.path.startswith("<")
+
+
+def _placed_at(span: Span, block: Block) -> Block:
+    """Return a block with the span of a call in place of those in the library, or itself."""
+    found: list[ir.Statement] = []
+    for statement in block:
+        placed = rewrite.with_blocks(statement, partial(_placed_at, span))
+        own: Span | None = getattr(statement, "span", None)
+        if own is not None and _is_of_library(own):
+            placed = replace(cast("ir.SetLocal", placed), span=span)
+        found.append(placed)
+    return block if found == [*block] else tuple(found)
 
 
 @dataclass(slots=True)

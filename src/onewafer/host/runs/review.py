@@ -60,8 +60,10 @@ class RunReview(RunReader):
             return
         texts = [leftovers]
         if not self._has_warned:
+            texts = [describe_busy_issues(machine), leftovers]
             merged = None if is_deadlock else describe_merged_activations(machine)  # it says so
-            texts = [describe_busy_issues(machine), merged, leftovers]
+            if merged is not None:
+                self._observer.say(f"warning: {merged}")
         self._has_warned = True
         for text in filter(None, texts):
             self._observer.say(f"warning: {text}\n{HOW_STRICT}")
@@ -70,8 +72,7 @@ class RunReview(RunReader):
         """Review the run once, at a good end.
 
         Raises:
-            SimulationError: wavelets were left over, or activations were merged, and that is an
-                error (`Checking.is_strict`).
+            SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
         """
         machine = self.machine
         if not is_well or machine is None:
@@ -79,9 +80,8 @@ class RunReview(RunReader):
         leftovers = None
         if self._is_wanted or self._checking.is_strict:
             leftovers = describe_leftovers(machine, has_host=self._has_host)
-        if self._checking.is_strict:
-            for error in filter(None, (leftovers, describe_merged_activations(machine))):
-                raise SimulationError(error)
+        if leftovers is not None and self._checking.is_strict:
+            raise SimulationError(leftovers)
         self._warn(machine, leftovers)
         self._is_wanted = False
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onewafer.image import TileProgram, WaferImage
     from onewafer.simulator.protocol.findings import Finding
 
+_NUM_SHOWN = 3
 MERGED_ACTIVATIONS = (
     "tasks were activated that were active already, and run once for both (activate them again "
     "after they have begun, or give each activation a task of its own):"
@@ -80,9 +81,12 @@ def _merged_activation(program: TileProgram, pc: int) -> tuple[str, str]:
         tasks = {config.activate, config.control_activate} - {NO_TASK}
     names = " or ".join(_name(program, task) for task in sorted(tasks))
     by = _source_of(program, pc)
-    others = [where for task in tasks for where in _activators(program, task) if where != by]
-    also = f"also activated by {' or '.join(others)}" if others else "nothing else activates it"
-    return f"{by} found task {names} active", f"; {also}"
+    found = dict.fromkeys(where for task in tasks for where in _activators(program, task))
+    others = [where for where in found if where != by]
+    more = [f"{len(others) - _NUM_SHOWN} other places"] if len(others) > _NUM_SHOWN else []
+    also = " or ".join([*others[:_NUM_SHOWN], *more])
+    rest = f"also activated by {also}" if others else "nothing else activates it"
+    return f"{by} found task {names} active", f"; {rest}"
 
 
 def _activators(program: TileProgram, task_id: int) -> list[str]:
