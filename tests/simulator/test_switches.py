@@ -18,7 +18,7 @@ from onewafer.image import (
     TaskKind,
     channel,
 )
-from onewafer.simulator import StallReason
+from onewafer.simulator import StallReason, describe_controls
 from onewafer.simulator.arithmetic.control import (
     CONTROL_MARK,
     entry_of,
@@ -27,6 +27,7 @@ from onewafer.simulator.arithmetic.control import (
     opcode_of,
     popped,
 )
+from onewafer.simulator.protocol.findings import FindingKind
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
     EAST,
@@ -239,6 +240,14 @@ def test_operation_takes_a_control_wavelet_as_an_element(engine):
     programs = {(0, 0): talker(COLOR, [1, (word,), 2]), (1, 0): receiver(COLOR, 3)}
     run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert run.words("received", 1) == [1, word, 2]
+    (found,) = run.machine.findings()
+    assert (found.kind, found.num_times) == (FindingKind.CONTROL_AS_DATA, 1)
+    (start,), (end,) = (run.cycles(kind, 1) for kind in (EventKind.DSD_START, EventKind.DSD_END))
+    assert start < found.first_cycle < end - 1
+    where = f"first in cycle {found.first_cycle} on PE (1, 0)"
+    assert describe_controls(run.machine.image, [found]) == [
+        f"kernel.csl:20:3: @mov32, once, {where}"
+    ]
 
 
 @pytest.mark.parametrize("delay", [0, 60, 300])

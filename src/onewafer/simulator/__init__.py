@@ -9,8 +9,10 @@ from onewafer.simulator.arithmetic import float_to_half, half_to_float, largest_
 from onewafer.simulator.machine import Machine
 from onewafer.simulator.protocol.engine import Engine, LoadedProgram, StopReason
 from onewafer.simulator.protocol.finding_texts import (
+    CONTROL_AS_DATA,
     MERGED_ACTIVATIONS,
     describe_busy,
+    describe_controls,
     describe_merged,
 )
 from onewafer.simulator.protocol.findings import NO_CHECKING, Checking
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUSY_ADVICE",
+    "CONTROL_AS_DATA",
     "DEFAULT_ENGINE",
     "ENGINES",
     "MERGED_ACTIVATIONS",
@@ -43,6 +46,7 @@ __all__ = [
     "Total",
     "announce_compilation",
     "describe_busy",
+    "describe_controls",
     "describe_merged",
     "float_to_half",
     "half_to_float",

@@ -30,10 +30,12 @@ from tests.simulator.assembly import (
     WSE3,
     Kernel,
     background,
+    commands,
     eastward,
     receiver,
     route,
     sender,
+    talker,
 )
 
 MOV32 = DsdOperation.MOV32
@@ -234,6 +236,27 @@ def test_control_wavelets_are_called_so(engine):
     (line,) = listener.lines
     assert "1 control wavelet of color 1" in line
     assert "let the command ignore the compute element" in line
+
+
+def test_control_wavelets_among_others_are_counted(engine):
+    word = commands(0, ignore=False, entry=40)
+    programs = {(0, 0): talker(1, [7, (word,), 8]), (1, 0): receiver(1, 1)}
+    device, listener = device_of(programs, engine=engine, routes=eastward(1, 0, 1), width=2)
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    assert "2 wavelets, 1 control wavelet among them, of color 1" in line
+
+
+def test_a_control_wavelet_that_is_taken_as_an_element_is_warned_of(engine):
+    word = commands(0, ignore=False, entry=40)
+    programs = {(0, 0): talker(1, [(word,)]), (1, 0): receiver(1, 1)}
+    device, listener = device_of(programs, engine=engine, routes=eastward(1, 0, 1), width=2)
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    assert line.startswith("warning: operations took the words of control wavelets as elements")
+    assert "\n  kernel.csl:20:3: @mov32, once, first in cycle" in line
 
 
 def test_the_warnings_come_before_an_error(engine):

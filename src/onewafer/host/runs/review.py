@@ -8,10 +8,12 @@ from onewafer.errors import DeadlockError, SimulationError
 from onewafer.host.runs.readers import RunReader
 from onewafer.simulator import (
     BUSY_ADVICE,
+    CONTROL_AS_DATA,
     MERGED_ACTIVATIONS,
     Checking,
     StallReason,
     describe_busy,
+    describe_controls,
     describe_merged,
 )
 
@@ -58,14 +60,16 @@ class RunReview(RunReader):
     ) -> None:
         if not self._is_wanted:
             return
-        texts = [leftovers]
+        errors, warnings = [leftovers], list[str | None]()
         if not self._has_warned:
-            texts = [describe_busy_issues(machine), leftovers]
-            merged = None if is_deadlock else describe_merged_activations(machine)  # it says so
-            if merged is not None:
-                self._observer.say(f"warning: {merged}")
+            errors = [describe_busy_issues(machine), leftovers]
+            warnings = [describe_controls_as_data(machine)]
+            if not is_deadlock:  # whose report says so
+                warnings.append(describe_merged_activations(machine))
         self._has_warned = True
-        for text in filter(None, texts):
+        for text in filter(None, warnings):
+            self._observer.say(f"warning: {text}")
+        for text in filter(None, errors):
             self._observer.say(f"warning: {text}\n{HOW_STRICT}")
 
     def ended(self, *, is_well: bool) -> None:
@@ -103,6 +107,12 @@ def describe_merged_activations(machine: Machine) -> str | None:
     """Return a text about tasks that were activated while active (M61); None: there are none."""
     places = describe_merged(machine.image, machine.findings())
     return "\n  ".join([MERGED_ACTIVATIONS, *_shown(places, " places")]) if places else None
+
+
+def describe_controls_as_data(machine: Machine) -> str | None:
+    """Return a text about control wavelets taken as elements (M95); None: there are none."""
+    places = describe_controls(machine.image, machine.findings())
+    return "\n  ".join([CONTROL_AS_DATA, *_shown(places, " places")]) if places else None
 
 
 def _shown(lines: list[str], what: str) -> list[str]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from onewafer.image import TileProgram, WaferImage
     from onewafer.simulator.protocol.findings import Finding
 
+CONTROL_AS_DATA = (
+    "operations took the words of control wavelets as elements (let the operation end on control, "
+    "bind a control task, or send data):"
+)
 _NUM_SHOWN = 3
 MERGED_ACTIVATIONS = (
     "tasks were activated that were active already, and run once for both (activate them again "
@@ -29,6 +33,11 @@ def describe_busy(image: WaferImage, findings: Iterable[Finding]) -> list[str]:
 def describe_merged(image: WaferImage, findings: Iterable[Finding]) -> list[str]:
     """Return a text for each place that activated an active task (M61)."""
     return _describe(image, findings, FindingKind.MERGED_ACTIVATION, _merged_activation)
+
+
+def describe_controls(image: WaferImage, findings: Iterable[Finding]) -> list[str]:
+    """Return a text for each place that took control wavelets as elements (M95)."""
+    return _describe(image, findings, FindingKind.CONTROL_AS_DATA, _operation)
 
 
 def places_of(program: TileProgram, opcode: Opcode, imm: int, ends: set[int]) -> list[str]:
@@ -66,10 +75,15 @@ def _describe(
     ]
 
 
-def _busy_operation(program: TileProgram, pc: int) -> tuple[str, str]:
+def _operation(program: TileProgram, pc: int) -> tuple[str, str]:
     kind = DsdOperation(int(program.code[pc, Field.TYPE])).name.lower()
+    return f"{place(program, pc)}: @{kind}", ""
+
+
+def _busy_operation(program: TileProgram, pc: int) -> tuple[str, str]:
+    what, rest = _operation(program, pc)
     thread = program.configs[int(program.code[pc, Field.IMM])].microthread
-    return f"{place(program, pc)}: @{kind} on microthread {thread}", ""
+    return f"{what} on microthread {thread}", rest
 
 
 def _merged_activation(program: TileProgram, pc: int) -> tuple[str, str]:

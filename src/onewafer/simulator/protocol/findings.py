@@ -40,6 +40,8 @@ class FindingKind(IntEnum):
     """An operation was issued on a busy microthread, and waited there (M38)."""
     MERGED_ACTIVATION = 1
     """A task was activated that was active already, and runs once for both (M61)."""
+    CONTROL_AS_DATA = 2
+    """An operation took the word of a control wavelet as an element (M95)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

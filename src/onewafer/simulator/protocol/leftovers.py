@@ -19,6 +19,7 @@ from onewafer.simulator.state.loading import (
     host_streams,
     input_attachments,
 )
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def find_leftovers(
 def _arrived(
     image: WaferImage, architecture: Architecture, arrivals: Table, state: MachineState
 ) -> Iterator[Leftover]:
-    pe, color = arrivals["pe"], arrivals["color"]
+    pe, color, words = arrivals["pe"], arrivals["color"], arrivals["word"]
     if not len(pe):  # as mostly: the masks of the host are as large as the wafer
         return
     to_host = host_streams(image)[1].reshape(len(state.memory), -1)[pe, color]
@@ -77,14 +78,14 @@ def _arrived(
     for key in np.unique(keys[~to_host], axis=0):
         rows = np.flatnonzero((keys == key).all(axis=1) & ~to_host)
         number, program = int(key[0]), image.programs[int(key[1])]
-        is_control = bool((arrivals["word"][rows] & CONTROL_MARK != 0).all())
+        is_control = bool((words[rows] & CONTROL_MARK != 0).all())
         pes = np.unique(pe[rows])
         queue, home = _served_by(program, architecture, state.queue_colors[pes[0]], number)
         is_blocked = bool((state.blocked_colors[pes] >> np.uint32(home) & 1).any())
         reason = _why(program, architecture, home, is_control=is_control, is_blocked=is_blocked)
         where = f" in input queue {queue}" if queue >= 0 else ""
         text = (
-            f"{_count(len(rows), image, number, is_control=is_control)} that arrived at "
+            f"{_count(words[rows], image, number)} that arrived at "
             f"{_places(pes, image)} {'was' if len(rows) == 1 else 'were'} never received{where}: "
             f"{reason}"
         )
@@ -93,7 +94,7 @@ def _arrived(
         rows = np.flatnonzero((color == number) & to_host)
         pes = np.unique(pe[rows])
         text = (
-            f"{_count(len(rows), image, number)} that {_places(pes, image)} sent to the host "
+            f"{_count(words[rows], image, number)} that {_places(pes, image)} sent to the host "
             f"{'was' if len(rows) == 1 else 'were'} never asked for: let the host receive as many "
             "as the program sends, or send fewer"
         )
@@ -166,20 +167,22 @@ def _held(image: WaferImage, waiting: Waiting, found: list[Leftover]) -> Iterato
             else "for a route or a switch position that lets them pass, for the end of a "
             "teardown, for a queue that serves the color, or for a free slot in the next buffer"
         )
-        text = f"{_count(len(rows), image, number)} still wait at {_places(pes, image)}: {reason}"
+        count = _count(waiting.wavelets["word"][rows], image, number)
+        text = f"{count} still wait at {_places(pes, image)}: {reason}"
         is_for_host = number in arrived - for_program
         yield Leftover(
             number, len(rows), len(pes), has_arrived=False, is_for_host=is_for_host, text=text
         )
 
 
-def _count(number: int, image: WaferImage, color: int, *, is_control: bool = False) -> str:
-    kind = "control wavelet" if is_control else "wavelet"
+def _count(words: NDArray[np.uint64], image: WaferImage, color: int) -> str:
+    """Return the number of wavelets and their color, and how many are control wavelets."""
+    num_controls = int(np.count_nonzero(words & CONTROL_MARK))
+    what = count_of(len(words), "control wavelet" if num_controls == len(words) else "wavelet")
+    if 0 < num_controls < len(words):
+        what += f", {count_of(num_controls, 'control wavelet')} among them,"
     names = "/".join(image.names_of_color(color))
-    return (
-        f"{number:,} {kind}{'' if number == 1 else 's'} of color {color}"
-        f"{f' ({names})' if names else ''}"
-    )
+    return f"{what} of color {color}{f' ({names})' if names else ''}"
 
 
 def _places(pes: NDArray[np.int64], image: WaferImage) -> str:

@@ -140,9 +140,8 @@ def make_tables(
 
 
 def _number_findings(code: NDArray[np.int64]) -> int:
-    """Assign counters to activations and DSD operations with a microthread; return the count."""
-    opcode = code[:, f.CODE_OPCODE]
-    is_counted = (opcode == Opcode.DSD) & (code[:, f.CODE_IMM] >= 0) | (opcode == Opcode.ACTIVATE)
+    """Assign counters to activations and DSD operations; return the count."""
+    is_counted = np.isin(code[:, f.CODE_OPCODE], (Opcode.DSD, Opcode.ACTIVATE))
     num_rows = int(is_counted.sum())
     step = f.NUM_FINDING_FIELDS * len(FindingKind)
     code[is_counted, f.CODE_FINDINGS] = f.NUM_CLOCK_FIELDS + step * np.arange(num_rows)

@@ -405,7 +405,7 @@ NUM_PROGRAM_FIELDS = _program.size
     CODE_AUX,
     CODE_PATCH,  # offset among the PE's own immediates
     CODE_CYCLES,
-    CODE_FINDINGS,  # activation, or operation with a microthread: place of its counts in the clock
+    CODE_FINDINGS,  # activation or DSD operation: place of its counts in the clock
     NUM_CODE_FIELDS,
 ) = range(12)
 CHECKED = 1 << 8

@@ -253,7 +253,7 @@ class ComputeElement:
     def activate(self, task_id: int, pc: int, cycle: int) -> None:
         """Make a local task pending, by the instruction at `pc` (M61)."""
         if self._state.pending_tasks[self.index] >> task_id & 1:
-            self._note_finding(FindingKind.MERGED_ACTIVATION, pc, cycle)
+            self.note_finding(FindingKind.MERGED_ACTIVATION, pc, cycle)
         self.activate_all(1 << task_id)
 
     def function_at(self, pc: int) -> Callable[..., int]:
@@ -324,6 +324,11 @@ class ComputeElement:
         """The mask for the entry of kept control wavelets (M143)."""
         return int(self._state.control_masks[self.index])
 
+    def note_finding(self, kind: FindingKind, pc: int, cycle: int) -> None:
+        """Count a finding at the instruction at `pc`."""
+        num_times, first = self.findings.get((kind, pc), (0, cycle))
+        self.findings[kind, pc] = num_times + 1, first
+
     def activate_all(self, tasks: int) -> None:
         """Make all tasks of a bit set pending (M113)."""
         self._state.pending_tasks[self.index] |= tasks
@@ -361,7 +366,7 @@ class ComputeElement:
                 where = self.describe_place(live.pc)
                 raise HazardError(busy_microthread(live.thread, live.kind, where))
             self.pc -= 1
-            self._note_finding(FindingKind.BUSY_MICROTHREAD, self.pc, cycle)
+            self.note_finding(FindingKind.BUSY_MICROTHREAD, self.pc, cycle)
             self.main_thread = MainThread.STALLED
             self.stalled_since = cycle
             busy = Wait(StallReason.MICROTHREAD_BUSY).value
@@ -493,10 +498,6 @@ class ComputeElement:
         if self._instruction_sink is not None:
             event = Event(cycle, self.y, self.x, EventKind.INSTRUCTION, 0, pc)
             self._instruction_sink.record(event)
-
-    def _note_finding(self, kind: FindingKind, pc: int, cycle: int) -> None:
-        num_times, first = self.findings.get((kind, pc), (0, cycle))
-        self.findings[kind, pc] = num_times + 1, first
 
     def _note_stop(self, instruction: Instruction, pc: int, cycle: int) -> None:
         """Count the instruction after which the main thread stopped, unless it will be retried."""

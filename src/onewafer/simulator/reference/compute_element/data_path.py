@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from onewafer.errors import HazardError, SimulationError
 from onewafer.image import FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, is_control
+from onewafer.simulator.protocol.findings import FindingKind
 from onewafer.simulator.protocol.messages import conflict, fifo_fault
 from onewafer.simulator.reference.compute_element.exceptions import check_exceptions
 from onewafer.simulator.reference.fabric.units import NEVER, Unit
@@ -39,6 +40,10 @@ class Owner(Unit, Protocol):
 
     def activate_all(self, tasks: int) -> None:
         """Make all tasks of a bit set pending (M113)."""
+        ...
+
+    def note_finding(self, kind: FindingKind, pc: int, cycle: int) -> None:
+        """Count a finding at the instruction at `pc`."""
         ...
 
     def operation_ended(self, operation: Operation, cycle: int) -> None:
@@ -330,6 +335,10 @@ class DataPath:
     def _step(self, operation: Operation, cycle: int) -> int:
         try:
             num_elements = operation.step()
+            for source in operation.inputs:
+                if source.took_control:
+                    source.took_control = False
+                    self._owner.note_finding(FindingKind.CONTROL_AS_DATA, operation.pc, cycle)
             check_exceptions(self._owner.exceptions)
         except SimulationError as error:
             raise self._owner.located(error, operation.pc, cycle) from None

@@ -21,6 +21,7 @@ from onewafer.simulator.arithmetic.outputs import (
     MARKS,
     NUM_PACKED,
     PACKS,
+    TAKES_CONTROL,
     UNMARKS,
 )
 
@@ -207,6 +208,7 @@ class InputOperand:
         "is_packed",
         "is_progress",
         "stride",
+        "took_control",
     )
 
     def __init__(self, channel: Channel, extent: int, num_bytes: int, *, flags: int) -> None:
@@ -219,6 +221,8 @@ class InputOperand:
         self._rest = 0
         self.is_progress = True
         """True if the last taken wavelet is an element, not data to drop (M99)."""
+        self.took_control = False
+        """True if an element was the word of a control wavelet (M95); its reader resets it."""
         self.stride = 1
         self._mask = (1 << 8 * num_bytes) - 1
 
@@ -228,6 +232,8 @@ class InputOperand:
             return self._rest
         word = self.channel.words.popleft()[1]
         self._rest = word >> 16
+        if is_control(word) and not self.flags & TAKES_CONTROL:
+            self.took_control = True
         if self.flags & DROPS:
             self.is_progress = is_control(word)
         if self.flags & MARKS and is_control(word):

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from onewafer.simulator.fast.machine_code.compilation import kernel, shared
 from onewafer.simulator.fast.state import fields as f
+from onewafer.simulator.protocol.findings import FindingKind
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.state.arrays import Arrays
 
+_CONTROL_AS_DATA = int(FindingKind.CONTROL_AS_DATA)
 EVENTS_PER_PE = 128
 """No PE records more in one cycle: 24 colors, each to a link or the ramp, a main thread that is
 stopped after `MAIN_THREAD_EVENTS`, and beginning and end of an operation on each thread."""
@@ -35,6 +37,19 @@ def write_event(s: Arrays, cycle: int, block: int, kind: int, subject: int, valu
     s.events[row, 4] = subject
     s.events[row, 5] = value
     s.clock[f.NUM_EVENTS] = row + 1
+
+
+@kernel
+def row_of_operation(s: Arrays, pe: int, op: int) -> int:
+    """Return the row of the instruction that issued an operation."""
+    return s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_CODE] + s.arena[op + f.OP_PC]
+
+
+@kernel
+def note_control_as_data(s: Arrays, block: int, op: int, cycle: int) -> None:
+    """Count a control wavelet whose word an operation takes as an element (M95)."""
+    pe = s.arena[block + f.BLOCK_PE]
+    note_finding(s, _CONTROL_AS_DATA, row_of_operation(s, pe, op), pe, cycle)
 
 
 @shared

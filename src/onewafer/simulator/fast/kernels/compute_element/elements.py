@@ -15,7 +15,7 @@ from onewafer.simulator.fast.kernels.bookkeeping.agenda import (
     wake_element,
     wake_router,
 )
-from onewafer.simulator.fast.kernels.bookkeeping.recording import record
+from onewafer.simulator.fast.kernels.bookkeeping.recording import note_control_as_data, record
 from onewafer.simulator.fast.kernels.compute_element.computing import clear_source, compute_elements
 from onewafer.simulator.fast.kernels.compute_element.exceptions import kind_of
 from onewafer.simulator.fast.kernels.compute_element.staging import settle
@@ -26,6 +26,7 @@ from onewafer.simulator.fast.kernels.fabric.fifo import (
     place_of,
     ready_cycle,
     room_cycle,
+    tag_place,
 )
 from onewafer.simulator.fast.kernels.fabric.marks import (
     holds_marked,
@@ -266,6 +267,9 @@ def cycle_of(s: Arrays, first: int, out: int, i: int) -> int:
 def pass_on(s: Arrays, block: int, op: int, start: int, count: int) -> None:
     """Move heads and tails, and wake the router."""
     first, second, out = fabric_operands(s, op)
+    for channel in (first, second):
+        if channel and holds_marked(s, channel):
+            note_controls(s, block, op, channel, first, count)
     if first:
         take_many(s, block, first, start, count)
     if second:
@@ -282,6 +286,14 @@ def pass_on(s: Arrays, block: int, op: int, start: int, count: int) -> None:
         wake_router(s, block, start + 1 + s.timing[f.T_RAMP])
     s.arena[block + f.BLOCK_ELEMENTS] += count
     s.arena[block + f.BLOCK_PATH_CYCLES] += count * s.arena[op + f.OP_ELEMENT_CYCLES]
+
+
+@shared
+def note_controls(s: Arrays, block: int, op: int, channel: int, first: int, count: int) -> None:
+    """Note the control wavelets among those that an operation is about to take."""
+    for i in range(count):
+        if s.arena[tag_place(s, channel, s.arena[channel + f.FIFO_HEAD] + i)] & f.CONTROL_TAG:
+            note_control_as_data(s, block, op, cycle_of(s, first, 0, i))
 
 
 @kernel

@@ -6,7 +6,11 @@ from onewafer.image import NO_TASK, ChannelKind
 from onewafer.simulator.arithmetic.control import control_task_of, entry_of
 from onewafer.simulator.arithmetic.integer import wrap
 from onewafer.simulator.fast.kernels.bookkeeping.agenda import wake_attention, wake_router
-from onewafer.simulator.fast.kernels.bookkeeping.recording import note_finding, record
+from onewafer.simulator.fast.kernels.bookkeeping.recording import (
+    note_finding,
+    record,
+    row_of_operation,
+)
 from onewafer.simulator.fast.kernels.compute_element.controls import (
     ready_controls,
     way_of_number,
@@ -80,15 +84,9 @@ def operation_ended(s: Arrays, block: int, op: int, cycle: int) -> None:
         s.pes[pe, f.PE_MAIN_NEXT] = cycle + s.operations[s.arena[op + f.OP_ROW], f.OPS_RESUME]
         return
     if s.configs[config, f.CONFIG_ACTIVATE] != NO_TASK:
-        activate(s, pe, s.configs[config, f.CONFIG_ACTIVATE], row_of(s, pe, op), cycle)
+        activate(s, pe, s.configs[config, f.CONFIG_ACTIVATE], row_of_operation(s, pe, op), cycle)
     if s.configs[config, f.CONFIG_UNBLOCK] != NO_TASK:
         set_blocked(s, pe, s.configs[config, f.CONFIG_UNBLOCK], False)
-
-
-@kernel
-def row_of(s: Arrays, pe: int, op: int) -> int:
-    """Return the row of the instruction that issued an operation."""
-    return s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_CODE] + s.arena[op + f.OP_PC]
 
 
 @kernel
@@ -97,7 +95,9 @@ def control_arrived(s: Arrays, block: int, op: int, cycle: int) -> None:
     pe = s.arena[block + f.BLOCK_PE]
     config = s.arena[op + f.OP_CONFIG]
     if s.configs[config, f.CONFIG_CONTROL_ACTIVATE] != NO_TASK:
-        activate(s, pe, s.configs[config, f.CONFIG_CONTROL_ACTIVATE], row_of(s, pe, op), cycle)
+        activate(
+            s, pe, s.configs[config, f.CONFIG_CONTROL_ACTIVATE], row_of_operation(s, pe, op), cycle
+        )
     if s.configs[config, f.CONFIG_CONTROL_UNBLOCK] != NO_TASK:
         set_blocked(s, pe, s.configs[config, f.CONFIG_CONTROL_UNBLOCK], False)
 

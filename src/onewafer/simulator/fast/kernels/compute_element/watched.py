@@ -13,6 +13,7 @@ from onewafer.simulator.arithmetic.outputs import (
     INDEX_BITS,
     MARKS,
     NUM_PACKED,
+    TAKES_CONTROL,
     UNMARKS,
 )
 from onewafer.simulator.fast.kernels.bookkeeping.agenda import (
@@ -21,7 +22,7 @@ from onewafer.simulator.fast.kernels.bookkeeping.agenda import (
     wake_element,
     wake_router,
 )
-from onewafer.simulator.fast.kernels.bookkeeping.recording import record
+from onewafer.simulator.fast.kernels.bookkeeping.recording import note_control_as_data, record
 from onewafer.simulator.fast.kernels.compute_element.computing import (
     clear_source,
     hand_on_carry,
@@ -150,7 +151,7 @@ def take_packed(s: Arrays, block: int, op: int, at: int, cycle: int) -> int:
     """Take the wavelet with the next elements of a source; 0 for other operands."""
     if s.arena[op + at + f.OPERAND_KIND] != f.INPUT:
         return int64(0)
-    return take_from_channel(s, block, int64(s.arena[op + at + f.OPERAND_BASE]), cycle)
+    return take_from_channel(s, block, op, at, cycle)
 
 
 @kernel
@@ -186,7 +187,7 @@ def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) ->
         return base & WORD
     if kind == f.INPUT:
         marks = s.arena[op + at + f.OPERAND_STEP] & MARKS != 0 and is_control_next(s, base)
-        word = take_from_channel(s, block, base, cycle)
+        word = take_from_channel(s, block, op, at, cycle)
         if marks:
             word = kept_word(word, int64(s.control_masks[pe]))
         return word & ((1 << 8 * num_bytes) - 1)
@@ -198,12 +199,15 @@ def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) ->
 
 
 @kernel
-def take_from_channel(s: Arrays, block: int, channel: int, cycle: int) -> int:
-    """Take a wavelet, and wake a router that waits for the slot."""
+def take_from_channel(s: Arrays, block: int, op: int, at: int, cycle: int) -> int:
+    """Take a wavelet for a source, and wake a router that waits for the slot."""
+    channel = int64(s.arena[op + at + f.OPERAND_BASE])
     is_control = is_control_next(s, channel)
     word = take(s, channel, cycle)
     if is_control:
         unmark(s, channel, 1)
+        if s.arena[op + at + f.OPERAND_STEP] & TAKES_CONTROL == 0:
+            note_control_as_data(s, block, op, cycle)
     if s.arena[channel + f.FIFO_STATE]:
         s.arena[channel + f.FIFO_STATE] = 0
         wake_router(s, block, cycle + 1)
