@@ -34,7 +34,7 @@ NO_CHECKING = Checking()
 
 
 class FindingKind(IntEnum):
-    """What a program does that is legal and rarely intended."""
+    """A kind of behaviour that is legal and rarely intended."""
 
     BUSY_MICROTHREAD = 0
     """An operation was issued on a busy microthread, and waited there (M38)."""
