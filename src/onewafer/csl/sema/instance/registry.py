@@ -179,6 +179,6 @@ def _unknown(site: Site) -> Diagnostic:
     if old is not None:
         message, advice = old.message(f"`@{site.name}`"), old.instead
     else:
-        message = f"there is no builtin `@{site.name}` in any SDK up to {retired.NEWEST_SDK}"
+        message = f"no SDK up to {retired.NEWEST_SDK} documents a builtin `@{site.name}`"
         advice = suggest(site.name, public_names(), prefix="@")
     return Diagnostic("unknown-builtin", message, Annotation(site.span), help=advice)

@@ -235,7 +235,7 @@ class ModuleInstance:
 
     def _unknown(self, name: str) -> str:
         if self.code.is_library:
-            return f"`{self.path}` has no `{name}` in any SDK up to {retired.NEWEST_SDK}"
+            return f"`{self.path}` has no `{name}` that an SDK up to {retired.NEWEST_SDK} documents"
         return f"`{name}` is not declared"
 
     def _suggest(self, name: str) -> str:

@@ -302,7 +302,7 @@ def _no_library(path: str, names: Sequence[str], span: Span | None) -> NoReturn:
         fail("import-not-found", old.message(f"`{path}`"), span, help=old.instead)
     fail(
         "import-not-found",
-        f"there is no library `{path}` in any SDK up to {retired.NEWEST_SDK}",
+        f"no SDK up to {retired.NEWEST_SDK} documents a library `{path}`",
         span,
         help=suggest(path, names) or "a file of yours is imported without `<` and `>`",
     )
