@@ -249,7 +249,8 @@ class PeBuilder:
             task_id = self.local_task(is_blocked=follow == 2)
             if follow == 2:
                 options["unblock"] = channel(ChannelKind.LOCAL_TASK, task_id)
-                self.kernel.emit(Opcode.ACTIVATE, imm=task_id)
+                for condition in (0, self._condition()):
+                    self.kernel.emit(Opcode.ACTIVATE, imm=task_id, rc=condition)
             else:
                 options["activate"] = task_id
         return background(self.draw(st.integers(0, 5)), **options)

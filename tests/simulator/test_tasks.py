@@ -12,7 +12,7 @@ from onewafer.image import (
     TaskKind,
     channel,
 )
-from onewafer.simulator import StallReason
+from onewafer.simulator import StallReason, describe_merged
 from onewafer.simulator.protocol.findings import FindingKind
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
@@ -80,8 +80,9 @@ def twice_active():
     base = kernel.data("x", ScalarType.U32, num_elements=40)
     kernel.function("main")
     vector = kernel.vector(base, 8)
-    for line in (2, 3):
-        kernel.emit(Opcode.ACTIVATE, imm=9, location=SourceLocation("kernel.csl", line, 1))
+    for line, condition in ((2, 0), (3, kernel.immediate(ScalarType.U16, 1))):
+        where = SourceLocation("kernel.csl", line, 1)
+        kernel.emit(Opcode.ACTIVATE, imm=9, rc=condition, location=where)
     kernel.operate(MOV32, vector, src1=vector, config=background(1, activate=9), line=4)
     kernel.operate(MOV32, kernel.vector(base, 40), src1=kernel.vector(base, 40), line=5)
     kernel.emit(Opcode.RETURN)
@@ -108,7 +109,16 @@ def test_activations_of_an_active_task_are_found(engine):
         "(0, 0); also activated by the @activate at kernel.csl:2:1 or the end of the operation at "
         "kernel.csl:4:3" in str(caught.value)
     )
-    assert "unless a task that would have done so was activated in vain" in str(caught.value)
+    assert "unless the task that does so was activated twice" in str(caught.value)
+
+
+def test_the_start_of_a_program_activates_tasks_too(engine):
+    bodies = {8: emits((Opcode.ACTIVATE, 9)), 9: emits()}
+    run = boot(tasks(bodies, is_active={8, 9}).build(), engine=engine)
+    run.machine.run()
+    (text,) = describe_merged(run.machine.image, run.machine.findings())
+    assert "found task 'task9' (id 9) active, once, first" in text
+    assert text.endswith("; also activated by @activate in a comptime block")
 
 
 def test_blocked_task_waits(engine):

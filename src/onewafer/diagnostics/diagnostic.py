@@ -90,7 +90,9 @@ class Diagnostic:
 
 @dataclass(slots=True)
 class DiagnosticSink:
-    """Collects findings, in order, without exact repeats (same code, place and sentence).
+    """Collects findings, in order, without repeats: the same code, place and sentence.
+
+    For a few codes the place is the file.
 
     It keeps the first `MOST_KEPT` errors and warnings and counts the others, so that the output for
     a source of any length is bounded. Notes, which a program asks for, are all kept.
@@ -106,7 +108,9 @@ class DiagnosticSink:
     def report(self, diagnostic: Diagnostic) -> None:
         """Add a finding."""
         span = diagnostic.primary.span if diagnostic.primary else None
-        place = span and (span.source.path if diagnostic.code in _ONCE_A_FILE else str(span))
+        place = "" if span is None else str(span)
+        if span is not None and diagnostic.code in _ONCE_A_FILE:
+            place = span.source.path
         key = hash((diagnostic.code, place, diagnostic.message))
         if key in self._seen:
             return

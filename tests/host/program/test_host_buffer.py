@@ -123,10 +123,12 @@ def test_a_read_only_destination_is_refused():
 
 def test_numbers_that_lose_bits_are_warned_of():
     layout = BufferFormat(Rectangle(0, 0, 1, 1), 4, HALF, ROW)
-    what = "element 1 of the array, 70000, does not fit into 16 bits, the first of 2: MEMCPY_16"
+    what = "element 1 of the array, 70000, has bits above the low 16, as 2 have, which MEMCPY_16BIT"
     with pytest.warns(UserWarning, match=what):
         layout.to_tensor(np.array([0xFFFF, 70000, -0x8000, -0x8001], np.int32), caller_level=0)
-    with pytest.warns(UserWarning, match=r"element 1 of the array, 0\.5, does not fit"):
+    with pytest.warns(
+        UserWarning, match=r"element 1 of the array, 0\.5, has bits above the low 16 which"
+    ):
         layout.to_tensor(np.array([0, 0.5, 0, 0], np.float32))
 
 

@@ -140,7 +140,7 @@ def test_merged_activations_are_warned_of_and_no_errors_of_a_strict_run(engine):
     device.launch("main")
     device.stop()
     (line,) = listener.lines
-    assert line.startswith("warning: tasks were activated that were active already, and run once")
+    assert line.startswith("warning: tasks were activated that were active already; a task")
     what = "the @activate at kernel.csl:6:3 found task 'done' (id 9) active, 2 times"
     assert f"\n  {what}, first in cycle" in line
     assert line.endswith("; also activated by the @activate at kernel.csl:5:3")

@@ -1,9 +1,9 @@
 """Accesses outside of an array that a function is sure to make: a warning for each.
 
 In: the functions as analysed. Loops that count between constants are followed in their first and
-last round, and only what such a round is sure to reach: no access behind a condition that is not
-known, and none after a possible `break`, `continue` or `return`. So there is no false warning, but
-not every such access is found; `cs_python --check bounds` finds those of a run.
+last round, and only what such a round is sure to reach if inner loops end: no access behind a
+condition that is not known, and none after a possible `break`, `continue`, `return` or failing
+`@assert`. Not every such access is found; `cs_python --check bounds` finds those of a run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_NESTED: Final = 4
 """Loops in loops that are followed: each doubles the rounds to look at."""
+_ADDRESSES: Final = 1 << 16
 
 
 def check_accesses(instance: ir.InstanceIr, sink: DiagnosticSink) -> None:
@@ -64,6 +65,8 @@ class _Rounds:
                 return True
             case ir.Store(type=ScalarType() | ir.WideType() as type_):
                 self._check(statement, type_.num_bytes, statement, known)
+            case ir.Trap(condition=condition):
+                return bool(_word(condition, known))
             case ir.Return() | ir.TailCall() | ir.Break() | ir.Continue():
                 return False
             case _:
@@ -75,17 +78,15 @@ class _Rounds:
 
     def _follow_rounds(self, loop: ir.Loop, known: dict[ir.Local, int]) -> None:
         """Follow the first and the last round of a loop that counts between constants."""
-        counting = _counted(loop, known)
-        if counting is None or len(self.counters) >= _MOST_NESTED:
+        changed = {local for one in walk.statements(loop.body) for local in walk.locals_set(one)}
+        steady = {local: word for local, word in known.items() if local not in changed}
+        counting = _counted(loop, steady)
+        if counting is None or counting[0] in changed or len(self.counters) >= _MOST_NESTED:
             return
         counter, words = counting
-        changed = {local for one in walk.statements(loop.body) for local in walk.locals_set(one)}
-        if counter in changed:
-            return
-        outside = {local: word for local, word in known.items() if local not in changed}
         for word in words[:1] if _may_leave(loop.body) else words:
             self.counters.append((counter, word))
-            self.run(loop.body, outside | {counter: word})
+            self.run(loop.body, steady | {counter: word})
             self.counters.pop()
 
     def _look(
@@ -113,37 +114,48 @@ class _Rounds:
             return
         base, distance = place
         start, size = base.array or (0, base.variable.num_bytes)
-        first = distance + access.offset - start
-        if first < 0 or first + num_bytes > size:
+        first = distance + access.offset - start & _ADDRESSES - 1
+        if first + num_bytes > size:
             self.reported.add(access)
+            first -= _ADDRESSES * (_ADDRESSES - first < first - size)
             self.sink.report(
-                self._warning(
-                    base.variable, first, num_bytes, size, getattr(statement, "span", None)
-                )
+                self._warning(base, first, num_bytes, size, getattr(statement, "span", None))
             )
 
     def _warning(
-        self, variable: ir.Global, first: int, num_bytes: int, size: int, span: Span | None
+        self, base: ir.AddressOf, first: int, num_bytes: int, size: int, span: Span | None
     ) -> Diagnostic:
         when = ", ".join(
             f"`{counter.name}` is {to_number(word, counter.type)}"
             for counter, word in self.counters
             if isinstance(counter.type, ScalarType)
         )
-        elements = count_of(size // num_bytes, "element")
         return Diagnostic(
             "index-out-of-range",
-            f"element {first // num_bytes} of `{variable.name}`, which has {elements} "
-            f"(0 … {size // num_bytes - 1}), is used when {when}",
+            f"{_describe(base, first, num_bytes, size)}, is used when {when}",
             None if span is None else Annotation(span),
             help="let the loop end earlier, or make the array longer",
             severity=Severity.WARNING,
         )
 
 
+def _describe(base: ir.AddressOf, first: int, num_bytes: int, size: int) -> str:
+    """Return the part of an array that begins `first` bytes after its start, and its size."""
+    variable = base.variable
+    what = f"`{variable.name}`" if base.array is None else f"an array of `{variable.name}`"
+    held = 0 if variable.element is None else variable.element.num_bytes * (1 + variable.is_wide)
+    is_struct = base.array is None and bool(variable.parts)
+    if held != num_bytes or is_struct or first % num_bytes:
+        return f"byte {first:,} of {what}, which has {size:,} B"
+    number = size // num_bytes
+    elements = f"{count_of(number, 'element')} (0 … {number - 1:,})"
+    return f"element {first // num_bytes:,} of {what}, which has {elements}"
+
+
 def _may_leave(block: Block) -> bool:
     """Tell whether control may leave a block before its end."""
-    returns = any(isinstance(one, ir.Return | ir.TailCall) for one in walk.statements(block))
+    ends = (ir.Return, ir.TailCall, ir.Trap)
+    returns = any(isinstance(one, ends) for one in walk.statements(block))
     return returns or any(away >= 0 for _, away in walk.jumps(block))
 
 
@@ -164,13 +176,17 @@ def _counted(loop: ir.Loop, known: dict[ir.Local, int]) -> tuple[ir.Local, tuple
             pass
         case _:
             return None
-    words = known.get(counter), _word(by, known)
+    start_word = known.get(counter)
+    known = {local: word for local, word in known.items() if local is not counter}
+    step_word = _word(by, known)
     is_up = isinstance(left, ir.ReadLocal) and left.local is counter
     is_down = isinstance(right, ir.ReadLocal) and right.local is counter
     limit = _word(right if is_up else left, known)
-    if is_up is is_down or (advance is Opcode.ADD) is not is_up or limit is None or None in words:
+    if start_word is None or step_word is None or limit is None or is_up is is_down:
         return None
-    start, step, end = (to_number(word, type_) for word in (*words, limit) if word is not None)
+    if (advance is Opcode.ADD) is not is_up:
+        return None
+    start, step, end = (to_number(word, type_) for word in (start_word, step_word, limit))
     rounds = (end - start if is_up else start - end) + (test is Opcode.LESS_EQUAL)
     if rounds <= 0 or step <= 0:
         return None
@@ -214,6 +230,6 @@ def _place(address: ir.Expression, known: dict[ir.Local, int]) -> tuple[ir.Addre
             if place is None or word is None:
                 return None
             base, distance = place
-            return base, distance + to_number(word, ScalarType.I16)
+            return base, distance + word
         case _:
             return None

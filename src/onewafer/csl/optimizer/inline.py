@@ -185,7 +185,7 @@ class _Expander:
     ) -> list[ir.Statement]:
         """Return the statements of a call, with its result in a local.
 
-        A program's calls into a library keep their own places: people look for those.
+        Statements of a library get the place of the program's call, which people look for.
         """
         body = self._body_in_place(call, result, span)
         if span is None or _is_of_library(span):

@@ -73,8 +73,8 @@ class BufferFormat:
         """Return `[height, width, elements_per_pe]` raw elements of a host array.
 
         A dimension along which blocks are shared has size 1: `Device.write_raw` replicates it.
-        The caller of the function `caller_level` calls up is warned of numbers that lose bits;
-        unsigned words may have anything in their upper halves (`input_array_to_u32`).
+        Numbers that lose bits are warned of at the call that is `caller_level` calls up (1: the
+        call of this method); unsigned words may have anything in their upper halves.
 
         Raises:
             HostError: the array is not one of 32-bit words, or has fewer than the call moves.
@@ -149,11 +149,10 @@ def _warn_of_lost_bits(elements: NDArray[Any], words: NDArray[Any], stacklevel: 
     """Warn of words that are no 16-bit numbers: their upper half is neither zeros nor signs."""
     lossy = np.flatnonzero(words + np.uint32(0x8000) >= 0x8000 + (1 << 16))
     if lossy.size:
-        more = f", the first of {lossy.size:,}" if lossy.size > 1 else ""
+        more = f", as {lossy.size:,} have," if lossy.size > 1 else ""
         warnings.warn(
-            f"element {lossy[0]:,} of the array, {elements[lossy[0]]}, does not fit into 16 bits"
-            f"{more}: MEMCPY_16BIT copies the low half of each word; make words of 16-bit numbers "
-            "with input_array_to_u32",
+            f"element {lossy[0]:,} of the array, {elements[lossy[0]]}, has bits above the low "
+            f"16{more} which MEMCPY_16BIT drops",
             stacklevel=stacklevel,
         )
 

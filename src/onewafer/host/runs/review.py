@@ -100,24 +100,19 @@ def describe_busy_issues(machine: Machine) -> str | None:
         "DSD operations were issued on a busy microthread, and their tasks waited there, "
         f"{cycles:,} cycles on all PEs together:"
     )
-    return "\n  ".join([what, *_shown(places, " places"), BUSY_ADVICE])
+    return "\n  ".join([what, *places, BUSY_ADVICE])
 
 
 def describe_merged_activations(machine: Machine) -> str | None:
     """Return a text about tasks that were activated while active (M61); None: there are none."""
     places = describe_merged(machine.image, machine.findings())
-    return "\n  ".join([MERGED_ACTIVATIONS, *_shown(places, " places")]) if places else None
+    return "\n  ".join([MERGED_ACTIVATIONS, *places]) if places else None
 
 
 def describe_controls_as_data(machine: Machine) -> str | None:
     """Return a text about control wavelets taken as elements (M95); None: there are none."""
     places = describe_controls(machine.image, machine.findings())
-    return "\n  ".join([CONTROL_AS_DATA, *_shown(places, " places")]) if places else None
-
-
-def _shown(lines: list[str], what: str) -> list[str]:
-    rest = len(lines) - _NUM_SHOWN
-    return [*lines[:_NUM_SHOWN], *([f"and {rest} more{what}"] if rest > 0 else [])]
+    return "\n  ".join([CONTROL_AS_DATA, *places]) if places else None
 
 
 def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:
@@ -128,7 +123,9 @@ def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:
     leftovers = [found for found in machine.find_leftovers() if has_host or not found.is_for_host]
     if not leftovers:
         return None
-    lines = _shown([leftover.text for leftover in leftovers], ", by color and program")
+    lines = [leftover.text for leftover in leftovers[:_NUM_SHOWN]]
+    if len(leftovers) > _NUM_SHOWN:
+        lines.append(f"and {len(leftovers) - _NUM_SHOWN} more, by color and program")
     return "\n  ".join(
         [f"wavelets were left over when the run ended, at cycle {machine.cycle:,}:", *lines]
     )

@@ -122,7 +122,7 @@ def describe_deadlock(
     merged = describe_merged(loaded.image, findings)
     advice = "call unblock_cmd_stream() where the work of a launch ends"
     if merged:
-        advice += ", unless a task that would have done so was activated in vain (see below)"
+        advice += ", unless the task that does so was activated twice and started once (see below)"
     waits = [
         line for element in elements for line in _describe_element(element, loaded.state, advice)
     ]

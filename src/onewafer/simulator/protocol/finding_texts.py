@@ -11,18 +11,19 @@ from onewafer.simulator.protocol.messages import place
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from onewafer.image import TileProgram, WaferImage
+    from onewafer.image import Task, TileProgram, WaferImage
     from onewafer.simulator.protocol.findings import Finding
 
+MERGED_ACTIVATIONS = (
+    "tasks were activated that were active already; a task does not count its activations, and "
+    "starts once for all of them (activate it again after it has begun, or activate another task):"
+)
 CONTROL_AS_DATA = (
     "operations took the words of control wavelets as elements (let the operation end on control, "
-    "bind a control task, or send data):"
+    "or read no more elements than there is data, so that a control task can take the wavelet):"
 )
-_NUM_SHOWN = 3
-MERGED_ACTIVATIONS = (
-    "tasks were activated that were active already, and run once for both (activate them again "
-    "after they have begun, or give each activation a task of its own):"
-)
+_NUM_SHOWN = 5
+_NUM_OTHERS = 3
 
 
 def describe_busy(image: WaferImage, findings: Iterable[Finding]) -> list[str]:
@@ -55,7 +56,7 @@ def _describe(
     kind: FindingKind,
     describe: Callable[[TileProgram, int], tuple[str, str]],
 ) -> list[str]:
-    """Return a text for each place of the source, the most frequent first.
+    """Return a text for the most frequent places, and one that counts the others.
 
     A place of the source may be in several tile programs.
     """
@@ -66,13 +67,15 @@ def _describe(
             first = finding.first_cycle, finding.first_pe
             num_times, known = found.get(key, (0, first))
             found[key] = num_times + finding.num_times, min(known, first)
-    return [
+    texts = [
         f"{what}, {'once' if num_times == 1 else f'{num_times:,} times'}, first in cycle {cycle:,} "
         f"on PE ({pe % image.width}, {pe // image.width}){rest}"
         for (what, rest), (num_times, (cycle, pe)) in sorted(
             found.items(), key=lambda one: (-one[1][0], one[1][1])
         )
     ]
+    more = len(texts) - _NUM_SHOWN
+    return [*texts[:_NUM_SHOWN], *([f"and {more} more places"] if more > 0 else [])]
 
 
 def _operation(program: TileProgram, pc: int) -> tuple[str, str]:
@@ -97,20 +100,31 @@ def _merged_activation(program: TileProgram, pc: int) -> tuple[str, str]:
     by = _source_of(program, pc)
     found = dict.fromkeys(where for task in tasks for where in _activators(program, task))
     others = [where for where in found if where != by]
-    more = [f"{len(others) - _NUM_SHOWN} other places"] if len(others) > _NUM_SHOWN else []
-    also = " or ".join([*others[:_NUM_SHOWN], *more])
-    rest = f"also activated by {also}" if others else "nothing else activates it"
-    return f"{by} found task {names} active", f"; {rest}"
+    if not others:
+        return f"{by} found task {names} active", ""
+    more = len(others) - _NUM_OTHERS
+    places = [*others[:_NUM_OTHERS], *([f"{more} other places"] if more > 0 else [])]
+    return f"{by} found task {names} active", f"; also activated by {' or '.join(places)}"
 
 
 def _activators(program: TileProgram, task_id: int) -> list[str]:
-    """Return the places of a program that activate a local task."""
+    """Return what activates a local task: places of the program, its start, and FIFOs."""
     ends = {
         number
         for number, config in enumerate(program.configs)
         if task_id in (config.activate, config.control_activate)
     }
-    return places_of(program, Opcode.ACTIVATE, task_id, ends)
+    found = places_of(program, Opcode.ACTIVATE, task_id, ends)
+    if any(task.is_active for task in _local_tasks(program, task_id)):
+        found.append("@activate in a comptime block")
+    if any(task_id in (fifo.activate_push, fifo.activate_pop) for fifo in program.fifos):
+        found.append("a FIFO")
+    return found
+
+
+def _local_tasks(program: TileProgram, task_id: int) -> list[Task]:
+    local = (task for task in program.tasks if task.kind is TaskKind.LOCAL)
+    return [task for task in local if task.task_id == task_id]
 
 
 def _source_of(program: TileProgram, pc: int) -> str:
@@ -121,7 +135,5 @@ def _source_of(program: TileProgram, pc: int) -> str:
 
 
 def _name(program: TileProgram, task_id: int) -> str:
-    for task in program.tasks:
-        if task.kind is TaskKind.LOCAL and task.task_id == task_id:
-            return f"'{task.name}' (id {task_id})"
-    return f"{task_id}"
+    names = [f"'{task.name}' (id {task_id})" for task in _local_tasks(program, task_id)]
+    return names[0] if names else str(task_id)

@@ -141,7 +141,7 @@ def make_tables(
 
 def _number_findings(code: NDArray[np.int64]) -> int:
     """Assign counters to activations and DSD operations; return the count."""
-    is_counted = np.isin(code[:, f.CODE_OPCODE], (Opcode.DSD, Opcode.ACTIVATE))
+    is_counted = np.isin(code[:, f.CODE_OPCODE] & f.KIND_MASK, (Opcode.DSD, Opcode.ACTIVATE))
     num_rows = int(is_counted.sum())
     step = f.NUM_FINDING_FIELDS * len(FindingKind)
     code[is_counted, f.CODE_FINDINGS] = f.NUM_CLOCK_FIELDS + step * np.arange(num_rows)
