@@ -1,6 +1,7 @@
 """A run that was cut, saved and loaded ends like one that was not: bits, cycles, events, counts."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ from onewafer.image import (
     SwitchPosition,
     channel,
 )
-from onewafer.simulator import Machine
+from onewafer.simulator import MERGED_ACTIVATIONS, Machine
 from onewafer.simulator.arithmetic.control import ADVANCE, TEARDOWN
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.reference import ReferenceEngine
@@ -108,9 +109,17 @@ def play(image, architecture, engine, cuts=(), path=None):
     return seen(machine, [*events, *recorder.events()], error)
 
 
+def without_findings(error):
+    """Leave out of a deadlock's report what machines count only since they were made."""
+    if error is None:
+        return None
+    waits = error.partition(f"\n  {MERGED_ACTIVATIONS}")[0]
+    return re.sub(r", unless the task that does so was activated twice.*?\(see below\)", "", waits)
+
+
 def assert_same(found, expected):
     """Compare two runs; of a failed one the error and what came before it (M2)."""
-    assert found["error"] == expected["error"]
+    assert without_findings(found["error"]) == without_findings(expected["error"])
     if expected["error"] and "deadlock" not in expected["error"].lower():
         assert found["cycle"] == expected["cycle"]
         assert events_before_failure(found) == events_before_failure(expected)

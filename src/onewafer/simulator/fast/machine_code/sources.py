@@ -37,6 +37,7 @@ _MODULES = {
     """,
     "simulator/fast/machine_code": "compilation jit lowering native",
     "simulator/fast/state": "arrays fields record",
+    "simulator/protocol": "findings",
     "trace": "__init__ event",
 }
 """By folder of the package, the modules whose functions and constants the kernels use."""
