@@ -113,7 +113,7 @@ def without_findings(error):
     """Leave out of a deadlock's report what machines count only since they were made."""
     if error is None:
         return None
-    waits = error.partition(f"\n  {MERGED_ACTIVATIONS}")[0]
+    waits = re.sub(rf"\n  {re.escape(MERGED_ACTIVATIONS)}(\n    .*)+", "", error)
     return re.sub(r", unless the task that does so was activated twice.*?\(see below\)", "", waits)
 
 
